@@ -1,4 +1,4 @@
-"""Every outcome of sending to PagerDuty, and that each call asks once and never waits."""
+"""Every outcome of sending to PagerDuty; each call sends one request and never sleeps."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def the_page(routing_key: str = ROUTING_KEY) -> IncidentNotification:
 
 
 def refuse(channel: Channel, notification: IncidentNotification) -> DeliveryError:
-    """Send, and return the failure it must end in, having made sure that nothing slept."""
+    """Send and return the error that it must raise; assert that nothing slept."""
     started = time.monotonic()
     with pytest.raises(DeliveryError) as caught:
         channel.send(notification)
@@ -86,14 +86,18 @@ def test_a_page_opens_an_incident(pagerduty: MockPagerDuty, channel: PagerDutyCh
     assert incident.summary == "[CRITICAL] HighCPUUsage: CPU above 90 % on web-1:9100"
 
 
-def test_the_same_page_twice_wakes_once(pagerduty: MockPagerDuty, channel: PagerDutyChannel) -> None:
+def test_the_same_page_sent_twice_opens_one_incident(
+    pagerduty: MockPagerDuty, channel: PagerDutyChannel
+) -> None:
     channel.send(the_page())
     channel.send(the_page())
     assert len(pagerduty.triggers()) == 2
     assert len(pagerduty.opened()) == 1
 
 
-def test_acknowledge_and_resolve_turn_it(pagerduty: MockPagerDuty, channel: PagerDutyChannel) -> None:
+def test_acknowledge_and_resolve_change_the_incident(
+    pagerduty: MockPagerDuty, channel: PagerDutyChannel
+) -> None:
     channel.send(the_page())
     channel.send(a_notification(INCIDENT, an_acknowledge_page(INCIDENT)))
     assert pagerduty.opened()[0].state == "acknowledged"
@@ -117,10 +121,10 @@ def test_without_a_key_it_is_simulated_and_recorded(pagerduty: MockPagerDuty) ->
     assert "routing_key" not in event
 
 
-def test_a_429_is_passed_on_at_once_and_waits_what_it_says(
+def test_a_429_is_raised_at_once_with_its_retry_after(
     pagerduty: MockPagerDuty, channel: PagerDutyChannel
 ) -> None:
-    """pdpyras by itself repeats a 429 for ever."""
+    """pdpyras without our settings repeats a 429 for ever."""
     pagerduty.fail_next(429, retry_after=17)
     started = time.monotonic()
     error = temporary(channel)
@@ -131,7 +135,7 @@ def test_a_429_is_passed_on_at_once_and_waits_what_it_says(
 
 
 @pytest.mark.parametrize("header", [None, "", "soon", "-3", "nan", "1e9"])
-def test_a_429_without_a_usable_wait_waits_5_s(
+def test_a_429_without_a_valid_retry_after_waits_5_s(
     pagerduty: MockPagerDuty, channel: PagerDutyChannel, header: str | None
 ) -> None:
     pagerduty.fail_next(429, retry_after=header)
@@ -139,7 +143,7 @@ def test_a_429_without_a_usable_wait_waits_5_s(
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 599])
-def test_a_5xx_is_tried_again_later_and_not_by_the_library(
+def test_a_5xx_is_a_temporary_error_and_is_not_repeated_by_the_library(
     pagerduty: MockPagerDuty, channel: PagerDutyChannel, status: int
 ) -> None:
     pagerduty.fail_next(status)
@@ -149,12 +153,12 @@ def test_a_5xx_is_tried_again_later_and_not_by_the_library(
     assert len(pagerduty.requests) == 1
 
 
-def test_a_5xx_that_names_a_wait_is_given_it(pagerduty: MockPagerDuty, channel: PagerDutyChannel) -> None:
+def test_the_retry_after_of_a_5xx_is_respected(pagerduty: MockPagerDuty, channel: PagerDutyChannel) -> None:
     pagerduty.fail_next(503, retry_after=60)
     assert temporary(channel).retry_after == 60.0
 
 
-def test_no_answer_in_time_may_have_been_sent(pagerduty: MockPagerDuty) -> None:
+def test_after_a_timeout_the_event_was_perhaps_sent(pagerduty: MockPagerDuty) -> None:
     pagerduty.hang(30)
     error = temporary(PagerDutyChannel(pagerduty.url, timeout_s=0.2))
 
@@ -164,14 +168,14 @@ def test_no_answer_in_time_may_have_been_sent(pagerduty: MockPagerDuty) -> None:
     assert len(pagerduty.opened()) == 1
 
 
-def test_a_silent_pagerduty_costs_no_more_than_the_timeout(pagerduty: MockPagerDuty) -> None:
+def test_a_hanging_pagerduty_takes_no_longer_than_the_timeout(pagerduty: MockPagerDuty) -> None:
     pagerduty.is_silent = True
     error = temporary(PagerDutyChannel(pagerduty.url, timeout_s=0.2))
     assert (error.reason, error.maybe_sent) == ("no_answer", True)
     assert pagerduty.events == []
 
 
-def test_what_a_cut_connection_carried_may_have_been_sent(
+def test_after_a_closed_connection_the_event_was_perhaps_sent(
     pagerduty: MockPagerDuty, channel: PagerDutyChannel
 ) -> None:
     pagerduty.drop_answer()
@@ -184,7 +188,7 @@ def test_what_a_cut_connection_carried_may_have_been_sent(
     assert len(pagerduty.opened()) == 1
 
 
-def test_a_refused_connection_was_surely_not_sent(
+def test_after_a_refused_connection_the_event_was_not_sent(
     pagerduty: MockPagerDuty, channel: PagerDutyChannel
 ) -> None:
     pagerduty.stop()
@@ -197,39 +201,39 @@ def test_a_refused_connection_was_surely_not_sent(
 
 
 @pytest.mark.parametrize("url", ["no address", "", "http://[::1", "ftp://x"])
-def test_an_address_that_is_none_is_unreachable(url: str) -> None:
+def test_an_invalid_address_is_unreachable(url: str) -> None:
     error = temporary(PagerDutyChannel(url, timeout_s=1.0))
     assert (error.reason, error.maybe_sent) == ("unreachable", False)
 
 
-def test_a_name_that_nobody_knows_is_unreachable() -> None:
-    with pytest.raises(TemporaryDeliveryError) as caught:  # as slow as the machine's resolver
+def test_an_unknown_host_name_is_unreachable() -> None:
+    with pytest.raises(TemporaryDeliveryError) as caught:  # takes as long as the machine's resolver
         PagerDutyChannel("http://no-such-host.invalid").send(the_page())
     assert (caught.value.reason, caught.value.maybe_sent) == ("unreachable", False)
 
 
-def test_a_connection_that_speaks_no_http_is_no_answer() -> None:
+def test_a_response_that_is_no_http_is_no_answer() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
-        def babble() -> None:
+        def send_garbage() -> None:
             line, _ = server.accept()
             with line:
                 line.recv(65536)
                 line.sendall(b"\x00\xff" * 100)
 
-        thread = threading.Thread(target=babble)
+        thread = threading.Thread(target=send_garbage)
         thread.start()
         error = temporary(PagerDutyChannel(f"http://127.0.0.1:{server.getsockname()[1]}", timeout_s=1.0))
         thread.join(5)
     assert (error.reason, error.maybe_sent) == ("no_answer", True)
 
 
-def test_https_to_a_port_without_tls_ends_in_a_failure_of_ours(pagerduty: MockPagerDuty) -> None:
+def test_https_to_a_port_without_tls_is_a_delivery_error(pagerduty: MockPagerDuty) -> None:
     channel = PagerDutyChannel(pagerduty.url.replace("http://", "https://"), timeout_s=1.0)
     assert temporary(channel).reason == "no_answer"
 
 
-def test_refused_details_cost_the_details_and_not_the_page(
+def test_if_details_are_refused_the_page_is_sent_without_them(
     pagerduty: MockPagerDuty, channel: PagerDutyChannel
 ) -> None:
     pagerduty.refuses_details = True
@@ -241,14 +245,16 @@ def test_refused_details_cost_the_details_and_not_the_page(
     assert [request.status for request in pagerduty.requests] == [400, 202]
 
 
-def test_an_event_refused_twice_fails_for_good(pagerduty: MockPagerDuty, channel: PagerDutyChannel) -> None:
+def test_an_event_refused_twice_is_a_permanent_error(
+    pagerduty: MockPagerDuty, channel: PagerDutyChannel
+) -> None:
     pagerduty.fail_next(400, words="summary is in bad taste", times=2)
     error = permanent(channel)
     assert (error.reason, error.detail) == ("invalid_event", "HTTP 400: summary is in bad taste")
     assert len(pagerduty.requests) == 2
 
 
-def test_the_second_try_without_details_can_fail_for_now(
+def test_the_second_attempt_without_details_can_fail_temporarily(
     pagerduty: MockPagerDuty, channel: PagerDutyChannel
 ) -> None:
     pagerduty.fail_next(400)
@@ -263,7 +269,7 @@ def test_a_refused_resolve_is_not_sent_again(pagerduty: MockPagerDuty, channel: 
 
 
 @pytest.mark.parametrize("key", ["f" * 32, "too-short", "0123456789abcdef0123456789abcde-"])
-def test_a_key_pagerduty_does_not_know_fails_for_good_at_once(pagerduty: MockPagerDuty, key: str) -> None:
+def test_an_unknown_routing_key_is_a_permanent_error_at_once(pagerduty: MockPagerDuty, key: str) -> None:
     error = permanent(PagerDutyChannel(pagerduty.url), the_page(key))
     assert error.reason == "invalid_routing_key"
     assert key not in str(error)
@@ -271,7 +277,7 @@ def test_a_key_pagerduty_does_not_know_fails_for_good_at_once(pagerduty: MockPag
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
-def test_not_being_let_in_is_a_matter_of_the_key(
+def test_a_401_or_403_is_reported_as_an_invalid_key(
     pagerduty: MockPagerDuty, channel: PagerDutyChannel, status: int
 ) -> None:
     pagerduty.fail_next(status)
@@ -279,7 +285,7 @@ def test_not_being_let_in_is_a_matter_of_the_key(
     assert len(pagerduty.requests) == 1
 
 
-def test_an_answer_that_quotes_the_key_does_not_leak_it(
+def test_a_response_that_quotes_the_key_does_not_leak_it(
     pagerduty: MockPagerDuty, channel: PagerDutyChannel
 ) -> None:
     pagerduty.fail_next(400, words=f"Invalid routing key {ROUTING_KEY}")
@@ -287,13 +293,13 @@ def test_an_answer_that_quotes_the_key_does_not_leak_it(
 
 
 def test_a_redirect_is_not_followed(pagerduty: MockPagerDuty, channel: PagerDutyChannel) -> None:
-    """It would carry the routing key to whoever the redirect names."""
+    """It would send the routing key to the host that the redirect names."""
     pagerduty.fail_next(307)
     assert temporary(channel).reason == "unexpected_answer"
     assert len(pagerduty.requests) == 1
 
 
-def test_nothing_of_the_library_reaches_the_log(
+def test_the_library_logs_nothing(
     pagerduty: MockPagerDuty, channel: PagerDutyChannel, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -328,20 +334,20 @@ def test_many_threads_share_a_channel(pagerduty: MockPagerDuty, channel: PagerDu
     assert len(pagerduty.opened()) == 1
 
 
-def test_an_earlier_attempt_need_not_be_looked_for(channel: PagerDutyChannel) -> None:
+def test_an_earlier_attempt_need_not_be_searched(channel: PagerDutyChannel) -> None:
     port: Channel = channel
     assert port.find_receipt(the_page(), OPENED_AT) is None
 
 
-def test_the_address_may_end_in_the_path(pagerduty: MockPagerDuty) -> None:
+def test_the_address_may_include_the_path(pagerduty: MockPagerDuty) -> None:
     answer = EventsClient(pagerduty.url + "/v2/enqueue/", 1.0).post_event(
         Secret(ROUTING_KEY), {"event_action": "resolve", "dedup_key": "x"}
     )
     assert answer.is_accepted
 
 
-def test_importing_the_channel_warns_of_nothing() -> None:
-    """pdpyras warns at import; whoever runs the receiver can do nothing about it."""
+def test_importing_the_channel_emits_no_warning() -> None:
+    """pdpyras warns at import, and an operator could do nothing about it."""
     command = [sys.executable, "-W", "error", "-c", "import receiver.integrations.pagerduty.channel"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stderr) == (0, "")

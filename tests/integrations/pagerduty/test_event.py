@@ -1,4 +1,4 @@
-"""What PagerDuty is told: whole events, and what hostile or huge alerts make of them."""
+"""The events sent to PagerDuty: whole events, and events with hostile or huge alerts."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ def a_page_of(incident: Incident, **more: Any) -> IncidentNotification:
 
 
 def render_page(incident: Incident, **more: Any) -> dict[str, Any]:
-    """Return the page's event, having checked it as PagerDuty would."""
+    """Return the page's event after checking it by PagerDuty's rules."""
     event = render_event(a_page_of(incident, **more))
-    assert_is_taken(event)
+    assert_is_accepted(event)
     return event
 
 
-def assert_is_taken(event: dict[str, Any]) -> None:
+def assert_is_accepted(event: dict[str, Any]) -> None:
     sent = {**event, "routing_key": ROUTING_KEY}
     assert find_errors(sent) == []
     assert len(json.dumps(sent)) <= MAX_EVENT
 
 
-def test_a_page_says_all_there_is_to_know() -> None:
+def test_a_page_has_all_fields() -> None:
     first = an_alert(labels={"job": "node"}, starts_at=OPENED_AT - 120)
     second = an_alert(
         instance="web-2:9100", annotations={"summary": "Slow", "runbook_url": "https://r.example"}
@@ -129,7 +129,7 @@ def test_a_page_says_all_there_is_to_know() -> None:
     }
 
 
-def test_acknowledging_and_resolving_name_the_key_and_nothing_else() -> None:
+def test_acknowledge_and_resolve_events_have_only_the_keys() -> None:
     incident = an_incident()
     key = a_page(incident).dedup_key
 
@@ -143,12 +143,12 @@ def test_acknowledging_and_resolving_name_the_key_and_nothing_else() -> None:
     }
 
 
-def test_a_message_is_nothing_pagerduty_can_do() -> None:
+def test_a_message_is_refused() -> None:
     with pytest.raises(TypeError, match="Post"):
         render_event(a_notification(action=a_post()))
 
 
-def test_the_minimal_event_still_wakes_for_the_same_key() -> None:
+def test_the_minimal_event_has_the_same_dedup_key() -> None:
     incident = an_incident()
     event = render_page(incident, links=some_links())
 
@@ -163,7 +163,7 @@ def test_the_minimal_event_still_wakes_for_the_same_key() -> None:
             "severity": "critical",
         },
     }
-    assert_is_taken(minimal)
+    assert_is_accepted(minimal)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_the_minimal_event_still_wakes_for_the_same_key() -> None:
         (Severity.NONE, "error"),
     ],
 )
-def test_severity_is_said_in_pagerdutys_words(severity: Severity, expected: str) -> None:
+def test_the_severity_is_mapped_to_pagerdutys_severities(severity: Severity, expected: str) -> None:
     event = render_page(an_incident(severity=severity))
     assert event["payload"]["severity"] == expected
 
@@ -186,7 +186,7 @@ def test_an_alert_without_name_summary_or_severity_still_has_a_title() -> None:
     assert event["payload"]["summary"] == "Alert without a name"
 
 
-def test_a_long_summary_is_cut_and_keeps_its_count() -> None:
+def test_a_long_summary_is_cut_but_not_its_alert_count() -> None:
     incident = an_incident(
         an_alert(instance="a"), an_alert(instance="b"), summary="å" * 5_000, alertname="N" * 500
     )
@@ -207,13 +207,15 @@ def test_the_source_is_the_alertmanager_where_no_alert_names_an_instance() -> No
     assert render_page(odd)["payload"]["source"] == "alertmanager"
 
 
-def test_the_worst_alert_speaks_for_the_others() -> None:
+def test_the_summary_is_that_of_the_worst_alert() -> None:
     mild = an_alert("Slow", severity="warning", instance="a", starts_at=OPENED_AT - 900)
     grave = an_alert("Down", severity="critical", instance="b")
     payload = render_page(an_incident(mild, grave))["payload"]
 
     assert payload["source"] == "b"
-    assert payload["timestamp"] == "2026-11-23T11:48:00.000Z"  # the trouble began with the mild one
+    assert (
+        payload["timestamp"] == "2026-11-23T11:48:00.000Z"
+    )  # the start of the first alert, which is not the worst
     assert [alert["name"] for alert in payload["custom_details"]["alerts"]] == ["Down", "Slow"]
 
 
@@ -234,14 +236,14 @@ def test_alerts_dismissed_with_an_earlier_incident_are_not_listed() -> None:
     assert [alert["labels"]["instance"] for alert in details["alerts"]] == ["web-1:9100"]
 
 
-def test_a_later_step_says_which_it_is() -> None:
+def test_a_later_step_is_named() -> None:
     incident = an_incident()
     step = a_policy().steps[1]
     event = render_event(a_notification(incident, a_page(incident, step)))
     assert event["payload"]["custom_details"]["escalation"] == "Team Lead, step 2 of 3"
 
 
-def test_a_step_gone_from_the_policy_is_still_named() -> None:
+def test_a_step_removed_from_the_policy_is_still_named() -> None:
     incident = an_incident()
     step = with_changes(a_policy().steps[1], name="removed")
     event = render_event(a_notification(incident, a_page(incident, step)))
@@ -249,12 +251,12 @@ def test_a_step_gone_from_the_policy_is_still_named() -> None:
 
 
 @pytest.mark.parametrize("starts_at", [0.0, -1.0, 1e300, float("nan"), float("inf"), -62135596800.0])
-def test_a_start_that_no_calendar_has_is_the_opening(starts_at: float) -> None:
+def test_a_start_out_of_range_is_replaced_by_the_opening_time(starts_at: float) -> None:
     event = render_page(an_incident(an_alert(starts_at=starts_at)))
     assert event["payload"]["timestamp"] == "2026-11-23T12:03:00.000Z"
 
 
-def test_only_web_links_are_given() -> None:
+def test_only_http_links_are_sent() -> None:
     links = Links(
         incident="javascript:alert(1)",
         message="https://example.slack.com/archives/C1/p1",
@@ -276,7 +278,7 @@ def test_only_web_links_are_given() -> None:
     ]
 
 
-def test_control_characters_and_broken_ones_are_taken_out() -> None:
+def test_control_and_invalid_characters_are_removed() -> None:
     alert = an_alert("Up\x00Down\u202e", annotations={"summary": "a\x1b[31mb\nc\ud800", "\x07": "nameless"})
     event = render_page(an_incident(alert))
 
@@ -288,7 +290,7 @@ def many(count: int, **annotations: str) -> list[Alert]:
     return [an_alert(instance=f"web-{n:04}", annotations=annotations) for n in range(count)]
 
 
-def test_a_single_huge_annotation_is_cut_and_costs_the_others_nothing() -> None:
+def test_a_single_huge_annotation_is_cut_and_the_others_are_not() -> None:
     details = render_page(an_incident(*many(1, summary="s", big="b" * 200_000)))["payload"]["custom_details"]
 
     annotations = details["alerts"][0]["annotations"]
@@ -297,7 +299,7 @@ def test_a_single_huge_annotation_is_cut_and_costs_the_others_nothing() -> None:
     assert "note" not in details
 
 
-def test_annotations_go_first_when_it_gets_too_long() -> None:
+def test_a_too_long_event_first_loses_annotations() -> None:
     details = render_page(an_incident(*many(200, big="b" * 200_000)))["payload"]["custom_details"]
 
     assert len(details["alerts"]) == 200
@@ -305,7 +307,7 @@ def test_annotations_go_first_when_it_gets_too_long() -> None:
     assert details["note"] == "Too long for PagerDuty: annotations left out."
 
 
-def test_then_alerts_go_and_are_counted_while_the_runbook_stays() -> None:
+def test_a_longer_event_loses_alerts_which_are_counted_but_not_its_runbook() -> None:
     alerts = [replace(alert, labels={**alert.labels, "x": "ü" * 300}) for alert in many(2_000)]
     event = render_page(an_incident(*alerts), excerpt=an_excerpt())
     details = event["payload"]["custom_details"]
@@ -315,10 +317,10 @@ def test_then_alerts_go_and_are_counted_while_the_runbook_stays() -> None:
     assert details["firing"] == 2_000
     assert details["runbook"].startswith("Impact")
     assert details["note"] == "Too long for PagerDuty: annotations and alerts left out."
-    assert len(json.dumps(event)) > MAX_EVENT - 5_000  # no room is wasted
+    assert len(json.dumps(event)) > MAX_EVENT - 5_000  # as many alerts as fit
 
 
-def test_one_giant_alert_does_not_keep_the_others_out() -> None:
+def test_one_giant_alert_does_not_displace_the_others() -> None:
     giant = an_alert("Giant", severity="critical", labels={f"l{n}": "x" * 3_000 for n in range(300)})
     small = an_alert("Small", severity="warning")
     details = render_page(an_incident(giant, small))["payload"]["custom_details"]
@@ -327,8 +329,8 @@ def test_one_giant_alert_does_not_keep_the_others_out() -> None:
     assert details["alerts_left_out"] == 1
 
 
-def test_then_the_runbook_and_at_last_all_details_go() -> None:
-    # Group labels of such a size leave room for nothing else, at last not even for themselves.
+def test_an_even_longer_event_loses_the_runbook_and_finally_all_details() -> None:
+    # Group labels of such a size leave room for nothing else, and finally not even for themselves.
     def details_with(labels: int) -> dict[str, Any]:
         group = a_group(an_alert(), group_labels={f"l{n}": "x" * 4_000 for n in range(labels)})
         runbook = an_excerpt(url="", is_cut=True)
@@ -342,7 +344,7 @@ def test_then_the_runbook_and_at_last_all_details_go() -> None:
     assert details_with(200) == {"note": "Too long for PagerDuty: all details left out."}
 
 
-def test_rendering_the_same_again_gives_the_same() -> None:
+def test_rendering_is_deterministic() -> None:
     incident = an_incident(*many(500, big="é" * 3_000))
     assert render_page(incident) == render_page(incident)
 
@@ -361,7 +363,7 @@ label_maps = st.dictionaries(hostile, hostile, max_size=6)
     url=hostile | st.sampled_from(["https://ex.example/\ud800", "http://[", "https://a.example/" + "\x85"]),
     starts_at=st.floats(),
 )
-def test_whatever_comes_pagerduty_takes_it(
+def test_pagerduty_accepts_any_incident(
     labels: list[dict[str, str]],
     annotations: dict[str, str],
     count: int,

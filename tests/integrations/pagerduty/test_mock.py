@@ -1,4 +1,4 @@
-"""The mock is believed by other tests, so it must be as strict as PagerDuty."""
+"""The mock PagerDuty: other tests rely on it, so it must be as strict as PagerDuty."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ def an_event(action: str = "trigger", **changes: Any) -> dict[str, Any]:
 def post(
     pagerduty: MockPagerDuty, body: bytes | dict[str, Any], path: str = "/v2/enqueue"
 ) -> tuple[int, Any]:
-    line = http.client.HTTPConnection("127.0.0.1", int(pagerduty.url.rpartition(":")[2]), timeout=5)
+    webhook = http.client.HTTPConnection("127.0.0.1", int(pagerduty.url.rpartition(":")[2]), timeout=5)
     try:
-        line.request("POST", path, body if isinstance(body, bytes) else json.dumps(body).encode())
-        answer = line.getresponse()
+        webhook.request("POST", path, body if isinstance(body, bytes) else json.dumps(body).encode())
+        answer = webhook.getresponse()
         return answer.status, json.loads(answer.read())
     finally:
-        line.close()
+        webhook.close()
 
 
-def test_a_good_event_is_accepted_in_pagerdutys_words(pagerduty: MockPagerDuty) -> None:
+def test_a_valid_event_gets_pagerdutys_response(pagerduty: MockPagerDuty) -> None:
     assert post(pagerduty, an_event()) == (
         202,
         {"status": "success", "message": "Event processed", "dedup_key": "k"},
@@ -80,12 +80,12 @@ def test_a_good_event_is_accepted_in_pagerdutys_words(pagerduty: MockPagerDuty) 
         ({"client_url": "x"}, "client_url"),
     ],
 )
-def test_a_bad_event_is_refused(changes: dict[str, Any], what: str) -> None:
+def test_an_invalid_event_is_refused(changes: dict[str, Any], what: str) -> None:
     [error] = find_errors(an_event(**changes))
     assert what in error
 
 
-def test_what_is_refused_has_no_effect(pagerduty: MockPagerDuty) -> None:
+def test_a_refused_event_has_no_effect(pagerduty: MockPagerDuty) -> None:
     status, answer = post(pagerduty, an_event(routing_key="short"))
     assert (status, answer["status"], answer["message"]) == (400, "invalid event", "Event object is invalid")
     assert answer["errors"] == ["Length of 'routing_key' is incorrect (should be 32 characters)"]
@@ -93,13 +93,15 @@ def test_what_is_refused_has_no_effect(pagerduty: MockPagerDuty) -> None:
     assert [request.status for request in pagerduty.requests] == [400]
 
 
-def test_what_is_too_long_or_no_json_is_refused(pagerduty: MockPagerDuty) -> None:
+def test_an_event_that_is_too_long_or_no_json_is_refused(pagerduty: MockPagerDuty) -> None:
     assert post(pagerduty, b"{")[0] == 400
     assert post(pagerduty, an_event(client="x" * 512_000))[0] == 400
     assert post(pagerduty, an_event(), path="/v1/enqueue")[0] == 404
 
 
-def test_a_trigger_of_an_open_key_joins_and_after_a_resolve_opens_anew(pagerduty: MockPagerDuty) -> None:
+def test_a_trigger_joins_the_open_incident_and_opens_another_after_a_resolve(
+    pagerduty: MockPagerDuty,
+) -> None:
     for action in ("trigger", "acknowledge", "trigger", "resolve", "trigger"):
         post(pagerduty, an_event(action))
 
@@ -110,28 +112,28 @@ def test_a_trigger_of_an_open_key_joins_and_after_a_resolve_opens_anew(pagerduty
     assert pagerduty.incidents[ROUTING_KEY, "k"] == [first, second]
 
 
-def test_a_dedup_key_is_its_routing_keys_own(pagerduty: MockPagerDuty) -> None:
+def test_a_dedup_key_belongs_to_its_routing_key(pagerduty: MockPagerDuty) -> None:
     post(pagerduty, an_event())
     post(pagerduty, an_event(routing_key="f" * 32))
     assert len(pagerduty.opened()) == 2
     assert len(pagerduty.opened("f" * 32)) == 1
 
 
-def test_what_has_nothing_open_to_act_on_is_dropped(pagerduty: MockPagerDuty) -> None:
+def test_an_event_without_an_open_incident_is_dropped(pagerduty: MockPagerDuty) -> None:
     assert post(pagerduty, an_event("resolve"))[0] == 202
     assert post(pagerduty, an_event("acknowledge"))[0] == 202
     assert [event.action for event in pagerduty.dropped] == ["resolve", "acknowledge"]
     assert pagerduty.opened() == []
 
 
-def test_it_can_be_waited_for(pagerduty: MockPagerDuty) -> None:
+def test_tests_can_wait_for_an_event(pagerduty: MockPagerDuty) -> None:
     post(pagerduty, an_event())
     pagerduty.wait_until(lambda mock: mock.opened(ROUTING_KEY))
     with pytest.raises(AssertionError, match="not so within"):
         pagerduty.wait_until(lambda mock: len(mock.opened()) > 1, timeout_s=0.01)
 
 
-def test_changes_are_sent_by_webhooks_in_order_each_signed(pagerduty: MockPagerDuty) -> None:
+def test_changes_are_sent_as_signed_webhooks_in_order(pagerduty: MockPagerDuty) -> None:
     pagerduty.webhooks.secrets = ("old", "new")
     post(pagerduty, an_event())
     [incident] = pagerduty.opened()
@@ -153,7 +155,7 @@ def test_changes_are_sent_by_webhooks_in_order_each_signed(pagerduty: MockPagerD
         assert f"v1={mac}" in headers["X-PagerDuty-Signature"].split(", ")
 
 
-def test_a_webhook_is_tried_again_after_a_5xx_and_dropped_after_a_4xx(pagerduty: MockPagerDuty) -> None:
+def test_a_webhook_is_repeated_after_a_5xx_and_dropped_after_a_4xx(pagerduty: MockPagerDuty) -> None:
     post(pagerduty, an_event())
     post(pagerduty, an_event("acknowledge"))
     assert pagerduty.webhooks.deliver(lambda *_: 503) == [503]
@@ -163,8 +165,8 @@ def test_a_webhook_is_tried_again_after_a_5xx_and_dropped_after_a_4xx(pagerduty:
     assert pagerduty.webhooks.dropped[0].answers == [503, 404]
 
 
-def test_what_changes_nothing_is_not_sent(pagerduty: MockPagerDuty) -> None:
+def test_an_event_that_changes_nothing_sends_no_webhook(pagerduty: MockPagerDuty) -> None:
     for action in ("trigger", "trigger", "acknowledge", "acknowledge", "resolve", "resolve"):
         post(pagerduty, an_event(action))
-    told = [webhook.event_type for webhook in pagerduty.webhooks.waiting]
-    assert told == ["incident.triggered", "incident.acknowledged", "incident.resolved"]
+    bodies = [webhook.event_type for webhook in pagerduty.webhooks.waiting]
+    assert bodies == ["incident.triggered", "incident.acknowledged", "incident.resolved"]

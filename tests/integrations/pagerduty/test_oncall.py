@@ -1,4 +1,4 @@
-"""Who has the pager: fresh, or as PagerDuty said last."""
+"""Who is on call: current, or as PagerDuty last returned it."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ BOB = OnCallPerson("Bob", "bob@example.com", 2)
 
 
 class Schedules:
-    """Tells of one schedule what it is told to."""
+    """A stand-in for the schedules of the REST API that returns what the test sets."""
 
     def __init__(self) -> None:
         self.answer: tuple[OnCallPerson, ...] | Exception = (ALICE, BOB)
-        self.asked: list[str] = []
+        self.requests: list[str] = []
 
     def find_on_call(self, schedule: str) -> tuple[OnCallPerson, ...]:
-        self.asked.append(schedule)
+        self.requests.append(schedule)
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
 
 
-def test_the_people_of_the_responders_schedule_are_on_call() -> None:
+def test_the_people_on_call_are_those_of_the_responders_schedule() -> None:
     schedules = Schedules()
     assert PagerDutyOnCallLookup(schedules, Clock()).list_on_call(ON_CALL) == (ALICE, BOB)
-    assert schedules.asked == ["PSCHED1"]
+    assert schedules.requests == ["PSCHED1"]
 
 
-def test_without_a_schedule_or_a_token_nobody_is_known() -> None:
+def test_without_a_schedule_or_a_token_the_report_is_empty() -> None:
     schedules = Schedules()
     assert PagerDutyOnCallLookup(schedules, Clock()).list_on_call(a_responder("manager")) == ()
     assert PagerDutyOnCallLookup(None, Clock()).list_on_call(ON_CALL) == ()
-    assert schedules.asked == []
+    assert schedules.requests == []
 
 
-def test_pagerduty_is_asked_every_two_minutes_at_most() -> None:
+def test_pagerduty_is_requested_every_two_minutes_at_most() -> None:
     schedules, clock = Schedules(), Clock()
     on_call = PagerDutyOnCallLookup(schedules, clock)
     for _ in range(12):
         on_call.list_on_call(ON_CALL)
         clock.moment += 20
-    assert len(schedules.asked) == 2
+    assert len(schedules.requests) == 2
 
 
 @pytest.mark.parametrize("error", [TemporaryDeliveryError("no_answer"), PermanentDeliveryError("not_found")])
-def test_while_pagerduty_is_away_it_is_who_was_known_last(error: Exception) -> None:
+def test_while_pagerduty_is_unavailable_the_last_known_people_are_returned(error: Exception) -> None:
     schedules, clock = Schedules(), Clock()
     on_call = PagerDutyOnCallLookup(schedules, clock)
     on_call.list_on_call(ON_CALL)
@@ -66,7 +66,7 @@ def test_while_pagerduty_is_away_it_is_who_was_known_last(error: Exception) -> N
     ]
 
 
-def test_whose_turn_has_ended_is_not_on_call_any_more() -> None:
+def test_a_person_whose_shift_has_ended_is_not_on_call_any_more() -> None:
     schedules, clock = Schedules(), Clock()
     on_call = PagerDutyOnCallLookup(schedules, clock)
     on_call.list_on_call(ON_CALL)
@@ -75,7 +75,7 @@ def test_whose_turn_has_ended_is_not_on_call_any_more() -> None:
     assert [person.name for person in on_call.list_on_call(ON_CALL)] == ["Bob"]
 
 
-def test_a_pagerduty_that_never_answered_leaves_it_unknown() -> None:
+def test_before_the_first_response_the_people_on_call_are_unknown() -> None:
     schedules = Schedules()
     schedules.answer = TemporaryDeliveryError("no_answer")
     assert PagerDutyOnCallLookup(schedules, Clock()).list_on_call(ON_CALL) == ()

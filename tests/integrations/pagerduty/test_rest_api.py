@@ -1,4 +1,4 @@
-"""Asking PagerDuty's REST API, against a mock that keeps its state."""
+"""Reading PagerDuty's REST API, on a mock that keeps its state."""
 
 from __future__ import annotations
 
@@ -31,27 +31,29 @@ def rest(pagerduty: MockPagerDuty) -> PagerDutyRestClient:
     return PagerDutyRestClient(pagerduty.url, Secret(TOKEN), clock=pagerduty.now)
 
 
-def opens(pagerduty: MockPagerDuty, dedup_key: str = "k") -> PagedIncident:
+def open_incident(pagerduty: MockPagerDuty, dedup_key: str = "k") -> PagedIncident:
     event = {"routing_key": ROUTING_KEY, "event_action": "trigger", "dedup_key": dedup_key}
     pagerduty.process_event({**event, "payload": {"summary": "s", "source": "h", "severity": "error"}})
     return pagerduty.opened()[-1]
 
 
-def test_the_alerts_of_an_incident_tell_our_key(pagerduty: MockPagerDuty, rest: PagerDutyRestClient) -> None:
-    assert rest.find_alert_keys(opens(pagerduty).id) == ("k",)
+def test_the_alerts_of_an_incident_have_our_dedup_key(
+    pagerduty: MockPagerDuty, rest: PagerDutyRestClient
+) -> None:
+    assert rest.find_alert_keys(open_incident(pagerduty).id) == ("k",)
 
 
-def test_a_long_list_is_read_page_by_page(pagerduty: MockPagerDuty, rest: PagerDutyRestClient) -> None:
-    target = opens(pagerduty, "k0")
+def test_a_long_list_is_loaded_page_by_page(pagerduty: MockPagerDuty, rest: PagerDutyRestClient) -> None:
+    target = open_incident(pagerduty, "k0")
     for n in range(1, 130):
-        pagerduty.merges(opens(pagerduty, f"k{n}"), into=target)
+        pagerduty.merges(open_incident(pagerduty, f"k{n}"), into=target)
     assert len(rest.find_alert_keys(target.id)) == 130
 
 
-def test_the_status_tells_who_acknowledged_and_when(
+def test_the_status_has_the_person_and_time_of_the_acknowledgement(
     pagerduty: MockPagerDuty, rest: PagerDutyRestClient
 ) -> None:
-    incident = opens(pagerduty)
+    incident = open_incident(pagerduty)
     assert rest.find_status(incident.id).status == "triggered"
 
     pagerduty.acknowledges(incident, by="Alice Doe")
@@ -63,19 +65,19 @@ def test_the_status_tells_who_acknowledged_and_when(
 def test_a_merged_incident_is_merged_not_resolved(
     pagerduty: MockPagerDuty, rest: PagerDutyRestClient
 ) -> None:
-    first, second = opens(pagerduty, "a"), opens(pagerduty, "b")
+    first, second = open_incident(pagerduty, "a"), open_incident(pagerduty, "b")
     pagerduty.merges(first, into=second)
     assert rest.find_status(first.id).status == "merged"
     assert rest.find_alert_keys(first.id) == ()
     assert rest.find_alert_keys(second.id) == ("b", "a")
 
 
-def test_only_open_incidents_are_open(pagerduty: MockPagerDuty, rest: PagerDutyRestClient) -> None:
-    first = opens(pagerduty)
+def test_only_open_incidents_are_found_as_open(pagerduty: MockPagerDuty, rest: PagerDutyRestClient) -> None:
+    first = open_incident(pagerduty)
     pagerduty.resolves(first)
-    second = opens(pagerduty)
+    second = open_incident(pagerduty)
     pagerduty.acknowledges(second)
-    opens(pagerduty, "another key")
+    open_incident(pagerduty, "another key")
     assert rest.find_open("k") == (second.id,)
     assert rest.find_open("no such key") == ()
 
@@ -83,9 +85,9 @@ def test_only_open_incidents_are_open(pagerduty: MockPagerDuty, rest: PagerDutyR
 def test_statuses_of_pages_are_listed_by_key_newest_first(
     pagerduty: MockPagerDuty, rest: PagerDutyRestClient
 ) -> None:
-    pagerduty.resolves(opens(pagerduty), by="Alice Doe")
-    pagerduty.acknowledges(latest := opens(pagerduty), by="Bob")
-    pagerduty.merges(opens(pagerduty, "merged"), into=latest)
+    pagerduty.resolves(open_incident(pagerduty), by="Alice Doe")
+    pagerduty.acknowledges(latest := open_incident(pagerduty), by="Bob")
+    pagerduty.merges(open_incident(pagerduty, "merged"), into=latest)
     found = rest.find_statuses(["k", "merged", "no such key"])
     assert [(one.status, one.by) for one in found["k"]] == [
         ("acknowledged", "Bob"),
@@ -95,7 +97,7 @@ def test_statuses_of_pages_are_listed_by_key_newest_first(
     assert found["no such key"] == ()
 
 
-def test_statuses_of_pages_are_known_in_time_or_not_at_all(
+def test_statuses_of_pages_are_returned_in_time_or_not_at_all(
     pagerduty: MockPagerDuty, rest: PagerDutyRestClient
 ) -> None:
     pagerduty.hang(30.0, times=2)
@@ -105,7 +107,9 @@ def test_statuses_of_pages_are_known_in_time_or_not_at_all(
     assert time.monotonic() - begun < CHECK_AHEAD_S
 
 
-def test_who_is_on_call_comes_by_level_each_once(pagerduty: MockPagerDuty, rest: PagerDutyRestClient) -> None:
+def test_people_on_call_are_ordered_by_level_and_each_listed_once(
+    pagerduty: MockPagerDuty, rest: PagerDutyRestClient
+) -> None:
     pagerduty.rest.puts_on_call("PSCHED1", "Bob", "bob@example.com", escalation_level=2, end=None)
     pagerduty.rest.puts_on_call("PSCHED1", "Alice", "alice@example.com")
     pagerduty.rest.on_call["PSCHED1"].append({**pagerduty.rest.on_call["PSCHED1"][0], "escalation_level": 3})
@@ -116,7 +120,7 @@ def test_who_is_on_call_comes_by_level_each_once(pagerduty: MockPagerDuty, rest:
     )
 
 
-def test_who_is_on_call_now_is_asked_and_nothing_else(
+def test_only_the_people_on_call_now_are_requested(
     pagerduty: MockPagerDuty, rest: PagerDutyRestClient
 ) -> None:
     rest.find_on_call("PSCHED1")
@@ -124,7 +128,7 @@ def test_who_is_on_call_now_is_asked_and_nothing_else(
     assert path == "/oncalls"
     assert query["schedule_ids[]"] == ["PSCHED1"]
     assert query["include[]"] == ["users"]
-    # Both default to now, and a moment of ours would be a guess at PagerDuty's clock.
+    # Since and until default to now; a time of our own would be a guess at PagerDuty's clock.
     assert not {"since", "until"} & set(query)
 
 
@@ -143,7 +147,7 @@ def test_who_is_on_call_now_is_asked_and_nothing_else(
         (503, "server_error", TemporaryDeliveryError),
     ],
 )
-def test_a_refusal_is_an_error_of_ours_at_once(
+def test_a_refusal_is_a_delivery_error_at_once(
     pagerduty: MockPagerDuty, rest: PagerDutyRestClient, status: int, reason: str, kind: type[DeliveryError]
 ) -> None:
     pagerduty.fail_next(status)
@@ -155,14 +159,14 @@ def test_a_refusal_is_an_error_of_ours_at_once(
     assert pagerduty.rest.asked == []
 
 
-def test_a_limit_tells_how_long_to_wait(pagerduty: MockPagerDuty, rest: PagerDutyRestClient) -> None:
+def test_a_429_has_its_retry_after(pagerduty: MockPagerDuty, rest: PagerDutyRestClient) -> None:
     pagerduty.fail_next(429, retry_after=17)
     with pytest.raises(TemporaryDeliveryError) as raised:
         rest.find_open("k")
     assert raised.value.retry_after == 17
 
 
-def test_an_unknown_incident_or_a_false_id_is_not_found(
+def test_an_unknown_incident_or_an_invalid_id_is_not_found(
     rest: PagerDutyRestClient, pagerduty: MockPagerDuty
 ) -> None:
     for incident_id in ("PNOSUCH", "../users", "", "P?x=y"):
@@ -171,14 +175,14 @@ def test_an_unknown_incident_or_a_false_id_is_not_found(
     assert len(pagerduty.rest.asked) == 1
 
 
-def test_a_pagerduty_that_is_away_is_no_answer(pagerduty: MockPagerDuty, rest: PagerDutyRestClient) -> None:
+def test_an_unavailable_pagerduty_is_no_answer(pagerduty: MockPagerDuty, rest: PagerDutyRestClient) -> None:
     pagerduty.stop()
     with pytest.raises(TemporaryDeliveryError, match="no_answer") as raised:
         rest.find_open("a-secret-key")
     assert "a-secret-key" not in str(raised.value)
 
 
-def test_a_pagerduty_that_never_answers_times_out(pagerduty: MockPagerDuty) -> None:
+def test_a_hanging_pagerduty_times_out(pagerduty: MockPagerDuty) -> None:
     pagerduty.is_silent = True
     with pytest.raises(TemporaryDeliveryError, match="no_answer"):
         PagerDutyRestClient(pagerduty.url, Secret(TOKEN), timeout_s=0.1).find_open("k")
@@ -192,7 +196,7 @@ def test_no_error_shows_the_token(pagerduty: MockPagerDuty, caplog: pytest.LogCa
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"[" * 50_000])
-def test_an_answer_that_is_no_object_is_none(
+def test_a_response_that_is_no_json_object_is_an_error(
     pagerduty: MockPagerDuty, rest: PagerDutyRestClient, body: bytes
 ) -> None:
     pagerduty.rest.odd_body = body
@@ -208,12 +212,16 @@ def test_an_answer_that_is_no_object_is_none(
         b'{"oncalls": [1, {}, {"user": []}, {"user": {"id": 1, "name": null}}]}',
     ],
 )
-def test_odd_entries_are_nobody(pagerduty: MockPagerDuty, rest: PagerDutyRestClient, body: bytes) -> None:
+def test_invalid_on_call_entries_are_skipped(
+    pagerduty: MockPagerDuty, rest: PagerDutyRestClient, body: bytes
+) -> None:
     pagerduty.rest.odd_body = body
     assert rest.find_on_call("PSCHED1") == ()
 
 
-def test_an_entry_with_odd_fields_is_a_name(pagerduty: MockPagerDuty, rest: PagerDutyRestClient) -> None:
+def test_an_on_call_entry_with_invalid_fields_has_only_a_name(
+    pagerduty: MockPagerDuty, rest: PagerDutyRestClient
+) -> None:
     entry = b'{"user": {"summary": "Al\\u202eice"}, "escalation_level": "x", "end": "soon"}'
     pagerduty.rest.odd_body = b'{"oncalls": [' + entry + b"]}"
     [person] = rest.find_on_call("PSCHED1")

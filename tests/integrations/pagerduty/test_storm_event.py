@@ -1,4 +1,4 @@
-"""A storm's page: whole events, and what hostile names make of them."""
+"""The events of a storm's page: whole events, and events with hostile names."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def a_page_of(*names: str, action: Any = PAGE, public_url: str = "") -> StormNot
     return StormNotification(action, STORM, summarize_storm(members), OPENED_AT, public_url)
 
 
-def test_the_page_counts_what_it_stands_for() -> None:
+def test_the_page_counts_the_members_of_its_batch() -> None:
     names = ["HighCPU"] * 3 + ["DiskFull"] * 2 + ["A", "B", "C"]
     event = render_storm_event(a_page_of(*names, public_url="https://r.example"))
     assert event["dedup_key"] == KEY
@@ -42,12 +42,12 @@ def test_the_page_counts_what_it_stands_for() -> None:
     assert event["client_url"] == f"https://r.example/storms/{STORM.id}"
 
 
-def test_a_single_one_by_another_name_is_one_other() -> None:
+def test_one_further_alert_name_is_counted_as_one_other() -> None:
     event = render_storm_event(a_page_of("A", "A", "B", "C", "D"))
     assert event["payload"]["summary"] == "5 incidents in #a: 2 A, 1 B, 1 C, 1 other"
 
 
-def test_its_end_is_the_key_alone() -> None:
+def test_the_resolve_event_has_only_the_keys() -> None:
     action = ResolvePage(key="resolve:1", target=TARGET, dedup_key=KEY)
     assert render_storm_event(a_page_of("A", action=action)) == {"event_action": "resolve", "dedup_key": KEY}
 
@@ -63,7 +63,7 @@ def test_without_a_key_it_is_simulated() -> None:
 @given(
     st.lists(st.one_of(st.text(max_size=80), st.just("x" * 5000), st.just("\ud800")), min_size=1, max_size=80)
 )
-def test_however_hostile_the_names_pagerduty_takes_it(names: list[str]) -> None:
+def test_pagerduty_accepts_a_storm_page_with_hostile_names(names: list[str]) -> None:
     event = render_storm_event(a_page_of(*names))
     assert 0 < len(event["payload"]["summary"]) <= MAX_SUMMARY
     assert json_size(event) < MAX_EVENT

@@ -1,4 +1,4 @@
-"""What people do in PagerDuty is done here, once, and PagerDuty hears no echo of it."""
+"""Actions of people in PagerDuty are applied to our incidents once, and PagerDuty gets no echo of them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def build_rest(rig: Rig) -> PagerDutyRestClient:
 
 
 class Bridge:
-    """The receiver and PagerDuty, with the webhooks between them in the test's hand."""
+    """The receiver and PagerDuty; the test decides when the webhooks between them are delivered."""
 
     def __init__(self, rig: Rig, *, has_token: bool = True) -> None:
         self.rig = rig
@@ -43,8 +43,8 @@ class Bridge:
         )
         rig.worker_services = replace(rig.worker_services, periodic_tasks=periodic_tasks)
 
-    def delivers(self) -> list[int]:
-        """Have PagerDuty deliver what waits, and everybody work it off."""
+    def deliver(self) -> list[int]:
+        """Let PagerDuty deliver the waiting webhooks and the worker process them."""
         answers = self.rig.pagerduty.webhooks.deliver(self.post)
         self.rig.works()
         return answers
@@ -53,12 +53,12 @@ class Bridge:
         return self.rig.client.post("/webhooks/pagerduty", data=body, headers=headers).status_code
 
     def page(self, responder: str = "on-call") -> PagedIncident:
-        """Return the PagerDuty incident that the responder was paged by last."""
+        """Return the PagerDuty incident of the responder's last page."""
         names = ("on-call", "team-lead", "manager")
         return self.rig.pagerduty.opened(list(KEYS.values())[names.index(responder)])[-1]
 
-    def story(self, incident_id: str, *whats: str) -> list[str]:
-        """Return the timeline's lines of some kinds, with who did it."""
+    def timeline_texts(self, incident_id: str, *whats: str) -> list[str]:
+        """Return the texts of some kinds of timeline events, with their actors."""
         timeline = self.rig.shows(incident_id)["timeline"]
         return [f"{e['text']} ({e['by']})" for e in timeline if e["what"] in whats]
 
@@ -68,8 +68,8 @@ def bridge(rig: Rig) -> Bridge:
     return Bridge(rig)
 
 
-def by_key(bridge: Bridge, change: Callable[[dict[str, Any]], object]) -> None:
-    """Change the body of each webhook that waits, and seal it anew."""
+def change_bodies(bridge: Bridge, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the body of each waiting webhook with *change* and sign it again."""
     webhooks = bridge.rig.pagerduty.webhooks
     for n, webhook in enumerate(webhooks.waiting):
         body = json.loads(webhook.body)
@@ -77,18 +77,18 @@ def by_key(bridge: Bridge, change: Callable[[dict[str, Any]], object]) -> None:
         webhooks.waiting[n] = webhooks.seal(webhook.event_type, json.dumps(body).encode())
 
 
-# --- acknowledged there ---
+# --- acknowledged in PagerDuty ---
 
 
-def test_an_acknowledgement_there_is_one_here(rig: Rig, bridge: Bridge) -> None:
+def test_an_acknowledgement_in_pagerduty_acknowledges_our_incident(rig: Rig, bridge: Bridge) -> None:
     incident_id = rig.fires("DiskFull")
     rig.pagerduty.acknowledges(bridge.page(), by="Alice Doe")
 
-    assert set(bridge.delivers()) == {202}
+    assert set(bridge.deliver()) == {202}
 
     assert rig.state(incident_id) == "acknowledged"
     assert rig.shows(incident_id)["acknowledged_by"] == "Alice Doe"
-    assert bridge.story(incident_id, "acknowledged") == ["Acknowledged (Alice Doe)"]
+    assert bridge.timeline_texts(incident_id, "acknowledged") == ["Acknowledged (Alice Doe)"]
     rig.passes("30m")
     assert rig.paged() == ["on-call"]
 
@@ -96,7 +96,7 @@ def test_an_acknowledgement_there_is_one_here(rig: Rig, bridge: Bridge) -> None:
 def test_pagerduty_gets_no_echo_of_its_own_acknowledgement(rig: Rig, bridge: Bridge) -> None:
     rig.fires("DiskFull")
     rig.pagerduty.acknowledges(bridge.page())
-    bridge.delivers()
+    bridge.deliver()
     rig.passes("1h")
     assert rig.events("on-call") == ["trigger"]
 
@@ -105,7 +105,7 @@ def test_the_other_pages_are_acknowledged_too(rig: Rig, bridge: Bridge) -> None:
     rig.fires("DiskFull")
     rig.passes("6m")
     rig.pagerduty.acknowledges(bridge.page("team-lead"))
-    bridge.delivers()
+    bridge.deliver()
     assert rig.events("team-lead") == ["trigger"]
     assert rig.events("on-call") == ["trigger", "acknowledge"]
 
@@ -113,23 +113,23 @@ def test_the_other_pages_are_acknowledged_too(rig: Rig, bridge: Bridge) -> None:
 def test_an_event_for_our_own_acknowledgement_changes_nothing(rig: Rig, bridge: Bridge) -> None:
     incident_id = rig.fires("DiskFull")
     rig.answers(incident_id, "acknowledge", by="bob")
-    bridge.delivers()
+    bridge.deliver()
     assert [webhook.event_type for webhook in rig.pagerduty.webhooks.done][-1] == "incident.acknowledged"
-    assert bridge.story(incident_id, "acknowledged") == ["Acknowledged (bob)"]
+    assert bridge.timeline_texts(incident_id, "acknowledged") == ["Acknowledged (bob)"]
 
 
-def test_nor_does_it_end_a_snooze(rig: Rig, bridge: Bridge) -> None:
+def test_an_event_for_our_own_acknowledgement_does_not_end_a_snooze(rig: Rig, bridge: Bridge) -> None:
     incident_id = rig.fires("DiskFull")
     rig.services.incident_service.snooze(incident_id, Person("bob"), 3600.0, rig.clock())
     rig.works()
-    bridge.delivers()
+    bridge.deliver()
     assert rig.services.incidents.load(incident_id).snoozed_until == rig.clock() + 3600
 
 
-def test_the_same_webhook_again_is_known(rig: Rig, bridge: Bridge) -> None:
+def test_a_repeated_webhook_changes_nothing(rig: Rig, bridge: Bridge) -> None:
     incident_id = rig.fires("DiskFull")
     rig.pagerduty.acknowledges(bridge.page())
-    bridge.delivers()
+    bridge.deliver()
     acknowledged = rig.pagerduty.webhooks.done[-1]
     rig.answers(incident_id, "unacknowledge")
 
@@ -140,13 +140,13 @@ def test_the_same_webhook_again_is_known(rig: Rig, bridge: Bridge) -> None:
 
 
 def test_a_late_acknowledgement_is_ignored(rig: Rig, bridge: Bridge) -> None:
-    """It was un-acknowledged here before PagerDuty's word of the acknowledgement arrived."""
+    """The incident was unacknowledged here before PagerDuty's acknowledgement arrived."""
     incident_id = rig.fires("DiskFull")
     rig.pagerduty.acknowledges(bridge.page())
     rig.clock.moment += 60
     rig.services.incident_service.acknowledge(incident_id, Person("bob"), rig.clock())
     rig.services.incident_service.unacknowledge(incident_id, Person("bob"), rig.clock())
-    bridge.delivers()
+    bridge.deliver()
     assert rig.state(incident_id) == "open"
 
 
@@ -155,31 +155,31 @@ def test_an_outdated_acknowledgement_is_ignored(rig: Rig, bridge: Bridge) -> Non
     rig.pagerduty.acknowledges(bridge.page())
     rig.clock.moment += 60
     rig.pagerduty.unacknowledges(bridge.page())
-    bridge.delivers()
+    bridge.deliver()
     assert rig.state(incident_id) == "open"
-    assert bridge.story(incident_id, "acknowledged", "unacknowledged") == []
+    assert bridge.timeline_texts(incident_id, "acknowledged", "unacknowledged") == []
 
 
-def test_a_status_older_than_its_event_is_not_believed(rig: Rig, bridge: Bridge) -> None:
-    """Its REST API may answer from a copy that is some seconds old."""
+def test_a_status_older_than_its_event_is_ignored(rig: Rig, bridge: Bridge) -> None:
+    """The REST API may return a state that is some seconds old."""
     incident_id = rig.fires("DiskFull")
     rig.clock.moment += 60
     rig.pagerduty.acknowledges(bridge.page())
     page = bridge.page()
     page.state, page.changed_at = "triggered", page.opened_at
-    bridge.delivers()
+    bridge.deliver()
     assert rig.state(incident_id) == "acknowledged"
 
 
-def test_worked_off_twice_an_acknowledgement_given_again_counts_once(rig: Rig, bridge: Bridge) -> None:
-    """A worker may die when it is done and before it is crossed off; PagerDuty's clock may be ahead, too."""
+def test_an_acknowledgement_that_is_processed_twice_counts_once(rig: Rig, bridge: Bridge) -> None:
+    """A worker may be killed before it removes the processed event from its queue."""
     incident_id = rig.fires("DiskFull")
     rig.answers(incident_id, "acknowledge", by="bob")
     rig.clock.moment += 600
     rig.pagerduty.webhooks.waiting.clear()
     rig.pagerduty.acknowledges(bridge.page(), by="Alice Doe")
-    by_key(bridge, lambda event: event.update(occurred_at="2026-11-23T12:10:04.500Z"))
-    bridge.delivers()
+    change_bodies(bridge, lambda event: event.update(occurred_at="2026-11-23T12:10:04.500Z"))
+    bridge.deliver()
     shown = rig.shows(incident_id)
     assert shown["acknowledged_by"] == "Alice Doe"
     rig.clock.moment += 30
@@ -188,53 +188,55 @@ def test_worked_off_twice_an_acknowledgement_given_again_counts_once(rig: Rig, b
     assert rig.events("on-call") == ["trigger", "acknowledge"]
 
 
-# --- taken back there ---
+# --- unacknowledged in PagerDuty ---
 
 
-def test_taken_back_there_pages_go_on_without_waking_twice(rig: Rig, bridge: Bridge) -> None:
-    """PagerDuty tells its people again by itself, so the page is neither closed nor opened anew."""
+def test_after_an_unacknowledge_in_pagerduty_escalation_goes_on_without_a_second_page(
+    rig: Rig, bridge: Bridge
+) -> None:
+    """PagerDuty notifies its people again by itself, so the page is neither resolved nor triggered again."""
     incident_id = rig.fires("DiskFull")
     rig.pagerduty.acknowledges(bridge.page())
-    bridge.delivers()
+    bridge.deliver()
     rig.passes("30m")
     rig.pagerduty.unacknowledges(bridge.page())
 
-    bridge.delivers()
+    bridge.deliver()
 
     assert rig.state(incident_id) == "open"
-    assert bridge.story(incident_id, "unacknowledged") == ["Un-acknowledged (PagerDuty)"]
+    assert bridge.timeline_texts(incident_id, "unacknowledged") == ["Un-acknowledged (PagerDuty)"]
     assert rig.events("on-call") == ["trigger", "trigger"]
     assert rig.paged() == ["on-call"]
     rig.passes("5m")
     assert rig.paged() == ["on-call", "team-lead"]
 
 
-def test_what_was_taken_back_can_be_acknowledged_again(rig: Rig, bridge: Bridge) -> None:
+def test_an_unacknowledged_incident_can_be_acknowledged_again(rig: Rig, bridge: Bridge) -> None:
     incident_id = rig.fires("DiskFull")
     rig.pagerduty.acknowledges(bridge.page())
-    bridge.delivers()
+    bridge.deliver()
     rig.passes("30m")
     rig.pagerduty.unacknowledges(bridge.page())
-    bridge.delivers()
+    bridge.deliver()
     rig.passes("1m")
     rig.pagerduty.acknowledges(bridge.page(), by="Bob")
-    bridge.delivers()
+    bridge.deliver()
     assert rig.shows(incident_id)["acknowledged_by"] == "Bob"
     assert rig.events("on-call") == ["trigger", "trigger"]
 
 
-# --- resolved there ---
+# --- resolved in PagerDuty ---
 
 
-def test_resolved_there_is_closed_by_hand_here(rig: Rig, bridge: Bridge) -> None:
+def test_a_resolve_in_pagerduty_resolves_our_incident_manually(rig: Rig, bridge: Bridge) -> None:
     incident_id = rig.fires("DiskFull")
     rig.passes("6m")
     rig.pagerduty.resolves(bridge.page(), by="Alice Doe")
 
-    bridge.delivers()
+    bridge.deliver()
 
     assert rig.state(incident_id) == "resolved"
-    assert bridge.story(incident_id, "resolved") == ["Resolved by hand (Alice Doe)"]
+    assert bridge.timeline_texts(incident_id, "resolved") == ["Resolved by hand (Alice Doe)"]
     assert rig.events("on-call") == ["trigger"]
     assert rig.events("team-lead") == ["trigger", "resolve"]
     assert rig.pagerduty.still_open() == []
@@ -244,9 +246,9 @@ def test_an_event_for_our_own_resolve_changes_nothing(rig: Rig, bridge: Bridge) 
     incident_id = rig.fires("DiskFull")
     rig.passes("1m")
     rig.ends("DiskFull")
-    bridge.delivers()
+    bridge.deliver()
     assert rig.state(incident_id) == "resolved"
-    assert bridge.story(incident_id, "resolved") == ["All alerts resolved (None)"]
+    assert bridge.timeline_texts(incident_id, "resolved") == ["All alerts resolved (None)"]
     assert rig.events("on-call") == ["trigger", "resolve"]
 
 
@@ -258,44 +260,48 @@ def test_an_event_of_a_former_page_leaves_the_reopened_incident_open(rig: Rig, b
     assert rig.fires("DiskFull") == incident_id
     assert rig.paged() == ["on-call", "on-call"]
 
-    bridge.delivers()
+    bridge.deliver()
 
     assert rig.state(incident_id) == "open"
 
 
-def test_nor_does_it_close_the_next_incident(rig: Rig, bridge: Bridge) -> None:
+def test_an_event_of_a_former_page_does_not_resolve_the_next_incident(rig: Rig, bridge: Bridge) -> None:
     rig.fires("DiskFull")
     rig.passes("1m")
     rig.ends("DiskFull")
     rig.passes("20m")
     second = rig.fires("DiskFull")
-    bridge.delivers()
+    bridge.deliver()
     assert rig.state(second) == "open"
 
 
-def test_nor_while_the_next_page_is_not_yet_in_pagerduty(rig: Rig, bridge: Bridge) -> None:
-    """PagerDuty takes events before it makes incidents of them, so it may name none as open."""
+def test_an_event_of_a_former_page_is_ignored_while_the_next_page_is_not_yet_in_pagerduty(
+    rig: Rig, bridge: Bridge
+) -> None:
+    """PagerDuty accepts events before it creates incidents of them, so it may return no open incident."""
     rig.fires("DiskFull")
     rig.passes("1m")
     rig.ends("DiskFull")
     rig.passes("20m")
     second = rig.fires("DiskFull")
     rig.pagerduty.opened()[-1].dedup_key = "not known yet"
-    bridge.delivers()
+    bridge.deliver()
     assert rig.state(second) == "open"
 
 
-def test_the_end_of_a_page_that_was_closed_to_page_anew_is_ours(rig: Rig, bridge: Bridge) -> None:
+def test_a_page_that_we_resolved_in_order_to_page_again_does_not_resolve_our_incident(
+    rig: Rig, bridge: Bridge
+) -> None:
     incident_id = rig.fires("DiskFull")
     rig.answers(incident_id, "acknowledge")
     rig.passes("1m")
     rig.answers(incident_id, "unacknowledge")
     assert rig.events("on-call") == ["trigger", "acknowledge", "resolve", "trigger"]
-    bridge.delivers()
+    bridge.deliver()
     assert rig.state(incident_id) == "open"
 
 
-def test_a_worker_that_dies_between_two_steps_of_closing_loses_nothing(rig: Rig, bridge: Bridge) -> None:
+def test_a_worker_killed_between_two_steps_of_resolving_loses_nothing(rig: Rig, bridge: Bridge) -> None:
     incident_id = rig.fires("DiskFull")
     rig.passes("1m")
     rig.pagerduty.resolves(bridge.page())
@@ -313,16 +319,18 @@ def test_a_worker_that_dies_between_two_steps_of_closing_loses_nothing(rig: Rig,
     assert rig.events("on-call") == ["trigger"]
 
 
-def test_merged_there_goes_on_here_and_answers_in_the_other_count(rig: Rig, bridge: Bridge) -> None:
+def test_after_a_merge_in_pagerduty_our_incident_follows_the_merged_incident(
+    rig: Rig, bridge: Bridge
+) -> None:
     first, second = rig.fires("DiskFull"), rig.fires("DiskSlow")
     one, other = rig.pagerduty.opened()
     rig.clock.moment += 60
     rig.pagerduty.merges(one, into=other)
-    bridge.delivers()
+    bridge.deliver()
     assert (rig.state(first), rig.state(second)) == ("open", "open")
 
     rig.pagerduty.acknowledges(other)
-    bridge.delivers()
+    bridge.deliver()
     assert (rig.state(first), rig.state(second)) == ("acknowledged", "acknowledged")
 
 
@@ -331,26 +339,26 @@ def test_a_merge_that_names_our_key_is_recorded_and_closes_nothing(rig: Rig, bri
     rig.fires("DiskSlow")
     one, other = rig.pagerduty.opened()
     rig.pagerduty.merges(one, into=other)
-    by_key(bridge, lambda event: event["data"].update(incident_key=one.dedup_key))
-    bridge.delivers()
+    change_bodies(bridge, lambda event: event["data"].update(incident_key=one.dedup_key))
+    bridge.deliver()
     assert rig.state(incident_id) == "open"
-    assert bridge.story(incident_id, "noted") == [
+    assert bridge.timeline_texts(incident_id, "noted") == [
         "PagerDuty: merged into another incident, where the page goes on (Alice Doe)"
     ]
 
 
-# --- what is only told ---
+# --- events that are only recorded ---
 
 
-def test_who_it_was_handed_to_is_in_the_timeline(rig: Rig, bridge: Bridge) -> None:
+def test_a_reassignment_is_in_the_timeline(rig: Rig, bridge: Bridge) -> None:
     incident_id = rig.fires("DiskFull")
     rig.pagerduty.assigns(bridge.page(), "Bob", how="escalated")
-    bridge.delivers()
+    bridge.deliver()
     rig.pagerduty.assigns(bridge.page(), "Carol", by="Bob", how="reassigned")
-    bridge.delivers()
+    bridge.deliver()
     rig.pagerduty.requests_responder(bridge.page(), of="Maeve")
-    bridge.delivers()
-    assert bridge.story(incident_id, "noted") == [
+    bridge.deliver()
+    assert bridge.timeline_texts(incident_id, "noted") == [
         "PagerDuty: escalated to Bob (None)",
         "PagerDuty: reassigned to Carol (Bob)",
         "PagerDuty: Maeve was asked to help (Alice Doe)",
@@ -364,52 +372,54 @@ def test_a_repeated_event_is_recorded_once(rig: Rig, bridge: Bridge) -> None:
     event = _fields(rig.pagerduty.webhooks.waiting[-1].body)
     bridge.handler.handle_event(event)
     bridge.handler.handle_event(event)
-    assert bridge.story(incident_id, "noted") == ["PagerDuty: delegated to Bob (None)"]
+    assert bridge.timeline_texts(incident_id, "noted") == ["PagerDuty: delegated to Bob (None)"]
 
 
-def test_reopened_there_stays_closed_here_with_the_reason(rig: Rig, bridge: Bridge) -> None:
+def test_an_incident_reopened_in_pagerduty_stays_resolved_here_and_the_timeline_says_why(
+    rig: Rig, bridge: Bridge
+) -> None:
     incident_id = rig.fires("DiskFull")
     rig.passes("1m")
     rig.pagerduty.resolves(bridge.page(), by="Alice Doe")
-    bridge.delivers()
+    bridge.deliver()
     rig.pagerduty.reopens(bridge.page(), by="Bob")
-    bridge.delivers()
+    bridge.deliver()
     assert rig.state(incident_id) == "resolved"
-    assert bridge.story(incident_id, "noted") == [
+    assert bridge.timeline_texts(incident_id, "noted") == [
         "PagerDuty: reopened; it stays closed here, as Alice Doe closed it (Bob)"
     ]
 
 
-# --- finding ours ---
+# --- finding our incident ---
 
 
-def test_an_incident_of_somebody_elses_changes_nothing(rig: Rig, bridge: Bridge) -> None:
+def test_an_incident_of_another_integration_changes_nothing(rig: Rig, bridge: Bridge) -> None:
     incident_id = rig.fires("DiskFull")
     event = {"routing_key": "f" * 32, "event_action": "trigger", "dedup_key": "theirs"}
     rig.pagerduty.process_event({**event, "payload": {"summary": "s", "source": "h", "severity": "error"}})
     rig.pagerduty.acknowledges(rig.pagerduty.opened()[-1])
-    bridge.delivers()
+    bridge.deliver()
     assert rig.state(incident_id) == "open"
 
 
 @pytest.mark.parametrize("key", ["receiver-000000000000-0000000000000000", "receiver-x", "", "../"])
-def test_a_key_of_no_incident_of_ours_changes_nothing(rig: Rig, bridge: Bridge, key: str) -> None:
+def test_an_unknown_dedup_key_changes_nothing(rig: Rig, bridge: Bridge, key: str) -> None:
     bridge.handler.handle_event(
         {"event_id": "1", "event_type": "incident.resolved", "incident_id": "P1", "incident_key": key}
     )
 
 
-def test_without_a_token_an_event_that_names_our_key_is_believed(rig: Rig) -> None:
+def test_without_a_token_an_event_with_our_dedup_key_is_applied(rig: Rig) -> None:
     bridge = Bridge(rig, has_token=False)
     incident_id = rig.fires("DiskFull")
     rig.pagerduty.acknowledges(bridge.page())
-    by_key(bridge, lambda event: event["data"].update(incident_key=bridge.page().dedup_key))
-    bridge.delivers()
+    change_bodies(bridge, lambda event: event["data"].update(incident_key=bridge.page().dedup_key))
+    bridge.deliver()
     assert rig.state(incident_id) == "acknowledged"
     rig.clock.moment += 60
     rig.pagerduty.resolves(bridge.page())
-    by_key(bridge, lambda event: event["data"].update(incident_key=bridge.page().dedup_key))
-    bridge.delivers()
+    change_bodies(bridge, lambda event: event["data"].update(incident_key=bridge.page().dedup_key))
+    bridge.deliver()
     assert rig.state(incident_id) == "resolved"
     assert rig.pagerduty.rest.asked == []
 
@@ -429,7 +439,7 @@ def test_without_a_token_the_latest_event_counts_in_any_order(
     for does in (first, second):
         rig.clock.moment += 1
         getattr(rig.pagerduty, does)(bridge.page())
-    by_key(bridge, lambda event: event["data"].update(incident_key=bridge.page().dedup_key))
+    change_bodies(bridge, lambda event: event["data"].update(incident_key=bridge.page().dedup_key))
     event = [_fields(webhook.body) for webhook in rig.pagerduty.webhooks.waiting]
 
     for n in order:
@@ -438,46 +448,46 @@ def test_without_a_token_the_latest_event_counts_in_any_order(
     assert rig.state(incident_id) == state
 
 
-def test_without_a_token_an_event_that_names_no_key_changes_nothing(rig: Rig) -> None:
+def test_without_a_token_an_event_without_a_key_changes_nothing(rig: Rig) -> None:
     bridge = Bridge(rig, has_token=False)
     incident_id = rig.fires("DiskFull")
     rig.pagerduty.acknowledges(bridge.page())
-    assert set(bridge.delivers()) == {202}
+    assert set(bridge.deliver()) == {202}
     assert rig.state(incident_id) == "open"
 
 
-# --- while PagerDuty's API is away ---
+# --- while PagerDuty's API is unavailable ---
 
 
-def test_an_event_waits_until_pagerduty_can_be_asked_for_its_keys(rig: Rig, bridge: Bridge) -> None:
+def test_an_event_waits_until_pagerduty_returns_its_alert_keys(rig: Rig, bridge: Bridge) -> None:
     incident_id = rig.fires("DiskFull")
     rig.pagerduty.acknowledges(bridge.page())
     rig.pagerduty.fail_next(503, times=2)
-    bridge.delivers()
+    bridge.deliver()
     assert rig.state(incident_id) == "open"
     rig.passes("30s")
     assert rig.state(incident_id) == "acknowledged"
 
 
-def test_an_event_is_believed_when_pagerduty_gives_no_status_for_long(rig: Rig) -> None:
+def test_an_event_is_applied_if_pagerduty_returns_no_status_for_long(rig: Rig) -> None:
     bridge = Bridge(rig)
     incident_id = rig.fires("DiskFull")
-    bridge.handler._api = _Away(TemporaryDeliveryError("no_answer"), bridge.page().dedup_key)
+    bridge.handler._api = _WithoutStatus(TemporaryDeliveryError("no_answer"), bridge.page().dedup_key)
     rig.pagerduty.acknowledges(bridge.page())
-    bridge.delivers()
+    bridge.deliver()
     rig.passes("20s")
     assert rig.state(incident_id) == "open"
     rig.passes("20s")
     assert rig.state(incident_id) == "acknowledged"
 
 
-def test_an_event_is_believed_where_pagerduty_refuses_the_status(rig: Rig) -> None:
+def test_an_event_is_applied_if_pagerduty_refuses_to_return_the_status(rig: Rig) -> None:
     bridge = Bridge(rig)
     incident_id = rig.fires("DiskFull")
-    bridge.handler._api = _Away(PermanentDeliveryError("not_found"), bridge.page().dedup_key)
+    bridge.handler._api = _WithoutStatus(PermanentDeliveryError("not_found"), bridge.page().dedup_key)
     rig.clock.moment += 60
     rig.pagerduty.resolves(bridge.page())
-    bridge.delivers()
+    bridge.deliver()
     assert rig.state(incident_id) == "resolved"
 
 
@@ -486,8 +496,8 @@ def test_an_unreadable_event_is_ignored(rig: Rig, bridge: Bridge) -> None:
     bridge.handler.handle_event({})
 
 
-class _Away:
-    """A PagerDuty that tells whose page it is, and no more."""
+class _WithoutStatus:
+    """A REST API that returns the alert keys of an incident and no status."""
 
     def __init__(self, error: Exception, key: str) -> None:
         self._error, self._key = error, key

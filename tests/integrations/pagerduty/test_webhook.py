@@ -1,4 +1,4 @@
-"""PagerDuty's signature, and what is made of its events."""
+"""The signature of PagerDuty's webhooks, and how their events are parsed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from receiver.text import Secret
 
 SECRET = Secret("wXfZ-secret")
 BODY = b'{"event": {}}'
-# Worked out with `openssl dgst -sha256 -hmac wXfZ-secret`.
+# Computed with `openssl dgst -sha256 -hmac wXfZ-secret`.
 DIGEST = "4b566772e688cef51a7c42a62fba9fcac45245b8ea5c89e136ec46c5710666a6"
 
 
 def an_event(event_type: str = "incident.acknowledged", data: Any = None, **changes: Any) -> bytes:
-    """Return an event in the shape of PagerDuty's own examples."""
+    """Return an event in the form of PagerDuty's own examples."""
     data = {"id": "PGR0VU2", "type": "incident", "status": "acknowledged"} if data is None else data
     event = {
         "id": "01BZYK8N47N5JG55J1EEEHPEJI",
@@ -51,7 +51,7 @@ def test_a_signature_is_the_hmac_of_the_raw_body() -> None:
         f"v1={DIGEST.upper()}",
     ],
 )
-def test_one_good_signature_among_several_is_enough(header: str) -> None:
+def test_one_valid_signature_among_several_is_enough(header: str) -> None:
     assert verify_signature([SECRET], header, BODY)
 
 
@@ -59,17 +59,17 @@ def test_one_good_signature_among_several_is_enough(header: str) -> None:
     "header",
     ["", "v1=", "v1", DIGEST, f"v0={DIGEST}", f"v1={DIGEST[:-1]}", f"v1={DIGEST}0", "v1=ü", "," * 5000],
 )
-def test_anything_else_is_no_signature(header: str) -> None:
+def test_any_other_header_is_no_valid_signature(header: str) -> None:
     assert not verify_signature([SECRET], header, BODY)
 
 
-def test_a_signature_is_for_its_body_and_secret_only() -> None:
+def test_a_signature_is_valid_for_its_body_and_secret_only() -> None:
     assert not verify_signature([SECRET], f"v1={DIGEST}", BODY + b" ")
     assert not verify_signature([Secret("another")], f"v1={DIGEST}", BODY)
     assert verify_signature([Secret("another"), SECRET], f"v1={DIGEST}", BODY)
 
 
-def test_without_a_secret_nothing_is_signed() -> None:
+def test_without_a_secret_no_signature_is_valid() -> None:
     assert not verify_signature([], f"v1={DIGEST}", BODY)
     assert not verify_signature([Secret()], sign_body(Secret(), BODY), BODY)
 
@@ -77,7 +77,7 @@ def test_without_a_secret_nothing_is_signed() -> None:
 # --- events ---
 
 
-def test_an_acknowledgement_tells_who_what_and_when() -> None:
+def test_an_acknowledgement_has_actor_incident_and_time() -> None:
     data = {
         "id": "PGR0VU2",
         "type": "incident",
@@ -110,20 +110,20 @@ def test_an_acknowledgement_tells_who_what_and_when() -> None:
         "x",
     ],
 )
-def test_only_a_user_is_a_person(agent: object) -> None:
-    news = parse_event(an_event(agent=agent))
-    assert news is not None
-    assert not news.is_person
+def test_only_a_user_is_parsed_as_a_person(agent: object) -> None:
+    event = parse_event(an_event(agent=agent))
+    assert event is not None
+    assert not event.is_person
 
 
-def test_a_program_that_did_it_is_named_where_no_person_is() -> None:
-    news = parse_event(an_event(agent=None, client={"name": "Terraform"}))
-    assert news is not None
-    assert news.by == "Terraform"
+def test_an_integration_is_named_if_no_person_is() -> None:
+    event = parse_event(an_event(agent=None, client={"name": "Terraform"}))
+    assert event is not None
+    assert event.by == "Terraform"
     assert parse_event(an_event(agent=None)).by == ""
 
 
-def test_a_request_for_help_names_the_incident_and_who_was_asked() -> None:
+def test_a_responder_request_names_the_incident_and_the_responder() -> None:
     data = {
         "type": "incident_responder",
         "incident": {"id": "PGR0VU2", "type": "incident_reference"},
@@ -131,16 +131,16 @@ def test_a_request_for_help_names_the_incident_and_who_was_asked() -> None:
         "escalation_policy": {"summary": "The Policy"},
         "state": "pending",
     }
-    news = parse_event(an_event("incident.responder.added", data))
-    assert (news.incident_id, news.to, news.status) == ("PGR0VU2", ("Maeve",), "pending")
+    event = parse_event(an_event("incident.responder.added", data))
+    assert (event.incident_id, event.to, event.status) == ("PGR0VU2", ("Maeve",), "pending")
 
 
-def test_a_delegation_names_the_policy_it_went_to() -> None:
+def test_a_delegation_names_the_escalation_policy() -> None:
     data = {"id": "PGR0VU2", "type": "incident", "assignees": [], "escalation_policy": {"summary": "Core"}}
     assert parse_event(an_event("incident.delegated", data)).to == ("Core",)
 
 
-def test_a_merge_tells_where_the_alerts_went() -> None:
+def test_a_merge_names_the_incident_that_got_the_alerts() -> None:
     reason = {"type": "merge_resolve_reason", "incident": {"id": "PTARGET", "type": "incident_reference"}}
     data = {"id": "PGR0VU2", "type": "incident", "status": "resolved", "resolve_reason": reason}
     assert parse_event(an_event("incident.resolved", data)).merged_into == "PTARGET"
@@ -167,11 +167,11 @@ def test_a_merge_tells_where_the_alerts_went() -> None:
         an_event(data={"id": "P" * 100, "type": "incident"}),
     ],
 )
-def test_what_is_no_incidents_event_is_nothing(body: bytes) -> None:
+def test_an_event_of_no_incident_is_none(body: bytes) -> None:
     assert parse_event(body) is None
 
 
-def test_odd_fields_are_left_empty_and_long_ones_are_cut() -> None:
+def test_invalid_fields_are_empty_and_long_ones_are_cut() -> None:
     data = {
         "id": "PGR0VU2",
         "type": "incident",
@@ -180,7 +180,13 @@ def test_odd_fields_are_left_empty_and_long_ones_are_cut() -> None:
         "assignees": [None, {"summary": {}}, {"summary": "B\u202eob\n" + "b" * 500}],
         "resolve_reason": "none",
     }
-    news = parse_event(an_event(data=data, id=None, occurred_at="soon", agent="Alice"))
-    assert (news.event_id, news.status, news.incident_key, news.by, news.occurred_at) == ("", "", "", "", 0.0)
-    assert news.to == ("Bob " + "b" * 250 + "…",)
-    assert news.merged_into == ""
+    event = parse_event(an_event(data=data, id=None, occurred_at="soon", agent="Alice"))
+    assert (event.event_id, event.status, event.incident_key, event.by, event.occurred_at) == (
+        "",
+        "",
+        "",
+        "",
+        0.0,
+    )
+    assert event.to == ("Bob " + "b" * 250 + "…",)
+    assert event.merged_into == ""
