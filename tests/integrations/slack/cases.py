@@ -1,7 +1,7 @@
-"""The typical messages, by name; `messages/NAME.json` holds each as Slack is sent it.
+"""The typical messages by name; `messages/NAME.json` holds each as it is sent to Slack.
 
-After a change of wording that is meant: `python -m tests.integrations.slack.cases` writes the files
-anew, and the diff shows what changed.
+After an intended change of a text: `python -m tests.integrations.slack.cases` writes the files again, and the
+diff shows what changed.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def joined() -> IncidentNotification:
 
 
 def rendered(name: str) -> dict[str, Any]:
-    """Return the message of a case as it would go to Slack."""
+    """Return the message of a case as it would be sent to Slack."""
     if name == "reply_joined":
         message = render_message(joined())
     elif name in LOWER:
@@ -124,8 +124,8 @@ NAMES = (*MESSAGES, *LOWER, "reply_joined")
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     for name in NAMES:
-        said = json.dumps(rendered(name), ensure_ascii=False, indent=1)
-        (FOLDER / f"{name}.json").write_text(said + "\n", encoding="utf-8")
+        text = json.dumps(rendered(name), ensure_ascii=False, indent=1)
+        (FOLDER / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""However large or hostile what comes in, Slack takes what goes out, and nobody is pinged."""
+"""Slack accepts our messages however large or hostile the alerts are, and they mention no one."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ PARTS = st.lists(
 )
 
 
-def assert_slack_takes(message: Message, notification: IncidentNotification) -> None:
+def assert_slack_accepts(message: Message, notification: IncidentNotification) -> None:
     blocks = list(message.blocks)
     assert blockkit.check(blocks) == []
     assert measure(blocks) <= MAX_TOTAL
@@ -88,7 +88,9 @@ def pings(message: Message) -> list[str]:
 
 @settings(max_examples=60, deadline=None)
 @given(ALERTS, PARTS, LABELS, HOSTILE, st.sampled_from(["open", "acknowledged", "resolved"]))
-def test_hostile_words_break_no_limit_and_ping_nobody(alerts, parts, group_labels, name, state):
+def test_a_message_with_hostile_texts_exceeds_no_limit_and_mentions_no_one(
+    alerts, parts, group_labels, name, state
+):
     incident = an_incident(
         group=a_group(*alerts, group_labels=group_labels, group_key="{}"),
         **({} if state == "open" else {f"{state}_by": name or "x"}),
@@ -97,20 +99,20 @@ def test_hostile_words_break_no_limit_and_ping_nobody(alerts, parts, group_label
     notification = a_notification(incident, excerpt=excerpt, links=some_links(more=((name, name),)))
     for level in FormattingLevel:
         message = render_message(notification, level)
-        assert_slack_takes(message, notification)
+        assert_slack_accepts(message, notification)
         assert pings(message) == []
 
 
 @settings(max_examples=30, deadline=None)
 @given(ALERTS, HOSTILE, st.sampled_from(["joined", "resolved", "reopened", "reminder", "step", "unheard of"]))
-def test_hostile_words_in_a_reply_ping_nobody(alerts, by, reply_kind):
+def test_a_reply_with_hostile_texts_mentions_no_one(alerts, by, reply_kind):
     incident = an_incident(group=a_group(*alerts, group_key="{}"), acknowledged_by=by, resolved_by=by)
     reply = a_reply(
         reply_kind, fingerprints=list(incident.alerts), step=a_step() if reply_kind == "step" else None
     )
     for level in FormattingLevel:
         message = render_message(a_notification(incident, reply), level)
-        assert_slack_takes(message, a_notification(incident, reply))
+        assert_slack_accepts(message, a_notification(incident, reply))
         assert pings(message) == []
 
 
@@ -119,11 +121,11 @@ def test_two_thousand_alerts_are_one_message():
     notification = a_notification(incident, excerpt=an_excerpt(), links=some_links(incident))
     for level in FormattingLevel:
         message = render_message(notification, level)
-        assert_slack_takes(message, notification)
+        assert_slack_accepts(message, notification)
         assert "[2000 firing / 2000]" in message.text
-    said = json.dumps(render_message(notification).blocks, ensure_ascii=False)
-    assert "… and 1990 more (1990 firing)" in said
-    assert "top -b -n 1" in said
+    text = json.dumps(render_message(notification).blocks, ensure_ascii=False)
+    assert "… and 1990 more (1990 firing)" in text
+    assert "top -b -n 1" in text
 
 
 @pytest.mark.parametrize("letter", ["x", "<", "&", '"', "\n", "\\", "🔥", "`", "\u0000", "x "])
@@ -136,17 +138,17 @@ def test_annotations_of_200_kilobytes_are_posted(letter):
     notification = a_notification(an_incident(*alerts), excerpt=excerpt)
     for level in FormattingLevel:
         message = render_message(notification, level)
-        assert_slack_takes(message, notification)
+        assert_slack_accepts(message, notification)
         assert "It broke" in message.text
 
 
-def test_the_runbook_keeps_its_place_beside_many_long_alerts():
+def test_the_runbook_is_shown_beside_many_long_alerts():
     annotations = {"summary": "s" * 300, "description": "d" * 5000}
     alerts = [an_alert(instance=f"{n}", annotations={**annotations, "summary": f"{n}"}) for n in range(40)]
     message = render_message(a_notification(an_incident(*alerts), excerpt=an_excerpt()))
-    said = json.dumps(message.blocks, ensure_ascii=False)
-    assert "top -b -n 1" in said
-    assert "dddd" in said
+    text = json.dumps(message.blocks, ensure_ascii=False)
+    assert "top -b -n 1" in text
+    assert "dddd" in text
 
 
 def test_an_escalation_of_many_steps_stays_readable():
@@ -158,13 +160,13 @@ def test_an_escalation_of_many_steps_stays_readable():
     incident = an_incident(policy=policy, deliveries=deliveries)
     notification = a_notification(incident, policy=policy, now=OPENED_AT + 1)
     for level in FormattingLevel:
-        assert_slack_takes(render_message(notification, level), notification)
-    said = json.dumps(render_message(notification).blocks, ensure_ascii=False)
-    assert "… and 52 more" in said
-    assert "more pages not delivered" in said
+        assert_slack_accepts(render_message(notification, level), notification)
+    text = json.dumps(render_message(notification).blocks, ensure_ascii=False)
+    assert "… and 52 more" in text
+    assert "more pages not delivered" in text
 
 
-def test_everything_that_is_bounded_at_once_still_fits():
+def test_everything_at_its_maximum_length_together_still_fits():
     word = '"<' * 3000
     url = "https://x.example/?" + string.ascii_letters * 28
     steps = [a_step(a_responder("<" * 99 + str(n)), 60.0) for n in range(20)]
@@ -192,4 +194,4 @@ def test_everything_that_is_bounded_at_once_still_fits():
     excerpt = Excerpt(word, (Section(word, (Part("paragraph", word),) * 30),), is_cut=True, url=url)
     notification = a_notification(incident, policy=policy, links=links, excerpt=excerpt, now=OPENED_AT + 60)
     for level in FormattingLevel:
-        assert_slack_takes(render_message(notification, level), notification)
+        assert_slack_accepts(render_message(notification, level), notification)

@@ -1,4 +1,4 @@
-"""Messages, edits and replies as they stand in Slack after we sent them."""
+"""Messages, edits and replies as they are in Slack after the channel sent them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOW = OPENED_AT + 0.25
 
 
 class FakeLog(list):
-    """Keeps what is logged."""
+    """Records the log events."""
 
     def __call__(self, event, fields):
         self.append((event, dict(fields)))
@@ -46,7 +46,7 @@ def test_it_is_a_channel(channel):
     assert port.send(a_notification()).at == NOW
 
 
-def test_a_post_is_a_message_with_a_receipt_that_leads_to_it(slack, channel):
+def test_a_post_is_a_message_and_its_receipt_has_the_reference(slack, channel):
     incident = an_incident()
     receipt = channel.send(a_notification(incident))
     message = slack.roots[0]
@@ -57,7 +57,7 @@ def test_a_post_is_a_message_with_a_receipt_that_leads_to_it(slack, channel):
     assert message.buttons["acknowledge"] == incident.id
 
 
-def test_a_post_carries_the_metadata_it_is_found_by_and_unfurls_no_links(slack, channel):
+def test_a_post_has_the_metadata_it_is_found_by_and_unfurls_no_links(slack, channel):
     incident = an_incident()
     channel.send(a_notification(incident, a_post(instance="7")))
     sent = slack.calls_of("chat.postMessage")[0].arguments
@@ -78,7 +78,7 @@ def test_an_update_edits_the_same_message(slack, channel):
     assert "Acknowledged by alice" in slack.roots[0].words
 
 
-def test_an_edit_mentions_nobody_either(slack, channel):
+def test_an_edit_mentions_no_one_either(slack, channel):
     receipt = channel.send(a_notification())
     incident = an_incident(an_alert(annotations={"summary": "@channel @here"}))
     channel.send(a_notification(incident, an_update(message=receipt.reference)))
@@ -97,13 +97,13 @@ def test_a_step_is_a_reply_in_the_thread_that_mentions_the_responder(slack, chan
     )
 
 
-def test_the_teams_address_is_asked_for_once(slack, channel):
+def test_the_workspace_url_is_requested_once(slack, channel):
     for _ in range(3):
         channel.send(a_notification())
     assert len(slack.calls_of("auth.test")) == 1
 
 
-def test_without_the_teams_address_there_is_only_no_link(slack, channel):
+def test_without_the_workspace_url_only_the_link_is_missing(slack, channel):
     slack.fail_next("auth.test", status=500, times=9)
     assert channel.send(a_notification()).link == ""
     assert channel.send(a_notification()).link == ""
@@ -113,7 +113,7 @@ def test_without_the_teams_address_there_is_only_no_link(slack, channel):
 @pytest.mark.parametrize(
     "error", ["invalid_blocks", "msg_blocks_too_long", "invalid_blocks_format", "msg_too_long"]
 )
-def test_formatting_that_slack_refuses_fails_for_good_and_is_said(slack, channel, log_events, error):
+def test_formatting_that_slack_refuses_is_a_permanent_error_and_is_logged(slack, channel, log_events, error):
     slack.fail_next("chat.postMessage", error=error, messages=("[ERROR] bad [json-pointer:/blocks/3]",))
     receipt = channel.send(a_notification(excerpt=an_excerpt()))
     assert receipt.note == "Slack refused the formatting: sent as compact"
@@ -131,21 +131,21 @@ def test_the_last_formatting_level_is_plain_text(slack, channel):
     assert "CPU above 90 %" in slack.roots[0].text
 
 
-def test_a_plain_edit_takes_the_old_blocks_away(slack, channel):
+def test_an_edit_without_blocks_removes_the_old_blocks(slack, channel):
     receipt = channel.send(a_notification())
     slack.fail_next("chat.update", error="msg_blocks_too_long", times=2)
     channel.send(a_notification(action=an_update(message=receipt.reference)))
     assert slack.roots[0].blocks == []
 
 
-def test_text_that_slack_refuses_on_every_formatting_level_fails_for_good(slack, channel, log_events):
+def test_a_text_that_slack_refuses_on_every_formatting_level_is_a_permanent_error(slack, channel, log_events):
     slack.fail_next("chat.postMessage", error="msg_too_long", times=9)
     with pytest.raises(PermanentDeliveryError, match="msg_too_long"):
         channel.send(a_notification())
     assert [fields["formatting"] for _, fields in log_events] == ["full", "compact", "plain"]
 
 
-def test_degrading_stops_at_any_other_failure(slack, channel):
+def test_any_other_error_ends_the_attempts_with_simpler_formatting(slack, channel):
     slack.fail_next("chat.postMessage", error="invalid_blocks")
     slack.fail_next("chat.postMessage", status=429, retry_after=7)
     with pytest.raises(TemporaryDeliveryError) as caught:
@@ -154,37 +154,37 @@ def test_degrading_stops_at_any_other_failure(slack, channel):
 
 
 @pytest.mark.parametrize("action", [an_update(message="simulated:x:root"), a_reply("resolved", message="")])
-def test_a_message_that_was_only_simulated_can_not_be_edited_or_replied_to(slack, channel, action):
+def test_a_simulated_message_can_not_be_edited_or_replied_to(slack, channel, action):
     with pytest.raises(PermanentDeliveryError, match="message_not_found"):
         channel.send(a_notification(action=action))
     assert slack.calls == []
 
 
-def test_a_message_that_somebody_deleted_is_said_to_be_gone(slack, channel):
+def test_a_deleted_message_is_reported_as_gone(slack, channel):
     receipt = channel.send(a_notification())
     slack.delete_message(slack.roots[0])
     with pytest.raises(PermanentDeliveryError, match="message_not_found"):
         channel.send(a_notification(action=an_update(message=receipt.reference)))
 
 
-def test_a_base_address_without_its_last_stroke_works(slack):
+def test_a_base_url_without_its_final_slash_works(slack):
     channel = SlackChannel(Secret("xoxb-test"), slack.url.rstrip("/"))
     assert channel.send(a_notification()).reference
 
 
-def test_a_proxy_for_https_is_not_used_for_a_server_next_door(slack, monkeypatch):
-    """slack_sdk sends even loopback addresses to HTTPS_PROXY, and knows no NO_PROXY."""
+def test_a_proxy_for_https_is_not_used_for_loopback(slack, monkeypatch):
+    """slack_sdk sends even loopback addresses to HTTPS_PROXY, and ignores NO_PROXY."""
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     assert SlackChannel(Secret("xoxb-test"), slack.url).send(a_notification()).reference
 
 
-def test_an_unknown_channel_fails_for_good(channel):
+def test_an_unknown_channel_is_a_permanent_error(channel):
     with pytest.raises(PermanentDeliveryError, match="channel_not_found"):
         channel.send(a_notification(action=a_post("#nowhere")))
 
 
 @pytest.mark.parametrize("token", ["xoxp-other", "", "xoxb-a\nb", "xoxb-ü€"])
-def test_a_bad_token_fails_for_good_and_is_never_logged(slack, token):
+def test_an_invalid_token_is_a_permanent_error_and_is_never_logged(slack, token):
     channel = SlackChannel(Secret(token), slack.url, 2.0)
     with pytest.raises(DeliveryError) as caught:
         channel.send(a_notification())

@@ -1,4 +1,4 @@
-"""After a crash: what did arrive is found, and not sent again."""
+"""After a crash, a message that arrived is found and not sent again."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def channel(slack: MockSlack) -> SlackChannel:
     return a_channel(slack)
 
 
-def lose_the_answer(slack, channel, notification):
+def send_without_response(slack, channel, notification):
     slack.drop_answer("chat.postMessage")
     with pytest.raises(TemporaryDeliveryError):
         channel.send(notification)
 
 
-def test_a_post_whose_answer_was_lost_is_found(slack, channel):
-    lose_the_answer(slack, channel, a_notification())
+def test_a_post_whose_response_was_lost_is_found(slack, channel):
+    send_without_response(slack, channel, a_notification())
     found = channel.find_receipt(a_notification(), SINCE)
     assert found is not None
     assert found.reference == slack.roots[0].reference
@@ -43,7 +43,7 @@ def test_a_post_that_never_arrived_is_not_found(slack, channel):
     assert channel.find_receipt(a_notification(), SINCE) is None
 
 
-def test_another_incidents_message_is_not_mistaken_for_ours(slack, channel):
+def test_the_message_of_another_incident_is_not_found(slack, channel):
     channel.send(a_notification(an_incident(id="another")))
     channel.send(a_notification(action=a_post(key="root2")))
     channel.send(a_notification(action=a_post(instance="5")))
@@ -55,23 +55,23 @@ def test_the_same_message_from_long_before_is_not_found(slack, channel):
     assert channel.find_receipt(a_notification(), OPENED_AT + 3600) is None
 
 
-def test_a_post_is_found_whatever_it_showed_first(channel):
+def test_a_post_is_found_whatever_its_first_content(channel):
     sent = channel.send(a_notification(action=a_post(content_version="o0.0.0.")))
     found = channel.find_receipt(a_notification(action=a_post(content_version="o0.1.1.")), SINCE)
     assert found is not None
     assert found.reference == sent.reference
 
 
-def test_a_reply_whose_answer_was_lost_is_found(slack, channel):
+def test_a_reply_whose_response_was_lost_is_found(slack, channel):
     root = channel.send(a_notification())
     reply = a_notification(action=a_reply("resolved", message=root.reference))
-    lose_the_answer(slack, channel, reply)
+    send_without_response(slack, channel, reply)
     found = channel.find_receipt(reply, SINCE)
     assert found is not None
     assert found.reference == slack.replies()[0].reference
 
 
-def test_a_reply_about_other_alerts_is_not_mistaken_for_ours(channel):
+def test_a_reply_about_other_alerts_is_not_found(channel):
     root = channel.send(a_notification())
     channel.send(
         a_notification(action=a_reply("joined", instance="", content_version="0-1", message=root.reference))
@@ -82,32 +82,32 @@ def test_a_reply_about_other_alerts_is_not_mistaken_for_ours(channel):
     assert channel.find_receipt(later, SINCE) is None
 
 
-def test_an_edit_is_never_looked_for(slack, channel):
+def test_an_edit_is_never_searched(slack, channel):
     root = channel.send(a_notification())
     slack.calls.clear()
     assert channel.find_receipt(a_notification(action=an_update(message=root.reference)), SINCE) is None
     assert slack.calls == []
 
 
-def test_a_channel_once_posted_to_needs_no_look_up(slack, channel):
+def test_a_known_channel_is_not_looked_up(slack, channel):
     channel.send(a_notification())
     channel.find_receipt(a_notification(), SINCE)
     assert slack.calls_of("conversations.list") == []
 
 
-def test_a_channel_never_posted_to_is_looked_up_by_name(slack, channel):
+def test_an_unknown_channel_is_looked_up_by_name(slack, channel):
     channel.send(a_notification())
     assert a_channel(slack).find_receipt(a_notification(), SINCE) is not None
     assert len(slack.calls_of("conversations.list")) == 1
 
 
-def test_a_channel_given_by_its_id_needs_no_look_up(slack, channel):
+def test_a_channel_given_by_its_id_is_not_looked_up(slack, channel):
     channel.send(a_notification(action=a_post("C0ALERTSCRITICAL")))
     assert a_channel(slack).find_receipt(a_notification(action=a_post("C0ALERTSCRITICAL")), SINCE) is not None
     assert slack.calls_of("conversations.list") == []
 
 
-def test_the_look_up_ends_after_some_pages():
+def test_the_lookup_of_a_channel_ends_after_some_pages():
     names = tuple(f"#c{n:05}" for n in range(4000))
     with MockSlack((*names, "#alerts-critical")) as slack:
         assert a_channel(slack).find_receipt(a_notification(), SINCE) is None
@@ -133,7 +133,7 @@ def test_a_message_under_many_later_ones_is_found(slack, channel):
         {"body": b'{"ok": true, "messages": "none", "channels": {}}'},
     ],
 )
-def test_where_slack_will_not_tell_nothing_is_found(slack, channel, failure):
+def test_if_slack_refuses_the_search_nothing_is_found(slack, channel, failure):
     channel.send(a_notification())
     slack.fail_next(times=9, **failure)
     assert channel.find_receipt(a_notification(), SINCE) is None

@@ -1,4 +1,4 @@
-"""Without a token nothing leaves the house, and everything says so."""
+"""Without a token nothing is sent to Slack; messages are recorded as simulated."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from receiver.integrations.slack.channel import SimulatedSlack
 from tests.builders import OPENED_AT, a_notification, a_reply, an_incident, an_update
 
 
-def test_what_would_have_been_sent_is_recorded():
+def test_the_message_that_would_have_been_sent_is_recorded():
     recorded = []
     channel: Channel = SimulatedSlack(recorded.append, clock=lambda: OPENED_AT)
     incident = an_incident()
@@ -32,7 +32,7 @@ def test_an_edit_keeps_the_messages_reference():
     assert recorded[1]["action"] == "update"
 
 
-def test_a_reply_names_its_thread():
+def test_a_recorded_reply_names_its_thread():
     recorded = []
     channel = SimulatedSlack(recorded.append, clock=lambda: OPENED_AT)
     root = channel.send(a_notification())
@@ -40,5 +40,5 @@ def test_a_reply_names_its_thread():
     assert recorded[1]["thread"] == root.reference
 
 
-def test_nothing_simulated_is_ever_looked_for():
+def test_a_simulated_message_is_never_searched():
     assert SimulatedSlack(lambda _: None).find_receipt(a_notification(), 0.0) is None

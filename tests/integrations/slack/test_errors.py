@@ -1,4 +1,4 @@
-"""What each of Slack's failures means: again later, or never."""
+"""The meaning of each of Slack's errors: temporary or permanent."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ POST = "chat.postMessage"
 
 
 def temporary(url: str, timeout_s: float = 2.0) -> TemporaryDeliveryError:
-    """Return the error that a post to *url* ends with; nothing is slept away."""
-    began = time.monotonic()
+    """Return the error raised by a post to *url*; assert that nothing slept."""
+    started = time.monotonic()
     with pytest.raises(TemporaryDeliveryError) as caught:
         SlackChannel(Secret("xoxb-test"), url, timeout_s).send(a_notification())
-    assert time.monotonic() - began < timeout_s + 1.5
+    assert time.monotonic() - started < timeout_s + 1.5
     return caught.value
 
 
 @pytest.mark.parametrize(
     "code", ["channel_not_found", "is_archived", "invalid_auth", "missing_scope", "not_in_channel"]
 )
-def test_what_only_a_person_can_fix_is_a_permanent_error(slack: MockSlack, code):
+def test_an_error_that_only_an_operator_can_fix_is_permanent(slack: MockSlack, code):
     slack.fail_next(POST, error=code)
     with pytest.raises(PermanentDeliveryError) as caught:
         SlackChannel(Secret("xoxb-test"), slack.url).send(a_notification())
@@ -40,7 +40,7 @@ def test_what_only_a_person_can_fix_is_a_permanent_error(slack: MockSlack, code)
     assert slack.messages == []
 
 
-def test_no_permanent_error_is_a_temporary_one_too():
+def test_no_error_is_both_permanent_and_temporary():
     assert not PERMANENT_ERRORS.keys() & TEMPORARY_ERRORS
     assert {
         "ratelimited",
@@ -55,8 +55,8 @@ DOCUMENTED = json.loads((Path(__file__).parent / "documented_errors.json").read_
 
 
 @pytest.mark.parametrize("method", DOCUMENTED)
-def test_every_code_that_slack_documents_is_sorted_on_purpose(method):
-    """The file holds, by method, what Slack's reference names under "Errors"."""
+def test_every_documented_error_code_is_classified_explicitly(method):
+    """The file lists, by method, the codes of Slack's reference under "Errors"."""
     assert len(DOCUMENTED[method]) >= 29
     assert [
         code for code in DOCUMENTED[method] if code not in PERMANENT_ERRORS and code not in TEMPORARY_ERRORS
@@ -74,7 +74,7 @@ def test_every_code_that_slack_documents_is_sorted_on_purpose(method):
         "update_failed",
     ],
 )
-def test_what_is_under_way_at_slack_passes_by_itself(slack: MockSlack, code):
+def test_an_error_that_passes_by_itself_is_temporary(slack: MockSlack, code):
     slack.fail_next(POST, error=code)
     assert temporary(slack.url).reason == code
 
@@ -95,32 +95,32 @@ def test_what_is_under_way_at_slack_passes_by_itself(slack: MockSlack, code):
         ("too_many_contact_cards", RefusalKind.CONTENT),
     ],
 )
-def test_a_refusal_for_good_says_what_it_is_about(slack: MockSlack, code, kind):
+def test_a_permanent_error_has_its_kind(slack: MockSlack, code, kind):
     slack.fail_next(POST, error=code)
     with pytest.raises(PermanentDeliveryError) as caught:
         SlackChannel(Secret("xoxb-test"), slack.url).send(a_notification())
     assert caught.value.kind is kind
 
 
-def test_the_wait_that_slack_asks_for_is_kept(slack: MockSlack):
+def test_the_retry_after_of_slack_is_respected(slack: MockSlack):
     slack.fail_next(POST, status=429, retry_after=30)
     error = temporary(slack.url)
     assert (error.reason, error.retry_after, error.maybe_sent) == ("rate_limited", 30.0, False)
 
 
 @pytest.mark.parametrize("retry_after", [None, 0, -3])
-def test_a_rate_limit_without_a_wait_waits_five_seconds(slack: MockSlack, retry_after):
+def test_a_rate_limit_without_a_retry_after_waits_five_seconds(slack: MockSlack, retry_after):
     slack.fail_next(POST, status=429, retry_after=retry_after)
     assert temporary(slack.url).retry_after == 5.0
 
 
-def test_a_rate_limit_in_no_words_of_slacks_is_one_too(slack: MockSlack):
+def test_a_429_without_slacks_json_is_a_rate_limit_too(slack: MockSlack):
     slack.fail_next(POST, status=429, body=b"<html>slow down</html>", content_type="text/html")
     error = temporary(slack.url)
     assert (error.reason, error.retry_after) == ("rate_limited", 5.0)
 
 
-def test_a_wait_beyond_all_reason_is_cut(slack: MockSlack):
+def test_an_excessive_retry_after_is_limited(slack: MockSlack):
     slack.fail_next(POST, status=429, retry_after=1e9)
     assert temporary(slack.url).retry_after == 600.0
 
@@ -148,30 +148,32 @@ def test_a_wait_beyond_all_reason_is_cut(slack: MockSlack):
         (404, b"<html>Not here</html>", "http_404", False),
     ],
 )
-def test_an_answer_that_is_no_delivery_is_tried_again(slack: MockSlack, status, body, reason, maybe_sent):
+def test_a_response_that_confirms_no_delivery_is_a_temporary_error(
+    slack: MockSlack, status, body, reason, maybe_sent
+):
     slack.fail_next(POST, status=status, body=body)
     error = temporary(slack.url)
     assert (error.reason, error.maybe_sent) == (reason, maybe_sent)
 
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=klingon", "application/gzip"])
-def test_an_answer_in_an_odd_form_is_tried_again(slack: MockSlack, content_type):
+def test_a_response_with_another_content_type_is_a_temporary_error(slack: MockSlack, content_type):
     slack.fail_next(POST, body=b'{"ok": true}', content_type=content_type)
     assert temporary(slack.url).reason == "not_json"
 
 
-def test_an_answer_nested_without_end_is_tried_again(slack: MockSlack):
+def test_a_deeply_nested_response_is_a_temporary_error(slack: MockSlack):
     slack.fail_next(POST, body=b"[" * 200_000)
     assert temporary(slack.url).reason == "not_json"
 
 
-def test_silence_may_hide_a_delivery(slack: MockSlack):
+def test_after_a_timeout_the_message_was_perhaps_sent(slack: MockSlack):
     slack.is_silent = True
     error = temporary(slack.url, 0.3)
     assert (error.reason, error.maybe_sent) == ("no_answer", True)
 
 
-def test_a_cut_connection_may_hide_a_delivery(slack: MockSlack):
+def test_after_a_closed_connection_the_message_was_perhaps_sent(slack: MockSlack):
     slack.drop_answer(POST)
     error = temporary(slack.url)
     assert (error.reason, error.maybe_sent) == ("no_answer", True)
@@ -184,26 +186,26 @@ def test_nothing_is_sent_twice_in_one_call(slack: MockSlack):
     assert len(slack.calls_of(POST)) == 1
 
 
-def test_half_an_answer_may_hide_a_delivery():
+def test_after_a_truncated_response_the_message_was_perhaps_sent():
     with RawAnswer(b'HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n{"ok": true') as url:
         error = temporary(url)
     assert (error.reason, error.maybe_sent) == ("no_answer", True)
 
 
-def test_an_answer_that_is_no_http_may_hide_a_delivery():
+def test_after_a_response_that_is_no_http_the_message_was_perhaps_sent():
     with RawAnswer(b"SSH-2.0-OpenSSH_9.2\r\n\r\n") as url:
         error = temporary(url)
     assert (error.reason, error.maybe_sent) == ("no_answer", True)
 
 
-def test_where_nobody_listens_nothing_was_sent():
+def test_after_a_refused_connection_nothing_was_sent():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     error = temporary(f"http://127.0.0.1:{port}/api/")
     assert (error.reason, error.maybe_sent) == ("no_answer", False)
 
 
-def test_a_name_nobody_has_means_nothing_was_sent():
+def test_with_an_unknown_host_name_nothing_was_sent():
     error = temporary("http://slack.invalid/api/", 5.0)
     assert (error.reason, error.maybe_sent) == ("no_answer", False)
 
@@ -211,7 +213,7 @@ def test_a_name_nobody_has_means_nothing_was_sent():
 @pytest.mark.parametrize(
     "url", ["ftp://127.0.0.1/", "127.0.0.1:1/api/", "http://127.0.0.1:port/", "http://[::/"]
 )
-def test_an_address_that_is_none_is_a_permanent_error(url):
+def test_an_invalid_address_is_a_permanent_error(url):
     with pytest.raises(PermanentDeliveryError, match="bad_request"):
         SlackChannel(Secret("xoxb-test"), url).send(a_notification())
 
@@ -223,7 +225,7 @@ def test_a_missing_scope_is_named(slack: MockSlack):
 
 
 class RawAnswer:
-    """A server that says *answer* to whoever comes first, and hangs up."""
+    """A server that sends *answer* to the first client and closes the connection."""
 
     def __init__(self, answer: bytes) -> None:
         self._answer = answer

@@ -1,4 +1,4 @@
-"""The escalation's line: truthful about who was reached, how, and what comes next."""
+"""The escalation line of a message: who was notified, how, and what comes next."""
 
 from __future__ import annotations
 
@@ -21,46 +21,46 @@ MINUTE = 60.0
 
 
 def line(incident, policy=None, now=OPENED_AT) -> str:
-    """Return the line with its moments as Slack's fallback shows them, without the day."""
-    said = render_steps(incident, an_escalation(incident, policy, now))
-    return re.sub(r"<!date[^|]*\|\S+ (\S+) UTC>", r"\1", said)
+    """Return the line with its timestamps as in Slack's fallback text, without the day."""
+    text = render_steps(incident, an_escalation(incident, policy, now))
+    return re.sub(r"<!date[^|]*\|\S+ (\S+) UTC>", r"\1", text)
 
 
 def page_failures(incident, now=OPENED_AT) -> str:
     return render_page_failures(incident, an_escalation(incident, None, now))
 
 
-def test_the_steps_to_come_have_their_times():
+def test_future_steps_have_their_times():
     incident = an_incident(deliveries={"page:on-call": a_delivery()})
     assert line(incident) == "⏫ On-call paged 12:03 → Team Lead at 12:08 → Manager 5m later"
 
 
-def test_a_step_that_nobody_took_yet_is_under_way():
+def test_a_step_without_a_receipt_is_in_progress():
     assert line(an_incident()) == "⏫ On-call being paged → Team Lead 5m later → Manager 5m later"
 
 
-def test_a_simulated_page_is_called_so():
+def test_a_simulated_page_is_marked_as_simulated():
     incident = an_incident(deliveries={"page:on-call": a_delivery(simulated=True)})
     assert line(incident).startswith("⏫ On-call paged 12:03 (simulated) →")
 
 
-def test_a_step_notified_in_slack_alone_is_no_page():
+def test_a_step_notified_only_in_slack_is_not_shown_as_paged():
     deliveries = {
         "page:on-call": a_delivery(),
         "page:team-lead": a_delivery(at=OPENED_AT + 300, received=False, reason="rate_limited"),
         "step:team-lead": a_delivery(at=OPENED_AT + 300),
     }
-    said = line(an_incident(deliveries=deliveries), now=OPENED_AT + 301)
-    assert said == "⏫ On-call paged 12:03 → Team Lead told in Slack 12:08 → Manager at 12:13"
+    text = line(an_incident(deliveries=deliveries), now=OPENED_AT + 301)
+    assert text == "⏫ On-call paged 12:03 → Team Lead told in Slack 12:08 → Manager at 12:13"
 
 
-def test_a_step_that_timed_out_is_said():
+def test_a_step_that_timed_out_is_shown():
     deliveries = {
         "page:on-call": a_delivery(received=False, reason="no_answer", failed_at=OPENED_AT),
         "given_up:on-call": a_delivery(),
     }
-    said = line(an_incident(deliveries=deliveries))
-    assert said == "⏫ ⚠️ On-call could not be reached → Team Lead at 12:08 → Manager 5m later"
+    text = line(an_incident(deliveries=deliveries))
+    assert text == "⏫ ⚠️ On-call could not be reached → Team Lead at 12:08 → Manager 5m later"
 
 
 def test_an_acknowledgement_stops_it():
@@ -87,28 +87,28 @@ def test_without_steps_there_is_no_line():
     assert line(an_incident(policy=NO_POLICY), NO_POLICY) == ""
 
 
-def test_names_are_shown_not_read():
+def test_names_are_escaped():
     policy = a_policy(a_step(a_responder("<!channel>")))
     assert "&lt;!channel&gt; being paged" in line(an_incident(policy=policy), policy)
 
 
-def test_a_page_under_way_is_listed_with_its_reason():
+def test_a_page_being_retried_is_listed_with_its_error():
     incident = an_incident(deliveries={"page:on-call": a_delivery(received=False, reason="rate_limited")})
     assert page_failures(incident) == "⚠️ PagerDuty: page to On-call not delivered yet (rate_limited)"
 
 
-def test_a_page_that_failed_for_good_is_said():
+def test_a_page_that_failed_permanently_is_listed():
     failed = a_delivery(received=False, reason="invalid_key", failed_at=OPENED_AT)
-    said = page_failures(an_incident(deliveries={"page:on-call": failed}))
-    assert said == "⚠️ PagerDuty: page to On-call not delivered, given up (invalid_key)"
+    text = page_failures(an_incident(deliveries={"page:on-call": failed}))
+    assert text == "⚠️ PagerDuty: page to On-call not delivered, given up (invalid_key)"
 
 
-def test_a_page_that_arrived_after_failing_is_not_listed():
+def test_a_page_received_after_a_failure_is_not_listed():
     incident = an_incident(deliveries={"page:on-call": a_delivery(reason="rate_limited")})
     assert page_failures(incident) == ""
 
 
-def test_a_failed_page_of_an_earlier_run_is_not_listed():
+def test_a_failed_page_of_an_earlier_escalation_run_is_not_listed():
     failed = a_delivery("1", received=False, reason="no_answer")
     incident = an_incident(
         deliveries={"page:on-call": failed}, run=EscalationRun(2, OPENED_AT, "reopened", 2)

@@ -1,4 +1,4 @@
-"""Whole messages, compared with files that a reader can judge."""
+"""Whole messages, compared with files that a reviewer can read."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from tests.mocks import blockkit
 from tests.mocks.slack_workspace import SlackMessage
 
 
-def shown(notification) -> SlackMessage:
+def as_slack_shows(notification) -> SlackMessage:
     message = render_message(notification)
     return SlackMessage("#c", "C1", "1.0", message.text, list(message.blocks))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_typical_messages_are_as_written_down(name):
+def test_the_typical_messages_equal_their_files(name):
     assert rendered(name) == json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_slack_takes_the_typical_messages(name):
+def test_slack_accepts_the_typical_messages(name):
     assert blockkit.check(rendered(name)["blocks"]) == []
 
 
@@ -45,20 +45,20 @@ def test_every_file_of_a_message_is_compared():
     assert {path.stem for path in FOLDER.glob("*.json")} == set(NAMES)
 
 
-def test_an_open_incident_has_buttons_that_carry_its_id():
+def test_the_buttons_of_an_open_incident_have_its_id():
     incident = an_incident()
-    assert shown(a_notification(incident)).buttons == dict.fromkeys(
+    assert as_slack_shows(a_notification(incident)).buttons == dict.fromkeys(
         ("acknowledge", "resolve", "silence"), incident.id
     )
 
 
 def test_an_acknowledged_incident_can_be_unacknowledged_instead():
     incident = an_incident(acknowledged_by="alice")
-    assert set(shown(a_notification(incident)).buttons) == {"unacknowledge", "resolve", "silence"}
+    assert set(as_slack_shows(a_notification(incident)).buttons) == {"unacknowledge", "resolve", "silence"}
 
 
 def test_a_resolved_incident_has_no_buttons():
-    assert shown(a_notification(an_incident(resolved_by="alice"))).buttons == {}
+    assert as_slack_shows(a_notification(an_incident(resolved_by="alice"))).buttons == {}
 
 
 def test_alerts_are_shown_firing_first_and_worst_first():
@@ -68,16 +68,16 @@ def test_alerts_are_shown_firing_first_and_worst_first():
         an_alert(instance="mild", severity="warning"),
         an_alert(instance="early", starts_at=OPENED_AT - 900),
     ]
-    words = shown(a_notification(an_incident(*alerts))).words
-    places = [words.rindex(f"instance={name}") for name in ("early", "late", "mild", "over")]
+    text = as_slack_shows(a_notification(an_incident(*alerts))).words
+    places = [text.rindex(f"instance={name}") for name in ("early", "late", "mild", "over")]
     assert places == sorted(places)
 
 
 def test_alerts_beyond_the_first_are_counted():
     alerts = [an_alert(instance=f"web-{n}") for n in range(22)]
-    words = shown(a_notification(an_incident(*alerts))).words
-    assert "[22 firing / 22]" in words
-    assert "… and 12 more (12 firing)" in words
+    text = as_slack_shows(a_notification(an_incident(*alerts))).words
+    assert "[22 firing / 22]" in text
+    assert "… and 12 more (12 firing)" in text
 
 
 def test_alerts_that_were_dismissed_with_an_earlier_incident_are_not_shown():
@@ -88,31 +88,32 @@ def test_alerts_that_were_dismissed_with_an_earlier_incident_are_not_shown():
         dismissed: replace(incident.alert_states[dismissed], is_dismissed=True),
     }
     assert (
-        "instance=dismissed" not in shown(a_notification(replace(incident, alert_states=alert_states))).words
+        "instance=dismissed"
+        not in as_slack_shows(a_notification(replace(incident, alert_states=alert_states))).words
     )
 
 
-def test_an_alert_whose_labels_are_not_at_hand_is_still_counted():
+def test_an_alert_that_was_not_loaded_is_still_counted():
     incident = replace(an_incident(an_alert(), an_alert(instance="web-2")), alerts={})
-    assert "2 alerts (2 firing)" in shown(a_notification(incident)).words
+    assert "2 alerts (2 firing)" in as_slack_shows(a_notification(incident)).words
 
 
-def test_an_unknown_severity_is_named_as_its_sender_wrote_it():
-    words = shown(a_notification(an_incident(an_alert(severity="sev9")))).words
-    assert "NO SEVERITY" in words
-    assert "`severity=sev9`" in words
+def test_an_unknown_severity_is_shown_as_it_was_sent():
+    text = as_slack_shows(a_notification(an_incident(an_alert(severity="sev9")))).words
+    assert "NO SEVERITY" in text
+    assert "`severity=sev9`" in text
 
 
-def test_a_name_that_is_too_long_leaves_the_counts_standing():
+def test_a_name_that_is_too_long_does_not_displace_the_counts():
     alerts = [an_alert("N" * 500, instance=str(n)) for n in range(3)]
     header = render_message(a_notification(an_incident(*alerts))).blocks[0]["text"]["text"]
     assert len(header) <= 150
     assert header.endswith("… [3 firing / 3]")
 
 
-def test_a_flapping_incident_says_so():
+def test_a_flapping_incident_is_marked_as_flapping():
     incident = an_incident(flapping_until=OPENED_AT + 600)
-    assert "flapping" in shown(a_notification(incident)).text
+    assert "flapping" in as_slack_shows(a_notification(incident)).text
 
 
 def test_a_message_that_replaces_another_links_it():
@@ -120,26 +121,26 @@ def test_a_message_that_replaces_another_links_it():
     deliveries = {"root": a_delivery(receipt=a_receipt(reference=MESSAGE, link=link))}
     incident = an_incident(deliveries=deliveries)
     linked = f"<{link}|an earlier message>"
-    assert linked in shown(a_notification(incident, a_post(key="root2", replaces=MESSAGE))).words
-    assert linked in shown(a_notification(incident, an_update(message="C0CRITICAL:2.0"))).words
-    assert linked not in shown(a_notification(incident, an_update(message=MESSAGE))).words
+    assert linked in as_slack_shows(a_notification(incident, a_post(key="root2", replaces=MESSAGE))).words
+    assert linked in as_slack_shows(a_notification(incident, an_update(message="C0CRITICAL:2.0"))).words
+    assert linked not in as_slack_shows(a_notification(incident, an_update(message=MESSAGE))).words
 
 
-def test_a_runbook_that_could_not_be_read_is_linked():
+def test_a_runbook_that_could_not_be_loaded_is_linked():
     excerpt = Excerpt("HighCPUUsage", url="https://wiki.example/runbook")
-    message = shown(a_notification(excerpt=excerpt))
+    message = as_slack_shows(a_notification(excerpt=excerpt))
     assert "<https://wiki.example/runbook|Runbook>" in message.words
     assert "📖" not in message.words
 
 
-def test_an_address_that_is_no_web_address_is_not_linked():
+def test_a_url_that_is_not_http_is_not_linked():
     incident = an_incident(an_alert(generator_url="javascript:alert(1)"))
     links = some_links(prometheus="https://x|y>", more=(("Bad", "file:///etc"),))
-    words = shown(a_notification(incident, links=links)).words
-    assert "javascript:" not in words
-    assert "x|y" not in words
-    assert "file:" not in words
+    text = as_slack_shows(a_notification(incident, links=links)).words
+    assert "javascript:" not in text
+    assert "x|y" not in text
+    assert "file:" not in text
 
 
-def test_the_same_notification_is_the_same_message():
+def test_rendering_is_deterministic():
     assert rendered("firing") == rendered("firing")

@@ -30,7 +30,7 @@ BOB = Person("bob", "slack", "U0BOB001")
 
 
 class FakeOnCall:
-    """Who is on call, as told beforehand."""
+    """The people on call, as set by the test."""
 
     def __init__(self, **people: tuple[OnCallPerson, ...]) -> None:
         self.people = people
@@ -75,7 +75,7 @@ def load(rig: Rig, incident_id: str) -> Incident:
 @pytest.mark.parametrize(
     ("button", "state"), [("acknowledge", "acknowledged"), ("resolve", "resolved"), ("unacknowledge", "open")]
 )
-def test_a_button_does_what_it_says_and_twice_is_once(
+def test_a_button_changes_the_incident_once_also_if_clicked_twice(
     rig: Rig, handler: SlackInteractionHandler, button: str, state: str
 ) -> None:
     incident_id = rig.fires("DiskFull")
@@ -83,26 +83,28 @@ def test_a_button_does_what_it_says_and_twice_is_once(
         handler.handle(ButtonClick("acknowledge", incident_id, ALICE))
     assert handler.handle(ButtonClick(button, incident_id, ALICE)) is None
     first = load(rig, incident_id)
-    rig.clock.moment += 30  # later it would be another answer
+    rig.clock.moment += 30  # a second change would have another time
     handler.handle(ButtonClick(button, incident_id, ALICE))
     assert load(rig, incident_id) == first
     assert first.state == state
 
 
-def test_who_clicked_is_kept_with_their_id(rig: Rig, handler: SlackInteractionHandler) -> None:
+def test_the_user_who_clicked_is_stored_with_their_slack_id(
+    rig: Rig, handler: SlackInteractionHandler
+) -> None:
     incident_id = rig.fires("DiskFull")
     handler.handle(ButtonClick("acknowledge", incident_id, ALICE))
     incident = load(rig, incident_id)
     assert (incident.acknowledged_by, incident.acknowledged_ref) == ("alice", "U0ALICE1")
 
 
-def test_clicking_again_what_one_did_oneself_says_nothing(rig: Rig, handler: SlackInteractionHandler) -> None:
+def test_repeating_ones_own_click_sends_no_reply(rig: Rig, handler: SlackInteractionHandler) -> None:
     incident_id = rig.fires("DiskFull")
     handler.handle(ButtonClick("acknowledge", incident_id, ALICE))
     assert handler.handle(ButtonClick("acknowledge", incident_id, ALICE)) is None
 
 
-def test_clicking_what_another_did_tells_who(rig: Rig, handler: SlackInteractionHandler) -> None:
+def test_a_click_on_what_another_user_did_names_that_user(rig: Rig, handler: SlackInteractionHandler) -> None:
     incident_id = rig.fires("DiskFull")
     handler.handle(ButtonClick("acknowledge", incident_id, ALICE))
     answer = handler.handle(ButtonClick("acknowledge", incident_id, BOB))
@@ -112,7 +114,7 @@ def test_clicking_what_another_did_tells_who(rig: Rig, handler: SlackInteraction
     assert answer == TextReply(f"DiskFull ({incident_id}) is resolved already, by alice")
 
 
-def test_a_button_of_an_incident_that_is_gone_says_so(handler: SlackInteractionHandler) -> None:
+def test_a_button_of_an_unknown_incident_says_so(handler: SlackInteractionHandler) -> None:
     for value in ("", "nonsense", "000000000000-000000000", "a" * 100, "{0}:x-1"):
         for button in ("acknowledge", "unacknowledge", "resolve", "silence"):
             answer = handler.handle(ButtonClick(button, value, ALICE))
@@ -120,13 +122,13 @@ def test_a_button_of_an_incident_that_is_gone_says_so(handler: SlackInteractionH
             assert "There is no incident" in answer.text
 
 
-def test_buttons_that_are_none_of_ours_do_nothing(rig: Rig, handler: SlackInteractionHandler) -> None:
+def test_unknown_buttons_do_nothing(rig: Rig, handler: SlackInteractionHandler) -> None:
     incident_id = rig.fires("DiskFull")
     for button in ("", "approve", "reviewed", "expire", "expire:"):
         assert handler.handle(ButtonClick(button, incident_id, ALICE)) is None
 
 
-def test_a_review_is_marked_by_whoever_keeps_reviews(rig: Rig) -> None:
+def test_the_button_of_a_review_marks_it_as_reviewed(rig: Rig) -> None:
     marked: list[tuple[str, str]] = []
     handler = build(rig, mark_reviewed=lambda review, by, _now: marked.append((review, by.name)))
     assert handler.handle(ButtonClick("reviewed", "the-review", BOB)) is None
@@ -136,7 +138,7 @@ def test_a_review_is_marked_by_whoever_keeps_reviews(rig: Rig) -> None:
 # --- silences ---
 
 
-def test_the_silence_button_asks_for_the_form(rig: Rig) -> None:
+def test_the_silence_button_opens_the_form(rig: Rig) -> None:
     incident_id = rig.fires("DiskFull")
     handler = build(rig, next_business_day_start=opening)
     form = handler.handle(ButtonClick("silence", incident_id, ALICE, "111.222"))
@@ -154,14 +156,16 @@ def opening(now: float) -> float:
     [
         ("1h", "", 3600.0),
         ("4h", "", 4 * 3600.0),
-        ("opening", "", 21 * 3600.0),  # from Monday noon to Tuesday at nine
+        ("opening", "", 21 * 3600.0),  # from Monday 12:00 to Tuesday 09:00
         ("resolved", "", 0.0),
         ("1h", "1h30m", 5400.0),
         ("1h", " 2 H ", 7200.0),
         ("", "90s", 90.0),
     ],
 )
-def test_the_form_asks_for_a_silence_as_long_as_chosen(rig: Rig, choice: str, own: str, for_s: float) -> None:
+def test_the_form_creates_a_silence_of_the_chosen_length(
+    rig: Rig, choice: str, own: str, for_s: float
+) -> None:
     incident_id = rig.fires("DiskFull", host="a")
     handler = build(rig, next_business_day_start=opening)
     assert handler.handle(ModalSubmit(incident_id, choice, own, "known", ALICE)) is None
@@ -175,7 +179,7 @@ def test_the_form_asks_for_a_silence_as_long_as_chosen(rig: Rig, choice: str, ow
     [
         ("1h", "soon", "own"),
         ("1h", "25:00", "own"),
-        ("1h", "until 2026-11-23T11:00", "own"),  # over
+        ("1h", "until 2026-11-23T11:00", "own"),  # in the past
         ("1h", "0", "own"),
         ("1h", "999y", "own"),
         ("1h", "1ms", "own"),
@@ -184,7 +188,7 @@ def test_the_form_asks_for_a_silence_as_long_as_chosen(rig: Rig, choice: str, ow
         ("<!channel>", "", "choice"),
     ],
 )
-def test_a_time_that_is_none_is_said_at_its_field(
+def test_an_invalid_time_is_an_error_at_its_field(
     rig: Rig, handler: SlackInteractionHandler, choice: str, own: str, field: str
 ) -> None:
     incident_id = rig.fires("DiskFull")
@@ -194,7 +198,7 @@ def test_a_time_that_is_none_is_said_at_its_field(
     assert load(rig, incident_id).silences == ()
 
 
-def test_the_same_form_come_twice_is_one_silence(rig: Rig, handler: SlackInteractionHandler) -> None:
+def test_a_form_submitted_twice_is_one_silence(rig: Rig, handler: SlackInteractionHandler) -> None:
     incident_id = rig.fires("DiskFull")
     for _ in range(3):
         handler.handle(ModalSubmit(incident_id, "1h", "", "known", ALICE))
@@ -205,7 +209,7 @@ def test_the_same_form_come_twice_is_one_silence(rig: Rig, handler: SlackInterac
     assert len(load(rig, incident_id).silences) == 3
 
 
-def test_what_is_resolved_can_not_be_silenced(rig: Rig, handler: SlackInteractionHandler) -> None:
+def test_a_resolved_incident_can_not_be_silenced(rig: Rig, handler: SlackInteractionHandler) -> None:
     incident_id = rig.fires("DiskFull")
     handler.handle(ButtonClick("resolve", incident_id, ALICE))
     answer = handler.handle(ButtonClick("silence", incident_id, ALICE, "1.2"))
@@ -226,7 +230,7 @@ def test_without_an_alertmanager_nothing_can_be_silenced(rig: Rig) -> None:
     assert load(rig, incident_id).silences == ()
 
 
-def test_a_form_for_an_incident_that_is_gone_says_so(handler: SlackInteractionHandler) -> None:
+def test_a_form_of_an_unknown_incident_says_so(handler: SlackInteractionHandler) -> None:
     answer = handler.handle(ModalSubmit("gone", "1h", "", "", ALICE))
     assert isinstance(answer, FormErrors)
     assert "no incident gone" in answer.fields["choice"]
@@ -245,7 +249,7 @@ def test_a_silence_is_expired_once(rig: Rig, handler: SlackInteractionHandler) -
 @pytest.mark.parametrize(
     "value", ["", "#", "#1", "x#1", "{}", "{}#", "{}#x", "{}#-1", "{}#99", "{}#" + "9" * 50]
 )
-def test_a_silence_that_never_was_can_not_be_expired(
+def test_an_unknown_silence_can_not_be_expired(
     rig: Rig, handler: SlackInteractionHandler, value: str
 ) -> None:
     incident_id = rig.fires("DiskFull")
@@ -271,14 +275,14 @@ def test_open_incidents_are_listed_newest_first(rig: Rig, handler: SlackInteract
     assert [incident.alertname for incident in answer.incidents] == ["Third", "First"]
 
 
-def test_a_long_list_says_that_it_is_cut(rig: Rig, handler: SlackInteractionHandler) -> None:
+def test_a_long_list_is_marked_as_cut(rig: Rig, handler: SlackInteractionHandler) -> None:
     for n in range(22):
         rig.posts(rig.alert(f"Alert{n}"))
         rig.clock.moment += 1
     assert reply_to(handler, "list") == "The newest 20 open incidents:"
 
 
-def test_an_incident_is_shown_whole(rig: Rig, handler: SlackInteractionHandler) -> None:
+def test_the_show_command_shows_the_whole_incident(rig: Rig, handler: SlackInteractionHandler) -> None:
     incident_id = rig.fires("DiskFull")
     details = handler.handle(Command(f"show {incident_id}", ALICE))
     assert isinstance(details, IncidentDetails)
@@ -304,19 +308,21 @@ def test_a_command_acknowledges_unacknowledges_and_resolves(
 
 
 @pytest.mark.parametrize("write", ["`{}`", "{}", '"{}"', "<{}>", "{}  "])
-def test_an_id_may_come_in_quotes(rig: Rig, handler: SlackInteractionHandler, write: str) -> None:
+def test_an_id_may_be_quoted(rig: Rig, handler: SlackInteractionHandler, write: str) -> None:
     incident_id = rig.fires("DiskFull")
     assert reply_to(handler, "ack " + write.format(incident_id.upper())).startswith("Acknowledged")
 
 
-def test_the_beginning_of_an_open_incidents_id_will_do(rig: Rig, handler: SlackInteractionHandler) -> None:
+def test_a_unique_prefix_of_an_open_incidents_id_is_enough(
+    rig: Rig, handler: SlackInteractionHandler
+) -> None:
     incident_id = rig.fires("DiskFull")
     assert reply_to(handler, f"ack {incident_id[:4]}").startswith("Acknowledged: DiskFull")
     reply_to(handler, f"resolve {incident_id[:4]}")
     assert reply_to(handler, f"ack {incident_id[:4]}").startswith("There is no open incident")
 
 
-def test_a_beginning_that_several_share_is_asked_about(rig: Rig, handler: SlackInteractionHandler) -> None:
+def test_an_ambiguous_prefix_of_an_id_is_refused(rig: Rig, handler: SlackInteractionHandler) -> None:
     ids = [rig.fires(f"Alert{n}") for n in range(40)]
     shared = next(name[0] for name in ids if sum(other[0] == name[0] for other in ids) > 1)
     answer = handler.handle(Command(f"resolve {shared}", ALICE))
@@ -327,7 +333,7 @@ def test_a_beginning_that_several_share_is_asked_about(rig: Rig, handler: SlackI
 
 
 @pytest.mark.parametrize("word", ["show", "ack", "unack", "resolve", "snooze", "silence"])
-def test_a_command_without_an_id_asks_which(rig: Rig, handler: SlackInteractionHandler, word: str) -> None:
+def test_a_command_without_an_id_is_refused(rig: Rig, handler: SlackInteractionHandler, word: str) -> None:
     rig.fires("DiskFull")
     assert reply_to(handler, word).startswith("Which one?")
 
@@ -346,7 +352,7 @@ def test_a_snooze_has_an_end(rig: Rig, handler: SlackInteractionHandler) -> None
     "length", ["", " soon", " 25:00", " until", " until soon", " 0", " -1h", " 1y1y", " 99y"]
 )
 @pytest.mark.parametrize("word", ["snooze", "silence"])
-def test_a_time_that_is_none_is_asked_again(
+def test_an_invalid_time_is_refused(
     rig: Rig, handler: SlackInteractionHandler, word: str, length: str
 ) -> None:
     incident_id = rig.fires("DiskFull")
@@ -355,7 +361,7 @@ def test_a_time_that_is_none_is_asked_again(
     assert (incident.silences, incident.snoozed_until) == ((), 0.0)
 
 
-def test_a_silence_takes_a_comment(rig: Rig, handler: SlackInteractionHandler) -> None:
+def test_a_silence_may_have_a_comment(rig: Rig, handler: SlackInteractionHandler) -> None:
     incident_id = rig.fires("DiskFull")
     answer = handler.handle(Command(f"silence {incident_id} 2h disk is on its way", ALICE))
     assert isinstance(answer, TextReply)
@@ -371,13 +377,13 @@ def test_a_silence_may_last_until_it_resolves(rig: Rig, handler: SlackInteractio
 
 
 @pytest.mark.parametrize("text", ["help", "HELP", "what", "<!channel>", "drop table"])
-def test_what_is_not_understood_is_answered_with_what_is(handler: SlackInteractionHandler, text: str) -> None:
+def test_an_unknown_command_is_answered_with_the_help(handler: SlackInteractionHandler, text: str) -> None:
     answer = handler.handle(Command(text, ALICE))
     assert isinstance(answer, TextReply)
     assert any(line.text.startswith("silence ID") for line in answer.lines)
 
 
-# --- who is on call ---
+# --- people on call ---
 
 
 def on_call(rig: Rig, on_call_report: OnCallReport) -> list[str]:
@@ -398,7 +404,7 @@ def test_without_pagerduty_it_says_that_it_is_not_configured(rig: Rig) -> None:
     )
 
 
-def test_people_on_call_are_shown_with_their_turns_end(rig: Rig) -> None:
+def test_people_on_call_are_shown_with_the_end_of_their_shift(rig: Rig) -> None:
     pagers = FakeOnCall(**{"on-call": (OnCallPerson("alice", until=START), OnCallPerson("bob", as_of=START))})
     on_call_report = OnCallReport(responders("on-call", "team-lead"), pagers)
     assert on_call(rig, on_call_report) == [
@@ -409,8 +415,8 @@ def test_people_on_call_are_shown_with_their_turns_end(rig: Rig) -> None:
     assert [line.until for line in on_call_report.list_lines()] == [START, 0.0, 0.0]
 
 
-def test_all_are_asked_at_once(rig: Rig) -> None:
-    """Each may take two seconds, and Slack waits three for the whole."""
+def test_all_schedules_are_requested_concurrently(rig: Rig) -> None:
+    """Each request may take two seconds, and Slack waits three seconds for the response."""
     meeting = threading.Barrier(3, timeout=5)
 
     class Slow:
@@ -471,12 +477,12 @@ def test_a_form_may_end_at_a_time_of_day_and_names_the_zone(rig: Rig) -> None:
     assert note.until == BEFORE_SET_BACK + 50 * 60
 
 
-def test_until_it_resolves_may_be_said_with_until(rig: Rig, handler: SlackInteractionHandler) -> None:
+def test_until_resolved_may_be_written_with_until(rig: Rig, handler: SlackInteractionHandler) -> None:
     incident_id = rig.fires("DiskFull")
     assert reply_to(handler, f"silence {incident_id} until resolved").startswith("Silenced until it resolves")
 
 
-def test_the_team_has_the_zone_of_its_business_hours(rig: Rig) -> None:
+def test_times_are_in_the_zone_of_the_business_hours(rig: Rig) -> None:
     assert str(rig.services.routing.zone) == "UTC"
     rig.configure(f"{ROUTING}business_hours: {{timezone: America/New_York}}\n")
     assert str(rig.services.routing.zone) == "America/New_York"

@@ -1,4 +1,4 @@
-"""Responses to interactions: which goes where, and what happens when Slack is unavailable."""
+"""Responses to interactions: where each is sent, and what happens when Slack is unavailable."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ def broken(_: Request) -> InteractionResponse:
     raise StoreError("Redis: away")
 
 
-def test_a_button_that_did_something_is_answered_with_nothing(slack):
+def test_a_successful_click_gets_an_empty_response(slack):
     result = build_interactions(slack, None).handle(a_click(slack))
     assert (result.body, result.is_saved, result.followup) == (None, True, None)
 
 
-def test_the_reply_to_a_click_is_a_followup_since_slack_reads_no_body_there(slack):
+def test_the_reply_to_a_click_is_a_followup_since_slack_ignores_the_response_body(slack):
     interactions = build_interactions(slack, TextReply("Acknowledged already"))
     result = interactions.handle(a_click(slack))
     assert result.body is None
     interactions.send_followup(result)
-    assert [words["text"] for words in slack.followups] == ["Acknowledged already"]
+    assert [followup["text"] for followup in slack.followups] == ["Acknowledged already"]
     assert slack.followups[0]["response_type"] == "ephemeral"
 
 
@@ -69,11 +69,11 @@ def test_a_command_is_answered_at_once_and_only_once(slack):
     assert slack.followups == []
 
 
-def test_a_form_that_was_taken_closes(slack):
+def test_an_accepted_form_is_closed(slack):
     assert build_interactions(slack, None).handle(FORM).body is None
 
 
-def test_a_form_with_an_error_stays_open_and_says_where(slack):
+def test_a_form_with_an_error_stays_open_and_names_the_field(slack):
     result = build_interactions(slack, FormErrors({"own": "For how long?"})).handle(FORM)
     assert result.body == {"response_action": "errors", "errors": {"own": "For how long?"}}
 
@@ -87,7 +87,7 @@ def test_the_silence_button_opens_the_form(slack):
 
 
 @pytest.mark.parametrize("fault", [{"error": "expired_trigger_id"}, {"status": 500}, {"status": 429}])
-def test_a_form_that_slack_does_not_open_is_said_with_another_way(slack, fault):
+def test_if_slack_does_not_open_the_form_the_reply_names_the_command(slack, fault):
     slack.fail_next("views.open", **fault)
     interactions = build_interactions(slack, OpenModal(an_incident(id="the-incident"), "111.222.valid"))
     result = interactions.handle(a_click(slack))
@@ -97,16 +97,16 @@ def test_a_form_that_slack_does_not_open_is_said_with_another_way(slack, fault):
     assert len(slack.calls_of("views.open")) == 1
 
 
-def test_a_slack_that_hangs_holds_the_answer_for_two_seconds_only(slack):
+def test_a_hanging_slack_delays_the_response_by_two_seconds_only(slack):
     slack.hang("views.open")
-    began = time.monotonic()
+    started = time.monotonic()
     result = build_interactions(slack, OpenModal(an_incident(), "111.222.valid")).handle(a_click(slack))
-    assert time.monotonic() - began < 2.7
+    assert time.monotonic() - started < 2.7
     assert result.followup is not None
     slack.heal()
 
 
-def test_without_a_token_the_command_is_named_in_place_of_the_form(slack):
+def test_without_a_token_the_reply_names_the_command_instead_of_the_form(slack):
     result = build_interactions(slack, OpenModal(an_incident(), "111"), Secret()).handle(a_click(slack))
     assert result.followup is not None
     assert "SLACK_BOT_TOKEN" in result.followup["text"]
@@ -120,7 +120,7 @@ def test_while_the_store_is_unavailable_the_request_is_not_saved_and_the_reply_s
         assert not result.is_saved
         interactions.send_followup(result)
     assert len(slack.followups) == 2
-    assert all("nothing was done" in words["text"] for words in slack.followups)
+    assert all("nothing was done" in followup["text"] for followup in slack.followups)
     result = interactions.handle(FORM)
     assert not result.is_saved
     assert result.body is not None
@@ -143,9 +143,9 @@ def test_while_the_store_is_unavailable_the_request_is_not_saved_and_the_reply_s
 def test_followups_go_to_slack_and_nowhere_else(slack, url):
     interactions = build_interactions(slack, TextReply("x"))
     result = interactions.handle(ButtonClick("resolve", "i", ALICE, response_url=url))
-    began = time.monotonic()
+    started = time.monotonic()
     interactions.send_followup(result)
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - started < 0.5
     assert slack.followups == []
 
 

@@ -1,4 +1,4 @@
-"""The mock refuses what Slack refuses, or tests against it would prove nothing."""
+"""The mock Slack refuses what Slack refuses; otherwise tests with it would prove nothing."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def section(text: str, **more):
         ({"type": "section"}, "/blocks"),
     ],
 )
-def test_blocks_over_a_limit_are_refused_with_their_place(slack, blocks, pointer):
+def test_blocks_over_a_limit_are_refused_with_a_pointer(slack, blocks, pointer):
     answer = call(slack, "chat.postMessage", channel="#monitoring", text="x", blocks=blocks)
     assert answer["error"] == "invalid_blocks"
-    assert any(f"[json-pointer:{pointer}" in said for said in answer["response_metadata"]["messages"])
+    assert any(f"[json-pointer:{pointer}" in message for message in answer["response_metadata"]["messages"])
     assert slack.messages == []
 
 
@@ -93,18 +93,18 @@ def test_blocks_that_are_too_long_together_are_refused(slack):
         ("users.lookupByEmail", {"email": "a@b.example"}, "users_not_found"),
     ],
 )
-def test_what_slack_refuses_is_refused(slack, method, arguments, error):
+def test_calls_that_slack_refuses_are_refused(slack, method, arguments, error):
     assert call(slack, method, **arguments) == {"ok": False, "error": error}
 
 
-def test_tokens_are_asked_for():
+def test_a_token_is_required():
     with MockSlack(token="xoxb-right") as slack:
         assert call(slack, "auth.test", "")["error"] == "not_authed"
         assert call(slack, "auth.test", "xoxb-wrong")["error"] == "invalid_auth"
         assert call(slack, "auth.test", "xoxb-right")["ok"] is True
 
 
-def test_forms_are_read_as_json_is(slack):
+def test_forms_and_json_are_accepted(slack):
     blocks = json.dumps([section("in a block")])
     call(slack, "chat.postMessage", form=True, channel="monitoring", text="x", blocks=blocks)
     assert slack.roots[0].words == "x\nin a block"
@@ -119,7 +119,7 @@ def test_an_edit_without_blocks_keeps_them_and_an_empty_list_clears_them(slack):
     assert slack.roots[0].blocks == []
 
 
-def test_pings_are_seen_wherever_they_stand(slack):
+def test_mentions_are_found_anywhere_in_a_message(slack):
     plain = {"type": "header", "text": {"type": "plain_text", "text": "<!here>"}}
     blocks = [plain, section("<!channel> <@U0123|bob>")]
     call(slack, "chat.postMessage", channel="#monitoring", text="@all", blocks=blocks)
@@ -132,13 +132,13 @@ def test_pings_are_seen_wherever_they_stand(slack):
     assert slack.roots[1].pings == []
 
 
-def test_timestamps_are_never_the_same_though_the_clock_stands(slack):
+def test_timestamps_are_unique_also_if_the_clock_stands_still(slack):
     for _ in range(5):
         call(slack, "chat.postMessage", channel="#monitoring", text="x")
     assert len({message.ts for message in slack.messages}) == 5
 
 
-def test_a_fault_lasts_as_often_as_ordered(slack):
+def test_a_fault_applies_to_the_given_number_of_calls(slack):
     slack.fail_next("auth.test", error="internal_error", times=2)
     assert [call(slack, "auth.test")["ok"] for _ in range(3)] == [False, False, True]
 
@@ -158,14 +158,14 @@ def test_people_and_groups_are_listed(slack):
 
 
 def test_a_view_needs_a_trigger(slack):
-    words = {"type": "plain_text", "text": "Silence"}
-    view = {"type": "modal", "title": words, "submit": words, "close": words, "blocks": [section("x")]}
+    title = {"type": "plain_text", "text": "Silence"}
+    view = {"type": "modal", "title": title, "submit": title, "close": title, "blocks": [section("x")]}
     assert call(slack, "views.open", view=view)["error"] == "invalid_arguments"
     assert call(slack, "views.open", view=view, trigger_id="1.2")["view"]["type"] == "modal"
     long = {**view, "title": {"type": "plain_text", "text": "x" * 25}}
     assert call(slack, "views.open", view=long, trigger_id="1.2")["error"] == "invalid_arguments"
 
 
-def test_an_archived_channel_takes_nothing(slack):
+def test_an_archived_channel_refuses_messages(slack):
     slack.archive("#monitoring")
     assert call(slack, "chat.postMessage", channel="#monitoring", text="x")["error"] == "is_archived"

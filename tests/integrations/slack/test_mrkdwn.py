@@ -1,4 +1,4 @@
-"""What strangers write is shown as they wrote it, and is never a command to Slack."""
+"""Texts of alerts are shown as they were written, and never become markup or mentions in Slack."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from receiver.integrations.slack import mrkdwn
 from receiver.integrations.slack.mrkdwn import render_inline
 
-# Whatever Slack would read as a command stands between < and >.
+# Everything that Slack would interpret is between < and >.
 COMMANDS = re.compile(r"[<>]")
 
 
@@ -32,7 +32,7 @@ def test_text_is_escaped_exactly_once(text, shown):
 
 
 @given(st.text(max_size=300), st.integers(1, 80))
-def test_no_text_becomes_a_command_and_none_is_over_its_limit(text, limit):
+def test_no_text_becomes_a_mention_or_exceeds_its_limit(text, limit):
     for shown in (mrkdwn.escape_line(text, limit), mrkdwn.escape_text(text, limit)):
         assert not COMMANDS.search(shown)
         assert len(shown) <= limit
@@ -40,7 +40,7 @@ def test_no_text_becomes_a_command_and_none_is_over_its_limit(text, limit):
 
 
 @given(st.text(max_size=100))
-def test_a_code_span_can_not_be_left_from_inside(text):
+def test_a_text_can_not_end_its_code_span(text):
     span = mrkdwn.code(text, 50)
     assert span[0] == span[-1] == "`"
     assert "`" not in span[1:-1]
@@ -48,11 +48,11 @@ def test_a_code_span_can_not_be_left_from_inside(text):
     assert not COMMANDS.search(span)
 
 
-def test_an_empty_value_is_still_a_code_span():
+def test_an_empty_value_is_shown_as_a_code_span():
     assert mrkdwn.code(" \n", 20) == "`(empty)`"
 
 
-def test_an_entity_is_never_halved():
+def test_an_entity_is_never_cut_in_two():
     assert mrkdwn.escape_line("a&b", 3) == "a…"
     assert mrkdwn.escape_line("<<<<", 6) == "&lt;…"
 
@@ -69,7 +69,7 @@ def test_an_entity_is_never_halved():
         "https://x.example/" + "a" * 1500,
     ],
 )
-def test_an_address_that_could_break_a_link_is_shown_as_its_label(url):
+def test_a_url_that_could_break_a_link_is_not_linked(url):
     assert mrkdwn.link(url, "Here") == "Here"
 
 
@@ -87,7 +87,7 @@ def test_a_link_keeps_its_query():
         (9e15, "<!date^253402300799^{date_short_pretty} {time}|9999-12-31 23:59 UTC>"),
     ],
 )
-def test_a_moment_is_shown_in_the_readers_zone(at, shown):
+def test_a_timestamp_is_shown_in_the_readers_time_zone(at, shown):
     assert mrkdwn.format_timestamp(at) == shown
 
 
@@ -112,7 +112,7 @@ def test_a_moment_is_shown_in_the_readers_zone(at, shown):
         ("", ""),
     ],
 )
-def test_markdown_becomes_slacks_markup(markdown, shown):
+def test_markdown_is_converted_to_mrkdwn(markdown, shown):
     assert render_inline(markdown) == shown
 
 
@@ -155,17 +155,19 @@ HONEST = [
 
 
 @pytest.mark.parametrize(("label", "url", "real"), DECEIVING)
-def test_a_link_that_reads_as_another_hosts_says_where_it_leads(label: str, url: str, real: str) -> None:
+def test_a_link_whose_label_looks_like_another_host_shows_its_real_host(
+    label: str, url: str, real: str
+) -> None:
     assert mrkdwn.link(url, label).endswith(f"> ({real})")
 
 
 @pytest.mark.parametrize(("label", "url"), HONEST)
-def test_a_link_that_reads_as_itself_or_as_words_says_no_more(label: str, url: str) -> None:
+def test_other_links_show_only_their_label(label: str, url: str) -> None:
     assert mrkdwn.link(url, label).endswith(">")
 
 
 @given(st.text(max_size=100), st.text(max_size=100))
-def test_no_label_and_no_address_make_a_link_raise(label: str, url: str) -> None:
+def test_rendering_a_link_never_raises(label: str, url: str) -> None:
     shown = mrkdwn.link(f"https://{url}", label)
     assert "<!" not in shown
     assert "<@" not in shown

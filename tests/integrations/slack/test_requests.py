@@ -1,4 +1,4 @@
-"""What Slack sends: whom to believe, and what it asks."""
+"""Requests from Slack: their signatures, and how they are parsed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.slack_people import a_click, a_command, a_submission
 NOW = 1_531_420_618.0
 STAMP = "1531420618"
 SECRET = Secret("8f742231b10e8888abcd99yyyzzz85a5")
-# Of Slack's own documentation and the tests of its SDK (MIT): what it signs, and the signature.
+# The example of Slack's documentation and of its SDK's tests (MIT): the signed body and its signature.
 BODY = (
     b"token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V"
     b"&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text="
@@ -38,19 +38,19 @@ BODY = (
 SIGNATURE = "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503"
 
 
-def headers(signature: str = SIGNATURE, stamp: str = STAMP) -> dict[str, str]:
-    return {"X-Slack-Signature": signature, "X-Slack-Request-Timestamp": stamp}
+def headers(signature: str = SIGNATURE, timestamp: str = STAMP) -> dict[str, str]:
+    return {"X-Slack-Signature": signature, "X-Slack-Request-Timestamp": timestamp}
 
 
 def interaction(payload: object) -> bytes:
     return urlencode({"payload": json.dumps(payload)}).encode()
 
 
-def test_slacks_own_example_is_believed():
+def test_the_signature_of_slacks_own_example_is_valid():
     assert verify_signature(SECRET, headers(), BODY, NOW)
 
 
-def test_headers_are_found_whatever_their_case():
+def test_header_names_are_case_insensitive():
     assert verify_signature(SECRET, {name.lower(): value for name, value in headers().items()}, BODY, NOW)
 
 
@@ -60,42 +60,43 @@ def test_clocks_may_differ_by_five_minutes(off):
 
 
 @pytest.mark.parametrize("off", [-301.0, 301.0, 86400.0])
-def test_what_is_older_or_newer_is_refused(off):
+def test_a_request_that_is_older_or_newer_is_refused(off):
     assert not verify_signature(SECRET, headers(), BODY, NOW + off)
 
 
-def test_another_body_secret_or_moment_is_refused():
+def test_another_body_secret_or_timestamp_is_refused():
     assert not verify_signature(SECRET, headers(), BODY + b"&text=more", NOW)
     assert not verify_signature(Secret("another"), headers(), BODY, NOW)
-    assert not verify_signature(SECRET, headers(stamp="1531420619"), BODY, NOW)
+    assert not verify_signature(SECRET, headers(timestamp="1531420619"), BODY, NOW)
 
 
-def test_without_a_secret_nothing_is_believed():
+def test_without_a_secret_no_signature_is_valid():
     assert not verify_signature(Secret(), headers(sign_body(Secret(), STAMP, BODY)), BODY, NOW)
 
 
 @pytest.mark.parametrize(
-    "stamp", ["", "x", "-1531420618", " 1531420618", "1531420618.0", "1e9", "9" * 400, "١٥٣١٤٢٠٦١٨", "\x00"]
+    "timestamp",
+    ["", "x", "-1531420618", " 1531420618", "1531420618.0", "1e9", "9" * 400, "١٥٣١٤٢٠٦١٨", "\x00"],
 )
-def test_a_moment_that_is_none_is_refused_even_when_it_is_signed(stamp):
-    assert not verify_signature(SECRET, headers(sign_body(SECRET, stamp, BODY), stamp), BODY, NOW)
+def test_an_invalid_timestamp_is_refused_even_if_it_is_signed(timestamp):
+    assert not verify_signature(SECRET, headers(sign_body(SECRET, timestamp, BODY), timestamp), BODY, NOW)
 
 
 @pytest.mark.parametrize("signature", ["", "v0=", SIGNATURE[3:], SIGNATURE.upper(), "ü", "v0=" + "0" * 64])
-def test_a_signature_that_is_none_is_refused(signature):
+def test_an_invalid_signature_is_refused(signature):
     assert not verify_signature(SECRET, headers(signature), BODY, NOW)
 
 
-def test_absent_headers_are_refused():
+def test_missing_headers_are_refused():
     assert not verify_signature(SECRET, {}, BODY, NOW)
 
 
-def test_bytes_that_are_no_text_can_be_signed():
+def test_a_body_that_is_no_utf8_can_be_signed():
     body = b"\xff\xfe"
     assert verify_signature(SECRET, headers(sign_body(SECRET, STAMP, body)), body, NOW)
 
 
-def test_a_button_tells_who_clicked_what():
+def test_a_click_has_user_button_and_value():
     payload = a_click("acknowledge", "the-incident", response_url="https://hooks.slack.com/actions/T/1/x")
     assert parse_interaction(interaction(payload)) == ButtonClick(
         "acknowledge",
@@ -108,14 +109,14 @@ def test_a_button_tells_who_clicked_what():
     )
 
 
-def test_whoever_clicks_without_a_name_goes_by_their_id():
+def test_a_user_without_a_name_is_named_by_their_id():
     payload = a_click("resolve", "the-incident") | {"user": {"id": "U111"}}
-    press = parse_interaction(interaction(payload))
-    assert press is not None
-    assert press.by == Person("U111", "slack", "U111")
+    click = parse_interaction(interaction(payload))
+    assert click is not None
+    assert click.by == Person("U111", "slack", "U111")
 
 
-def test_a_form_tells_what_was_filled_in():
+def test_a_form_has_the_submitted_values():
     payload = a_submission("the-incident", "4h", "1h30m", "known  \n issue", by="bob")
     assert parse_interaction(interaction(payload)) == ModalSubmit(
         "the-incident", "4h", "1h30m", "known issue", Person("bob", "slack", "U0BOB001"), team="T0EXAMPLE"
@@ -144,7 +145,7 @@ def test_fields_left_empty_are_empty():
         a_submission("i") | {"view": None},
     ],
 )
-def test_what_asks_nothing_of_us_is_nothing(payload):
+def test_other_interactions_are_ignored(payload):
     assert parse_interaction(interaction(payload)) is None
 
 
@@ -166,18 +167,18 @@ def test_what_asks_nothing_of_us_is_nothing(payload):
         interaction(a_click("acknowledge", "i") | {"user": {"id": "<!channel>"}}),
     ],
 )
-def test_what_can_not_be_read_is_said_to_be_so(body):
+def test_a_malformed_body_is_a_payload_error(body):
     with pytest.raises(PayloadError):
         parse_interaction(body)
 
 
 def test_long_values_are_cut():
-    press = parse_interaction(interaction(a_click("acknowledge" * 100, "i" * 10_000)))
-    assert isinstance(press, ButtonClick)
-    assert (len(press.button), len(press.value)) == (100, 100)
+    click = parse_interaction(interaction(a_click("acknowledge" * 100, "i" * 10_000)))
+    assert isinstance(click, ButtonClick)
+    assert (len(click.button), len(click.value)) == (100, 100)
 
 
-def test_a_command_tells_who_typed_what():
+def test_a_command_has_user_and_text():
     fields = a_command("  ack   0h2k ", by="carol", response_url="https://hooks.slack.com/commands/1")
     assert parse_command(urlencode(fields).encode()) == Command(
         "ack 0h2k",
@@ -188,7 +189,7 @@ def test_a_command_tells_who_typed_what():
     )
 
 
-def test_a_command_of_slacks_example_is_read():
+def test_the_command_of_slacks_example_is_parsed():
     assert parse_command(BODY) == Command(
         "",
         Person("roadrunner", "slack", "U2CERLKJA"),
@@ -198,11 +199,11 @@ def test_a_command_of_slacks_example_is_read():
     )
 
 
-def test_slacks_check_whether_we_are_there_asks_nothing():
+def test_slacks_ssl_check_is_ignored():
     assert parse_command(b"ssl_check=1&token=x") is None
 
 
-def test_a_command_of_nobody_can_not_be_read():
+def test_a_command_without_a_user_is_a_payload_error():
     with pytest.raises(PayloadError):
         parse_command(b"text=list")
 

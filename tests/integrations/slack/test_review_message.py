@@ -1,4 +1,4 @@
-"""A review's message: what it says, that it fits, and how it is sent, found and edited."""
+"""The message of a review: its text, its limits, and how it is sent, found and edited."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ def a_notification(review: Review | None = None, by: Person | None = None, **cha
     return ReviewNotification(record, **fields)
 
 
-def shown(message: Message) -> SlackMessage:
+def as_slack_shows(message: Message) -> SlackMessage:
     return SlackMessage("", "", "", message.text, list(message.blocks), makes_mentions=message.links_names)
 
 
-# --- what it says ---
+# --- its text ---
 
 
 def test_a_review_is_a_headline_rows_and_a_button():
@@ -103,30 +103,30 @@ def test_a_review_is_a_headline_rows_and_a_button():
     ]
 
 
-def test_a_marked_review_says_who_and_when_and_has_no_button():
-    message = shown(render_review(a_notification(by=Person("alice <3"))))
+def test_a_marked_review_shows_who_marked_it_and_when_and_has_no_button():
+    message = as_slack_shows(render_review(a_notification(by=Person("alice <3"))))
     assert message.buttons == {}
     assert "✅ Reviewed by alice &lt;3 <!date^1795425000^" in message.words
     assert "*DiskWillFill*" in message.words
 
 
-def test_whoever_slack_knows_is_mentioned():
-    message = shown(render_review(a_notification(by=Person("alice", "slack", "U0ALICE12"))))
+def test_a_slack_user_is_mentioned():
+    message = as_slack_shows(render_review(a_notification(by=Person("alice", "slack", "U0ALICE12"))))
     assert "✅ Reviewed by <@U0ALICE12> " in message.words
 
 
-def test_what_is_no_slack_user_is_no_mention():
-    message = shown(render_review(a_notification(by=Person("@here", "slack", "!channel"))))
+def test_a_person_who_is_no_slack_user_is_not_mentioned():
+    message = as_slack_shows(render_review(a_notification(by=Person("@here", "slack", "!channel"))))
     assert message.pings == []
     assert "Reviewed by @here" in message.words
 
 
-def test_after_a_week_the_day_alone_would_not_say_which():
+def test_a_review_of_more_than_a_week_shows_dates():
     message = render_review(a_notification(a_review(since=MONDAY - 9 * 86400)))
     assert message.text == "Review: 2 alerts since Saturday 14 Nov 10:00"
 
 
-def test_without_an_address_of_our_own_nothing_is_linked():
+def test_without_a_public_url_nothing_is_linked():
     for public_url in ("", "javascript:alert(1)"):
         message = render_review(a_notification(public_url=public_url))
         assert "|incident>" not in json.dumps(message.blocks)
@@ -143,21 +143,18 @@ def test_a_plain_review_has_everything_but_the_button():
 def test_names_without_a_row_are_counted():
     items = [an_item(f"Alert{n:02}", 3, 1, incident_ids=("a" * 22,) * 3) for n in range(50)]
     review = a_review(*items, more_names=7, more_alerts=20, more_firing=4)
-    words = shown(render_review(a_notification(review))).words
-    rows = words.count("· last <!date")
+    text = as_slack_shows(render_review(a_notification(review))).words
+    rows = text.count("· last <!date")
     assert rows > 30
-    left_out = 50 - rows
-    assert (
-        f"… and {7 + left_out} more by name: {20 + 3 * left_out} alerts ({4 + left_out} still firing)"
-        in words
-    )
-    assert words.startswith("Review: 170 alerts since Friday 19:02, 54 still firing")
+    omitted = 50 - rows
+    assert f"… and {7 + omitted} more by name: {20 + 3 * omitted} alerts ({4 + omitted} still firing)" in text
+    assert text.startswith("Review: 170 alerts since Friday 19:02, 54 still firing")
 
 
-# --- that it fits ---
+# --- its limits ---
 
 
-def assert_slack_takes(message: Message) -> None:
+def assert_slack_accepts(message: Message) -> None:
     blocks = list(message.blocks)
     assert blockkit.check(blocks) == []
     assert measure(blocks) <= MAX_TOTAL
@@ -167,7 +164,7 @@ def assert_slack_takes(message: Message) -> None:
 
 @settings(max_examples=80, deadline=None)
 @given(st.lists(HOSTILE, min_size=1, max_size=50), HOSTILE, HOSTILE, st.integers(0, 10**6), st.booleans())
-def test_hostile_words_break_no_limit_and_ping_nobody(names, by, url, more, is_marked):
+def test_a_message_with_hostile_texts_exceeds_no_limit_and_mentions_no_one(names, by, url, more, is_marked):
     ids = ("i" * 22, "j" * 22, "k" * 22)
     items = [an_item(name[:200], 10**6, more, incident_ids=ids) for name in names]
     review = a_review(*items, more_names=more, more_alerts=more)
@@ -177,21 +174,21 @@ def test_hostile_words_break_no_limit_and_ping_nobody(names, by, url, more, is_m
     )
     for level in (FormattingLevel.FULL, FormattingLevel.PLAIN):
         message = render_review(notification, level)
-        assert_slack_takes(message)
-        assert shown(message).pings == []
+        assert_slack_accepts(message)
+        assert as_slack_shows(message).pings == []
 
 
-def test_fifty_names_as_long_as_can_be_are_one_message():
+def test_fifty_names_of_maximum_length_are_one_message():
     items = [an_item('"<&' * 60, 10**6, 10**6, incident_ids=("i" * 22,) * 3) for _ in range(50)]
     links = tuple(('"<&' * 60, "https://x.example/?" + "x" * 1400) for _ in range(20))
     review = a_review(*items, more_names=10**6, more_alerts=10**6)
     for by in (None, Person('"<&' * 600)):
         notification = a_notification(review, by, public_url="https://" + "r" * 200 + ".example", links=links)
         for level in (FormattingLevel.FULL, FormattingLevel.PLAIN):
-            assert_slack_takes(render_review(notification, level))
+            assert_slack_accepts(render_review(notification, level))
 
 
-# --- how it is sent ---
+# --- sending it ---
 
 
 @pytest.fixture
@@ -213,7 +210,7 @@ def test_a_review_is_posted_and_marked_by_an_edit(slack, reviews):
     assert root.pings == []
 
 
-def test_a_post_whose_answer_was_lost_is_found(slack, reviews):
+def test_a_post_whose_response_was_lost_is_found(slack, reviews):
     slack.drop_answer("chat.postMessage")
     with pytest.raises(TemporaryDeliveryError) as caught:
         reviews.send_review(a_notification())
@@ -224,18 +221,18 @@ def test_a_post_whose_answer_was_lost_is_found(slack, reviews):
     assert found.reference == slack.roots[0].reference
 
 
-def test_another_review_is_not_mistaken_for_it(slack, reviews):
+def test_the_message_of_another_review_is_not_found(slack, reviews):
     other = a_notification()
     reviews.send_review(ReviewNotification(replace(other.record, id="another")))
     assert reviews.find_review(a_notification(), 0.0) is None
 
 
-def test_where_slack_refuses_the_search_it_counts_as_not_sent(slack, reviews):
+def test_if_slack_refuses_the_search_the_message_counts_as_not_sent(slack, reviews):
     slack.fail_next("conversations.list", error="missing_scope")
     assert reviews.find_review(a_notification(), 0.0) is None
 
 
-def test_blocks_that_slack_refuses_fail_for_good(slack, reviews):
+def test_blocks_that_slack_refuses_are_a_permanent_error(slack, reviews):
     slack.fail_next("chat.postMessage", error="invalid_blocks")
     receipt = reviews.send_review(a_notification())
     assert "plain" in receipt.note
@@ -244,26 +241,26 @@ def test_blocks_that_slack_refuses_fail_for_good(slack, reviews):
     assert "*DiskWillFill*" in root.text
 
 
-def test_an_edit_that_slack_takes_only_plain_leaves_no_button(slack, reviews):
+def test_an_edit_that_slack_accepts_only_without_blocks_leaves_no_button(slack, reviews):
     receipt = reviews.send_review(a_notification())
     slack.fail_next("chat.update", error="invalid_blocks")
     reviews.update_review(a_notification(by=Person("alice")), receipt.reference)
     assert slack.roots[0].buttons == {}
 
 
-def test_a_channel_that_is_gone_is_for_good(slack, reviews):
+def test_an_archived_channel_is_a_permanent_error(slack, reviews):
     slack.archive("#alerts-info")
     with pytest.raises(PermanentDeliveryError) as caught:
         reviews.send_review(a_notification())
     assert caught.value.reason == "is_archived"
 
 
-def test_a_message_that_was_only_simulated_cannot_be_edited(reviews):
+def test_a_simulated_message_can_not_be_edited(reviews):
     with pytest.raises(PermanentDeliveryError):
         reviews.update_review(a_notification(), "simulated:review:x")
 
 
-def test_without_a_token_it_is_recorded():
+def test_without_a_token_the_message_is_recorded():
     recorded = []
     channel: ReviewChannel = SlackReviews(SimulatedPoster(recorded.append, lambda: MONDAY))
     receipt = channel.send_review(a_notification())

@@ -1,4 +1,4 @@
-"""Socket Mode: the same over a line of ours, which is opened anew whenever it is lost."""
+"""Socket Mode: the same interactions over a WebSocket that we open, and reopen whenever it is closed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class FakeResult:
 
 
 class FakeHandler:
-    """Notes what is asked, and what is said."""
+    """Records requests and follow-ups."""
 
     def __init__(self, answer: Callable[[Request], FakeResult] = lambda _: FakeResult()) -> None:
         self.answer = answer
@@ -76,7 +76,7 @@ def logged(caplog) -> str:
     return "\n".join(f"{r.name} {r.getMessage()} {getattr(r, 'fields', '')}" for r in caplog.records)
 
 
-def test_buttons_forms_and_commands_come_over_the_connection(slack, start):
+def test_buttons_forms_and_commands_arrive_over_the_connection(slack, start):
     handler = FakeHandler()
     start(handler)
     assert slack.connections.wait_open()
@@ -88,7 +88,7 @@ def test_buttons_forms_and_commands_come_over_the_connection(slack, start):
     assert [type(asked).__name__ for asked in handler.requests] == ["ButtonClick", "ModalSubmit", "Command"]
 
 
-def test_an_envelope_is_acknowledged_only_when_it_is_done(slack, start):
+def test_an_envelope_is_acknowledged_only_after_it_was_handled(slack, start):
     may_end = threading.Event()
 
     def slow(_: Request) -> FakeResult:
@@ -102,7 +102,7 @@ def test_an_envelope_is_acknowledged_only_when_it_is_done(slack, start):
     assert wait_for(lambda: slack.connections.acknowledged)
 
 
-def test_an_envelope_that_comes_again_is_acknowledged_and_not_done_again(slack, start):
+def test_a_repeated_envelope_is_acknowledged_and_not_handled_again(slack, start):
     handler = FakeHandler(lambda _: FakeResult({"text": "done"}))
     start(handler)
     slack.connections.wait_open()
@@ -115,14 +115,14 @@ def test_an_envelope_that_comes_again_is_acknowledged_and_not_done_again(slack, 
     assert len(handler.requests) == 1
 
 
-def test_a_reply_goes_with_the_acknowledgement(slack, start):
+def test_the_reply_is_sent_in_the_acknowledgement(slack, start):
     start(FakeHandler(lambda _: FakeResult({"text": "No incident is open"})))
     slack.connections.wait_open()
     acknowledged = slack.connections.deliver("slash_commands", a_command("list"))
     assert acknowledged["payload"] == {"text": "No incident is open"}
 
 
-def test_an_envelope_that_takes_no_payload_gets_none(slack, start):
+def test_an_envelope_that_accepts_no_payload_gets_none(slack, start):
     start(FakeHandler(lambda _: FakeResult({"text": "x"})))
     slack.connections.wait_open()
     acknowledged = slack.connections.deliver("slash_commands", a_command("list"), takes_payload=False)
@@ -159,7 +159,7 @@ def test_a_request_that_could_not_be_saved_is_not_acknowledged(slack, start):
         ("unheard_of", {}),
     ],
 )
-def test_what_is_not_for_us_or_can_not_be_read_is_acknowledged_and_left(slack, start, kind, payload):
+def test_unknown_or_malformed_envelopes_are_acknowledged_and_ignored(slack, start, kind, payload):
     handler = FakeHandler()
     start(handler)
     slack.connections.wait_open()
@@ -180,7 +180,7 @@ def test_an_unhandled_error_is_logged_and_the_connection_goes_on(slack, start, c
     assert "unhandled error in Slack request" in caplog.text
 
 
-def test_a_lost_connection_is_opened_again(slack, start):
+def test_a_closed_connection_is_opened_again(slack, start):
     handler = FakeHandler()
     start(handler)
     for opened in range(1, 4):
@@ -193,7 +193,7 @@ def test_a_lost_connection_is_opened_again(slack, start):
 
 
 def test_a_cut_connection_is_closed_at_once(slack):
-    """slack_sdk alone reads on from it at full speed, until its pings fail."""
+    """slack_sdk alone would go on reading from it in a busy loop until its pings fail."""
     socket = SlackSocket(
         TOKEN, slack.url, FakeHandler(), SocketModeTimings(ping_every_s=5.0, first_wait_s=0.05)
     )
@@ -207,17 +207,17 @@ def test_a_cut_connection_is_closed_at_once(slack):
         socket.stop()
 
 
-def test_slack_may_ask_for_a_new_connection(slack, start):
+def test_slack_may_request_a_new_connection(slack, start):
     handler = FakeHandler()
     start(handler)
     slack.connections.wait_open()
-    time.sleep(0.1)  # lines are not asked for in one breath
+    time.sleep(0.1)  # there is a pause between two requests for a connection
     slack.connections.refresh()
     assert wait_for(lambda: (slack.connections.opened, slack.connections.count) == (2, 1))
     assert slack.connections.deliver("slash_commands", a_command("list")) is not None
 
 
-def test_a_slack_that_is_away_at_first_is_tried_again(slack, start):
+def test_the_connection_is_retried_if_slack_is_unavailable_at_the_start(slack, start):
     slack.fail_next("apps.connections.open", error="internal_error")
     slack.fail_next("apps.connections.open", status=503, body=b"away")
     slack.drop_answer("apps.connections.open")
@@ -226,7 +226,7 @@ def test_a_slack_that_is_away_at_first_is_tried_again(slack, start):
     assert len(slack.calls_of("apps.connections.open")) == 4
 
 
-def test_a_refusal_is_logged_without_the_token_and_not_asked_in_a_hurry(slack, start, caplog):
+def test_a_refusal_is_logged_without_the_token_and_retried_slowly(slack, start, caplog):
     start(FakeHandler(), token=Secret("xoxb-the-wrong-one"))
     assert wait_for(lambda: "not_allowed_token_type" in logged(caplog))
     time.sleep(1)
@@ -234,7 +234,7 @@ def test_a_refusal_is_logged_without_the_token_and_not_asked_in_a_hurry(slack, s
     assert "the-wrong-one" not in logged(caplog)
 
 
-def test_slacks_wait_is_kept(slack, start):
+def test_the_retry_after_of_slack_is_respected(slack, start):
     slack.fail_next("apps.connections.open", status=429, retry_after=30)
     start(FakeHandler())
     assert wait_for(lambda: slack.calls_of("apps.connections.open"))
@@ -248,25 +248,25 @@ def test_stopping_finishes_requests_and_leaves_no_connection(slack, start):
     slack.connections.wait_open()
     slack.connections.send("slash_commands", a_command("list"))
     assert wait_for(lambda: handler.requests)
-    began = time.monotonic()
+    started = time.monotonic()
     socket.stop()
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - started < 3
     assert wait_for(lambda: len(slack.connections.acknowledged) == 1)
     assert wait_for(lambda: slack.connections.count == 0)
     time.sleep(0.5)
     assert slack.connections.opened == 1
 
 
-def test_stopping_while_slack_is_away_takes_no_time(slack, start):
+def test_stopping_while_slack_is_unavailable_is_immediate(slack, start):
     slack.fail_next("apps.connections.open", status=429, retry_after=30, times=100)
     socket = start(FakeHandler())
     assert wait_for(lambda: slack.calls)
-    began = time.monotonic()
+    started = time.monotonic()
     socket.stop()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - started < 2
 
 
-def test_stopping_what_was_never_started_is_nothing(slack):
+def test_stopping_a_client_that_was_never_started_does_nothing(slack):
     SlackSocket(TOKEN, slack.url, FakeHandler()).stop()
 
 
@@ -282,7 +282,7 @@ def test_several_workers_share_the_envelopes(slack, start):
     assert all(handler.requests for handler in carriers)
 
 
-def test_after_a_change_of_configuration_the_connection_stays(slack, start):
+def test_a_reload_does_not_close_the_connection(slack, start):
     first, second = FakeHandler(), FakeHandler()
     socket = start(first)
     slack.connections.wait_open()
@@ -291,7 +291,7 @@ def test_after_a_change_of_configuration_the_connection_stays(slack, start):
     assert (len(first.requests), len(second.requests), slack.connections.opened) == (0, 1, 1)
 
 
-def test_a_long_envelope_is_read_whole(slack, start):
+def test_a_long_envelope_is_read_completely(slack, start):
     handler = FakeHandler()
     start(handler)
     slack.connections.wait_open()

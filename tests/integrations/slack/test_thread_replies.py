@@ -1,4 +1,4 @@
-"""What the thread says, since an edit of the message notifies nobody."""
+"""The replies in the thread; Slack sends no notification for an edit of the message."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def pings(message: Message) -> list[str]:
     ).pings
 
 
-def said(incident, reply_kind, *, now=OPENED_AT + 300, **reply) -> str:
+def reply_text(incident, reply_kind, *, now=OPENED_AT + 300, **reply) -> str:
     return render_message(a_notification(incident, a_reply(reply_kind, **reply), now=now)).text
 
 
-def test_the_first_step_tells_of_a_new_incident():
-    assert said(an_incident(), "step", step=STEPS[0], now=OPENED_AT) == (
+def test_the_first_step_announces_a_new_incident():
+    assert reply_text(an_incident(), "step", step=STEPS[0], now=OPENED_AT) == (
         "📟 Paging On-call: a new incident\n🔴 CRITICAL · HighCPUUsage"
     )
 
 
-def test_a_later_step_mentions_its_responder_and_says_why():
+def test_a_later_step_mentions_its_responder_and_the_reason():
     message = render_message(
         a_notification(an_incident(), a_reply("step", step=STEPS[1]), now=OPENED_AT + 300)
     )
@@ -52,22 +52,22 @@ def test_a_later_step_mentions_its_responder_and_says_why():
 
 def test_a_step_notified_again_after_an_acknowledgement_says_so():
     incident = an_incident(run=EscalationRun(2, OPENED_AT + 300, "unacknowledged"))
-    assert "not acknowledged any more" in said(incident, "step", step=STEPS[0])
+    assert "not acknowledged any more" in reply_text(incident, "step", step=STEPS[0])
 
 
 def test_a_step_of_a_reopened_incident_says_so():
     incident = an_incident(run=EscalationRun(2, OPENED_AT + 300, "reopened", 2))
-    assert "Paging On-call: firing again" in said(incident, "step", step=STEPS[0])
+    assert "Paging On-call: firing again" in reply_text(incident, "step", step=STEPS[0])
 
 
 def test_a_responder_without_pagerduty_is_notified_not_paged():
     step = a_step(a_responder("manager", slack="@manager", pagerduty=""))
-    assert said(an_incident(), "step", step=step).startswith("📟 Telling Manager @manager: ")
+    assert reply_text(an_incident(), "step", step=step).startswith("📟 Telling Manager @manager: ")
 
 
-def test_a_page_known_to_be_simulated_is_called_so():
+def test_a_simulated_page_is_marked_as_simulated():
     incident = an_incident(deliveries={"page:on-call": a_delivery(simulated=True)})
-    assert "Paging On-call (simulated)" in said(incident, "step", step=STEPS[0])
+    assert "Paging On-call (simulated)" in reply_text(incident, "step", step=STEPS[0])
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_name_in_an_alert_is_not_mentioned_along_with_the_responder():
     assert pings(message) == ["@team-lead"]
 
 
-def test_only_a_step_asks_slack_to_make_mentions():
+def test_only_the_reply_of_a_step_asks_slack_to_link_names():
     for reply_kind in ("joined", "resolved", "reopened", "reminder"):
         assert not render_message(
             a_notification(an_incident(resolved_by="bob"), a_reply(reply_kind))
@@ -114,7 +114,7 @@ def test_joined_alerts_are_listed_and_the_rest_counted():
     assert lines[-1] == "… and 3 more"
 
 
-def test_a_joined_reply_without_blocks_says_the_same():
+def test_a_joined_reply_without_blocks_has_the_same_text():
     alerts = [an_alert(instance="web-1"), an_alert(instance="web-2")]
     reply = a_reply("joined", fingerprints=[alerts[1].fingerprint])
     message = render_message(a_notification(an_incident(*alerts), reply), FormattingLevel.PLAIN)
@@ -122,23 +122,23 @@ def test_a_joined_reply_without_blocks_says_the_same():
     assert message.text.startswith("➕ 1 alert joined · HighCPUUsage\n🔴 *HighCPUUsage* `instance=web-2`")
 
 
-def test_resolved_tells_how_long_it_took():
-    assert said(an_incident(resolved_at=OPENED_AT + 720), "resolved") == "✅ Resolved after 12m"
+def test_a_resolved_reply_shows_the_duration():
+    assert reply_text(an_incident(resolved_at=OPENED_AT + 720), "resolved") == "✅ Resolved after 12m"
 
 
-def test_resolved_by_hand_tells_who_and_what_still_fires():
+def test_a_manually_resolved_reply_shows_who_resolved_it_and_what_still_fires():
     incident = an_incident(resolved_by="@bob <!here>")
     message = render_message(a_notification(incident, a_reply("resolved")))
     assert message.text == "✅ Resolved by @bob &lt;!here&gt; after 1m: 1 alert still fires"
     assert pings(message) == []
 
 
-def test_resolved_after_it_reopened_counts_from_there():
+def test_the_duration_counts_from_the_reopening():
     incident = an_incident(generation=1, reopened_at=OPENED_AT + 600, resolved_at=OPENED_AT + 660)
-    assert said(incident, "resolved") == "✅ Resolved after 1m"
+    assert reply_text(incident, "resolved") == "✅ Resolved after 1m"
 
 
-def test_reopened_tells_after_how_long_and_who_still_has_it():
+def test_a_reopened_reply_shows_after_how_long_and_who_acknowledged_it():
     incident = an_incident(
         generation=1,
         reopened_at=OPENED_AT + 300,
@@ -147,13 +147,13 @@ def test_reopened_tells_after_how_long_and_who_still_has_it():
         acknowledged_by="alice",
         run=EscalationRun(2, OPENED_AT + 300, "reopened", 2, is_quiet=True),
     )
-    assert said(incident, "reopened") == (
+    assert reply_text(incident, "reopened") == (
         "🔁 Firing again <!date^1795435680^{date_short_pretty} {time}|2026-11-23 12:08 UTC>, "
         "4m after it resolved · still acknowledged by alice · flapping: nobody is paged anew"
     )
 
 
-def test_the_reminder_tells_who_closed_it_and_when():
+def test_the_reminder_shows_who_resolved_it_and_when():
     incident = an_incident(an_alert(), an_alert(instance="web-2"), resolved_by="bob")
-    said_then = said(incident, "reminder", now=OPENED_AT + 60 + 4 * 3600)
-    assert said_then == "⏰ Closed by bob 4h ago, but 2 alerts still fire"
+    text = reply_text(incident, "reminder", now=OPENED_AT + 60 + 4 * 3600)
+    assert text == "⏰ Closed by bob 4h ago, but 2 alerts still fire"

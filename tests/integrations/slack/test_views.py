@@ -16,7 +16,7 @@ def choices(view) -> list[str]:
     return [option["value"] for option in block["element"]["options"]]
 
 
-def test_the_form_carries_the_incident_and_asks_how_long_and_why():
+def test_the_form_has_the_incident_id_and_fields_for_length_and_comment():
     incident = an_incident()
     view = render_silence_form(incident, OPENED_AT)
     assert (view["callback_id"], view["private_metadata"]) == ("silence", incident.id)
@@ -25,11 +25,11 @@ def test_the_form_carries_the_incident_and_asks_how_long_and_why():
     assert views.check(view) == []
 
 
-def test_without_business_hours_their_choice_is_left_out():
+def test_without_business_hours_their_choice_is_omitted():
     assert choices(render_silence_form(an_incident(), 0.0)) == ["1h", "4h", "resolved"]
 
 
-def test_own_time_and_comment_may_be_left_out():
+def test_own_time_and_comment_are_optional():
     view = render_silence_form(an_incident(), 0.0)
     assert [block.get("optional", False) for block in view["blocks"] if block.get("type") == "input"] == [
         False,
@@ -39,7 +39,7 @@ def test_own_time_and_comment_may_be_left_out():
 
 
 @given(st.text(max_size=400), st.sampled_from(["<!channel>", "x" * 5000, "a|b>"]))
-def test_whatever_an_alert_is_called_slack_takes_the_form(name, more):
+def test_slack_accepts_the_form_whatever_the_alert_name(name, more):
     incident = an_incident(an_alert(name + more, annotations={"summary": more}))
     view = render_silence_form(incident, OPENED_AT)
     assert views.check(view) == []
@@ -47,7 +47,7 @@ def test_whatever_an_alert_is_called_slack_takes_the_form(name, more):
 
 
 @pytest.mark.parametrize("sentence", ["Too long", "x" * 1000])
-def test_what_is_wrong_is_said_at_its_field(sentence):
+def test_an_error_is_shown_at_its_field(sentence):
     answer = render_form_errors({"own": sentence})
     assert answer["response_action"] == "errors"
     assert answer["errors"]["own"].startswith(sentence[:100])

@@ -1,4 +1,4 @@
-"""What who asked hears back."""
+"""Ephemeral messages: only the user who clicked or typed sees them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.mocks import blockkit
 from tests.mocks.slack_workspace import SlackMessage
 
 
-def words(message) -> str:
+def as_text(message) -> str:
     return "\n".join(block["text"]["text"] for block in message["blocks"])
 
 
@@ -22,29 +22,29 @@ def pings(message) -> list[str]:
     return SlackMessage("", "", "", message["text"], message["blocks"]).pings
 
 
-def test_nobody_else_sees_it_and_no_message_is_replaced():
+def test_the_message_is_ephemeral_and_replaces_no_other():
     message = render_ephemeral(TextReply("Acknowledged: DiskFull"))
     assert (message["response_type"], message["replace_original"]) == ("ephemeral", False)
-    assert message["text"] == words(message) == "Acknowledged: DiskFull"
+    assert message["text"] == as_text(message) == "Acknowledged: DiskFull"
 
 
-def test_a_moment_is_shown_in_the_readers_zone():
+def test_a_timestamp_is_shown_in_the_readers_time_zone():
     message = render_ephemeral(TextReply("Snoozed", until=OPENED_AT))
-    assert "Snoozed until <!date^1795435380^" in words(message)
+    assert "Snoozed until <!date^1795435380^" in as_text(message)
 
 
-def test_incidents_come_a_line_each_with_id_and_message():
+def test_incidents_are_listed_one_per_line_with_id_and_message():
     link = "https://example.slack.com/archives/C0CRITICAL/p1"
     deliveries = {"root": a_delivery(receipt=a_receipt(reference=MESSAGE, link=link))}
     incident = an_incident(acknowledged_by="bob", deliveries=deliveries)
-    row = words(render_ephemeral(TextReply("1 open incident:", incidents=(incident,)))).split("\n")[1]
+    row = as_text(render_ephemeral(TextReply("1 open incident:", incidents=(incident,)))).split("\n")[1]
     assert row.startswith(f"🔴 *HighCPUUsage* `{incident.id}` · 1 firing · 👀 bob · since ")
     assert row.endswith(f"<{link}|message>")
 
 
-def test_one_incident_is_shown_whole():
+def test_one_incident_is_shown_completely():
     incident = an_incident(suppression=Suppression("silenced", OPENED_AT, "bob", OPENED_AT + 600))
-    said = words(render_ephemeral(IncidentDetails(incident, an_escalation(incident), OPENED_AT)))
+    said = as_text(render_ephemeral(IncidentDetails(incident, an_escalation(incident), OPENED_AT)))
     for piece in (
         "CRITICAL",
         incident.id,
@@ -57,7 +57,7 @@ def test_one_incident_is_shown_whole():
 
 
 @given(st.text(max_size=3000), st.lists(st.text(max_size=500), max_size=60), st.integers(0, 30))
-def test_whatever_is_said_slack_takes_it_and_nobody_is_pinged(text, lines, count):
+def test_slack_accepts_any_text_and_it_mentions_no_one(text, lines, count):
     hostile = "<!channel> <@U0123ABCD>"
     incident = an_incident(an_alert(hostile), acknowledged_by=hostile, acknowledged_ref="U0123ABCD")
     answer = TextReply(
