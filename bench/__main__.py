@@ -1,4 +1,5 @@
-"""How fast the receiver is: intake beside the least that any intake does, and the way to Slack when idle.
+"""How fast the receiver is: intake beside the least that any intake does, the way to Slack when idle, and the
+calls of one worker to slow vendors.
 
 `make bench`, or `python -m bench`. The two sides of an intake figure are measured in turn in one
 run, so that what else the machine does meets both.
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import idle
+from bench import delivery, idle
 from bench.load import Load, build_requests, percentile, post_all
 from bench.servers import floor, receiver_web
 
@@ -75,6 +76,8 @@ def main() -> None:
                 _print_case(case)
         (root / "idle").mkdir()
         _print_idle(idle.measure(root / "idle"))
+        (root / "delivery").mkdir()
+        _print_delivery(delivery.measure(root / "delivery"))
 
 
 def _print_case(case: Case) -> None:
@@ -89,6 +92,14 @@ def _print_case(case: Case) -> None:
 def _print_idle(waits: list[float]) -> None:
     print(f"webhook to Slack request, idle, {len(waits)} samples:")
     print(f"  p50 {_ms(waits, 50)} (aim < 20 ms)   p99 {_ms(waits, 99)} (aim < 100 ms)")
+
+
+def _print_delivery(found: delivery.Delivery) -> None:
+    print(f"one worker, vendors that answer after {delivery.ANSWER_S * 1000:g} ms:")
+    print(
+        f"  {found.rate:.0f} calls/s (aim ≥ 100), {found.slack} to Slack and {found.pagerduty} to PagerDuty, "
+        f"for {delivery.INCIDENTS} incidents at once"
+    )
 
 
 def _ms(waits: list[float], percent: int) -> str:

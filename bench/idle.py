@@ -9,14 +9,13 @@ from pathlib import Path
 
 from bench.load import build_requests, post
 from bench.servers import ROUTING, receiver_whole
+from bench.traffic import UNLIMITED
 from tests.mocks.slack import MockSlack
 
 SAMPLES = 200
 PAUSE_S = (0.02, 0.05)
 BUDGET_S = 30.0
 ARRIVES_WITHIN_S = 10.0
-# The shipped configuration keeps to Slack's one message a second in a channel; here nothing is to wait.
-UNLIMITED = "\nlimits: {slack_posts: 10000/s, slack_updates: 10000/s, pagerduty: 10000/s}\n"
 
 
 def measure(folder: Path) -> list[float]:
@@ -26,7 +25,7 @@ def measure(folder: Path) -> list[float]:
     """
     routing = folder / "routing.yaml"
     routing.write_text(
-        ROUTING.read_text().replace("[runbooks/]", f"[{ROUTING.parent / 'runbooks'}]") + UNLIMITED
+        ROUTING.read_text().replace("[runbooks/]", f"[{ROUTING.parent / 'runbooks'}]") + f"\n{UNLIMITED}\n"
     )
     pauses = random.Random(1)
     with (

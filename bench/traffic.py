@@ -17,6 +17,8 @@ CRITICAL_SHARE = 0.1
 TURNOVER_SHARE = 0.02
 PAGED_AFTER_S = 10.0
 AGAIN_AFTER_S = 0.5
+# So that nothing waits for the limits of Slack and PagerDuty.
+UNLIMITED = "limits: {slack_posts: 10000/s, slack_updates: 10000/s, pagerduty: 10000/s}"
 _NAME = re.compile(r"\bsoak-\d+-\d+\b")
 
 
@@ -35,7 +37,7 @@ responders:
   team-lead: {{pagerduty: {{routing_key: "${{PAGERDUTY_TEAM_LEAD_KEY}}"}}}}
 escalations:
   critical: [{{notify: on-call}}, {{notify: team-lead, after: {after}}}]
-limits: {{slack_posts: 10000/s, slack_updates: 10000/s, pagerduty: 10000/s}}
+{UNLIMITED}
 history: 1m
 flap_window: 10s
 routes:

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from receiver.app.worker import THREADS
 from receiver.engine.queue import Claims
 from receiver.engine.worker import QueueConsumer
 from receiver.errors import StoreError
+from receiver.model.routing import PAGERDUTY, SLACK
 from tests.cli.running import wait_until
 
 
@@ -232,5 +234,49 @@ def test_an_incident_claimed_again_while_it_is_released_is_reconciled_at_once(cl
     consumer.start()
     try:
         wait_until(lambda: counting.count == 2)
+    finally:
+        consumer.stop()
+
+
+class Many:
+    """Leases as many new incidents on each claim as the consumer has free threads."""
+
+    def __init__(self) -> None:
+        self.claimed = 0
+
+    def claim(self, queue: str, worker: str, now: float, count: int) -> Claims:
+        names = tuple(f"a-{self.claimed + n}" for n in range(count))
+        self.claimed += count
+        return Claims(names, now)
+
+    def expire_leases(self, *_: Any) -> None:
+        pass
+
+    def release(self, *_: Any) -> bool:
+        return True
+
+
+class SlowVendor:
+    """Answers once *count* calls are under way at the same time."""
+
+    def __init__(self, count: int) -> None:
+        self._missing = threading.Semaphore(count - 1)
+        self.answered = threading.Event()
+
+    def reconcile(self, incident_id: str, queue: str, worker: str) -> dict[str, float | None]:
+        if not self._missing.acquire(blocking=False):
+            self.answered.set()
+        self.answered.wait(10)
+        return {}
+
+
+@pytest.mark.parametrize("queue", [SLACK, PAGERDUTY])
+def test_a_worker_makes_a_hundred_calls_a_second_to_a_vendor_that_answers_after_200_ms(queue: str) -> None:
+    """By arithmetic: 100 a second, each under way for 0.2 s, are 20 at once."""
+    vendor = SlowVendor(20)
+    consumer = QueueConsumer(queue, "w1", Many(), lambda: vendor, lambda: 0.0, threads=THREADS[queue])
+    consumer.start()
+    try:
+        assert vendor.answered.wait(10)
     finally:
         consumer.stop()
