@@ -1,4 +1,4 @@
-"""Caches of remote answers that return a stale value while they refresh it, so that callers rarely wait."""
+"""The cache of remote answers: single flight, and a stale value while the source is unavailable."""
 
 from __future__ import annotations
 
@@ -6,40 +6,40 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from threading import Lock
 from typing import Generic, TypeVar
 
 from receiver.errors import DeliveryError, ReceiverError, TemporaryDeliveryError
 
 V = TypeVar("V")
 logger = logging.getLogger(__name__)
-# Far more keys than are in use; at this size the cache is cleared.
-_MAX_ENTRIES = 2000
+_EVER = float("-inf")
 
 
 @dataclass(frozen=True)
 class CachedValue(Generic[V]):
-    """A value, and the time it was fetched at."""
+    """A value, and the time at which its fetch began."""
 
     value: V
     fetched_at: float
 
 
 class _Entry(Generic[V]):
-    """The state of one key; `refreshing` is None, or an event that is set when the current refresh ends."""
+    """The state of one key; `refreshing` is None, or an event that is set when the current fetch ends."""
 
     def __init__(self) -> None:
         self.cached: CachedValue[V] | None = None
-        self.refreshed_at = 0.0
+        self.failure: ReceiverError | None = None  # of the last fetch
+        self.valid_from = 0.0
         self.valid_for_s = 0.0  # 0: fetch at once
         self.refreshing: threading.Event | None = None
 
 
 class Cache(Generic[V]):
-    """Values by key, each valid for *ttl_s* seconds. Threads may share it.
+    """Values by key, each valid for *ttl_s* seconds. Threads may share it; only one at a time fetches a key.
 
-    *fetch* returns the value of a key or raises a DeliveryError; then the last value stays, however
-    old, and is not fetched again for *retry_s* seconds (longer where the error says so).
+    *fetch* returns the value of a key or raises a ReceiverError; then the last value stays, however
+    old, and is not fetched again for *retry_s* seconds (longer where the error says so). Of more than
+    *size* keys the oldest are dropped; *find_value* starts no more than *at_once* fetches.
     """
 
     def __init__(
@@ -50,14 +50,37 @@ class Cache(Generic[V]):
         *,
         ttl_s: float,
         retry_s: float,
+        size: int = 2000,
+        at_once: int = 1000,
     ) -> None:
         self._name = name
         self._fetch = fetch
         self._clock = clock
         self._ttl_s = ttl_s
         self._retry_s = retry_s
+        self._size = size
+        self._free = at_once
         self._lock = threading.Lock()
         self._entries: dict[str, _Entry[V]] = {}
+
+    def get_value(self, key: str = "", *, since: float = _EVER) -> V:
+        """Return the value of *key*, fetched in this thread if it has expired or is older than *since*.
+
+        Waits for a fetch that another thread is doing. Raises the error of *fetch* where there never was
+        a value.
+        """
+        while True:
+            with self._lock:
+                entry = self._get_entry(key)
+                running = entry.refreshing
+                if running is None and self._is_valid(entry, since):
+                    return self._get_result(entry)
+                if running is None:
+                    running = entry.refreshing = threading.Event()
+                    break
+            running.wait()
+        self._refresh(key, entry, running)
+        return self._get_result(entry)
 
     def find_value(self, key: str, wait_s: float) -> CachedValue[V] | None:
         """Return the value of *key*; None while there has been none.
@@ -67,95 +90,79 @@ class Cache(Generic[V]):
         """
         with self._lock:
             entry = self._get_entry(key)
-            # A negative age means that the clock was set back: the real age is unknown, so refresh.
-            if entry.refreshing is None and 0 <= self._clock() - entry.refreshed_at < entry.valid_for_s:
+            if entry.refreshing is None and self._is_valid(entry):
                 return entry.cached
             if entry.refreshing is not None and entry.cached is not None:
                 return entry.cached
             refreshing = entry.refreshing or self._start_refresh(key, entry)
-        refreshing.wait(wait_s)
+        if refreshing is not None:
+            refreshing.wait(wait_s)
         return entry.cached
 
     def _get_entry(self, key: str) -> _Entry[V]:
-        if key not in self._entries and len(self._entries) >= _MAX_ENTRIES:
-            self._entries.clear()
+        if key not in self._entries and len(self._entries) >= self._size:
+            del self._entries[next(iter(self._entries))]
         return self._entries.setdefault(key, _Entry())
 
-    def _start_refresh(self, key: str, entry: _Entry[V]) -> threading.Event:
-        # A thread, because no HTTP library limits the total time of a request; a daemon thread, so that
-        # it does not keep the process from exiting.
-        entry.refreshing = threading.Event()
-        arguments = (key, entry, entry.refreshing)
-        threading.Thread(target=self._refresh, args=arguments, name=f"ask {self._name}", daemon=True).start()
-        return entry.refreshing
+    def _is_valid(self, entry: _Entry[V], since: float = _EVER) -> bool:
+        # A negative age means that the clock was set back: the real age is unknown, so refresh.
+        if not 0 <= self._clock() - entry.valid_from < entry.valid_for_s:
+            return False
+        return entry.failure is not None or (entry.cached is not None and entry.cached.fetched_at > since)
+
+    def _get_result(self, entry: _Entry[V]) -> V:
+        if entry.cached is None:
+            raise entry.failure or AssertionError
+        return entry.cached.value
+
+    def _start_refresh(self, key: str, entry: _Entry[V]) -> threading.Event | None:
+        """Fetch *key* in a thread, which sets the event; None where no more threads can be started.
+
+        A thread, because no HTTP library limits the total time of a request; a daemon thread, so that it does
+        not keep the process from exiting.
+        """
+        if not self._free:
+            return None
+        refreshing = threading.Event()
+
+        def refresh() -> None:
+            try:
+                self._refresh(key, entry, refreshing)
+            finally:
+                with self._lock:
+                    self._free += 1
+
+        try:
+            threading.Thread(target=refresh, name=f"ask {self._name}", daemon=True).start()
+        except RuntimeError:  # no more threads, or the process is ending
+            return None
+        self._free -= 1
+        entry.refreshing = refreshing
+        return refreshing
 
     def _refresh(self, key: str, entry: _Entry[V], refreshing: threading.Event) -> None:
-        wait, cached = self._retry_s, None
+        began_at, valid_for_s = self._clock(), self._retry_s
+        cached: CachedValue[V] | None = None
+        failure: ReceiverError | None = ReceiverError(f"{self._name} failed")  # unless it is known better
         try:
-            cached = CachedValue(self._fetch(key), self._clock())
-            wait = self._ttl_s
-        except DeliveryError as error:
+            cached = CachedValue(self._fetch(key), began_at)
+            failure, valid_for_s = None, self._ttl_s
+        except ReceiverError as error:
+            failure = error
             if isinstance(error, TemporaryDeliveryError):
-                wait = max(wait, error.retry_after)
-            fields = {"what": self._name, "reason": error.reason, "detail": error.detail}
-            logger.warning(
-                "look-up failed", extra={"fields": fields, "state": f"{self._name} {error.reason}"}
-            )
+                valid_for_s = max(valid_for_s, error.retry_after)
+            self._log_failure(error)
         finally:
             with self._lock:
-                entry.cached = cached or entry.cached
-                entry.refreshed_at, entry.valid_for_s = self._clock(), wait
+                entry.cached, entry.failure = cached or entry.cached, failure
+                entry.valid_from = began_at if cached else self._clock()
+                entry.valid_for_s = valid_for_s
                 entry.refreshing = None
             refreshing.set()
 
-
-T = TypeVar("T")
-
-
-class SingleValueCache(Generic[T]):
-    """One value, fetched again after *ttl_s* seconds; where that fails, the old value stays, if any.
-
-    Of concurrent callers one fetches and the others wait for it. After a failure *fetch* is not called
-    for *retry_s* seconds.
-    """
-
-    def __init__(
-        self, fetch: Callable[[], T], clock: Callable[[], float], *, ttl_s: float, retry_s: float
-    ) -> None:
-        self._fetch = fetch
-        self._clock = clock
-        self._ttl_s = ttl_s
-        self._retry_s = retry_s
-        self._lock = Lock()
-        self._value: T | None = None
-        self._fetched_at = float("-inf")
-        self._failed_at = float("-inf")
-        self._failure: ReceiverError | None = None
-
-    def get_value(self) -> T:
-        """Return the value; raises the error of *fetch* where there never was one."""
-        with self._lock:
-            if self._value is None or self._is_over(self._fetched_at, self._ttl_s):
-                self._fetch_value()
-            if self._value is None:
-                raise self._failure or AssertionError
-            return self._value
-
-    def refresh(self) -> T:
-        """Return a value not older than the retry time; fetches a new one otherwise."""
-        with self._lock:
-            if self._is_over(self._fetched_at, self._retry_s):
-                self._fetch_value()
-        return self.get_value()
-
-    def _fetch_value(self) -> None:
-        if not self._is_over(self._failed_at, self._retry_s):
-            return
-        try:
-            self._value, self._fetched_at = self._fetch(), self._clock()
-        except ReceiverError as error:
-            self._failure, self._failed_at = error, self._clock()
-
-    def _is_over(self, since: float, wait_s: float) -> bool:
-        """Tell whether *wait_s* have passed since *since*, or the clock was set back."""
-        return not 0 <= self._clock() - since < wait_s
+    def _log_failure(self, error: ReceiverError) -> None:
+        reason, detail = (
+            (error.reason, error.detail) if isinstance(error, DeliveryError) else ("failed", str(error))
+        )
+        fields = {"what": self._name, "reason": reason, "detail": detail}
+        logger.warning("look-up failed", extra={"fields": fields, "state": f"{self._name} {reason}"})

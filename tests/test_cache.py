@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from receiver.cache import Cache, CachedValue
-from receiver.errors import TemporaryDeliveryError
+from receiver.errors import DeliveryError, TemporaryDeliveryError
 from tests.rig import Clock
 
 WAIT_S = 5.0
@@ -142,3 +145,80 @@ def test_a_value_from_before_the_clock_was_set_back_is_loaded_again() -> None:
     oracle.answer = "two"
     clock.moment -= 3600
     assert cache.find_value("q", WAIT_S) == CachedValue("two", clock.moment)
+
+
+def test_a_caller_that_needs_a_value_fetches_it_itself() -> None:
+    oracle, clock = Oracle(), Clock()
+    cache = a_cache(oracle, clock)
+    assert (cache.get_value("q"), cache.get_value("q")) == ("one", "one")
+    assert oracle.questions == ["q"]
+    oracle.answer = "two"
+    clock.moment += 120
+    assert cache.get_value("q") == "two"
+
+
+def test_a_value_can_be_asked_for_that_is_not_older_than_a_moment() -> None:
+    oracle, clock = Oracle(), Clock()
+    cache = a_cache(oracle, clock)
+    cache.get_value("q")
+    oracle.answer = "two"
+    clock.moment += 10
+    assert cache.get_value("q", since=clock.moment - 11) == "one"
+    assert cache.get_value("q", since=clock.moment - 10) == "two"
+
+
+def test_where_there_never_was_a_value_the_error_is_raised_until_the_retry_time() -> None:
+    oracle, clock = Oracle(), Clock()
+    cache = a_cache(oracle, clock)
+    oracle.answer = TemporaryDeliveryError("no_answer")
+    for _ in range(2):
+        with pytest.raises(DeliveryError, match="no_answer"):
+            cache.get_value("q")
+    assert len(oracle.questions) == 1
+    oracle.answer = "back"
+    clock.moment += 30
+    assert cache.get_value("q") == "back"
+    oracle.answer = TemporaryDeliveryError("no_answer")
+    clock.moment += 120
+    assert cache.get_value("q") == "back"
+
+
+def test_a_caller_that_needs_a_newer_value_waits_for_the_running_call_and_makes_its_own() -> None:
+    oracle, clock = Oracle(), Clock()
+    cache = a_cache(oracle, clock)
+    oracle.can_respond.clear()
+    assert cache.find_value("q", 0.0) is None
+    clock.moment += 1
+    values: list[Any] = []
+    thread = threading.Thread(target=lambda: values.append(cache.get_value("q", since=clock.moment - 0.5)))
+    thread.start()
+    oracle.can_respond.set()
+    thread.join(WAIT_S)
+    assert values == ["one"]
+    assert oracle.questions == ["q", "q"]
+
+
+def test_an_unexpected_error_does_not_block_the_key() -> None:
+    oracle, clock = Oracle(), Clock()
+    cache = a_cache(oracle, clock)
+    oracle.answer = KeyError("q")
+    with pytest.raises(KeyError):
+        cache.get_value("q")
+    oracle.answer = "back"
+    clock.moment += 30
+    assert cache.get_value("q") == "back"
+
+
+def test_the_number_of_concurrent_fetches_is_bounded() -> None:
+    oracle, clock = Oracle(), Clock()
+    cache = Cache("test", oracle, clock, ttl_s=120.0, retry_s=30.0, at_once=2)
+    oracle.can_respond.clear()
+    for key in "abc":
+        assert cache.find_value(key, 0.0) is None
+    oracle.can_respond.set()
+    assert [cache.find_value(key, WAIT_S) is not None for key in "ab"] == [True, True]
+    assert set(oracle.questions) == {"a", "b"}
+    deadline = time.monotonic() + WAIT_S
+    while cache.find_value("c", WAIT_S) is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert set(oracle.questions) == {"a", "b", "c"}

@@ -6,11 +6,11 @@ https://prometheus.io/docs/prometheus/latest/querying/api/#rules
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from receiver.cache import Cache
 from receiver.errors import DeliveryError
 from receiver.http_client import parse_base_url, send_request
 
@@ -41,18 +41,13 @@ class PrometheusRules:
 
     def __init__(self, url: str, clock: Callable[[], float]) -> None:
         self._address = parse_base_url(url)
-        self._clock = clock
-        self._reading = threading.Lock()
-        self._read_at = float("-inf")
-        self._known = AlertRules()
+        self._rules = Cache(
+            "prometheus rules", lambda _: self._fetch_rules(), clock, ttl_s=_TTL_S, retry_s=_TTL_S
+        )
 
     def get_rules(self) -> AlertRules:
         """Return the rules, from the cache or with one request (timeout 2 s). Never raises."""
-        with self._reading:
-            if abs(self._clock() - self._read_at) >= _TTL_S:
-                self._known = self._fetch_rules()
-                self._read_at = self._clock()
-            return self._known
+        return self._rules.get_value()
 
     def _fetch_rules(self) -> AlertRules:
         try:

@@ -17,7 +17,7 @@ from receiver.runbooks.excerpt import EXCERPT_LIMIT, cut_excerpt
 from receiver.runbooks.matrix import MatrixRow, find_matrix
 from receiver.runbooks.model import Excerpt, Runbook
 from receiver.runbooks.parser import parse_runbooks
-from receiver.runbooks.remote import RunbookFetcher
+from receiver.runbooks.remote import RunbookFetcher, connect_tls, resolve_host
 from receiver.text import is_web_link
 
 MAX_FILE_BYTES = 1024 * 1024
@@ -170,7 +170,7 @@ class RunbookCatalogue:
         self._public_url = public_url.rstrip("/")
         self._limit = limit
         self._clock = clock
-        self._fetcher = fetcher or RunbookFetcher(allowed_hosts, clock)
+        self._fetcher = fetcher or RunbookFetcher(allowed_hosts, clock, connect_tls, resolve_host)
         self._reload_lock = threading.Lock()
         self._checked_at = clock()
         self._loaded = _read_contents(list_files(self._paths), _Contents())

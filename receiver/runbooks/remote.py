@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import http.client
 import ipaddress
-import logging
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from receiver import clock as wall
+from receiver.cache import Cache
+from receiver.errors import TemporaryDeliveryError
 from receiver.runbooks.model import Runbook
 from receiver.runbooks.parser import parse_runbooks
 from receiver.text import one_line
@@ -90,7 +90,6 @@ MAX_REDIRECTS = 3
 MAX_AT_ONCE = 4
 MAX_CACHED = 500
 _TEXT_TYPES = ("text/plain", "text/markdown", "text/x-markdown", "application/octet-stream", "")
-_log = logging.getLogger(__name__)
 # Opens a connection to (host, port) at an address that was already resolved and checked.
 Connect = Callable[[str, int, str], http.client.HTTPConnection]
 # Returns the addresses of (host, port).
@@ -98,14 +97,7 @@ Resolve = Callable[[str, int], Collection[str]]
 
 
 class FetchError(Exception):
-    """A link cannot be fetched; leaves this module only as a log line."""
-
-
-@dataclass(frozen=True)
-class _CachedFetch:
-    runbooks: tuple[Runbook, ...] | None  # None: it failed
-    fetched_at: float
-    valid_for_s: float
+    """A link cannot be fetched; leaves this module as a TemporaryDeliveryError."""
 
 
 class RunbookFetcher:
@@ -118,32 +110,32 @@ class RunbookFetcher:
     def __init__(
         self,
         allowed_hosts: Collection[str],
-        clock: Callable[[], float] = wall.now,
-        connect: Connect | None = None,
-        resolve: Resolve | None = None,
+        clock: Callable[[], float],
+        connect: Connect,
+        resolve: Resolve,
     ) -> None:
         self._allowed = frozenset(host.casefold() for host in allowed_hosts)
-        self._clock = clock
-        self._connect = connect or connect_tls
-        self._resolve = resolve or resolve_host
-        self._lock = threading.Lock()
-        self._cache: dict[str, _CachedFetch] = {}
-        self._running: dict[str, threading.Thread] = {}
+        self._connect = connect
+        self._resolve = resolve
+        self._runbooks = Cache(
+            "runbook",
+            self._fetch_runbooks,
+            clock,
+            ttl_s=CACHE_S,
+            retry_s=RETRY_S,
+            size=MAX_CACHED,
+            at_once=MAX_AT_ONCE,
+        )
 
-    def find_runbooks(self, url: str) -> tuple[Runbook, ...]:
-        """Return the runbooks last fetched from *url*, without waiting; empty when there are none yet.
+    def find_runbooks(self, url: str, wait_s: float = 0.0) -> tuple[Runbook, ...]:
+        """Return the runbooks last fetched from *url*; empty when there are none yet.
 
-        Starts a fetch in the background when the cached result has expired.
+        Starts a fetch in the background when the cached result has expired, and waits *wait_s* for it.
         """
         if not self.is_allowed(url):
             return ()
-        with self._lock:
-            cached = self._cache.get(url)
-            # abs: a clock that was set back must not stop the fetching.
-            is_old = cached is None or abs(self._clock() - cached.fetched_at) >= cached.valid_for_s
-            if is_old and url not in self._running and len(self._running) < MAX_AT_ONCE:
-                self._start_fetch(url)
-        return cached.runbooks or () if cached else ()
+        cached = self._runbooks.find_value(url, wait_s)
+        return cached.value if cached is not None else ()
 
     def is_allowed(self, url: str) -> bool:
         """Return whether *url* is https on an allowed host, without credentials."""
@@ -155,44 +147,12 @@ class RunbookFetcher:
         names = {f"{host}:{port}"} | ({host} if port == 443 else set())
         return parts.scheme == "https" and "@" not in parts.netloc and not names.isdisjoint(self._allowed)
 
-    def wait_for_fetches(self, timeout_s: float = 10.0) -> None:
-        """Wait until all running fetches have ended (for the command line and tests)."""
-        with self._lock:
-            threads = list(self._running.values())
-        for thread in threads:
-            thread.join(timeout_s)
-
-    def _start_fetch(self, url: str) -> None:
-        thread = threading.Thread(target=self._refresh_url, args=(url,), name="runbook-fetch", daemon=True)
+    def _fetch_runbooks(self, url: str) -> tuple[Runbook, ...]:
         try:
-            thread.start()
-        except RuntimeError:  # no more threads, or the process is ending: sent without the text
-            return
-        self._running[url] = thread
-
-    def _refresh_url(self, url: str) -> None:
-        runbooks: tuple[Runbook, ...] | None = None
-        try:
-            runbooks = parse_runbooks(self._fetch_text(url), url)
+            return tuple(parse_runbooks(self._fetch_text(url), url))
         except (FetchError, OSError, http.client.HTTPException, ValueError) as error:
-            _log.warning(
-                "runbook link can't be read: %s: %s", urlsplit(url).hostname, one_line(str(error), 200)
-            )
-        finally:
-            with self._lock:
-                self._save_result(url, runbooks)
-                del self._running[url]
-
-    def _save_result(self, url: str, runbooks: tuple[Runbook, ...] | None) -> None:
-        """Cache the result; after a failure the previous runbooks stay."""
-        before = self._cache.pop(url, None)
-        if runbooks is None and before is not None:
-            runbooks, valid_for_s = before.runbooks, RETRY_S
-        else:
-            valid_for_s = RETRY_S if runbooks is None else CACHE_S
-        self._cache[url] = _CachedFetch(runbooks, self._clock(), valid_for_s)
-        while len(self._cache) > MAX_CACHED:
-            del self._cache[next(iter(self._cache))]
+            detail = f"{urlsplit(url).hostname}: {one_line(str(error), 200)}"
+            raise TemporaryDeliveryError("link_unreadable", detail) from error
 
     def _fetch_text(self, url: str) -> str:
         """Return the text at *url*; follow redirects on the same host only."""

@@ -70,6 +70,9 @@ def wiki() -> Iterator[Wiki]:
     wiki.stop()
 
 
+WAIT_S = 10.0
+
+
 class Clock:
     def __init__(self) -> None:
         self.now = 1000.0
@@ -85,19 +88,14 @@ def a_fetcher(wiki: Wiki, *allowed: str, addresses=(PUBLIC,), clock=None) -> Run
 
 
 def read(fetcher: RunbookFetcher, url: str) -> list[str]:
-    fetcher.find_runbooks(url)
-    fetcher.wait_for_fetches()
-    return [runbook.name for runbook in fetcher.find_runbooks(url)]
+    return [runbook.name for runbook in fetcher.find_runbooks(url, WAIT_S)]
 
 
 def test_a_runbook_is_there_the_second_time_it_is_asked_for(wiki):
     wiki.has("/DiskFull.md")
     fetcher = a_fetcher(wiki)
     assert fetcher.find_runbooks("https://wiki.example.org/DiskFull.md") == ()
-    fetcher.wait_for_fetches()
-    assert [runbook.name for runbook in fetcher.find_runbooks("https://wiki.example.org/DiskFull.md")] == [
-        "DiskFull"
-    ]
+    assert read(fetcher, "https://wiki.example.org/DiskFull.md") == ["DiskFull"]
     assert wiki.asked == ["/DiskFull.md"]
 
 
@@ -110,7 +108,7 @@ def test_a_silent_server_delays_nobody_and_is_asked_once(wiki):
         assert fetcher.find_runbooks("https://wiki.example.org/DiskFull.md") == ()
     assert time.monotonic() - begun < 1
     wiki.gate.set()
-    fetcher.wait_for_fetches()
+    assert read(fetcher, "https://wiki.example.org/DiskFull.md") == ["DiskFull"]
     assert wiki.asked == ["/DiskFull.md"]
 
 
@@ -327,7 +325,7 @@ def test_the_catalogue_shows_the_link_first_and_the_words_once_they_are_there(wi
     fetcher = a_fetcher(wiki)
     catalogue = RunbookCatalogue([tmp_path], fetcher=fetcher)
     first = catalogue.find_excerpt(an_alert())
-    fetcher.wait_for_fetches()
+    read(fetcher, "https://wiki.example.org/DiskFull.md")
     second = catalogue.find_excerpt(an_alert())
     assert first is not None
     assert second is not None

@@ -5,11 +5,12 @@ Both ask Alertmanager whether the alerts of an incident still fire unmuted.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
+from receiver.cache import Cache
 from receiver.errors import DeliveryError, NotFound
 from receiver.incidents.service import IncidentService
 from receiver.integrations.alertmanager.status import Poll, PollPolicy, RemoteSilence, evaluate_poll
@@ -48,22 +49,13 @@ class AlertmanagerStatusCheck:
         self._poll_policies = poll_policies
         self._incident_service = incident_service
         self._clock = clock
-        self._asking = {source: threading.Lock() for source in alertmanagers}
-        self._snapshots: dict[str, StatusSnapshot] = {}
+        self._snapshots = Cache(
+            "alertmanager", self._fetch_snapshot, clock, ttl_s=_GOOD_FOR_S, retry_s=_GOOD_FOR_S
+        )
 
     def fetch_status(self, source: str, *, since: float = 0.0) -> StatusSnapshot:
         """Return a poll that is at most `_GOOD_FOR_S` seconds old and was started after *since*."""
-        with self._asking[source]:
-            known = self._snapshots.get(source)
-            if (
-                known is not None
-                and known.poll.at > since
-                and abs(self._clock() - known.poll.at) <= _GOOD_FOR_S
-            ):
-                return known
-            poll = self._alertmanagers[source].poll()
-            self._snapshots[source] = snapshot = StatusSnapshot(poll, self._fetch_silences(source, poll))
-            return snapshot
+        return self._snapshots.get_value(source, since=since)
 
     def check_for_step(self, incident_id: str, source: str, since: float) -> None:
         """Poll Alertmanager and apply the result to the incident; raises StoreError."""
@@ -79,14 +71,14 @@ class AlertmanagerStatusCheck:
             now,
         )
 
-    def _fetch_silences(self, source: str, poll: Poll) -> dict[str, RemoteSilence]:
-        """Return the unexpired silences by ID, for their author and end; empty when no alert is silenced."""
-        if not any(alert.silenced_by for replica in poll.replicas for alert in replica.alerts.values()):
-            return {}
-        try:
-            return {silence.id: silence for silence in self._alertmanagers[source].list_silences("")}
-        except DeliveryError:
-            return {}
+    def _fetch_snapshot(self, source: str) -> StatusSnapshot:
+        """Poll; fetch the unexpired silences for their author and end, where an alert is silenced."""
+        poll = self._alertmanagers[source].poll()
+        silences: dict[str, RemoteSilence] = {}
+        if any(alert.silenced_by for replica in poll.replicas for alert in replica.alerts.values()):
+            with suppress(DeliveryError):
+                silences = {one.id: one for one in self._alertmanagers[source].list_silences("")}
+        return StatusSnapshot(poll, silences)
 
 
 class PolledIncidents(Protocol):

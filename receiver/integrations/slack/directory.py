@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from msgspec.structs import replace as change
 
 from receiver.cache import Cache
 from receiver.engine.notification import IncidentNotification
-from receiver.errors import DeliveryError
+from receiver.errors import DeliveryError, PermanentDeliveryError
 from receiver.integrations.slack.client import SlackClient, is_channel_id, list_objects, next_cursor
 from receiver.model.actions import FallbackMention, Reply
 from receiver.model.incident import OnCallPerson
@@ -30,10 +31,10 @@ class ChannelDirectory:
 
     def __init__(self, client: SlackClient, clock: Callable[[], float]) -> None:
         self._client = client
-        self._clock = clock
         self._channels: dict[str, str] = {}
-        self._team_url = ""
-        self._requested_at = 0.0
+        self._team_url = Cache(
+            "auth.test", lambda _: self._fetch_team_url(), clock, ttl_s=math.inf, retry_s=_RETRY_AFTER_S
+        )
 
     def remember_channel(self, address: str, channel_id: str) -> None:
         """Remember *channel_id*, which Slack returned for the channel *address*."""
@@ -60,15 +61,16 @@ class ChannelDirectory:
 
     def find_team_url(self) -> str:
         """Return the URL of the workspace; empty if the request failed (retried after five minutes)."""
-        now = self._clock()
-        # abs: if the clock was set back, the request must still be repeated.
-        if not self._team_url and abs(now - self._requested_at) >= _RETRY_AFTER_S:
-            self._requested_at = now
-            try:
-                self._team_url = str(self._client.post("auth.test", {}).get("url") or "")
-            except DeliveryError:
-                return ""
-        return self._team_url
+        try:
+            return self._team_url.get_value()
+        except DeliveryError:
+            return ""
+
+    def _fetch_team_url(self) -> str:
+        url = str(self._client.post("auth.test", {}).get("url") or "")
+        if not url:
+            raise PermanentDeliveryError("no_url")
+        return url
 
 
 def _list_arguments(cursor: str) -> dict[str, str | int | bool]:

@@ -20,7 +20,7 @@ from joserfc import jwt
 from joserfc.errors import BadSignatureError, ClaimError, InvalidKeyIdError, JoseError
 from joserfc.jwk import JWKRegistry, Key, KeySet, OctKey
 
-from receiver.cache import SingleValueCache
+from receiver.cache import Cache
 from receiver.config.settings import CALLBACK, Settings
 from receiver.errors import ProviderUnavailable, SignInDenied, TemporaryDeliveryError
 from receiver.http_client import BaseUrl, HttpResponse, send_request
@@ -148,8 +148,12 @@ class OidcClient:
     def __init__(self, registration: ClientRegistration, clock: Callable[[], float]) -> None:
         self._registration = registration
         self._clock = clock
-        self._metadata = SingleValueCache(self._fetch_metadata, clock, ttl_s=CACHED_FOR_S, retry_s=PAUSE_S)
-        self._keys = SingleValueCache(self._fetch_keys, clock, ttl_s=CACHED_FOR_S, retry_s=PAUSE_S)
+        self._metadata = Cache(
+            "OIDC metadata", lambda _: self._fetch_metadata(), clock, ttl_s=CACHED_FOR_S, retry_s=PAUSE_S
+        )
+        self._keys = Cache(
+            "OIDC keys", lambda _: self._fetch_keys(), clock, ttl_s=CACHED_FOR_S, retry_s=PAUSE_S
+        )
 
     def authorization_url(self, sign_in: SignIn) -> str:
         """Return the URL at which the user signs in."""
@@ -216,7 +220,8 @@ class OidcClient:
         try:
             return verify_id_token(id_token, self._keys.get_value(), expected, access_token, now)
         except UnknownKey:
-            return verify_id_token(id_token, self._keys.refresh(), expected, access_token, now)
+            newer = self._keys.get_value(since=now - PAUSE_S)
+            return verify_id_token(id_token, newer, expected, access_token, now)
 
     def _fetch_metadata(self) -> ProviderMetadata:
         """Read the provider's configuration: https://openid.net/specs/openid-connect-discovery-1_0.html."""
