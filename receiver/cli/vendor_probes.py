@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 
 from receiver.cli.configuration import Findings
 from receiver.clock import format_duration
+from receiver.config.formats import is_channel
 from receiver.config.model import Routing
-from receiver.config.readers import is_channel
 from receiver.errors import TemporaryDeliveryError
 from receiver.http_client import BaseUrl, HttpResponse, parse_base_url, send_request
 from receiver.model.routing import PAGERDUTY, Responder

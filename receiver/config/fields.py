@@ -1,15 +1,19 @@
 """Declared fields: each key of routing.yaml and each environment variable is one field.
 
-A field has a kind, a default and a text. The kind reads a value, and describes itself for the JSON Schema.
-The reference pages and the schema are generated from the same fields (`receiver.config.reference`).
+A field has a kind, a default and a text: the string that follows it, in Markdown. The kind reads a value, and
+describes itself for the JSON Schema. `receiver.config.reference` renders the reference pages and the schema.
 """
 
 from __future__ import annotations
 
+import ast
+import inspect
+import textwrap
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NoReturn, TypeVar
 
@@ -51,7 +55,7 @@ class Reader:
     """Reads one file: where its faults go, and what its values may refer to."""
 
     diagnostics: Diagnostics
-    root: MappingNode
+    root: Node
     environ: Mapping[str, str]
     folder: Path  # relative paths in the file are resolved against it
     severities: SeverityWords = BUILT_IN_WORDS  # with the file's own words, once these are read
@@ -65,7 +69,7 @@ class Reader:
 
     def list_names(self, section: str) -> tuple[str, ...]:
         """Return the names that *section*, a table of the top level, defines."""
-        node = self.root.find_node(section)
+        node = self.root.find_node(section) if isinstance(self.root, MappingNode) else None
         return tuple(node.items) if isinstance(node, MappingNode) else ()
 
 
@@ -249,6 +253,11 @@ class Section:
     def check(self, reader: Reader) -> None:
         """Report what is wrong or odd between the keys."""
 
+    def has_value(self, name: str) -> bool:
+        """Tell whether the file has a value for *name*, be it a faulty one."""
+        child = self.node.find_node(name)
+        return child is not None and not (isinstance(child, ScalarNode) and not child.value)
+
     def find_line(self, name: str) -> int:
         """Return the line of the value of *name*, else of the table."""
         child = self.node.find_node(name)
@@ -300,13 +309,15 @@ class Table(Kind[S]):
             reader.diagnostics.error(min(node.lines[name] for name in both), what, "one of the two")
 
     def describe(self) -> Schema:
-        keys = self.keys.values()
+        texts = list_texts(self.section)
         schema: Schema = {
             "type": "object",
-            "properties": {each.name: each.describe() for each in keys},
+            "properties": {
+                each.name: each.describe(texts.get(attribute, "")) for attribute, each in self.keys.items()
+            },
             "additionalProperties": False,
         }
-        if required := [each.name for each in keys if each.required]:
+        if required := [each.name for each in self.keys.values() if each.required]:
             schema["required"] = required
         if self.section.EXCLUSIVE:
             schema["not"] = {"required": list(self.section.EXCLUSIVE)}
@@ -319,7 +330,6 @@ class Key:
 
     name: str
     kind: Kind[Any]
-    text: str  # Markdown: what it means
     default: Any
     required: str  # what is expected where it is missing; empty: it is optional
     variable: str  # the environment variable that is its default
@@ -344,18 +354,17 @@ class Key:
             )
         return self.kind.EMPTY if self.default is MISSING else self.default
 
-    def describe(self) -> Schema:
+    def describe(self, text: str) -> Schema:
         schema = self.kind.describe()
         if not self.required:
             schema = {"anyOf": [*schema.get("anyOf", [schema]), {"type": "null"}]}
-        return {"description": self.text, **schema} if self.text else schema
+        return {"description": text, **schema} if text else schema
 
 
 def key(
     kind: Kind[T],
-    text: str = "",
-    *,
     default: Any = MISSING,
+    *,
     name: str = "",
     required: str = "",
     variable: str = "",
@@ -363,9 +372,20 @@ def key(
 ) -> T:
     """Declare a key of a section; its name is that of the attribute unless *name* is given.
 
-    Without *default*, an absent list or table is an empty one.
+    Without *default*, an absent list or table is an empty one. Its text is the string below it.
     """
-    declared: T = field(
-        default=default, metadata={"key": Key(name, kind, text, default, required, variable, shown)}
-    )
+    metadata = {"key": Key(name, kind, default, required, variable, shown)}
+    declared: T = field(default=default, metadata=metadata)
     return declared
+
+
+def list_texts(declaring: type) -> dict[str, str]:
+    """Return the Markdown text of each declared field: the string that follows it in the source."""
+    texts: dict[str, str] = {}
+    for cls in reversed(declaring.__mro__[:-1]):
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+        for before, after in pairwise(getattr(definition, "body", ())):
+            if isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name):
+                is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+                texts[before.target.id] = " ".join(str(after.value.value).split()) if is_text else ""
+    return texts

@@ -38,9 +38,10 @@ def _by_pattern(pattern: str, what: str, expected: str) -> Callable[[str], str]:
 TEXT = Format("a text", str, types=("string", "number", "boolean"))
 
 
-def choice(noun: str, *choices: str) -> Format[str]:
+def choice(what: str, expected: str, *choices: str) -> Format[str]:
+    """One of a few words; *what* and *expected* are the fault of another one."""
     pattern = "|".join(map(re.escape, choices))
-    return Format("a text", _by_pattern(pattern, f"is no {noun}", " or ".join(choices)), pattern)
+    return Format("a text", _by_pattern(pattern, what, expected), pattern, ("string", "integer"))
 
 
 def duration(least: float = 0.0) -> Format[float]:

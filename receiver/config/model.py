@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from receiver.business_hours import BusinessHours
+from receiver.config.sections import LimitSettings
 from receiver.errors import Problem
 from receiver.heartbeats.model import Heartbeat, find_heartbeat_policy
 from receiver.model.alert import BUILT_IN_WORDS, SeverityWords
@@ -25,28 +26,6 @@ from receiver.model.routing import (
 from receiver.text import Secret
 
 _UNSET = Secret()
-
-
-@dataclass(frozen=True)
-class RateLimit:
-    """At most *count* requests in any *per_s* seconds."""
-
-    count: int
-    per_s: float
-
-
-@dataclass(frozen=True)
-class LimitSettings:
-    """The rate limits that we keep, so that a vendor does not throttle us.
-
-    Slack accepts one message a second in each channel and fifty updates a minute in all:
-    https://docs.slack.dev/apis/web-api/rate-limits. PagerDuty accepts 120 events a minute for
-    each routing key: https://developer.pagerduty.com/docs/events-api-v2-overview.
-    """
-
-    slack_posts: RateLimit = RateLimit(1, 1.0)  # for each channel
-    slack_updates: RateLimit = RateLimit(50, 60.0)  # for the workspace
-    pagerduty: RateLimit = RateLimit(120, 60.0)  # for each routing key
 
 
 @dataclass(frozen=True)

@@ -35,12 +35,12 @@ T = TypeVar("T")
 _UNSET = Secret()
 
 
-def setting(name: str, kind: Format[T], default: T, text: str) -> T:
-    """Declare the environment variable *name*; *text* is its meaning, in Markdown."""
+def setting(name: str, kind: Format[T], default: T) -> T:
+    """Declare the environment variable *name*; its text is the string below it, in Markdown."""
     declared: T = field(
         default=default,
         repr=not (kind.is_secret and isinstance(default, str)),  # a URL may contain a login
-        metadata={"setting": Setting(name, kind, default, text)},
+        metadata={"setting": Setting(name, kind, default)},
     )
     return declared
 
@@ -52,7 +52,6 @@ class Setting:
     name: str
     kind: Format[Any]
     default: Any
-    text: str
 
     def parse(self, text: str) -> Any:
         """Return the value; raises Fault."""
@@ -68,172 +67,80 @@ _PEOPLE = "names, e-mail addresses and group:NAME, separated by commas"
 class Settings:
     """The environment variables; an empty one counts as unset. URLs have no trailing `/`, except Slack's."""
 
-    redis_url: Secret = setting(
-        "REDIS_URL",
-        STORE_URL,
-        _UNSET,
-        "Where the state is stored: `redis://host:6379/0`, `rediss://…` (TLS), `unix:///path/to/socket`, "
-        "`redis+sentinel://host:port,host:port/service` or `redis+cluster://host:port,host:port`; "
-        "[more](../redis.md). Unset, `receiver run` starts an embedded Valkey in the data folder; `web` and "
-        "`worker` require it.",
-    )
-    redis_max_connections: int = setting(
-        "REDIS_MAX_CONNECTIONS",
-        # A worker needs one connection to listen on all the time, and another for everything else.
-        count(2, 1000),
-        10,
-        "The most connections to Redis (in a cluster: to each node) of one process, from 2 to 1000. A "
-        "request that finds none free waits for one, 2 seconds at most. [How many there are in "
-        "all](../redis.md#connections).",
-    )
-    embedded_max_memory: int = setting(
-        "RECEIVER_EMBEDDED_MAX_MEMORY",
-        count(32, 1024 * 1024),
-        512,
-        "The memory limit, in MiB, of the Valkey that `receiver run` starts. When it is full, webhooks are "
-        "answered 503 and Alertmanager sends them again.",
-    )
-    slack_bot_token: Secret = setting(
-        "SLACK_BOT_TOKEN",
-        slack_token(BOT_TOKEN),
-        _UNSET,
-        "The bot's token, `xoxb-…`; a user's (`xoxp-…`) or an app-level one is a fault. Unset: Slack is "
-        "simulated.",
-    )
-    slack_signing_secret: Secret = setting(
-        "SLACK_SIGNING_SECRET",
-        slack_token(),
-        _UNSET,
-        "Verifies that buttons and commands come from Slack. Unset: those webhooks are refused.",
-    )
-    slack_app_token: Secret = setting(
-        "SLACK_APP_TOKEN",
-        slack_token(APP_TOKEN),
-        _UNSET,
-        "App-level token, `xapp-…`, for Socket Mode: buttons and commands without an open port. Unset: no "
-        "socket.",
-    )
-    pagerduty_api_token: Secret = setting(
-        "PAGERDUTY_API_TOKEN",
-        slack_token(),
-        _UNSET,
-        "For PagerDuty's REST API, for example to read who is on call. Pages don't need it: they use the "
-        "routing keys in `routing.yaml`. Unset: the API isn't called.",
-    )
-    pagerduty_webhook_secret: Secret = setting(
-        "PAGERDUTY_WEBHOOK_SECRET",
-        slack_token(),
-        _UNSET,
-        "Verifies that a webhook comes from PagerDuty. Unset: those webhooks are refused.",
-    )
-    webhook_tokens: tuple[Secret, ...] = setting(
-        "RECEIVER_WEBHOOK_TOKEN",
-        TOKENS,
-        (),
-        "What Alertmanager must present, as a bearer token or as the password of basic auth.",
-    )
-    api_tokens: tuple[Secret, ...] = setting(
-        "RECEIVER_API_TOKEN",
-        TOKENS,
-        (),
-        "What clients of the API, of `/metrics` and of the web page must present; the command line presents "
-        "it, too.",
-    )
-    viewer_tokens: tuple[Secret, ...] = setting(
-        "RECEIVER_VIEWER_TOKEN",
-        TOKENS,
-        (),
-        "Reads all of that and changes nothing: for dashboards, and for Prometheus to scrape `/metrics`.",
-    )
-    oidc_issuer: str = setting(
-        "OIDC_ISSUER",
-        BASE_URL,
-        "",
-        "Your OpenID provider, as it names itself: `https://login.example.org/realms/ops`. With the next "
-        "two and `PUBLIC_URL`, users sign in there. Register `PUBLIC_URL` + `/sign-in/callback` as the "
-        "redirect URI, for a confidential web client with the authorization code flow. `receiver check "
-        "--online` tries it.",
-    )
-    oidc_client_id: str = setting("OIDC_CLIENT_ID", TEXT, "", "The client ID that the provider gave us.")
-    oidc_client_secret: Secret = setting(
-        "OIDC_CLIENT_SECRET", SECRET, _UNSET, "The client's secret. Changing it ends every session."
-    )
-    oidc_scopes: str = setting(
-        "OIDC_SCOPES",
-        TEXT,
-        "openid profile email",
-        "The scopes that are requested; some providers need `groups` here, too.",
-    )
-    oidc_groups_claim: str = setting(
-        "OIDC_GROUPS_CLAIM", TEXT, "groups", "The claim that holds a user's groups."
-    )
-    trusted_proxies: tuple[Network, ...] = setting(
-        "RECEIVER_TRUSTED_PROXY",
-        NETWORKS,
-        (),
-        "Addresses and networks of reverse proxies that authenticate users, like `10.0.0.5,10.1.0.0/16`. "
-        "Unset: the two headers are ignored.",
-    )
-    user_header: str = setting(
-        "RECEIVER_USER_HEADER",
-        HEADER,
-        "",
-        "The header in which they send the user's name, like `X-Forwarded-User` or `Remote-User`.",
-    )
-    groups_header: str = setting(
-        "RECEIVER_GROUPS_HEADER", HEADER, "", "The header with the user's groups, separated by commas."
-    )
-    responders: tuple[str, ...] = setting(
-        "RECEIVER_RESPONDERS",
-        words(_PEOPLE),
-        (),
-        "Which of these users may respond: names, e-mail addresses and `group:NAME`, separated by commas. "
-        "Unset: all of them.",
-    )
-    viewers: tuple[str, ...] = setting(
-        "RECEIVER_VIEWERS",
-        words(_PEOPLE),
-        (),
-        "Which other users may read, written likewise. Unset: all others.",
-    )
-    public_url: str = setting(
-        "PUBLIC_URL",
-        BASE_URL,
-        "",
-        "How users reach this receiver, for links in messages. Unset: no such links. It may have a path, "
-        "see [below a path](#below-a-path).",
-    )
-    allowed_hosts: tuple[str, ...] = setting(
-        "RECEIVER_ALLOWED_HOSTS",
-        HOSTS,
-        (),
-        "Names (without port, separated by commas) to which the receiver answers where no token is "
-        "required, beside IP addresses, `localhost` and the host of `PUBLIC_URL`. Unset: on loopback none, "
-        "beyond it (`--insecure`) any.",
-    )
-    slack_api_url: str = setting(
-        "SLACK_API_URL", FOLDER_URL, "https://slack.com/api/", "Slack's API, or a proxy for it."
-    )
-    pagerduty_events_url: str = setting(
-        "PAGERDUTY_EVENTS_URL",
-        BASE_URL,
-        "https://events.pagerduty.com",
-        "PagerDuty's Events API, for pages. In the EU: `https://events.eu.pagerduty.com`.",
-    )
-    pagerduty_api_url: str = setting(
-        "PAGERDUTY_API_URL",
-        BASE_URL,
-        "https://api.pagerduty.com",
-        "PagerDuty's REST API. In the EU: `https://api.eu.pagerduty.com`.",
-    )
-    alertmanager_url: str = setting(
-        "ALERTMANAGER_URL",
-        BASE_URL,
-        "",
-        "Your Alertmanager, polled to learn whether an alert still fires. Used by `routing.yaml`, and by "
-        "`receiver fire`.",
-    )
-    prometheus_url: str = setting("PROMETHEUS_URL", BASE_URL, "", "Your Prometheus. Used by `routing.yaml`.")
+    redis_url: Secret = setting("REDIS_URL", STORE_URL, _UNSET)
+    """Where the state is stored: `redis://host:6379/0`, `rediss://…` (TLS), `unix:///path/to/socket`,
+    `redis+sentinel://host:port,host:port/service` or `redis+cluster://host:port,host:port`;
+    [more](../redis.md). Unset, `receiver run` starts an embedded Valkey in the data folder; `web` and
+    `worker` require it."""
+    redis_max_connections: int = setting("REDIS_MAX_CONNECTIONS", count(2, 1000), 10)
+    """The most connections to Redis (in a cluster: to each node) of one process, from 2 to 1000. A request
+    that finds none free waits for one, 2 seconds at most. [How many there are in
+    all](../redis.md#connections)."""
+    embedded_max_memory: int = setting("RECEIVER_EMBEDDED_MAX_MEMORY", count(32, 1024 * 1024), 512)
+    """The memory limit, in MiB, of the Valkey that `receiver run` starts. When it is full, webhooks are
+    answered 503 and Alertmanager sends them again."""
+    slack_bot_token: Secret = setting("SLACK_BOT_TOKEN", slack_token(BOT_TOKEN), _UNSET)
+    """The bot's token, `xoxb-…`; a user's (`xoxp-…`) or an app-level one is a fault. Unset: Slack is
+    simulated."""
+    slack_signing_secret: Secret = setting("SLACK_SIGNING_SECRET", slack_token(), _UNSET)
+    """Verifies that buttons and commands come from Slack. Unset: those webhooks are refused."""
+    slack_app_token: Secret = setting("SLACK_APP_TOKEN", slack_token(APP_TOKEN), _UNSET)
+    """App-level token, `xapp-…`, for Socket Mode: buttons and commands without an open port. Unset: no
+    socket."""
+    pagerduty_api_token: Secret = setting("PAGERDUTY_API_TOKEN", slack_token(), _UNSET)
+    """For PagerDuty's REST API, for example to read who is on call. Pages don't need it: they use the routing
+    keys in `routing.yaml`. Unset: the API isn't called."""
+    pagerduty_webhook_secret: Secret = setting("PAGERDUTY_WEBHOOK_SECRET", slack_token(), _UNSET)
+    """Verifies that a webhook comes from PagerDuty. Unset: those webhooks are refused."""
+    webhook_tokens: tuple[Secret, ...] = setting("RECEIVER_WEBHOOK_TOKEN", TOKENS, ())
+    """What Alertmanager must present, as a bearer token or as the password of basic auth."""
+    api_tokens: tuple[Secret, ...] = setting("RECEIVER_API_TOKEN", TOKENS, ())
+    """What clients of the API, of `/metrics` and of the web page must present; the command line presents it,
+    too."""
+    viewer_tokens: tuple[Secret, ...] = setting("RECEIVER_VIEWER_TOKEN", TOKENS, ())
+    """Reads all of that and changes nothing: for dashboards, and for Prometheus to scrape `/metrics`."""
+    oidc_issuer: str = setting("OIDC_ISSUER", BASE_URL, "")
+    """Your OpenID provider, as it names itself: `https://login.example.org/realms/ops`. With the next two and
+    `PUBLIC_URL`, users sign in there. Register `PUBLIC_URL` + `/sign-in/callback` as the redirect URI, for a
+    confidential web client with the authorization code flow. `receiver check --online` tries it."""
+    oidc_client_id: str = setting("OIDC_CLIENT_ID", TEXT, "")
+    """The client ID that the provider gave us."""
+    oidc_client_secret: Secret = setting("OIDC_CLIENT_SECRET", SECRET, _UNSET)
+    """The client's secret. Changing it ends every session."""
+    oidc_scopes: str = setting("OIDC_SCOPES", TEXT, "openid profile email")
+    """The scopes that are requested; some providers need `groups` here, too."""
+    oidc_groups_claim: str = setting("OIDC_GROUPS_CLAIM", TEXT, "groups")
+    """The claim that holds a user's groups."""
+    trusted_proxies: tuple[Network, ...] = setting("RECEIVER_TRUSTED_PROXY", NETWORKS, ())
+    """Addresses and networks of reverse proxies that authenticate users, like `10.0.0.5,10.1.0.0/16`. Unset:
+    the two headers are ignored."""
+    user_header: str = setting("RECEIVER_USER_HEADER", HEADER, "")
+    """The header in which they send the user's name, like `X-Forwarded-User` or `Remote-User`."""
+    groups_header: str = setting("RECEIVER_GROUPS_HEADER", HEADER, "")
+    """The header with the user's groups, separated by commas."""
+    responders: tuple[str, ...] = setting("RECEIVER_RESPONDERS", words(_PEOPLE), ())
+    """Which of these users may respond: names, e-mail addresses and `group:NAME`, separated by commas. Unset:
+    all of them."""
+    viewers: tuple[str, ...] = setting("RECEIVER_VIEWERS", words(_PEOPLE), ())
+    """Which other users may read, written likewise. Unset: all others."""
+    public_url: str = setting("PUBLIC_URL", BASE_URL, "")
+    """How users reach this receiver, for links in messages. Unset: no such links. It may have a path, see
+    [below a path](#below-a-path)."""
+    allowed_hosts: tuple[str, ...] = setting("RECEIVER_ALLOWED_HOSTS", HOSTS, ())
+    """Names (without port, separated by commas) to which the receiver answers where no token is required,
+    beside IP addresses, `localhost` and the host of `PUBLIC_URL`. Unset: on loopback none, beyond it
+    (`--insecure`) any."""
+    slack_api_url: str = setting("SLACK_API_URL", FOLDER_URL, "https://slack.com/api/")
+    """Slack's API, or a proxy for it."""
+    pagerduty_events_url: str = setting("PAGERDUTY_EVENTS_URL", BASE_URL, "https://events.pagerduty.com")
+    """PagerDuty's Events API, for pages. In the EU: `https://events.eu.pagerduty.com`."""
+    pagerduty_api_url: str = setting("PAGERDUTY_API_URL", BASE_URL, "https://api.pagerduty.com")
+    """PagerDuty's REST API. In the EU: `https://api.eu.pagerduty.com`."""
+    alertmanager_url: str = setting("ALERTMANAGER_URL", BASE_URL, "")
+    """Your Alertmanager, polled to learn whether an alert still fires. Used by `routing.yaml`, and by
+    `receiver fire`."""
+    prometheus_url: str = setting("PROMETHEUS_URL", BASE_URL, "")
+    """Your Prometheus. Used by `routing.yaml`."""
 
     @property
     def has_identity_source(self) -> bool:

@@ -156,7 +156,7 @@ FAULTS = [
     ),
     pytest.param(
         SMALLEST + PEOPLE + "  other: []\n",
-        "9: escalation 'other' has no step, expected {notify: NAME}",
+        "9: escalations.other has no steps, expected {notify: NAME}",
         id="escalation without steps",
     ),
     pytest.param(
@@ -191,7 +191,7 @@ FAULTS = [
     ),
     pytest.param(
         SMALLEST + "flap_count: many\n",
-        "4: flap_count 'many' is no such number, expected a whole number from 2 on",
+        "4: flap_count 'many' is no usable number, expected a whole number from 2 on",
         id="bad count",
     ),
     pytest.param(

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from receiver.config.fields import Table
 from receiver.config.model import Routing
-from receiver.config.routing import KEYS, parse_routing
+from receiver.config.routing import parse_routing
+from receiver.config.sections import RoutingFile
 from receiver.config.settings import load_settings
 from receiver.config.yaml_tree import Diagnostics, Interpolation, parse_document
 from receiver.errors import ConfigError
@@ -107,7 +109,7 @@ _VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
     max_leaves=6,
 )
-_SECTIONS = st.sampled_from(KEYS)
+_SECTIONS = st.sampled_from([each.name for each in Table(RoutingFile).keys.values()])
 
 
 @settings(deadline=None)

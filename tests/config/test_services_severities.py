@@ -47,9 +47,9 @@ def test_every_fault_of_the_words_is_reported_with_its_line(tmp_path: Path) -> N
         "10: unknown key 'critcal' in severities, expected 'critical'",
         "11: severities.critical[1] 'p3' is built in as warning, expected another word",
         "13: severities.warning[0] 'bad' is critical, too (line 11), expected each word once",
-        "14: severities.warning[1] is empty, expected a word as alerts have it",
+        "14: severities.warning[1] '' is empty, expected a word as alerts have it",
         "15: severities.warning[2] is a table, expected a text",
-        "16: severities.warning[3] is longer than 60 characters, expected a word as alerts have it",
+        f"16: severities.warning[3] '{'w' * 59}…' is longer than 60 characters, expected a word as alerts have it",
         "17: severities.info[0] 'BAD' is critical, too (line 11), expected each word once",
     ]
 

@@ -31,7 +31,7 @@ def test_a_complete_file_has_no_warnings(tmp_path: Path) -> None:
 
 def test_channels_without_secrets_are_simulated(tmp_path: Path) -> None:
     assert warnings(tmp_path, USED + "slack: {token: '${SLACK_BOT_TOKEN}'}\n") == [
-        "1: pagerduty.api_token is empty: PagerDuty's REST API is not asked",
+        "1: pagerduty.api_token is empty: PagerDuty's REST API is not called",
         UNASKED,
         "2: responders.on-call.pagerduty.routing_key is empty: these pages are simulated",
         "9: slack.token is empty: Slack is simulated",
@@ -92,7 +92,7 @@ def test_an_escalation_that_no_route_uses_is_odd(tmp_path: Path) -> None:
 def test_a_later_step_without_a_wait_is_odd(tmp_path: Path) -> None:
     text = USED.replace(", after: 5m", "")
     assert warnings(tmp_path, text, TOKENS) == [
-        "5: escalations.critical[1] has no `after`: it is told together with the step before"
+        "5: escalations.critical[1] has no `after`: it is notified together with the step before"
     ]
 
 

@@ -7,7 +7,8 @@ import itertools
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from receiver.config.model import LimitSettings, RateLimit
+from receiver.config.formats import RateLimit
+from receiver.config.sections import LimitSettings
 from receiver.engine.rate_limit import RedisTokenBuckets, TokenBucket, build_post_bucket, build_update_bucket
 from receiver.storage.connection import Client
 from tests.moments import SHARED_CLOCK

@@ -1,0 +1,92 @@
+"""Warnings about the order of the routes: which alerts reach which, and which of them page nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from receiver.config.yaml_tree import Diagnostics, MappingNode
+from receiver.model.alert import LABEL, Severity
+from receiver.model.routing import Matcher, Route, find_route
+
+_CRITICAL = str(Severity.CRITICAL)
+PlacedRoute = tuple[Route, MappingNode]  # with its place in the file
+
+
+def warn_of_routes(routes: Sequence[PlacedRoute], diagnostics: Diagnostics) -> None:
+    """Warn of unreachable routes, of alerts that no route matches, and of criticals that page nobody."""
+    seen: list[tuple[_MatcherSets, str]] = []
+    for route, node in routes:
+        matchers = _split_matchers(route)
+        before = next((path for earlier, path in seen if earlier.covers(matchers)), "")
+        if before:
+            diagnostics.warning(node.line, f"{node.path} is never reached: {before} takes all its alerts")
+        seen.append((matchers, node.path))
+    if all(route.matchers for route, _ in routes):
+        _, last = routes[-1]
+        what = f"alerts that match no route go to the last one, {last.path}"
+        diagnostics.warning(last.line, what, "match: [] there")
+    _warn_of_unpaged_criticals(routes, diagnostics)
+
+
+@dataclass(frozen=True)
+class _MatcherSets:
+    """A route's matchers: those of the severity, which may cover one another, and the others."""
+
+    severities: frozenset[Matcher]
+    others: frozenset[Matcher]
+
+    def covers(self, later: _MatcherSets) -> bool:
+        """Tell whether each alert that matches *later* matches these: fewer matchers, or a wider severity."""
+        return self.others <= later.others and all(
+            one in later.severities or any(_covers_matcher(one, other) for other in later.severities)
+            for one in self.severities
+        )
+
+
+def _split_matchers(route: Route) -> _MatcherSets:
+    severities = frozenset(matcher for matcher in route.matchers if matcher.name == LABEL)
+    return _MatcherSets(severities, frozenset(route.matchers) - severities)
+
+
+def _covers_matcher(earlier: Matcher, later: Matcher) -> bool:
+    """Tell whether *earlier* matches all that *later* matches (two severity matchers); False if unknown.
+
+    What matches `severity="page"` is read as critical; what matches `severity="error"` matches warning, too.
+    """
+    return (
+        later.operator == "="
+        and earlier.operator in ("=", "=~")
+        and later.value != ""
+        and earlier.matches({LABEL: later.value})
+    )
+
+
+def _warn_of_unpaged_criticals(routes: Sequence[PlacedRoute], diagnostics: Diagnostics) -> None:
+    """Warn of routes without escalation that critical alerts reach.
+
+    Tried are `severity="critical"` alone, and with the labels of each route's `=` matchers.
+    """
+    found = [route for route, _ in routes]
+    if all(route.escalation for route in found):
+        return
+    places = {route.name: node for route, node in routes}
+    warned: set[str] = set()
+    for labels, words in _list_criticals(routes):
+        route = find_route(found, labels) or found[-1]
+        if not route.escalation and route.name not in warned:
+            warned.add(route.name)
+            node = places[route.name]
+            what = f'{node.path} takes severity="critical"{words} and has no escalation: nobody is paged'
+            diagnostics.warning(node.line, what, "an escalation there, or a route for criticals before it")
+
+
+def _list_criticals(routes: Sequence[PlacedRoute]) -> Iterator[tuple[dict[str, str], str]]:
+    """Yield the label sets of critical alerts to try, each once, with a description of the added labels."""
+    yield {LABEL: _CRITICAL}, ""
+    tried = {frozenset[tuple[str, str]]()}
+    for route, node in routes:
+        pairs = frozenset((m.name, m.value) for m in route.matchers if m.operator == "=" and m.name != LABEL)
+        if pairs not in tried:
+            tried.add(pairs)
+            yield {**dict(pairs), LABEL: _CRITICAL}, f" with the labels of {node.path}"
