@@ -1,4 +1,4 @@
-"""Where an answer or a page leads, as a browser understands it: ours are relative to what was asked for."""
+"""Where a response or a page leads to in a browser: our links are relative to the requested URL."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _LINK = re.compile(r'\s(?:href|src|action|hx-get|hx-post|formaction)="([^"]*)"')
 
 
 def leads_to(response: TestResponse) -> str:
-    """Return where Location leads; without scheme and host where it is the same ones."""
+    """Return the target of Location; without scheme and host if they are those of the request."""
     return resolve(response, response.headers["Location"])
 
 
 def list_links(response: TestResponse) -> list[str]:
-    """Return every address in a page, as it is written there."""
+    """Return every URL of a page as it is written there."""
     return [unescape(link) for link in _LINK.findall(response.text)]
 
 
 def resolve(response: TestResponse, link: str) -> str:
-    """Return where *link* leads from the page that was asked for."""
+    """Return the absolute target of *link* in the page of *response*."""
     asked = urlsplit(response.request.url)
     asked_path = str(response.request.environ["RAW_URI"])
     found = urljoin(f"{asked.scheme}://{asked.netloc}{asked_path}", link)

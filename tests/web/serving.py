@@ -1,6 +1,7 @@
-"""Serves a small application as `receiver web` serves the real one; started by test_serving.py.
+"""Serves a small application as `receiver web` serves the real one; started by test_gunicorn.py.
 
-Prints its port. The configuration is the text of the file `routing`; `faulty` is a fault.
+Prints its port. The configuration is the text of the file `routing`; the text `faulty` is an invalid
+configuration.
 """
 
 from __future__ import annotations

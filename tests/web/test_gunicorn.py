@@ -1,4 +1,4 @@
-"""How gunicorn serves: what is under way is finished, what is idle waits for nobody, what is faulty is refused."""
+"""How gunicorn stops and reloads: running requests are finished, a faulty configuration is refused."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Serving:
         return connection.getresponse().read().decode()
 
     def exchange(self, request: bytes) -> bytes:
-        """Send all of it, whatever it is, and return all that is answered until the line is closed."""
+        """Send the bytes and return everything that is received until the connection is closed."""
         response = b""
         with socket.create_connection(("127.0.0.1", self.port), timeout=15) as client:
             try:
@@ -53,7 +53,7 @@ class Serving:
                 client.shutdown(socket.SHUT_WR)
                 while data := client.recv(65536):
                     response += data
-            except OSError:  # it has hung up on us
+            except OSError:  # the server has closed the connection
                 pass
         return response
 
@@ -67,7 +67,7 @@ def serving(tmp_path: Path) -> Iterator[Serving]:
     serving.process.wait(5)
 
 
-def test_a_request_under_way_is_answered_before_the_end(serving: Serving) -> None:
+def test_a_running_request_is_finished_before_the_server_stops(serving: Serving) -> None:
     answers: list[str] = []
     asking = threading.Thread(target=lambda: answers.append(serving.ask("/slow")))
     asking.start()
@@ -78,19 +78,19 @@ def test_a_request_under_way_is_answered_before_the_end(serving: Serving) -> Non
     assert serving.process.wait(10) == 0
 
 
-def test_idle_connections_do_not_delay_the_end(serving: Serving) -> None:
+def test_idle_connections_do_not_delay_the_stop(serving: Serving) -> None:
     idle = [serving.connect() for _ in range(5)]
     for connection in idle:
         connection.request("GET", "/")
         connection.getresponse().read()
-    begun = time.monotonic()
+    started = time.monotonic()
     serving.process.send_signal(signal.SIGTERM)
     serving.process.wait(10)
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - started < 3
     assert "Traceback" not in serving.log()
 
 
-def test_a_faulty_configuration_changes_nothing_and_a_right_one_comes_into_force(serving: Serving) -> None:
+def test_a_reload_refuses_a_faulty_configuration_and_applies_a_valid_one(serving: Serving) -> None:
     before = serving.ask()
     serving.configure("faulty")
     serving.process.send_signal(signal.SIGHUP)
@@ -114,7 +114,7 @@ def test_no_request_is_rejected_during_a_reload(serving: Serving) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
-def test_a_master_that_is_killed_takes_its_workers_with_it(serving: Serving) -> None:
+def test_the_workers_end_when_their_master_is_killed(serving: Serving) -> None:
     workers = {int(serving.ask().split()[1]) for _ in range(20)}
     serving.process.kill()
     serving.process.wait(5)
@@ -128,13 +128,13 @@ def test_a_master_that_is_killed_takes_its_workers_with_it(serving: Serving) -> 
     wait_until(lambda: not any(is_alive(worker) for worker in workers), serving.log)
 
 
-def test_the_metrics_folder_is_removed_with_it(serving: Serving) -> None:
+def test_the_metrics_folder_is_removed_at_the_stop(serving: Serving) -> None:
     assert list(serving.folder.glob("receiver-metrics-*"))
     serving.process.send_signal(signal.SIGTERM)
     serving.process.wait(10)
     assert not list(serving.folder.glob("receiver-metrics-*"))
 
 
-def test_no_file_of_control_is_left_in_the_folder(serving: Serving) -> None:
+def test_no_control_file_is_left_in_the_folder(serving: Serving) -> None:
     assert not list(serving.folder.glob("*.ctl"))
     assert not list(serving.folder.glob("*.sock"))

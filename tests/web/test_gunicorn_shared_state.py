@@ -1,4 +1,4 @@
-"""The master's state, as its forked workers read it."""
+"""The state of the master process, as its forked workers read it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from receiver.errors import Problem
 from receiver.web.shared_state import SharedConfigState
 
 
-def test_a_forked_process_reads_what_is_set_later() -> None:
+def test_a_forked_process_reads_values_that_are_set_later() -> None:
     shared = SharedConfigState(ConfigState(1.0))
     reading, writing = os.pipe()
     go, gone = os.pipe()
@@ -34,7 +34,7 @@ def test_the_longest_error_fits() -> None:
     assert state.error.endswith("(and 2 more faults)")
 
 
-def test_a_reader_sees_the_old_state_or_the_new_one() -> None:
+def test_a_reader_never_sees_a_partly_written_state() -> None:
     states = [ConfigState(float(n), float(n), str(n) * (n % 400)) for n in range(400)]
     shared = SharedConfigState(states[0])
     wrong: list[ConfigState] = []

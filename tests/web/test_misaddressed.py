@@ -1,4 +1,4 @@
-"""Alertmanager's webhooks at another address than theirs: taken where only a `/` is too many, else told and said."""
+"""Alertmanager webhooks at a wrong path: answered with the right path, and reported in a notice."""
 
 from __future__ import annotations
 
@@ -85,12 +85,12 @@ def body(rig: Rig, **fields: Any) -> dict[str, Any]:
 
 
 def at(path: str) -> dict[str, str]:
-    """Return where a request goes; the client would take `//a` for the name of a host."""
+    """Return the path for the test client, which would parse `//a` as a host name."""
     path, _, query = path.partition("?")
     return {"PATH_INFO": path, "QUERY_STRING": query}
 
 
-# --- a slash too many ---
+# --- a doubled slash ---
 
 
 @pytest.mark.parametrize(
@@ -104,14 +104,14 @@ def at(path: str) -> dict[str, str]:
         "//webhooks/alertmanager/",
     ],
 )
-def test_a_slash_too_many_loses_no_alert(rig: Rig, path: str) -> None:
+def test_a_webhook_with_a_doubled_slash_is_accepted(rig: Rig, path: str) -> None:
     response = rig.client.post("/", json=body(rig), environ_overrides=at(path))
     assert response.status_code == 200
     assert response.json["new"] == 1
     assert rig.shows(response.json["incidents"][0])["source"] == ("eu" if "source" in path else "")
 
 
-def test_a_slash_too_many_is_no_way_around_the_token(guarded: Rig) -> None:
+def test_a_doubled_slash_does_not_bypass_the_token(guarded: Rig) -> None:
     assert guarded.client.post(f"{HOOK}/", json=body(guarded)).status_code == 401
     assert guarded.client.post(f"{HOOK}/", json=body(guarded), headers=HOOK_TOKEN).status_code == 200
 
@@ -119,16 +119,16 @@ def test_a_slash_too_many_is_no_way_around_the_token(guarded: Rig) -> None:
 @pytest.mark.parametrize(
     "path", ["/webhooks/pagerduty", "/webhooks/slack/interactions", "/webhooks/slack/commands"]
 )
-def test_the_other_webhooks_bear_it_too(rig: Rig, path: str) -> None:
+def test_a_doubled_slash_is_accepted_for_the_other_webhooks_too(rig: Rig, path: str) -> None:
     for spelt in (f"{path}/", f"/{path}", path.replace("webhooks/", "webhooks//")):
         assert rig.client.post("/", data=b"x", environ_overrides=at(spelt)).status_code == 401
 
 
-# --- another address ---
+# --- another path ---
 
 
 @pytest.mark.parametrize("path", WRONG)
-def test_at_any_other_address_the_response_names_the_right_one(rig: Rig, path: str) -> None:
+def test_at_any_other_path_the_response_names_the_right_one(rig: Rig, path: str) -> None:
     before = count()
     response = rig.client.post(path, json=body(rig))
     assert response.status_code == 404
@@ -154,7 +154,7 @@ def test_one_notice_an_hour_is_saved_and_each_webhook_is_counted(rig: Rig) -> No
     assert len(list_notices(rig)) == 1
 
 
-def test_one_that_was_refused_does_not_hide_it(rig: Rig) -> None:
+def test_a_refused_webhook_does_not_suppress_the_notice(rig: Rig) -> None:
     assert rig.client.post(HOOK, data=b"nonsense").status_code == 400
     wait_until_saved(rig)
     rig.passes("5m")
@@ -163,14 +163,16 @@ def test_one_that_was_refused_does_not_hide_it(rig: Rig) -> None:
     assert len(list_notices(rig)) == 2
 
 
-def test_it_is_logged_without_what_looks_like_a_token(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_wrong_path_is_logged_without_anything_that_looks_like_a_token(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
     rig.client.post("/services/T000/aB3dE6gH9jK2mN5pQ8sT1vW4", json=body(rig))
     (record,) = [record for record in caplog.records if record.getMessage() == "webhook at a wrong address"]
     assert record.fields["path"] == "'/services/T000/***'" or "***" in record.fields["path"]
     assert "aB3dE6gH9jK2mN5pQ8sT1vW4" not in str(record.fields)
 
 
-def test_the_address_is_the_one_of_public_url_where_that_was_asked(guarded: Rig) -> None:
+def test_the_right_address_is_below_public_url_if_the_request_was(guarded: Rig) -> None:
     for host, url in (
         ("ops.example", "https://ops.example"),
         ("10.0.0.1:9080", "http://10.0.0.1:9080"),
@@ -188,7 +190,7 @@ def test_the_address_is_the_one_of_public_url_where_that_was_asked(guarded: Rig)
 @pytest.mark.parametrize(
     "path", [path for path in WRONG if path not in ("/readyz", "/healthz", "/static/style.css")]
 )
-def test_without_the_token_it_is_401(guarded: Rig, path: str) -> None:
+def test_a_wrong_path_without_the_token_is_401(guarded: Rig, path: str) -> None:
     before = count()
     for headers in ({}, {"Authorization": "Bearer wrong"}):
         assert guarded.client.post(path, json=body(guarded), headers=headers).status_code == 401
@@ -197,7 +199,9 @@ def test_without_the_token_it_is_401(guarded: Rig, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", WRONG)
-def test_with_the_webhooks_token_it_gets_the_address_and_a_notice(guarded: Rig, path: str) -> None:
+def test_with_the_webhook_token_the_response_names_the_path_and_a_notice_is_saved(
+    guarded: Rig, path: str
+) -> None:
     response = guarded.client.post(path, json=body(guarded), headers=HOOK_TOKEN)
     assert response.status_code == 404
     assert HOOK in response.json["error"]["message"]
@@ -206,7 +210,7 @@ def test_with_the_webhooks_token_it_gets_the_address_and_a_notice(guarded: Rig, 
     assert f"https://ops.example{HOOK}" in text
 
 
-def test_it_counts_as_no_wrong_token(guarded: Rig) -> None:
+def test_a_wrong_path_is_not_counted_as_a_wrong_token(guarded: Rig) -> None:
     here = {"REMOTE_ADDR": "192.0.2.1"}
     for _ in range(50):
         response = guarded.client.post("/", json=body(guarded), headers=HOOK_TOKEN, environ_base=here)
@@ -226,7 +230,7 @@ def test_without_the_token_no_body_is_read(guarded: Rig) -> None:
     assert response.status_code == 401
 
 
-# --- what is none ---
+# --- requests that are no webhooks ---
 
 
 @pytest.mark.parametrize(
@@ -245,7 +249,7 @@ def test_without_the_token_no_body_is_read(guarded: Rig) -> None:
         b"\xff\xfe{\x00}\x00",
     ],
 )
-def test_what_is_no_webhook_is_answered_as_ever(rig: Rig, sent: bytes) -> None:
+def test_a_request_that_is_no_webhook_is_a_plain_404(rig: Rig, sent: bytes) -> None:
     for path, status in (("/webhooks/nobody", 404), ("/webhooks/pagerduty", 401), ("/incidents/x", 403)):
         response = rig.client.post(path, data=sent, content_type="application/json")
         assert response.status_code == status
@@ -261,8 +265,8 @@ def test_a_page_in_a_browser_cannot_cause_a_notice(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 100, 300_000])
-def test_who_it_is_for_reads_the_whole_body(rig: Rig, size: int) -> None:
-    """What was looked at is there again: a small answer, and one larger than the API takes."""
+def test_the_route_still_reads_the_whole_body(rig: Rig, size: int) -> None:
+    """The inspected part of a body is available again, also of one larger than the API accepts."""
     incident = rig.fires("DiskFull")
     sent = json.dumps({"by": "alice"}).encode() + b" " * size
     response = rig.client.post(f"/api/v1/incidents/{incident}/acknowledge", data=sent)
@@ -270,11 +274,11 @@ def test_who_it_is_for_reads_the_whole_body(rig: Rig, size: int) -> None:
 
 
 @pytest.mark.parametrize("agent", ["Alertmanager/0.28.1", "curl/8"])
-def test_of_a_large_one_a_mebibyte_is_read(rig: Rig, agent: str) -> None:
+def test_at_most_a_mebibyte_of_a_large_body_is_inspected(rig: Rig, agent: str) -> None:
     alerts = [rig.alert("DiskFull", host=f"host-{n}") for n in range(20_000)]
     fields = {"alerts": alerts, **{k: v for k, v in body(rig).items() if k != "alerts"}}
     if agent.startswith("Alert"):
-        fields["version"] = fields.pop("version")  # behind the alerts, where Alertmanager writes it
+        fields["version"] = fields.pop("version")  # after the alerts, as Alertmanager writes it
     else:
         fields = {"version": "4", **fields}
 
@@ -297,7 +301,7 @@ def test_of_a_large_one_a_mebibyte_is_read(rig: Rig, agent: str) -> None:
     response.close()
 
 
-def test_a_large_body_of_something_else_is_none(rig: Rig) -> None:
+def test_a_large_body_without_alerts_is_no_webhook(rig: Rig) -> None:
     sent = b'{"version": "4", "text": "' + b"x" * 2 * MAX_READ + b'"}'
     response = rig.client.post("/webhooks/nobody", data=sent, headers={"User-Agent": "Alertmanager/0.28.1"})
     assert response.status_code == 404

@@ -1,4 +1,4 @@
-"""While Redis is away every request is answered 503, and the log says so once."""
+"""While Redis is unavailable every request is answered with 503, and this is logged once."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tests.support.log_lines import count_lines, written_log
 WEBHOOK = {"version": "4", "alerts": [{"status": "firing", "labels": {"alertname": "DiskFull"}}]}
 
 
-def test_a_redis_that_is_away_is_logged_once_however_often_it_is_asked(tmp_path: Path) -> None:
-    nobody_listens = f"redis://127.0.0.1:{free_port()}/0"
+def test_an_unavailable_redis_is_logged_once_however_many_requests_fail(tmp_path: Path) -> None:
+    closed_port = f"redis://127.0.0.1:{free_port()}/0"
     with MockSlack() as slack, MockPagerDuty() as pagerduty, written_log() as log:
-        client = Rig(tmp_path, nobody_listens, slack, pagerduty, Clock()).client
+        client = Rig(tmp_path, closed_port, slack, pagerduty, Clock()).client
         for _ in range(5):
             assert client.post("/webhooks/alertmanager", json=WEBHOOK).status_code == 503
             assert client.get("/api/v1/incidents").status_code == 503

@@ -1,4 +1,4 @@
-"""PUBLIC_URL with a path, behind a proxy that takes it off, and our own address beside it."""
+"""PUBLIC_URL with a path, behind a proxy that strips it, and our own address beside it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.web.auth.signing_in import API, HTML
 from tests.web.locations import list_links
 
 PUBLIC = "https://ops.example.org/receiver"
-# nginx sends its own name for us, and no word of where the browser is, unless it is told to.
+# By default nginx sends its upstream name as Host, and no header with the browser's URL.
 OURS = "http://127.0.0.1:9080"
 
 
 class Browser:
-    """A browser that keeps cookies by their paths; below PUBLIC it reaches us through such an nginx."""
+    """A browser that stores cookies by path; below PUBLIC it reaches the receiver through such an nginx."""
 
     def __init__(self, rig: Rig, *, headers: dict[str, str] | None = None) -> None:
         self.client: FlaskClient = create_app(rig.services).test_client(use_cookies=False)
@@ -55,7 +55,7 @@ class Browser:
         return response
 
     def opens(self, url: str) -> TestResponse:
-        """Open a page, and follow where it leads as long as that is us."""
+        """Open a page and follow redirects while they lead to the receiver."""
         response = self.asks("GET", url)
         while 300 <= response.status_code < 400:
             url = urljoin(url, response.headers["Location"])
@@ -66,7 +66,7 @@ class Browser:
         return response
 
     def submits(self, page: TestResponse, ending: str, **fields: str) -> TestResponse:
-        """Send the page's form whose address ends so, with the headers that a browser adds."""
+        """Submit the form of the page whose action ends with *ending*, with the headers of a browser."""
         at, link = self.url, next(link for link in list_links(page) if link.endswith(ending))
         token = re.search(r'name="csrf_token" value="([0-9a-f]+)"', page.text)
         assert token is not None
@@ -84,7 +84,7 @@ def rig(rig: Rig) -> Rig:
 
 @pytest.fixture
 def paths(rig: Rig) -> list[str]:
-    """The paths of pages that have something to show, and of some that are not there."""
+    """The paths of pages with content, and of some that do not exist."""
     (rig.folder / "runbooks" / "a.md").write_text("### DiskFull (Critical)\n\n**Impact**: all stops\n")
     rig.refuses("on-call")
     incident = rig.fires("DiskFull")
@@ -130,7 +130,7 @@ def test_every_link_form_and_script_of_every_page_works_below_the_prefix_and_wit
             assert response.status_code == 200 or is_form, (path, link, response.status_code)
 
 
-def test_the_page_asks_for_itself_again(rig: Rig, paths: list[str]) -> None:
+def test_the_page_polls_its_own_url(rig: Rig, paths: list[str]) -> None:
     for path in paths:
         found = re.search(r'hx-get="([^"]*)"', rig.client.get(path, headers=HTML).text)
         if found is not None:
@@ -154,11 +154,11 @@ def test_forms_work_behind_nginx_default_host_and_at_our_own_address(rig: Rig, b
 
 
 @pytest.mark.parametrize("base", [PUBLIC, OURS])
-def test_a_page_that_is_asked_for_again_and_again_stays_the_same(rig: Rig, base: str) -> None:
+def test_a_page_that_is_polled_repeatedly_does_not_change(rig: Rig, base: str) -> None:
     rig.fires("DiskFull")
     browser = Browser(rig)
     stamps = {re.search(r'data-stamp="(\w+)"', browser.opens(f"{base}/").text)[1] for _ in range(3)}  # type: ignore[index]
-    assert len(stamps) <= 2  # the first was made before there was a cookie
+    assert len(stamps) <= 2  # the first was rendered before there was a cookie
     (stamp,) = {re.search(r'data-stamp="(\w+)"', browser.opens(f"{base}/").text)[1] for _ in range(2)}  # type: ignore[index]
     assert browser.asks("GET", f"{base}/", headers={"X-Receiver-Stamp": stamp}).status_code == 204
 
@@ -168,7 +168,10 @@ ORIGINS = [
     ({"Origin": "https://ops.example.org", "Sec-Fetch-Site": "same-origin"}, 303),
     ({"Origin": "https://OPS.example.org"}, 303),
     ({"Origin": "null", "Sec-Fetch-Site": "same-origin"}, 303),
-    ({"Origin": "http://ops.example.org"}, 403),  # without TLS somebody between may have written that page
+    (
+        {"Origin": "http://ops.example.org"},
+        403,
+    ),  # without TLS an attacker on the network may have written that page
     ({"Origin": "https://ops.example.org:8443"}, 403),
     ({"Origin": "https://ops.example.org.evil.example"}, 403),
     ({"Origin": "https://example.org"}, 403),
@@ -180,7 +183,7 @@ ORIGINS = [
 
 @pytest.mark.parametrize(("headers", "status"), ORIGINS, ids=str)
 @pytest.mark.parametrize("host", ["127.0.0.1:9080", "receiver-backend", "ops.example.org"])
-def test_the_origin_of_public_url_is_ours_whatever_the_host_says(
+def test_the_origin_of_public_url_is_accepted_whatever_the_host_header(
     rig: Rig, host: str, headers: dict[str, str], status: int
 ) -> None:
     rig.environ["RECEIVER_API_TOKEN"] = "api-token"
@@ -203,7 +206,7 @@ def cookies_of(response: TestResponse) -> dict[str, str]:
     return {line.partition("=")[0]: line for line in response.headers.getlist("Set-Cookie")}
 
 
-def test_the_path_is_the_cookies_path(rig: Rig) -> None:
+def test_cookies_have_the_path_of_public_url(rig: Rig) -> None:
     forwarded = {**HTML, "X-Forwarded-Proto": "https", "Host": "127.0.0.1:9080"}
     for headers in (forwarded, {**HTML, "Host": "ops.example.org"}):
         (name, line), *others = cookies_of(rig.client.get("/", headers=headers)).items()
@@ -213,8 +216,8 @@ def test_the_path_is_the_cookies_path(rig: Rig) -> None:
             assert attribute in line.split("; ")
 
 
-def test_the_cookie_of_our_own_address_counts_only_there(rig: Rig) -> None:
-    """It goes without TLS, so somebody between could have planted one that fits a form of their own."""
+def test_the_cookie_of_our_own_address_is_accepted_only_there(rig: Rig) -> None:
+    """It is sent without TLS, so an attacker on the network could have set it."""
     page = rig.client.get("/", headers={**HTML, "Host": "127.0.0.1:9080"})
     direct = cookies_of(page)["receiver_form_direct"].partition(";")[0]
     token = re.search(r'name="csrf_token" value="([0-9a-f]+)"', page.text)
@@ -226,14 +229,14 @@ def test_the_cookie_of_our_own_address_counts_only_there(rig: Rig) -> None:
         assert client.post("/maintenance", data=data, headers=headers).status_code == status
 
 
-def test_two_slashes_lead_to_one_below_the_prefix_too(rig: Rig) -> None:
+def test_a_doubled_slash_redirects_below_the_prefix_too(rig: Rig) -> None:
     response = rig.client.get("/runbooks//DiskFull?a=b", headers=HTML, base_url=OURS)
     assert response.status_code == 308
-    # To a browser, `/receiver/runbooks//` is a folder deeper than to urljoin.
+    # For a browser, `/receiver/runbooks//` is one folder deeper than for urljoin.
     assert response.headers["Location"] == "../../runbooks/DiskFull?a=b"
 
 
-def test_messages_name_the_whole_address(rig: Rig) -> None:
+def test_messages_have_the_whole_public_url(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     assert f"<{PUBLIC}/incidents/{incident}|" in rig.roots()[0].words
     assert f"{PUBLIC}/incidents/{incident}" in [
@@ -241,7 +244,7 @@ def test_messages_name_the_whole_address(rig: Rig) -> None:
     ]
 
 
-def test_the_api_is_described_at_the_whole_address(rig: Rig) -> None:
+def test_the_api_description_has_the_whole_public_url(rig: Rig) -> None:
     described = rig.client.get("/api/v1/openapi.json").json
     assert described["servers"] == [{"url": PUBLIC}]
     assert all(path.startswith("/api/v1/") for path in described["paths"])
@@ -251,7 +254,7 @@ def test_the_api_is_described_at_the_whole_address(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("base", [PUBLIC, OURS])
-def test_signing_in_is_at_public_url_and_leads_to_the_page_that_was_wanted(rig: Rig, base: str) -> None:
+def test_signing_in_uses_public_url_and_leads_to_the_requested_page(rig: Rig, base: str) -> None:
     incident = rig.fires("DiskFull")
     with MockProvider(redirect_uri=f"{PUBLIC}/sign-in/callback", clock=rig.clock) as provider:
         rig.environ |= {**provider.environ, "RECEIVER_API_TOKEN": "api-token"}
@@ -275,7 +278,7 @@ def test_signing_in_is_at_public_url_and_leads_to_the_page_that_was_wanted(rig: 
         assert again.status_code == 303
 
 
-def test_with_a_token_one_comes_in_at_the_address_one_is_at(rig: Rig) -> None:
+def test_with_a_token_the_browser_stays_at_its_address(rig: Rig) -> None:
     with MockProvider(redirect_uri=f"{PUBLIC}/sign-in/callback", clock=rig.clock) as provider:
         rig.environ |= {**provider.environ, "RECEIVER_API_TOKEN": "api-token"}
         rig.configure(ROUTING)

@@ -21,7 +21,7 @@ HOOK = "/webhooks/alertmanager"
 
 
 @pytest.mark.parametrize("path", PAYLOADS, ids=lambda path: path.stem)
-def test_a_body_is_posted_or_refused_in_words(rig: Rig, path: Path) -> None:
+def test_a_body_is_accepted_or_refused_with_a_message(rig: Rig, path: Path) -> None:
     response = rig.client.post(HOOK, data=path.read_bytes())
     if path.stem.startswith("refused-"):
         assert response.status_code == 400
@@ -35,7 +35,7 @@ def test_a_body_is_posted_or_refused_in_words(rig: Rig, path: Path) -> None:
     assert [ping for message in rig.slack.messages for ping in message.pings] == []
 
 
-def test_two_thousand_alerts_are_posted(rig: Rig) -> None:
+def test_two_thousand_alerts_are_accepted(rig: Rig) -> None:
     response = rig.posts(*(rig.alert("DiskFull", host=f"host-{n}") for n in range(2000)))
     rig.works()
     assert response["new"] == 2000
@@ -43,7 +43,7 @@ def test_two_thousand_alerts_are_posted(rig: Rig) -> None:
     assert rig.paged() == ["on-call"]
 
 
-def test_annotations_of_200_kb_are_posted(rig: Rig) -> None:
+def test_annotations_of_200_kb_are_accepted(rig: Rig) -> None:
     alert = rig.alert("DiskFull")
     alert["annotations"] = {"summary": "x" * 200_000, "description": "<&>`*" * 40_000}
     rig.posts(alert)
@@ -52,7 +52,7 @@ def test_annotations_of_200_kb_are_posted(rig: Rig) -> None:
     assert rig.paged() == ["on-call"]
 
 
-def test_what_takes_nothing_in_is_200(rig: Rig) -> None:
+def test_a_webhook_without_new_alerts_is_200(rig: Rig) -> None:
     for alerts in ([], None):
         response = rig.client.post(HOOK, json={**rig.payload(), "alerts": alerts})
         assert response.status_code == 200
@@ -66,13 +66,13 @@ def test_what_takes_nothing_in_is_200(rig: Rig) -> None:
         }
 
 
-def test_a_body_that_says_it_is_too_large_is_refused_unread(rig: Rig) -> None:
+def test_a_body_with_a_too_large_content_length_is_refused_unread(rig: Rig) -> None:
     response = rig.client.post(HOOK, data=b"{}", environ_overrides={"CONTENT_LENGTH": str(MAX_BODY + 2)})
     assert response.status_code == 413
     assert "32 MiB" in response.json["error"]["message"]
 
 
-def test_a_body_that_turns_out_too_large_is_refused(rig: Rig) -> None:
+def test_a_chunked_body_that_is_too_large_is_refused(rig: Rig) -> None:
     body = rig.client.post(
         HOOK,
         input_stream=io.BytesIO(b" " * (MAX_BODY + 1)),
@@ -81,13 +81,13 @@ def test_a_body_that_turns_out_too_large_is_refused(rig: Rig) -> None:
     assert body.status_code == 413
 
 
-def test_a_body_just_small_enough_is_read(rig: Rig) -> None:
+def test_a_body_of_the_maximum_size_is_accepted(rig: Rig) -> None:
     body = json.dumps(rig.payload(rig.alert("DiskFull"))).encode()
     response = rig.client.post(HOOK, data=body + b" " * (MAX_BODY - len(body)))
     assert response.status_code == 200
 
 
-def test_a_store_that_is_away_is_503_within_5_s(rig: Rig) -> None:
+def test_an_unavailable_redis_is_503_within_5_s(rig: Rig) -> None:
     rig.environ["REDIS_URL"] = "redis://127.0.0.1:1/"
     rig.configure((rig.folder / "routing.yaml").read_text())
     began = time.monotonic()
@@ -97,7 +97,7 @@ def test_a_store_that_is_away_is_503_within_5_s(rig: Rig) -> None:
     assert response.json["error"]["type"] == "unavailable"
 
 
-def test_a_store_that_takes_no_writes_is_503_and_nothing_is_half_saved(rig: Rig) -> None:
+def test_a_redis_that_refuses_writes_is_503_and_nothing_is_saved_partly(rig: Rig) -> None:
     rig.services.work_queue._redis.config_set("maxmemory", 1)
     try:
         response = rig.client.post(HOOK, json=rig.payload(rig.alert("DiskFull")))
@@ -113,8 +113,8 @@ def test_an_unknown_path_and_method_are_json_errors(rig: Rig) -> None:
     assert rig.client.post("/webhooks/nobody").json["error"]["type"] == "not_found"
 
 
-def test_repeats_cost_one_round_trip_and_changes_two(rig: Rig) -> None:
-    """Counted at Redis itself: scripts and their commands run in one trip."""
+def test_duplicates_cost_one_round_trip_and_changes_two(rig: Rig) -> None:
+    """Counted by Redis itself; a script with its commands is one round trip."""
 
     def trips(body: dict[str, object]) -> int:
         client = rig.services.work_queue._redis
@@ -127,7 +127,7 @@ def test_repeats_cost_one_round_trip_and_changes_two(rig: Rig) -> None:
     assert trips(body) == 2
     assert trips(body) == 1
     group = rig.payload(*(rig.alert("Group", host=f"host-{n}") for n in range(100)))
-    assert trips(group) <= 4  # one large write may be read in parts
+    assert trips(group) <= 4  # Redis may read one large write in parts
     assert trips(group) == 1
 
 
@@ -140,7 +140,7 @@ JSON = st.recursive(
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_nothing_that_is_posted_gets_a_5xx(rig: Rig, data: st.DataObject) -> None:
+def test_no_body_gets_a_5xx(rig: Rig, data: st.DataObject) -> None:
     body = rig.payload(rig.alert("DiskFull"))
     for _ in range(data.draw(st.integers(0, 3))):
         alerts = body["alerts"] if isinstance(body["alerts"], list) else []
@@ -153,8 +153,8 @@ def test_nothing_that_is_posted_gets_a_5xx(rig: Rig, data: st.DataObject) -> Non
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "zstd", "x\r", "deflate, gzip"])
-def test_a_compressed_body_is_refused_in_words(rig: Rig, encoding: str) -> None:
-    """Alertmanager compresses none, and a small one may hold gigabytes."""
+def test_a_compressed_body_is_refused_with_a_message(rig: Rig, encoding: str) -> None:
+    """Alertmanager does not compress, and a small compressed body may expand to gigabytes."""
     encoding = encoding.strip()
     response = rig.client.post(
         HOOK,
@@ -168,7 +168,7 @@ def test_a_compressed_body_is_refused_in_words(rig: Rig, encoding: str) -> None:
 @pytest.mark.parametrize(
     ("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('{"alerts":[', "]}"), ("[{", "}]"), ("[", "")]
 )
-def test_a_body_nested_without_end_is_refused_in_words(rig: Rig, opening: str, closing: str) -> None:
+def test_a_deeply_nested_body_is_refused_with_a_message(rig: Rig, opening: str, closing: str) -> None:
     body = opening * 1_000_000 + closing * 1_000_000
     began = time.monotonic()
     response = rig.client.post(HOOK, data=body)
@@ -177,7 +177,7 @@ def test_a_body_nested_without_end_is_refused_in_words(rig: Rig, opening: str, c
     assert len(response.json["error"]["message"]) > 10
 
 
-def test_an_alert_of_a_hundred_thousand_labels_is_posted(rig: Rig) -> None:
+def test_an_alert_of_a_hundred_thousand_labels_is_accepted(rig: Rig) -> None:
     alert = rig.alert("DiskFull", **{f"label{n}": "x" for n in range(100_000)})
     rig.posts(alert)
     rig.works()
@@ -185,7 +185,7 @@ def test_an_alert_of_a_hundred_thousand_labels_is_posted(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999", "9" * 100_000, "-0", "1E-999"])
-def test_a_number_that_is_none_is_a_label_like_any_other(rig: Rig, number: str) -> None:
+def test_a_number_outside_json_is_accepted_as_a_label(rig: Rig, number: str) -> None:
     body = json.dumps(rig.payload(rig.alert("DiskFull", host="NUMBER"))).replace('"NUMBER"', number)
     response = rig.client.post(HOOK, data=body)
     assert response.status_code == 200
@@ -194,8 +194,8 @@ def test_a_number_that_is_none_is_a_label_like_any_other(rig: Rig, number: str) 
     assert rig.paged() == ["on-call"]
 
 
-def test_a_body_that_breaks_off_is_503_so_that_it_is_sent_again(rig: Rig) -> None:
-    """As one that comes too slowly: the line ends it."""
+def test_a_truncated_body_is_503_so_that_it_is_sent_again(rig: Rig) -> None:
+    """Like a body that arrives too slowly: its connection is closed."""
     body = json.dumps(rig.payload(rig.alert("DiskFull"))).encode()
     response = rig.client.post(HOOK, data=body[:-9], environ_overrides={"CONTENT_LENGTH": str(len(body))})
     assert response.status_code == 503
@@ -205,8 +205,8 @@ def test_a_body_that_breaks_off_is_503_so_that_it_is_sent_again(rig: Rig) -> Non
 @pytest.mark.parametrize(
     ("path", "status", "words"), [(HOOK, 400, "hexadecimal"), ("/webhooks/pagerduty", 401, "signed")]
 )
-def test_chunks_that_are_none_are_no_fault_of_ours(rig: Rig, path: str, status: int, words: str) -> None:
-    """Whether the body is read to be taken, or only to be out of the way of a refusal."""
+def test_malformed_chunks_cause_no_server_error(rig: Rig, path: str, status: int, words: str) -> None:
+    """Whether the body is read for processing or only drained after a refusal."""
     response = rig.client.post(
         path,
         **NO_CHUNKS,

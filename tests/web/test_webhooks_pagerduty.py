@@ -1,4 +1,4 @@
-"""PagerDuty's webhook: what is accepted, and that no signed request is ever refused."""
+"""PagerDuty's webhook: what is accepted; a request with a valid signature is never refused."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def post(rig: Rig, body: bytes, *, name: str = "w1", secret: str = SECRET, **hea
 
 
 def list_jobs(rig: Rig) -> list[dict[str, Any]]:
-    """Return the errands that wait for a worker."""
+    """Return the jobs that wait for a worker."""
     claims = rig.services.work_queue.claim(TASKS, "test", rig.clock(), 100)
     found = [rig.services.job_queue.find_job(one.removeprefix("job-")) for one in claims.incidents]
     return [payload for kind, payload in filter(None, found) if kind == "pagerduty"]
@@ -81,7 +81,7 @@ def test_tokens_are_not_valid_here(signed_rig: Rig) -> None:
     assert post(signed_rig, an_event())[0] == 202
 
 
-def test_while_the_secret_changes_either_signature_is_good(signed_rig: Rig) -> None:
+def test_while_the_secret_is_replaced_both_signatures_are_valid(signed_rig: Rig) -> None:
     body = an_event()
     both = f"{sign_body(Secret('new'), body)}, {sign_body(Secret(SECRET), body)}"
     assert post(signed_rig, body, **{"X-PagerDuty-Signature": both})[0] == 202
@@ -117,7 +117,7 @@ def test_a_webhook_without_an_id_is_recognised_by_its_body(signed_rig: Rig) -> N
         an_event("incident.acknowledged", id="../x"),
     ],
 )
-def test_whatever_is_signed_is_accepted_also_what_nobody_needs(signed_rig: Rig, body: bytes) -> None:
+def test_every_signed_event_is_accepted_also_of_unused_types(signed_rig: Rig, body: bytes) -> None:
     assert post(signed_rig, body) == (202, {"outcome": "ignored"})
     assert list_jobs(signed_rig) == []
 
@@ -127,11 +127,11 @@ def test_the_content_type_does_not_matter(signed_rig: Rig, content_type: str) ->
     assert post(signed_rig, an_event(), **{"Content-Type": content_type})[0] == 202
 
 
-def test_a_body_longer_than_pagerdutys_is_not_read(signed_rig: Rig) -> None:
+def test_a_body_longer_than_pagerdutys_limit_is_not_read(signed_rig: Rig) -> None:
     assert post(signed_rig, b" " * (1024 * 1024 + 1))[0] == 413
 
 
-def test_while_redis_is_away_pagerduty_is_asked_to_come_again(signed_rig: Rig) -> None:
+def test_while_redis_is_unavailable_the_response_makes_pagerduty_retry(signed_rig: Rig) -> None:
     class Away:
         def enqueue(self, *_: Any, **__: Any) -> bool:
             raise StoreError("redis is away")

@@ -1,4 +1,4 @@
-"""Slack's doors: whom they let in, what they do, and how soon they answer."""
+"""Slack's endpoints: which requests they accept, what they do, and how fast they respond."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def people(rig: Rig) -> SlackPeople:
     return SlackPeople(rig.client, rig.clock, rig.slack)
 
 
-# --- who is let in ---
+# --- which requests are accepted ---
 
 BODIES = [
     ("interactions", urlencode({"payload": json.dumps(a_click("acknowledge", "INCIDENT"))}).encode()),
@@ -46,7 +46,7 @@ BODIES = [
         {"timestamp": "9" * 300},
     ],
 )
-def test_what_is_forged_is_refused_and_changes_nothing(
+def test_a_forged_request_is_refused_and_changes_nothing(
     rig: Rig, people: SlackPeople, path: str, body: bytes, forged: dict[str, str]
 ) -> None:
     incident = rig.fires("DiskFull")
@@ -59,7 +59,7 @@ def test_what_is_forged_is_refused_and_changes_nothing(
 
 @pytest.mark.parametrize(("path", "body"), BODIES)
 @pytest.mark.parametrize("off", [-301, 301])
-def test_what_is_stale_is_refused(rig: Rig, people: SlackPeople, path: str, body: bytes, off: int) -> None:
+def test_a_stale_request_is_refused(rig: Rig, people: SlackPeople, path: str, body: bytes, off: int) -> None:
     incident = rig.fires("DiskFull")
     body = body.replace(b"INCIDENT", incident.encode())
     assert people.posts(path, body, at=rig.clock() + off).status_code == 401
@@ -67,7 +67,7 @@ def test_what_is_stale_is_refused(rig: Rig, people: SlackPeople, path: str, body
 
 
 def test_a_signature_of_another_body_is_refused(rig: Rig, people: SlackPeople) -> None:
-    """Somebody who has seen one request can't make another of it."""
+    """Else an attacker who has seen one request could sign another with it."""
     incident = rig.fires("DiskFull")
     seen = people.types("help").request.headers["X-Slack-Signature"]
     response = people.types(f"resolve {incident}", signature=seen)
@@ -82,14 +82,14 @@ def test_without_a_signing_secret_every_request_is_refused(rig: Rig, path: str) 
     assert SlackPeople(rig.client, rig.clock, rig.slack).posts(path, b"payload={}").status_code == 401
 
 
-def test_unsigned_requests_are_one_line_a_minute(rig: Rig, people: SlackPeople) -> None:
+def test_unsigned_requests_are_one_log_line_a_minute(rig: Rig, people: SlackPeople) -> None:
     with written_log() as log:
         for _ in range(50):
             rig.client.post("/webhooks/slack/commands", data=b"x")
     assert count_lines(log) == {("unsigned request refused", ""): 1}
 
 
-def test_our_own_tokens_are_not_asked_for(rig: Rig, people: SlackPeople) -> None:
+def test_slack_needs_no_token_of_ours(rig: Rig, people: SlackPeople) -> None:
     rig.environ |= {"RECEIVER_WEBHOOK_TOKEN": "one", "RECEIVER_API_TOKEN": "two"}
     rig.configure(ROUTING)
     people.client = rig.client
@@ -98,7 +98,7 @@ def test_our_own_tokens_are_not_asked_for(rig: Rig, people: SlackPeople) -> None
 
 @pytest.mark.parametrize("body", [b"", b"payload=", b"payload=[]", b"payload={", b"\xff", b"x" * 5000])
 @pytest.mark.parametrize("path", ["interactions", "commands"])
-def test_what_is_signed_and_can_not_be_read_is_400(people: SlackPeople, path: str, body: bytes) -> None:
+def test_a_signed_but_malformed_request_is_400(people: SlackPeople, path: str, body: bytes) -> None:
     response = people.posts(path, body)
     assert response.status_code == 400
     assert len(response.json["error"]["message"]) > 10
@@ -108,15 +108,15 @@ def test_a_body_far_too_large_is_not_read(people: SlackPeople) -> None:
     assert people.posts("interactions", b"payload=" + b"x" * 2_000_000).status_code == 413
 
 
-def test_what_asks_nothing_of_us_is_200(people: SlackPeople) -> None:
+def test_other_signed_requests_are_200(people: SlackPeople) -> None:
     assert people.interacts({"type": "view_closed", "user": {"id": "U0ALICE1"}}).status_code == 200
     assert people.posts("commands", b"ssl_check=1&token=x").status_code == 200
 
 
-# --- what is done ---
+# --- what they do ---
 
 
-def test_a_button_click_stops_the_escalation_and_shows_everywhere(rig: Rig, people: SlackPeople) -> None:
+def test_a_button_click_stops_the_escalation_and_is_visible_everywhere(rig: Rig, people: SlackPeople) -> None:
     incident = rig.fires("DiskFull")
     assert people.clicks("acknowledge", incident).status_code == 200
     assert rig.state(incident) == "acknowledged"
@@ -129,7 +129,7 @@ def test_a_button_click_stops_the_escalation_and_shows_everywhere(rig: Rig, peop
     assert ("acknowledged", "alice") in [(e["what"], e["by"]) for e in rig.shows(incident)["timeline"]]
 
 
-def test_the_buttons_of_the_message_do_what_they_say(rig: Rig, people: SlackPeople) -> None:
+def test_the_buttons_of_the_message_work(rig: Rig, people: SlackPeople) -> None:
     incident = rig.fires("DiskFull")
     for button, state in (
         ("acknowledge", "acknowledged"),
@@ -158,10 +158,10 @@ def test_clicking_twice_changes_nothing_more(rig: Rig, people: SlackPeople) -> N
 
 
 @pytest.mark.parametrize("what", ["acknowledge", "resolve", "silence", "command"])
-def test_a_request_played_again_within_five_minutes_is_harmless(
+def test_a_request_replayed_within_five_minutes_changes_nothing(
     rig: Rig, people: SlackPeople, what: str
 ) -> None:
-    """Slack signs for five minutes; an answer is a state, so that the same one again changes nothing."""
+    """Slack's signatures are valid for five minutes; repeating a transition changes nothing."""
     incident = rig.fires("DiskFull")
     signed_at = rig.clock()
 
@@ -210,7 +210,7 @@ def test_a_silence_is_shown_and_expired_by_its_button(rig: Rig, people: SlackPeo
     assert rig.services.incidents.load(incident).silences[0].ended_at == rig.clock()
 
 
-def test_commands_do_an_operators_daily_work(rig: Rig, people: SlackPeople) -> None:
+def test_the_commands_work_on_an_incident(rig: Rig, people: SlackPeople) -> None:
     incident = rig.fires("DiskFull")
     assert incident in people.hears("list")
     assert "On-call paged" in people.hears(f"show {incident}")
@@ -224,17 +224,17 @@ def test_commands_do_an_operators_daily_work(rig: Rig, people: SlackPeople) -> N
     assert "snooze ID 1h" in people.hears("help")
 
 
-def test_nothing_that_is_said_pings_anybody(rig: Rig, people: SlackPeople) -> None:
+def test_no_reply_mentions_anyone(rig: Rig, people: SlackPeople) -> None:
     rig.fires("<!channel>", host="<@U0BOB001>")
     said = people.hears("list") + people.hears("ack <!here>") + people.hears("<!everyone>")
     assert "<!" not in said.replace("<!date^", "")
     assert "<@" not in said
 
 
-# --- how soon ---
+# --- how fast they respond ---
 
 
-def test_a_slack_that_hangs_does_not_delay_the_response(rig: Rig, people: SlackPeople) -> None:
+def test_a_hanging_slack_does_not_delay_the_response(rig: Rig, people: SlackPeople) -> None:
     incident = rig.fires("DiskFull")
     rig.slack.hang("views.open")
     began = time.monotonic()
@@ -244,7 +244,7 @@ def test_a_slack_that_hangs_does_not_delay_the_response(rig: Rig, people: SlackP
     rig.slack.heal()
 
 
-def test_a_store_that_is_away_is_503_within_3_s_and_said(rig: Rig, people: SlackPeople) -> None:
+def test_an_unavailable_redis_is_503_within_3_s_with_a_message(rig: Rig, people: SlackPeople) -> None:
     rig.environ["REDIS_URL"] = "redis://127.0.0.1:1/"
     rig.configure(WITH_ALERTMANAGER)
     people.client = rig.client
@@ -260,7 +260,7 @@ def test_a_store_that_is_away_is_503_within_3_s_and_said(rig: Rig, people: Slack
     assert all("nothing was done" in words["text"] for words in rig.slack.followups)
 
 
-def test_a_store_that_is_silent_is_503_within_3_s(rig: Rig, people: SlackPeople) -> None:
+def test_a_hanging_redis_is_503_within_3_s(rig: Rig, people: SlackPeople) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         rig.environ["REDIS_URL"] = f"redis://127.0.0.1:{silent.getsockname()[1]}/"
         rig.configure(WITH_ALERTMANAGER)
@@ -270,8 +270,8 @@ def test_a_store_that_is_silent_is_503_within_3_s(rig: Rig, people: SlackPeople)
         assert time.monotonic() - began < 3
 
 
-def test_what_was_answered_with_200_is_in_the_store(rig: Rig, people: SlackPeople) -> None:
-    """Nothing has worked yet: whoever looks next, in whatever process, finds it."""
+def test_a_change_is_saved_before_the_200(rig: Rig, people: SlackPeople) -> None:
+    """No worker has run yet: every process that reads Redis finds the change."""
     incident = rig.fires("DiskFull")
     people.clicks("acknowledge", incident)
     rig.configure(WITH_ALERTMANAGER)
@@ -280,10 +280,10 @@ def test_what_was_answered_with_200_is_in_the_store(rig: Rig, people: SlackPeopl
     assert rig.paged() == ["on-call"]
 
 
-# --- and over a line of ours ---
+# --- and over Socket Mode ---
 
 
-def test_the_same_is_done_over_socket_mode(rig: Rig, people: SlackPeople) -> None:
+def test_the_same_works_over_socket_mode(rig: Rig, people: SlackPeople) -> None:
     incident = rig.fires("DiskFull")
     line = SlackSocket(Secret("xapp-test"), rig.slack.url, build_slack_interactions(rig.services))
     line.start()

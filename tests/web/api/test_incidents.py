@@ -1,4 +1,4 @@
-"""Who answers, by which side, and answers that last for a time."""
+"""Transitions over the API: their actors, and transitions with a duration."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def events(rig: Rig, incident: str, what: str) -> list[tuple[str, str]]:
         ({"by": "alice", "news": [1]}, ("alice", "api")),
     ],
 )
-def test_the_timeline_says_who_and_by_which_side(
+def test_the_timeline_names_the_actor_and_the_client(
     rig: Rig, body: dict[str, Any], who: tuple[str, str]
 ) -> None:
     incident = rig.fires("DiskFull")
@@ -45,7 +45,7 @@ def test_the_timeline_says_who_and_by_which_side(
 
 
 @pytest.mark.parametrize("body", [{"via": "x" * 41}, {"via": 5}, {"by": ["alice"]}, "alice", 5])
-def test_a_body_that_makes_no_sense_is_400_in_words(rig: Rig, body: Any) -> None:
+def test_an_invalid_body_is_400_with_a_message(rig: Rig, body: Any) -> None:
     incident = rig.fires("DiskFull")
     error = post_transition(rig, incident, "acknowledge", body, 400)["error"]
     assert error["type"] == "bad_request"
@@ -69,8 +69,11 @@ def test_a_body_that_is_too_large_is_413(rig: Rig) -> None:
 
 def test_a_snooze_lasts_for_its_time(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
-    shown = post_transition(rig, incident, "snooze", {"by": "alice", "for": "1h"})
-    assert (shown["state"], shown["snoozed_until"]) == ("acknowledged", "2026-11-23T13:00:00.000Z")
+    incident_shown = post_transition(rig, incident, "snooze", {"by": "alice", "for": "1h"})
+    assert (incident_shown["state"], incident_shown["snoozed_until"]) == (
+        "acknowledged",
+        "2026-11-23T13:00:00.000Z",
+    )
     rig.works()
     rig.passes("1h1s")
     assert rig.state(incident) == "open"
@@ -78,20 +81,20 @@ def test_a_snooze_lasts_for_its_time(rig: Rig) -> None:
 
 @pytest.mark.parametrize("for_", ["", "0", "soon", "2y", "1.5h", "-1h", "１h"])
 @pytest.mark.parametrize("what", ["snooze", "silence"])
-def test_a_time_that_is_none_is_400_in_words(rig: Rig, what: str, for_: str) -> None:
+def test_an_invalid_duration_is_400_with_a_message(rig: Rig, what: str, for_: str) -> None:
     incident = rig.fires("DiskFull")
     error = post_transition(rig, incident, what, {"for": for_}, 400)["error"]
     assert error["message"] == f"for is {for_!r}, expected a time like 30m or 2h, a year at most"
 
 
-def test_how_long_must_be_said(rig: Rig) -> None:
+def test_the_duration_is_required(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     assert "`for`" in post_transition(rig, incident, "snooze", {"by": "alice"}, 400)["error"]["message"]
 
 
 @contextmanager
 def working(rig: Rig) -> Iterator[None]:
-    """Work off what comes, as a worker beside the web side does."""
+    """Process what is due in a thread, as a worker beside the web process does."""
     is_over = threading.Event()
 
     def work() -> None:
@@ -108,16 +111,16 @@ def working(rig: Rig) -> Iterator[None]:
         worker.join()
 
 
-def test_a_silence_is_answered_once_alertmanager_has_it(rig: Rig) -> None:
+def test_the_response_to_a_silence_is_sent_after_alertmanager_has_it(rig: Rig) -> None:
     with MockAlertmanager(clock=rig.clock) as alertmanager:
         rig.configure(ROUTING + f'alertmanager: {{url: "{alertmanager.url}"}}\n')
         alertmanager.fires(alertname="DiskFull", severity="critical")
         incident = rig.fires("DiskFull")
         with working(rig):
-            shown = post_transition(
+            incident_shown = post_transition(
                 rig, incident, "silence", {"by": "alice", "for": "2h", "comment": "known"}
             )
-        (silence,) = shown["silences"]
+        (silence,) = incident_shown["silences"]
         assert silence["silence_id"] in [each["id"] for each in alertmanager.in_force()]
         assert (silence["by"], silence["comment"]) == ("alice", "known")
         assert silence["until"] == "2026-11-23T14:00:00.000Z"
@@ -141,7 +144,7 @@ def test_without_an_alertmanager_nothing_can_be_silenced(rig: Rig) -> None:
     assert "alertmanager.url" in error["message"]
 
 
-def test_what_is_resolved_cannot_be_silenced(rig: Rig) -> None:
+def test_a_resolved_incident_can_not_be_silenced(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.answers(incident, "resolve")
     assert post_transition(rig, incident, "silence", {"for": "2h"}, 409)["error"]["type"] == "conflict"

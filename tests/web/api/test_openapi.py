@@ -1,4 +1,4 @@
-"""The API's description, and that the API is as it says: tried with questions that are made from it."""
+"""The OpenAPI description, checked with requests that are generated from it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.rig import ROUTING, Rig
 
 BEARER = {"Authorization": "Bearer api-token"}
 EXAMPLES = 25
-# A duration can be well written and still be longer than a year, or nothing.
+# A duration can be well-formed and still be longer than a year, or zero.
 LIMITED = {"snoozeIncident", "silenceIncident", "beginMaintenance"}
 ASKED = [
     (operation, mode)
@@ -49,8 +49,8 @@ def describe(rig: Rig) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("operation", "mode"), ASKED, ids=lambda each: getattr(each, "id", each))
-def test_every_answer_is_as_described(guarded: Rig, operation: AnyOperation, mode: GenerationMode) -> None:
-    """Right questions are answered, wrong ones refused, and none meets a fault of ours."""
+def test_every_response_is_as_described(guarded: Rig, operation: AnyOperation, mode: GenerationMode) -> None:
+    """Valid requests are answered, invalid ones refused, and none causes an unexpected error."""
     guarded.slack.archive("#alerts-critical")
     incident = guarded.fires("DiskFull", host="a")
     storm = Storm(new_storm_id("channel:#a", guarded.clock()), "channel:#a", guarded.clock())
@@ -67,7 +67,7 @@ def test_every_answer_is_as_described(guarded: Rig, operation: AnyOperation, mod
     if operation.id in LIMITED:
         excluded.append(positive_data_acceptance)
     if operation.id == "silenceIncident":
-        excluded.append(not_a_server_error)  # no Alertmanager here: 502, which is described
+        excluded.append(not_a_server_error)  # without an Alertmanager the response is 502, as described
 
     @settings(
         max_examples=EXAMPLES,
@@ -80,12 +80,12 @@ def test_every_answer_is_as_described(guarded: Rig, operation: AnyOperation, mod
     @given(
         schema[f"/api/v1{operation.path}"][operation.method].as_strategy(generation_mode=mode), st.booleans()
     )
-    def ask(case: Case, is_known: bool) -> None:
+    def send(case: Case, is_known: bool) -> None:
         if operation.name and is_known:
             case.path_parameters[operation.name] = known[operation.name]
         case.call_and_validate(headers=BEARER, excluded_checks=excluded)
 
-    ask()
+    send()
 
 
 def test_every_route_of_the_api_is_described(guarded: Rig) -> None:
@@ -96,14 +96,14 @@ def test_every_route_of_the_api_is_described(guarded: Rig) -> None:
     assert served == set(describe(guarded)["paths"])
 
 
-def test_a_row_is_described_as_it_is_given(guarded: Rig) -> None:
+def test_the_schema_of_a_row_has_its_fields(guarded: Rig) -> None:
     guarded.fires("DiskFull")
     (row,) = guarded.client.get("/api/v1/incidents", headers=BEARER).json["incidents"]
     schema = describe(guarded)["components"]["schemas"]["IncidentRow"]
     assert list(row) == list(schema["properties"]) == schema["required"]
 
 
-def test_questions_of_the_address_are_parameters_and_no_schemas(guarded: Rig) -> None:
+def test_query_parameters_are_described_as_parameters(guarded: Rig) -> None:
     description = describe(guarded)
     parameters = description["paths"]["/api/v1/history"]["get"]["parameters"]
     assert [one["name"] for one in parameters] == ["alertname", "since", "limit", "cursor"]
@@ -111,7 +111,7 @@ def test_questions_of_the_address_are_parameters_and_no_schemas(guarded: Rig) ->
     assert "HistoryQuery" not in description["components"]["schemas"]
 
 
-def test_what_an_answer_needs_is_required(guarded: Rig) -> None:
+def test_required_fields_are_marked_as_required(guarded: Rig) -> None:
     paths = describe(guarded)["paths"]
     bodies = {
         name: paths[f"/api/v1/incidents/{{incident_id}}/{name}"]["post"] for name in ("resolve", "snooze")
@@ -122,7 +122,7 @@ def test_what_an_answer_needs_is_required(guarded: Rig) -> None:
     }
 
 
-def test_the_token_is_described_where_one_is_asked_for(rig: Rig, guarded: Rig) -> None:
+def test_the_token_is_described_if_one_is_required(rig: Rig, guarded: Rig) -> None:
     assert describe(guarded)["security"] == [{"bearer": []}, {"basic": []}]
     assert guarded.client.get("/api/v1/openapi.json").status_code == 401
     rig.environ["RECEIVER_API_TOKEN"] = ""
@@ -130,14 +130,14 @@ def test_the_token_is_described_where_one_is_asked_for(rig: Rig, guarded: Rig) -
     assert {} in describe(rig)["security"]
 
 
-def test_the_address_is_the_public_one(guarded: Rig) -> None:
+def test_the_server_url_is_public_url(guarded: Rig) -> None:
     assert describe(guarded)["servers"] == [{"url": "/"}]
     guarded.environ["PUBLIC_URL"] = "https://ops.example/receiver/"
     guarded.configure(ROUTING)
     assert describe(guarded)["servers"] == [{"url": "https://ops.example/receiver"}]
 
 
-def test_another_method_is_told_what_is_allowed(guarded: Rig) -> None:
+def test_a_405_lists_the_allowed_methods(guarded: Rig) -> None:
     response = guarded.client.delete("/api/v1/incidents", headers=BEARER)
     assert response.status_code == 405
     assert response.json["error"]["type"] == "method_not_allowed"

@@ -1,4 +1,4 @@
-"""The API: rows, one incident, and answers."""
+"""The API: rows, single incidents, and transitions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROW = [
 ]
 
 
-def test_a_row_has_what_the_list_promises(rig: Rig) -> None:
+def test_a_row_has_every_documented_field(rig: Rig) -> None:
     incident = rig.fires("DiskFull", host="a")
     (row,) = rig.client.get("/api/v1/incidents?state=open").json["incidents"]
     assert list(row) == ROW
@@ -48,7 +48,7 @@ def test_one_incident_has_alerts_timeline_escalation_and_deliveries(rig: Rig) ->
     assert {"root", "page:on-call", "step:on-call"} <= delivered
 
 
-def test_states_are_told_apart(rig: Rig) -> None:
+def test_incidents_are_filtered_by_state(rig: Rig) -> None:
     opened, acknowledged, resolved = (rig.fires(name) for name in ("A", "B", "C"))
     rig.answers(acknowledged, "acknowledge", "alice")
     rig.answers(resolved, "resolve")
@@ -77,7 +77,7 @@ def test_pages_follow_one_another(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("query", ["state=nonsense", "limit=0", "limit=201", "limit=x", "limit=-1"])
-def test_a_question_that_makes_no_sense_is_400_in_words(rig: Rig, query: str) -> None:
+def test_an_invalid_query_is_400_with_a_message(rig: Rig, query: str) -> None:
     response = rig.client.get(f"/api/v1/incidents?{query}")
     assert response.status_code == 400
     assert "expected" in response.json["error"]["message"]
@@ -93,7 +93,7 @@ def test_an_unknown_id_is_404(rig: Rig, incident: str) -> None:
         assert response.json["error"]["type"] == "not_found"
 
 
-def test_an_answer_needs_no_name_but_a_body_that_can_be_read(rig: Rig) -> None:
+def test_a_transition_needs_no_name_but_a_valid_body(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     url = f"/api/v1/incidents/{incident}/acknowledge"
     assert rig.client.post(url, data="[1]").status_code == 400
@@ -101,7 +101,7 @@ def test_an_answer_needs_no_name_but_a_body_that_can_be_read(rig: Rig) -> None:
     assert rig.client.post(url).json["acknowledged_by"] == "api"
 
 
-def test_an_answer_comes_with_the_incident_as_it_then_is(rig: Rig) -> None:
+def test_the_response_to_a_transition_is_the_changed_incident(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     assert rig.answers(incident, "acknowledge")["state"] == "acknowledged"
     assert rig.answers(incident, "unacknowledge")["state"] == "open"
@@ -111,7 +111,7 @@ def test_an_answer_comes_with_the_incident_as_it_then_is(rig: Rig) -> None:
     assert ("resolved", "alice") in timeline
 
 
-def test_an_incident_that_was_followed_by_another_can_no_longer_be_answered(rig: Rig) -> None:
+def test_a_former_incident_of_a_group_can_not_be_changed(rig: Rig) -> None:
     first = rig.fires("DiskFull", host="a")
     rig.answers(first, "resolve", "alice")
     rig.fires("DiskFull", host="b")

@@ -1,4 +1,4 @@
-"""A receiver that people sign in to, and a browser without a window."""
+"""A receiver with an OpenID provider, and a browser without a window."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def configure(rig: Rig, provider: MockProvider, **environ: str) -> None:
 
 
 def browse(rig: Rig, *, use_cookies: bool = True) -> FlaskClient:
-    """Return a browser of its own, with its own cookies; or what shows only those that a test writes."""
+    """Return a browser with its own cookies; with *use_cookies* false it sends only those that a test sets."""
     return create_app(rig.services, rate_limits=RateLimits(rig.clock)).test_client(use_cookies=use_cookies)
 
 
@@ -36,7 +36,7 @@ def opens(client: FlaskClient, path: str, **headers: str) -> TestResponse:
 
 
 def begins(client: FlaskClient, path: str = "/") -> str:
-    """Open a page as a stranger; return where the browser is sent: to the provider."""
+    """Open a page without a session; return the URL of the provider that the browser is redirected to."""
     first = opens(client, path)
     assert first.status_code == 303, first.text
     second = opens(client, first.headers["Location"])
@@ -45,7 +45,7 @@ def begins(client: FlaskClient, path: str = "/") -> str:
 
 
 def comes_back(client: FlaskClient, address: str) -> TestResponse:
-    """Follow the provider's redirect to us."""
+    """Follow the provider's redirect to the receiver."""
     parts = urlsplit(address)
     assert f"{parts.scheme}://{parts.netloc}" == BASE_URL
     return opens(client, f"{parts.path}?{parts.query}")
@@ -62,12 +62,12 @@ def fields_of(address: str) -> dict[str, str]:
 
 
 def submits(client: FlaskClient, page: str, path: str, **fields: str) -> TestResponse:
-    """Send a form of *page*."""
+    """Submit a form of *page*."""
     token = re.search(r'name="csrf_token" value="([0-9a-f]+)"', page)
     data = {**({"csrf_token": token[1]} if token else {}), **fields}
     return client.post(path, data=data, headers=HTML, base_url=BASE_URL)
 
 
 def cookie_of(response: TestResponse, name: str) -> str:
-    """Return the whole Set-Cookie line of a cookie; empty where it isn't set."""
+    """Return the whole Set-Cookie header of a cookie; empty if it isn't set."""
     return next((line for line in response.headers.getlist("Set-Cookie") if line.startswith(f"{name}=")), "")

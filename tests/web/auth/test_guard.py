@@ -1,4 +1,4 @@
-"""What stands before pages and API: tokens, how often one comes, and from where one was sent."""
+"""The guard of pages and API: tokens, rate limits, and the origin of requests."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def open_rig(rig: Rig) -> Rig:
 
 
 def test_every_page_and_every_call_requires_a_token(guarded: Rig) -> None:
-    """Asked of every route there is, so that a new one can't be forgotten."""
+    """Checked for every existing route, so that a new one can't be forgotten."""
     app = create_app(guarded.services)
     open_to_all = set()
     for rule in app.url_map.iter_rules():
@@ -55,15 +55,15 @@ def test_every_page_and_every_call_requires_a_token(guarded: Rig) -> None:
     assert open_to_all == {"/healthz", "/readyz", "/static/<path:filename>"}
 
 
-def test_no_redirect_leads_to_the_name_that_was_asked_for(guarded: Rig) -> None:
+def test_no_redirect_uses_the_host_header(guarded: Rig) -> None:
     headers = {**API_TOKEN, "Host": "evil.example"}
-    seen = 0
+    values = 0
     for rule in create_app(guarded.services).url_map.iter_rules():
         for path in ("/" + rule.rule, rule.rule + "/", rule.rule.replace("/", "//")):
             response = guarded.client.get(re.sub(r"<[^>]+>", "a", path), headers=headers)
-            seen += 300 <= response.status_code < 400
+            values += 300 <= response.status_code < 400
             assert "evil" not in response.headers.get("Location", "")
-    assert seen > 0
+    assert values > 0
 
 
 def test_an_unknown_path_is_401_without_a_token(guarded: Rig) -> None:
@@ -90,18 +90,18 @@ def test_no_spelling_of_a_path_bypasses_the_guard(guarded: Rig, path: str) -> No
     "header",
     ["Bearer", "Bearer \xe9", "Basic", "Basic !!!", "Basic /w==", "Digest a=b", "Bearer a,b=c", ":", "\x00"],
 )
-def test_odd_credentials_are_no_fault_of_ours(guarded: Rig, header: str) -> None:
+def test_malformed_credentials_cause_no_server_error(guarded: Rig, header: str) -> None:
     assert guarded.client.get("/", headers={"Authorization": header}).status_code == 401
 
 
-def test_a_token_of_other_letters_than_ascii_is_compared_too(guarded: Rig) -> None:
+def test_a_token_with_non_ascii_characters_is_compared(guarded: Rig) -> None:
     guarded.environ["RECEIVER_API_TOKEN"] = "schlüssel"
     guarded.configure(ROUTING)
     shown = {"Authorization": "Basic " + b64encode("me:schlüssel".encode()).decode()}
     assert guarded.client.get("/", headers=shown).status_code == 200
 
 
-# --- how often ---
+# --- rate limits ---
 
 
 def fail(client: FlaskClient, path: str = "/", times: int = 20) -> list[int]:
@@ -120,8 +120,8 @@ def test_after_twenty_wrong_tokens_an_address_must_wait(guarded: Rig) -> None:
     assert fail(guarded.client) == [401] * 20
 
 
-def test_a_right_token_passes_also_from_an_address_that_failed(guarded: Rig) -> None:
-    """Behind one proxy all have one address; nobody may lock out Alertmanager, nor the one on call."""
+def test_a_valid_token_is_accepted_also_from_an_address_that_failed(guarded: Rig) -> None:
+    """Behind one proxy all clients have one address: failures must not lock out Alertmanager."""
     fail(guarded.client, times=100)
     body = guarded.payload(guarded.alert("DiskFull"))
     assert guarded.client.post(HOOK, json=body, headers=HOOK_TOKEN, environ_base=HERE).status_code == 200
@@ -134,17 +134,17 @@ def test_wrong_tokens_of_webhooks_count_as_well(guarded: Rig) -> None:
     assert guarded.client.post(HOOK, headers=WRONG, environ_base=HERE).status_code == 429
 
 
-def test_who_shows_no_token_has_not_failed(guarded: Rig) -> None:
+def test_a_request_without_a_token_is_no_failure(guarded: Rig) -> None:
     for _ in range(50):
         assert guarded.client.get("/", environ_base=HERE).status_code == 401
 
 
-def test_an_accepted_webhook_is_never_too_many(open_rig: Rig) -> None:
+def test_accepted_webhooks_are_not_rate_limited(open_rig: Rig) -> None:
     body = open_rig.payload(open_rig.alert("DiskFull"))
     assert {open_rig.client.post(HOOK, json=body).status_code for _ in range(400)} == {200}
 
 
-def test_pages_and_api_are_there_fifty_times_a_second(guarded: Rig) -> None:
+def test_pages_and_api_accept_fifty_requests_a_second(guarded: Rig) -> None:
     def ask(path: str, count: int) -> list[int]:
         return [
             guarded.client.get(path, headers=API_TOKEN, environ_base=HERE).status_code for _ in range(count)
@@ -158,8 +158,8 @@ def test_pages_and_api_are_there_fifty_times_a_second(guarded: Rig) -> None:
     assert guarded.client.get("/healthz", environ_base=HERE).status_code == 200
 
 
-def test_repeated_sign_ins_without_credentials_keep_no_responder_out(guarded: Rig) -> None:
-    """Behind one proxy all come from one address."""
+def test_repeated_sign_ins_without_credentials_do_not_lock_out_a_responder(guarded: Rig) -> None:
+    """Behind one proxy all clients have one address."""
     guarded.environ |= {
         "OIDC_ISSUER": "https://id.example",
         "OIDC_CLIENT_ID": "receiver",
@@ -173,7 +173,7 @@ def test_repeated_sign_ins_without_credentials_keep_no_responder_out(guarded: Ri
     assert client.get("/api/v1/incidents", headers=API_TOKEN, environ_base=HERE).status_code == 200
 
 
-def test_one_of_two_with_one_address_takes_nothing_from_the_other(guarded: Rig) -> None:
+def test_two_principals_with_one_address_have_separate_rate_limits(guarded: Rig) -> None:
     def ask(name: str, token: str) -> int:
         basic = "Basic " + b64encode(f"{name}:{token}".encode()).decode()
         return guarded.client.get("/", headers={"Authorization": basic}, environ_base=HERE).status_code
@@ -183,16 +183,16 @@ def test_one_of_two_with_one_address_takes_nothing_from_the_other(guarded: Rig) 
     assert ask("dashboard", "api-next") == 200
 
 
-def test_a_forwarded_address_is_not_believed(guarded: Rig) -> None:
+def test_a_forwarded_address_is_ignored(guarded: Rig) -> None:
     for n in range(20):
         guarded.client.get("/", headers={**WRONG, "X-Forwarded-For": f"10.0.0.{n}"}, environ_base=HERE)
     assert fail(guarded.client, times=1) == [429]
 
 
-# --- from where ---
+# --- origin of requests ---
 
 OURS = [
-    {},  # a program
+    {},  # as a program sends it
     {"Sec-Fetch-Site": "same-origin", "Origin": "https://ops.example"},
     {"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost"},
     {"Sec-Fetch-Site": "none"},
@@ -220,14 +220,14 @@ def acknowledge(rig: Rig, incident: str, headers: dict[str, str]) -> int:
 
 
 @pytest.mark.parametrize("headers", OURS, ids=str)
-def test_a_program_and_a_page_of_ours_may_answer(guarded: Rig, headers: dict[str, str]) -> None:
+def test_programs_and_our_own_pages_may_change_incidents(guarded: Rig, headers: dict[str, str]) -> None:
     body = guarded.payload(guarded.alert("DiskFull"))
     incident = guarded.client.post(HOOK, json=body, headers=HOOK_TOKEN).json["incidents"][0]
     assert acknowledge(guarded, incident, headers) == 200
 
 
 @pytest.mark.parametrize("headers", THEIRS, ids=str)
-def test_a_page_of_somebody_else_may_not_with_the_login_a_browser_keeps(
+def test_a_foreign_page_may_not_change_incidents_with_the_browsers_stored_login(
     guarded: Rig, headers: dict[str, str]
 ) -> None:
     body = guarded.payload(guarded.alert("DiskFull"))
@@ -236,8 +236,8 @@ def test_a_page_of_somebody_else_may_not_with_the_login_a_browser_keeps(
     assert not guarded.services.incidents.load(incident).acknowledged_at
 
 
-def test_what_only_reads_may_come_from_anywhere_with_a_token(guarded: Rig) -> None:
-    """As from a link in Slack."""
+def test_read_requests_with_a_token_are_accepted_from_any_origin(guarded: Rig) -> None:
+    """For example from a link in Slack."""
     response = guarded.client.get("/", headers={**API_TOKEN, "Sec-Fetch-Site": "cross-site"})
     assert response.status_code == 200
 
@@ -252,7 +252,7 @@ def test_what_only_reads_may_come_from_anywhere_with_a_token(guarded: Rig) -> No
         ("127.0.0.1.evil.example:9080", 403),
     ],
 )
-def test_without_tokens_a_name_of_somebody_else_that_leads_to_us_is_not_ours(
+def test_without_tokens_a_foreign_host_name_that_resolves_to_us_is_refused(
     open_rig: Rig, host: str, status: int
 ) -> None:
     incident = open_rig.fires("DiskFull")
@@ -279,7 +279,7 @@ ELSEWHERE = [
 
 
 def list_statuses(rig: Rig, headers: dict[str, str], **base: str) -> dict[str, int]:
-    """Ask every route there is."""
+    """Return the status of a request to every existing route."""
     client = rig.client
     found = {}
     for rule in client.application.url_map.iter_rules():
@@ -292,7 +292,7 @@ def list_statuses(rig: Rig, headers: dict[str, str], **base: str) -> dict[str, i
 
 
 @pytest.mark.parametrize("headers", ELSEWHERE, ids=str)
-def test_without_tokens_no_route_answers_to_a_page_of_somebody_else(
+def test_without_tokens_every_route_refuses_requests_of_foreign_pages(
     rig: Rig, headers: dict[str, str]
 ) -> None:
     answers = list_statuses(rig, headers)
@@ -307,7 +307,7 @@ def test_without_tokens_no_route_answers_to_a_page_of_somebody_else(
 @pytest.mark.parametrize(
     "host", ["127.0.0.1:9080", "localhost:9080", "[::1]:9080", "10.0.0.7", "ops.example"]
 )
-def test_without_tokens_a_program_at_a_name_of_ours_is_answered(rig: Rig, host: str) -> None:
+def test_without_tokens_a_program_is_accepted_at_our_own_host_names(rig: Rig, host: str) -> None:
     """Alertmanager sends neither Origin nor Sec-Fetch-Site."""
     rig.environ["PUBLIC_URL"] = "https://ops.example"
     rig.configure(ROUTING)
@@ -316,7 +316,7 @@ def test_without_tokens_a_program_at_a_name_of_ours_is_answered(rig: Rig, host: 
     assert list_statuses(rig, {"Host": host}) == list_statuses(rig, {})
 
 
-def test_a_page_of_somebody_else_can_send_no_webhook_as_text(rig: Rig) -> None:
+def test_a_foreign_page_can_send_no_webhook_as_plain_text(rig: Rig) -> None:
     body = json.dumps(rig.payload(rig.alert("DiskFull")))
     page = {"Content-Type": "text/plain", "Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
     refused = rig.client.post(HOOK, data=body, headers=page)
@@ -340,10 +340,10 @@ def test_without_tokens_a_link_to_a_page_may_be_followed_from_anywhere(rig: Rig)
         ("evil.example", "", 200),
     ],
 )
-def test_beyond_loopback_only_what_a_browser_says_is_judged(
+def test_beyond_loopback_only_the_headers_of_a_browser_are_checked(
     rig: Rig, host: str, origin: str, status: int
 ) -> None:
-    """Somebody said --insecure: by which names it is reached nobody knows."""
+    """With --insecure on another address, our own host names are not known."""
     headers = {"Host": host} | ({"Origin": origin} if origin else {})
     found = list_statuses(rig, headers, SERVER_NAME="0.0.0.0")
     assert (found["/api/v1/incidents"] == 403) == (status == 403)
@@ -362,9 +362,7 @@ def test_beyond_loopback_only_what_a_browser_says_is_judged(
         ("receiver.internal.evil.example", 403),
     ],
 )
-def test_the_names_it_answers_to_can_be_narrowed_and_widened(
-    rig: Rig, bound: str, host: str, status: int
-) -> None:
+def test_the_accepted_host_names_can_be_configured(rig: Rig, bound: str, host: str, status: int) -> None:
     rig.environ["RECEIVER_ALLOWED_HOSTS"] = "Receiver.internal, alerts.internal"
     rig.configure(ROUTING)
     for path in ("/", "/metrics", "/api/v1/incidents"):
@@ -376,7 +374,7 @@ def test_the_names_it_answers_to_can_be_narrowed_and_widened(
     "path", ["/nope", "/api/v1/incidents", "/", "/webhooks/slackfoo", "/webhooks/nobody"]
 )
 @pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}])
-def test_without_tokens_a_webhook_at_a_wrong_address_is_judged_like_all_else(
+def test_without_tokens_a_webhook_at_a_wrong_path_is_checked_like_other_requests(
     rig: Rig, path: str, headers: dict[str, str]
 ) -> None:
     body = rig.payload(rig.alert("DiskFull"))
@@ -384,7 +382,7 @@ def test_without_tokens_a_webhook_at_a_wrong_address_is_judged_like_all_else(
     assert rig.services.notices.list_pending() == ({}, 0)
 
 
-def test_where_a_token_is_asked_for_any_name_will_do(guarded: Rig) -> None:
+def test_with_tokens_any_host_name_is_accepted(guarded: Rig) -> None:
     headers = {**API_TOKEN, "Host": "whatever.example"}
     assert guarded.client.get("/api/v1/incidents", headers=headers).status_code == 200
     body = guarded.payload(guarded.alert("DiskFull"))
@@ -393,7 +391,7 @@ def test_where_a_token_is_asked_for_any_name_will_do(guarded: Rig) -> None:
     )
 
 
-def test_with_a_token_for_pages_alone_a_webhook_is_still_from_no_foreign_page(rig: Rig) -> None:
+def test_with_a_token_only_for_pages_webhooks_of_foreign_pages_are_still_refused(rig: Rig) -> None:
     rig.environ["RECEIVER_API_TOKEN"] = "api-token"
     rig.configure(ROUTING)
     body = rig.payload(rig.alert("DiskFull"))
@@ -404,10 +402,10 @@ def test_with_a_token_for_pages_alone_a_webhook_is_still_from_no_foreign_page(ri
 
 @pytest.mark.parametrize("public_url", ["", "https://ops.example"])
 @pytest.mark.parametrize(("host", "status"), [("127.0.0.1:9080", 200), ("evil.example:9080", 403)])
-def test_a_form_whose_origin_the_browser_keeps_to_itself_is_judged_by_where_it_was_sent(
+def test_a_form_with_a_null_origin_is_checked_by_its_host_header(
     rig: Rig, public_url: str, host: str, status: int
 ) -> None:
-    """Browsers say `null` where a page, or somebody's settings, let them tell nobody where a form is from."""
+    """Browsers send `null` if a page or a browser setting forbids them to send the origin."""
     rig.environ["PUBLIC_URL"] = public_url
     rig.configure(ROUTING)
     headers = {"Host": host, "Origin": "null", "Sec-Fetch-Site": "same-origin"}
@@ -417,10 +415,8 @@ def test_a_form_whose_origin_the_browser_keeps_to_itself_is_judged_by_where_it_w
 
 @pytest.mark.parametrize("origin", ["null", "", "http://[::1"])
 @pytest.mark.parametrize("tokens", ["", "api-token"])
-def test_without_a_word_of_where_it_comes_from_an_origin_of_nobody_is_not_ours(
-    rig: Rig, origin: str, tokens: str
-) -> None:
-    """Whether or not there is a PUBLIC_URL to compare it with."""
+def test_an_invalid_origin_without_sec_fetch_site_is_refused(rig: Rig, origin: str, tokens: str) -> None:
+    """With or without a PUBLIC_URL to compare the origin with."""
     rig.environ["RECEIVER_API_TOKEN"] = tokens
     rig.configure(ROUTING)
     headers = {"Origin": origin, "Authorization": "Basic " + b64encode(b"me:api-token").decode()}
@@ -446,7 +442,7 @@ def find_token(page: str) -> str:
     return tokens.pop()
 
 
-def test_a_form_of_ours_is_taken_again_and_again(guarded: Rig) -> None:
+def test_a_form_can_be_submitted_repeatedly(guarded: Rig) -> None:
     client = with_form(guarded).test_client()
     first = client.get("/switch", headers=API_TOKEN, base_url="https://ops.example")
     second = client.get("/switch", headers=API_TOKEN, base_url="https://ops.example")
@@ -462,7 +458,7 @@ def test_a_form_of_ours_is_taken_again_and_again(guarded: Rig) -> None:
         assert response.status_code == 200
 
 
-def test_another_process_with_the_same_token_knows_the_form(guarded: Rig) -> None:
+def test_another_process_with_the_same_token_accepts_the_form(guarded: Rig) -> None:
     one, other = with_form(guarded).test_client(), with_form(guarded).test_client(use_cookies=False)
     page = one.get("/switch", headers=API_TOKEN, base_url="https://ops.example")
     cookie = page.headers["Set-Cookie"].split(";")[0]
@@ -476,7 +472,7 @@ def test_another_process_with_the_same_token_knows_the_form(guarded: Rig) -> Non
 
 
 @pytest.mark.parametrize("token", [None, "", "0" * 64, "é"])
-def test_a_form_without_its_token_does_nothing(guarded: Rig, token: str | None) -> None:
+def test_a_form_without_its_csrf_token_is_refused(guarded: Rig, token: str | None) -> None:
     app = with_form(guarded)
     client = app.test_client()
     client.get("/switch", headers=API_TOKEN, base_url="https://ops.example")
@@ -487,7 +483,7 @@ def test_a_form_without_its_token_does_nothing(guarded: Rig, token: str | None) 
     assert app.config["done"] == []
 
 
-def test_a_token_with_somebody_elses_cookie_does_nothing(guarded: Rig) -> None:
+def test_a_csrf_token_with_another_cookie_is_refused(guarded: Rig) -> None:
     app = with_form(guarded)
     theirs = app.test_client().get("/switch", headers=API_TOKEN, base_url="https://ops.example")
     mine = app.test_client()
@@ -502,7 +498,7 @@ def test_a_token_with_somebody_elses_cookie_does_nothing(guarded: Rig) -> None:
     assert app.config["done"] == []
 
 
-def test_the_cookie_is_for_us_alone(guarded: Rig) -> None:
+def test_the_cookie_is_restricted_to_our_host(guarded: Rig) -> None:
     page = with_form(guarded).test_client().get("/switch", headers=API_TOKEN)
     cookie = page.headers["Set-Cookie"]
     assert cookie.startswith("__Host-receiver_form=")
@@ -511,7 +507,7 @@ def test_the_cookie_is_for_us_alone(guarded: Rig) -> None:
     assert "Domain" not in cookie
 
 
-def test_on_this_machine_alone_a_form_works_without_tls(open_rig: Rig) -> None:
+def test_on_loopback_a_form_works_without_tls(open_rig: Rig) -> None:
     client = with_form(open_rig).test_client()
     page = client.get("/switch")
     assert page.headers["Set-Cookie"].startswith("receiver_form=")
@@ -519,11 +515,11 @@ def test_on_this_machine_alone_a_form_works_without_tls(open_rig: Rig) -> None:
     assert client.post("/switch", data={"csrf_token": find_token(page.text)}).status_code == 200
 
 
-# --- what a browser may do with our pages ---
+# --- security headers ---
 
 
-def test_every_answer_forbids_scripts_but_ours_frames_and_keeping(guarded: Rig) -> None:
-    """Asked of every route there is, refused and answered."""
+def test_every_response_forbids_foreign_scripts_frames_and_caching(guarded: Rig) -> None:
+    """Checked for every existing route, with accepted and refused requests."""
     app = create_app(guarded.services)
     for rule in app.url_map.iter_rules():
         if rule.endpoint == "static" or rule.rule.startswith("/webhooks/"):
@@ -556,8 +552,8 @@ PAGES = ["/", "/incidents/{}", "/history", "/runbooks", "/runbooks/DiskFull", "/
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_no_page_holds_a_script_or_a_style_of_its_own(open_rig: Rig, path: str) -> None:
-    """Scripts are files of ours, served by us; nothing in a page is one, not even an attribute."""
+def test_no_page_has_an_inline_script_or_style(open_rig: Rig, path: str) -> None:
+    """Scripts are files that we serve; a page has none inline, not even in an attribute."""
     (open_rig.folder / "runbooks" / "a.md").write_text("### DiskFull (Critical)\n\n**Impact**: all stops\n")
     open_rig.clock.moment += 10
     incident = open_rig.fires("DiskFull")
@@ -569,16 +565,16 @@ def test_no_page_holds_a_script_or_a_style_of_its_own(open_rig: Rig, path: str) 
     assert re.search(r"(?:\ssrc=|<link[^>]* href=)[\"']?(?:[a-z]+:)?//", page) is None
 
 
-# --- open to all ---
+# --- without tokens ---
 
 
 @pytest.mark.parametrize(("bound", "is_said"), [("0.0.0.0", True), ("::", True), ("127.0.0.1", False)])
-def test_a_page_that_is_open_to_all_shows_an_alarm(open_rig: Rig, bound: str, is_said: bool) -> None:
+def test_a_page_without_tokens_shows_a_warning(open_rig: Rig, bound: str, is_said: bool) -> None:
     page = open_rig.client.get("/", environ_overrides={"SERVER_NAME": bound}).text
     assert ("--insecure" in page) == is_said
 
 
-def test_a_page_behind_tokens_shows_no_such_alarm(guarded: Rig) -> None:
+def test_a_page_with_tokens_shows_no_such_warning(guarded: Rig) -> None:
     page = guarded.client.get("/", headers=API_TOKEN, environ_overrides={"SERVER_NAME": "0.0.0.0"}).text
     assert "--insecure" not in page
 
@@ -588,7 +584,7 @@ def test_a_page_behind_tokens_shows_no_such_alarm(guarded: Rig) -> None:
 
 @pytest.mark.parametrize("path", ["pagerduty", "slack/interactions", "slack/commands"])
 @pytest.mark.parametrize("has_secret", [True, False])
-def test_nothing_is_read_of_who_signs_nothing(rig: Rig, path: str, has_secret: bool) -> None:
+def test_the_body_of_an_unsigned_webhook_is_not_read(rig: Rig, path: str, has_secret: bool) -> None:
     if has_secret:
         rig.environ |= {"SLACK_SIGNING_SECRET": "signing", "PAGERDUTY_WEBHOOK_SECRET": "signing"}
         rig.configure(ROUTING)

@@ -1,4 +1,4 @@
-"""How often somebody may come."""
+"""Rate limits per client address."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.rig import Clock
 HERE = "192.0.2.1"
 
 
-def test_a_burst_passes_and_then_the_rate() -> None:
+def test_a_burst_is_accepted_and_then_the_rate() -> None:
     clock = Clock()
     limiter = IpRateLimiter(burst=10, per_s=2, clock=clock)
     assert [limiter.acquire(HERE) for _ in range(10)] == [0.0] * 10
@@ -21,7 +21,7 @@ def test_a_burst_passes_and_then_the_rate() -> None:
     assert limiter.acquire(HERE) > 0
 
 
-def test_one_address_takes_nothing_from_another() -> None:
+def test_each_address_has_its_own_limit() -> None:
     limiter = IpRateLimiter(burst=1, per_s=1, clock=Clock())
     assert limiter.acquire(client_key(HERE)) == 0.0
     assert limiter.acquire(client_key(HERE)) > 0
@@ -29,7 +29,7 @@ def test_one_address_takes_nothing_from_another() -> None:
     assert limiter.acquire(client_key(None)) == 0.0
 
 
-def test_the_addresses_of_one_ipv6_network_are_one() -> None:
+def test_the_addresses_of_one_ipv6_network_share_a_limit() -> None:
     limiter = IpRateLimiter(burst=1, per_s=1, clock=Clock())
     assert limiter.acquire(client_key("2001:db8::1")) == 0.0
     assert limiter.acquire(client_key("2001:db8::ffff:2")) > 0
@@ -38,7 +38,7 @@ def test_the_addresses_of_one_ipv6_network_are_one() -> None:
     assert limiter.acquire(client_key(HERE)) > 0
 
 
-def test_a_clock_that_is_set_back_makes_nobody_wait_for_long() -> None:
+def test_a_clock_that_is_set_back_blocks_no_client_for_long() -> None:
     clock = Clock()
     limiter = IpRateLimiter(burst=10, per_s=1, clock=clock)
     for _ in range(11):
@@ -47,7 +47,7 @@ def test_a_clock_that_is_set_back_makes_nobody_wait_for_long() -> None:
     assert limiter.acquire(client_key(HERE)) <= 1.0
 
 
-def test_so_many_addresses_are_remembered_and_no_more() -> None:
+def test_the_number_of_stored_addresses_is_bounded() -> None:
     limiter = IpRateLimiter(burst=1, per_s=1, clock=Clock())
     for n in range(MAX_KEYS + 1000):
         limiter.acquire(f"10.{n >> 16}.{(n >> 8) & 255}.{n & 255}")

@@ -1,4 +1,4 @@
-"""Signing in with an OpenID provider: who comes in, and everything that is refused."""
+"""Signing in with an OpenID provider: successful logins, and everything that is refused."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def fires(rig: Rig) -> str:
     return incident
 
 
-# --- who comes in ---
+# --- successful logins ---
 
 
-def test_somebody_signs_in_and_sees_the_page_that_they_wanted(rig: Rig, provider: MockProvider) -> None:
+def test_after_signing_in_the_browser_is_at_the_requested_page(rig: Rig, provider: MockProvider) -> None:
     incident, client = fires(rig), browse(rig)
     response = signs_in(client, provider, path=f"/incidents/{incident}")
     assert (response.status_code, leads_to(response)) == (303, f"/incidents/{incident}")
@@ -76,11 +76,13 @@ def test_somebody_signs_in_and_sees_the_page_that_they_wanted(rig: Rig, provider
         "/?a=%0D%0A",
     ],
 )
-def test_every_address_of_ours_is_come_back_to(rig: Rig, provider: MockProvider, path: str) -> None:
+def test_after_signing_in_the_browser_returns_to_any_path_of_ours(
+    rig: Rig, provider: MockProvider, path: str
+) -> None:
     assert leads_to(signs_in(browse(rig), provider, path=path)) == path
 
 
-def test_who_signed_in_is_who_answers_whatever_else_is_said(rig: Rig, provider: MockProvider) -> None:
+def test_the_actor_of_a_transition_is_the_signed_in_user(rig: Rig, provider: MockProvider) -> None:
     incident, client = fires(rig), browse(rig)
     signs_in(client, provider)
     page = opens(client, f"/incidents/{incident}").text
@@ -91,14 +93,14 @@ def test_who_signed_in_is_who_answers_whatever_else_is_said(rig: Rig, provider: 
     first = opens(client, "/").text
     assert "Page nobody" in first
     assert "Your name" not in first
-    began = submits(client, first, "/maintenance", **{"for": "1h", "by": "mallory"})
-    assert began.status_code == 303
+    started = submits(client, first, "/maintenance", **{"for": "1h", "by": "mallory"})
+    assert started.status_code == 303
     timeline = client.get(f"/api/v1/incidents/{incident}", base_url=BASE_URL).json["timeline"]
     assert [event["by"] for event in timeline if "cknowledged" in event["text"]] == ["alice", "alice"]
     assert client.get("/api/v1/maintenance", base_url=BASE_URL).json["by"] == "alice"
 
 
-def test_every_web_process_knows_the_session(rig: Rig, provider: MockProvider) -> None:
+def test_every_web_process_accepts_the_session(rig: Rig, provider: MockProvider) -> None:
     client = browse(rig)
     cookie = cookie_of(signs_in(client, provider), SESSION).split(";")[0]
     other = browse(rig, use_cookies=False)
@@ -112,7 +114,9 @@ def test_ten_tabs_may_sign_in_at_once(rig: Rig, provider: MockProvider) -> None:
     assert [leads_to(back) for back in backs] == [f"/history?n={n}" for n in range(10)]
 
 
-def test_the_session_is_for_us_alone_and_for_twelve_hours(rig: Rig, provider: MockProvider) -> None:
+def test_the_session_cookie_is_restricted_to_our_host_and_to_twelve_hours(
+    rig: Rig, provider: MockProvider
+) -> None:
     client = browse(rig)
     cookie = cookie_of(signs_in(client, provider), SESSION)
     for attribute in ("Secure", "HttpOnly", "Path=/", "SameSite=Lax", "Max-Age=43200"):
@@ -124,7 +128,7 @@ def test_the_session_is_for_us_alone_and_for_twelve_hours(rig: Rig, provider: Mo
     assert opens(client, "/").status_code == 303
 
 
-def test_without_tls_the_cookie_is_one_that_the_browser_takes(rig: Rig) -> None:
+def test_without_tls_the_browser_accepts_the_cookie(rig: Rig) -> None:
     with MockProvider(redirect_uri="http://localhost/sign-in/callback", clock=rig.clock) as provider:
         configure(rig, provider, PUBLIC_URL="http://localhost")
         client = browse(rig)
@@ -147,7 +151,7 @@ def test_without_tls_the_cookie_is_one_that_the_browser_takes(rig: Rig) -> None:
         ({"preferred_username": ["alice"], "name": {"a": 1}}, "id-of-alice"),
     ],
 )
-def test_the_name_is_the_first_that_can_be_told_apart(
+def test_the_name_of_a_user_is_the_first_usable_claim(
     rig: Rig, provider: MockProvider, claims: dict[str, Any], name: str
 ) -> None:
     client = browse(rig)
@@ -158,8 +162,8 @@ def test_the_name_is_the_first_that_can_be_told_apart(
 
 @pytest.mark.parametrize("ends_in", ["", "/"])
 @pytest.mark.parametrize("proof", ["client_secret_basic", "client_secret_post"])
-def test_providers_differ_in_small_things(rig: Rig, ends_in: str, proof: str) -> None:
-    """Auth0's issuer ends in a slash; some providers take the secret in the form only."""
+def test_differences_between_providers_are_supported(rig: Rig, ends_in: str, proof: str) -> None:
+    """The issuer of Auth0 ends in a slash; some providers accept the client secret only in the form."""
     with MockProvider(
         redirect_uri=CALLBACK, clock=rig.clock, issuer_ends_in=ends_in, proofs=(proof,)
     ) as provider:
@@ -169,7 +173,7 @@ def test_providers_differ_in_small_things(rig: Rig, ends_in: str, proof: str) ->
         assert opens(client, "/").status_code == 200
 
 
-def test_what_only_the_userinfo_tells_counts_too(rig: Rig, provider: MockProvider) -> None:
+def test_claims_of_the_userinfo_endpoint_are_used(rig: Rig, provider: MockProvider) -> None:
     configure(rig, provider, RECEIVER_RESPONDERS="group:sre")
     provider.people["alice"] = {"groups": ["sre"]}
     provider.twist = lambda claims, _: (
@@ -180,7 +184,7 @@ def test_what_only_the_userinfo_tells_counts_too(rig: Rig, provider: MockProvide
     assert 'alice <span class="mark">responder' in opens(client, "/").text
 
 
-def test_the_provider_is_asked_where_it_is_and_for_its_keys_once_an_hour(
+def test_metadata_and_keys_of_the_provider_are_requested_once_an_hour(
     rig: Rig, provider: MockProvider
 ) -> None:
     client = browse(rig)
@@ -194,10 +198,12 @@ def test_the_provider_is_asked_where_it_is_and_for_its_keys_once_an_hour(
     assert [provider.asked.count(path) for path in seldom] == [2, 2]
 
 
-# --- who is sent to sign in ---
+# --- redirects to the login ---
 
 
-def test_only_a_browser_that_wants_a_page_is_sent_to_sign_in(rig: Rig, provider: MockProvider) -> None:
+def test_only_a_page_request_of_a_browser_is_redirected_to_the_login(
+    rig: Rig, provider: MockProvider
+) -> None:
     incident, client = fires(rig), browse(rig)
     assert opens(client, "/history?a=b").headers["Location"] == "/sign-in?next=%2Fhistory%3Fa%3Db"
     for path in ("/", "/api/v1/incidents", "/metrics"):
@@ -211,17 +217,15 @@ def test_only_a_browser_that_wants_a_page_is_sent_to_sign_in(rig: Rig, provider:
     assert 'href="/sign-in"' in posted.text
 
 
-def test_a_page_that_stays_open_is_loaded_anew_when_the_session_is_over(
-    rig: Rig, provider: MockProvider
-) -> None:
-    """It asks every three seconds by script: no redirect into another page, no question for a password."""
+def test_an_open_page_is_reloaded_when_the_session_has_expired(rig: Rig, provider: MockProvider) -> None:
+    """Its script polls every three seconds: that request gets no redirect and no password prompt."""
     response = opens(browse(rig), "/", **{"HX-Request": "true"})
     assert response.status_code == 401
     assert response.headers["HX-Refresh"] == "true"
     assert "WWW-Authenticate" not in response.headers
 
 
-def test_tokens_work_as_ever(rig: Rig, provider: MockProvider) -> None:
+def test_tokens_are_still_accepted(rig: Rig, provider: MockProvider) -> None:
     client = browse(rig)
     assert client.get("/api/v1/incidents", headers=API).status_code == 200
     assert opens(client, "/", **API).status_code == 200
@@ -250,10 +254,12 @@ ELSEWHERE = [
 
 
 @pytest.mark.parametrize("path", ELSEWHERE)
-def test_nobody_is_led_elsewhere_after_signing_in(rig: Rig, provider: MockProvider, path: str) -> None:
+def test_after_signing_in_there_is_no_redirect_to_another_site(
+    rig: Rig, provider: MockProvider, path: str
+) -> None:
     client = browse(rig)
-    begun = client.get("/sign-in", query_string={"next": path}, headers=HTML, base_url=BASE_URL)
-    back = comes_back(client, provider.signs_in(begun.headers["Location"], "alice"))
+    started = client.get("/sign-in", query_string={"next": path}, headers=HTML, base_url=BASE_URL)
+    back = comes_back(client, provider.signs_in(started.headers["Location"], "alice"))
     assert (back.status_code, leads_to(back)) == (303, "/")
     by_token = client.get(
         "/sign-in", query_string={"next": path, "by": "token"}, headers={**HTML, **API}, base_url=BASE_URL
@@ -261,21 +267,21 @@ def test_nobody_is_led_elsewhere_after_signing_in(rig: Rig, provider: MockProvid
     assert leads_to(by_token) == "/"
 
 
-# --- what is refused ---
+# --- refused logins ---
 
 
-def is_refused(client: Any, response: Any, words: str) -> None:
+def is_refused(client: Any, response: Any, expected: str) -> None:
     assert response.status_code == 403
-    assert words in response.text
+    assert expected in response.text
     assert not cookie_of(response, SESSION)
     assert opens(client, "/").status_code == 303
 
 
 @pytest.mark.parametrize("state", ["", "x", "e30.AAAA", None])
-def test_a_state_that_is_not_ours_is_refused(rig: Rig, provider: MockProvider, state: str | None) -> None:
+def test_an_unknown_state_is_refused(rig: Rig, provider: MockProvider, state: str | None) -> None:
     client = browse(rig)
     fields = fields_of(provider.signs_in(begins(client), "alice"))
-    # The first letter of the signature: of the last one only four bits count.
+    # The first letter of the signature: of the last letter only four bits are used.
     value, _, signature = fields["state"].rpartition(".")
     tampered = f"{value}.{'A' if signature[0] != 'A' else 'B'}{signature[1:]}"
     query = {"code": fields["code"], "state": tampered if state is None else state}
@@ -285,7 +291,7 @@ def test_a_state_that_is_not_ours_is_refused(rig: Rig, provider: MockProvider, s
 
 
 def test_a_state_of_another_browser_is_refused(rig: Rig, provider: MockProvider) -> None:
-    """Else somebody could be made to answer in the name of whoever sends them a link."""
+    """Else an attacker could send a link that signs another person in under the attacker's name."""
     theirs, client = browse(rig), browse(rig)
     begins(client)
     is_refused(
@@ -303,7 +309,7 @@ def test_a_login_attempt_expires_after_fifteen_minutes(rig: Rig, provider: MockP
     is_refused(client, comes_back(client, provider.signs_in(addresses[1], "alice")), "took too long")
 
 
-def test_a_session_is_no_state_and_a_state_is_no_session(rig: Rig, provider: MockProvider) -> None:
+def test_a_session_is_not_accepted_as_state_nor_a_state_as_session(rig: Rig, provider: MockProvider) -> None:
     client = browse(rig)
     state = fields_of(begins(client))["state"]
     client.set_cookie(SESSION, state, domain="ops.example", secure=True)
@@ -324,14 +330,16 @@ def test_a_code_is_valid_once_and_for_its_own_login_attempt(rig: Rig, provider: 
     is_refused(client, response, "invalid_grant")
 
 
-@pytest.mark.parametrize(("error", "said"), [("access_denied", "access_denied"), ("<b>you won", "no code")])
-def test_the_page_says_why_the_provider_refused(
-    rig: Rig, provider: MockProvider, error: str, said: str
+@pytest.mark.parametrize(
+    ("error", "expected"), [("access_denied", "access_denied"), ("<b>you won", "no code")]
+)
+def test_the_page_shows_why_the_provider_refused(
+    rig: Rig, provider: MockProvider, error: str, expected: str
 ) -> None:
     client = browse(rig)
     query = {"error": error, "state": fields_of(begins(client))["state"]}
     response = client.get("/sign-in/callback", query_string=query, headers=HTML, base_url=BASE_URL)
-    is_refused(client, response, f"The provider says {said}")
+    is_refused(client, response, f"The provider says {expected}")
 
 
 def changed(**claims: Any) -> Twist:
@@ -367,7 +375,7 @@ NOW = 1_795_435_200
         (changed(at_hash="AAAAAAAAAAAAAAAAAAAAAA"), "at_hash"),
     ],
 )
-def test_an_id_token_for_something_else_is_refused(
+def test_an_id_token_with_a_wrong_claim_is_refused(
     rig: Rig, provider: MockProvider, twist: Twist, claim: str
 ) -> None:
     provider.twist = twist
@@ -377,7 +385,9 @@ def test_an_id_token_for_something_else_is_refused(
 
 @pytest.mark.parametrize("value", ["x", [], {}, True, 1e400, -1, "1795435200", 10**400], ids=str)
 @pytest.mark.parametrize("claim", ["exp", "iat", "sub", "aud", "azp", "auth_time", "amr", "groups"])
-def test_odd_claims_are_no_fault_of_ours(rig: Rig, provider: MockProvider, claim: str, value: Any) -> None:
+def test_unusual_claims_cause_no_server_error(
+    rig: Rig, provider: MockProvider, claim: str, value: Any
+) -> None:
     provider.twist = changed(**{claim: value})
     response = signs_in(browse(rig), provider)
     assert response.status_code in (303, 403)
@@ -395,9 +405,9 @@ def keyed(key: OctKey | RSAKey, alg: str = "RS256") -> Callable[[dict[str, Any],
     return lambda claims, head: jwt.encode({**head, "alg": alg}, claims, key, algorithms=[alg])
 
 
-@pytest.mark.parametrize("way", ["none", "our secret", "public key", "wrong key", "no token", "nonsense"])
-def test_a_signature_that_only_the_provider_could_make_is_asked_for(
-    rig: Rig, provider: MockProvider, way: str
+@pytest.mark.parametrize("method", ["none", "our secret", "public key", "wrong key", "no token", "nonsense"])
+def test_an_id_token_without_a_valid_signature_of_the_provider_is_refused(
+    rig: Rig, provider: MockProvider, method: str
 ) -> None:
     ways = {
         "none": unsigned,
@@ -407,12 +417,12 @@ def test_a_signature_that_only_the_provider_could_make_is_asked_for(
         "no token": lambda _claims, _head: "",
         "nonsense": lambda _claims, _head: "a.b.c",
     }
-    provider.write = ways[way]
+    provider.write = ways[method]
     client = browse(rig)
     is_refused(client, signs_in(client, provider), "ID token")
 
 
-def test_a_new_key_of_the_provider_is_learnt_at_once(rig: Rig, provider: MockProvider) -> None:
+def test_a_new_key_of_the_provider_is_loaded_at_once(rig: Rig, provider: MockProvider) -> None:
     client = browse(rig)
     signs_in(client, provider)
     client.delete_cookie(SESSION, domain="ops.example")
@@ -422,7 +432,7 @@ def test_a_new_key_of_the_provider_is_learnt_at_once(rig: Rig, provider: MockPro
     assert opens(client, "/").status_code == 200
 
 
-def test_a_key_that_the_provider_took_back_is_refused(rig: Rig, provider: MockProvider) -> None:
+def test_a_key_that_the_provider_withdrew_is_refused(rig: Rig, provider: MockProvider) -> None:
     client, old = browse(rig), provider.key
     rig.clock.moment += 60
     provider.rotate()
@@ -430,7 +440,9 @@ def test_a_key_that_the_provider_took_back_is_refused(rig: Rig, provider: MockPr
     is_refused(client, signs_in(client, provider), "doesn&#39;t name")
 
 
-def test_unknown_keys_have_the_provider_asked_once_in_ten_seconds(rig: Rig, provider: MockProvider) -> None:
+def test_unknown_keys_cause_one_request_to_the_provider_in_ten_seconds(
+    rig: Rig, provider: MockProvider
+) -> None:
     client = browse(rig)
     provider.write = keyed(RSAKey.generate_key(2048))
     for _ in range(5):
@@ -441,13 +453,13 @@ def test_unknown_keys_have_the_provider_asked_once_in_ten_seconds(rig: Rig, prov
     assert provider.asked.count("/keys") == 2
 
 
-def test_a_userinfo_about_somebody_else_is_refused(rig: Rig, provider: MockProvider) -> None:
+def test_a_userinfo_with_another_subject_is_refused(rig: Rig, provider: MockProvider) -> None:
     provider.userinfo = lambda claims: {**claims, "sub": "id-of-mallory"}
     client = browse(rig)
     is_refused(client, signs_in(client, provider), "somebody else")
 
 
-def test_what_is_signed_goes_before_what_is_not(rig: Rig, provider: MockProvider) -> None:
+def test_signed_claims_have_priority_over_the_userinfo(rig: Rig, provider: MockProvider) -> None:
     provider.userinfo = lambda claims: {**claims, "preferred_username": "mallory"}
     client = browse(rig)
     signs_in(client, provider)
@@ -458,20 +470,20 @@ def test_what_is_signed_goes_before_what_is_not(rig: Rig, provider: MockProvider
 
 
 @pytest.mark.parametrize("place", [0, 5, -1])
-def test_a_cookie_that_was_changed_is_nobodys(rig: Rig, provider: MockProvider, place: int) -> None:
+def test_a_changed_session_cookie_is_refused(rig: Rig, provider: MockProvider, place: int) -> None:
     client = browse(rig)
     signs_in(client, provider)
     cookie = client.get_cookie(SESSION, domain="ops.example")
     assert cookie is not None
     letters = list(cookie.value)
-    # The last letter holds two bits that nobody reads: A to D are one there.
+    # The last letter has two unused bits: A to D are equal there.
     letters[place] = "A" if letters[place] not in "ABCD" else "w"
     client.set_cookie(SESSION, "".join(letters), domain="ops.example", secure=True)
     assert opens(client, "/").status_code == 303
 
 
 @pytest.mark.parametrize("value", ["", ".", "é", "a" * 4000, "e30.e30", '"'])
-def test_an_odd_cookie_is_no_fault_of_ours(rig: Rig, provider: MockProvider, value: str) -> None:
+def test_a_malformed_cookie_causes_no_server_error(rig: Rig, provider: MockProvider, value: str) -> None:
     for name in (SESSION, "__Host-receiver_sign_in"):
         headers = {**HTML, "Cookie": f"{name}={value}"}
         for path, status in (("/", 303), ("/sign-in", 303), ("/sign-in/callback?code=a&state=b", 403)):
@@ -499,7 +511,7 @@ def test_signing_out_ends_the_session(rig: Rig, provider: MockProvider) -> None:
     assert opens(client, "/").status_code == 303
 
 
-def test_nobody_else_can_sign_somebody_out(rig: Rig, provider: MockProvider) -> None:
+def test_a_foreign_page_can_not_sign_a_user_out(rig: Rig, provider: MockProvider) -> None:
     client = browse(rig)
     signs_in(client, provider)
     page = opens(client, "/").text
@@ -512,7 +524,7 @@ def test_nobody_else_can_sign_somebody_out(rig: Rig, provider: MockProvider) -> 
     assert "alice" in opens(client, "/").text
 
 
-def test_a_page_of_somebody_else_cannot_use_the_session(rig: Rig, provider: MockProvider) -> None:
+def test_a_foreign_page_can_not_use_the_session(rig: Rig, provider: MockProvider) -> None:
     incident, client = fires(rig), browse(rig)
     signs_in(client, provider)
     elsewhere = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
@@ -521,10 +533,10 @@ def test_a_page_of_somebody_else_cannot_use_the_session(rig: Rig, provider: Mock
     assert not rig.services.incidents.load(incident).acknowledged_at
 
 
-# --- a provider that is away ---
+# --- an unavailable or wrong provider ---
 
 
-def test_while_the_provider_is_unavailable_a_page_says_so_and_tokens_work(
+def test_while_the_provider_is_unavailable_an_error_page_is_shown_and_tokens_are_accepted(
     rig: Rig, provider: MockProvider
 ) -> None:
     client = browse(rig)
@@ -553,7 +565,9 @@ def test_a_provider_that_is_unavailable_at_the_callback_is_an_error_page(
     provider.start()
 
 
-def test_after_a_failure_nobody_is_asked_for_ten_seconds(rig: Rig, provider: MockProvider) -> None:
+def test_after_a_failure_the_provider_is_not_requested_for_ten_seconds(
+    rig: Rig, provider: MockProvider
+) -> None:
     provider.faults["/.well-known/openid-configuration"] = (500, {})
     client = browse(rig)
     for _ in range(5):
@@ -582,15 +596,15 @@ def test_cached_provider_metadata_is_used_while_it_is_unavailable(rig: Rig, prov
         ("/.well-known/openid-configuration", (302, "http://127.0.0.1:1/")),
     ],
 )
-def test_what_no_provider_should_answer_is_said(
+def test_an_invalid_response_of_the_provider_is_reported(
     rig: Rig, provider: MockProvider, path: str, response: tuple[int, Any]
 ) -> None:
     provider.faults[path] = response
     assert opens(browse(rig), "/sign-in").status_code == 502
 
 
-def test_a_provider_of_another_name_is_not_ours(rig: Rig, provider: MockProvider) -> None:
-    """Its name is what ID tokens are compared with."""
+def test_a_provider_with_another_issuer_is_refused(rig: Rig, provider: MockProvider) -> None:
+    """ID tokens are compared with the issuer."""
     provider.said["issuer"] = "https://evil.example"
     response = opens(browse(rig), "/sign-in")
     assert response.status_code == 502
@@ -601,7 +615,9 @@ def test_a_provider_of_another_name_is_not_ours(rig: Rig, provider: MockProvider
     "endpoint", ["authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint"]
 )
 @pytest.mark.parametrize("address", [7, "javascript:alert(1)", "/token"])
-def test_an_endpoint_is_an_address(rig: Rig, provider: MockProvider, endpoint: str, address: object) -> None:
+def test_an_endpoint_must_be_an_http_url(
+    rig: Rig, provider: MockProvider, endpoint: str, address: object
+) -> None:
     provider.said[endpoint] = address
     assert opens(browse(rig), "/sign-in").status_code == 502
 
@@ -620,7 +636,7 @@ def test_an_endpoint_is_an_address(rig: Rig, provider: MockProvider, endpoint: s
         ("/userinfo", (200, [])),
     ],
 )
-def test_half_a_provider_lets_nobody_in(
+def test_an_invalid_response_of_the_provider_at_the_callback_is_an_error_page(
     rig: Rig, provider: MockProvider, path: str, response: tuple[int, Any]
 ) -> None:
     client = browse(rig)
@@ -638,7 +654,9 @@ def test_a_wrong_client_secret_is_named_in_the_error(rig: Rig, provider: MockPro
     assert CLIENT_SECRET not in response.text
 
 
-def test_failed_login_attempts_are_counted_and_right_ones_pass(rig: Rig, provider: MockProvider) -> None:
+def test_failed_login_attempts_are_rate_limited_and_valid_ones_succeed(
+    rig: Rig, provider: MockProvider
+) -> None:
     client = browse(rig)
     begins(client)
     codes = [opens(client, "/sign-in/callback?code=a&state=b").status_code for _ in range(21)]
@@ -649,7 +667,7 @@ def test_failed_login_attempts_are_counted_and_right_ones_pass(rig: Rig, provide
 # --- without a provider ---
 
 
-def test_without_a_provider_there_is_no_such_page(rig: Rig) -> None:
+def test_without_a_provider_there_is_no_login_page(rig: Rig) -> None:
     rig.environ |= {"RECEIVER_API_TOKEN": "api-token"}
     rig.configure(ROUTING)
     client = browse(rig)
@@ -659,7 +677,7 @@ def test_without_a_provider_there_is_no_such_page(rig: Rig) -> None:
     assert "Sign" not in opens(client, "/").text
 
 
-def test_with_a_provider_alone_this_machine_is_asked_too(rig: Rig) -> None:
+def test_with_only_a_provider_loopback_must_sign_in_too(rig: Rig) -> None:
     with MockProvider(redirect_uri=CALLBACK, clock=rig.clock) as provider:
         rig.environ |= {**provider.environ, "PUBLIC_URL": BASE_URL}
         rig.configure(ROUTING)
@@ -668,7 +686,7 @@ def test_with_a_provider_alone_this_machine_is_asked_too(rig: Rig) -> None:
         assert client.get("/api/v1/incidents", headers={"Authorization": "Bearer "}).status_code == 401
         assert signs_in(client, provider).status_code == 303
         assert client.get("/api/v1/incidents", base_url=BASE_URL).status_code == 200
-        # The key of our forms is then the client secret: nothing that a stranger could know.
+        # The key of our CSRF tokens is then the client secret, which an attacker does not know.
         nonce = cookie_of(opens(client, "/"), "__Host-receiver_form").split(";")[0].partition("=")[2]
         guess = sha256(b"forms\0" + rig.services.run_id.encode()).digest()
         token = hmac.new(guess, nonce.encode(), sha256).hexdigest()

@@ -1,4 +1,4 @@
-"""Visitors and what they may do: viewers read, responders answer, and who says who they are."""
+"""Principals and their roles: viewers read, responders make changes; and how a principal is identified."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def test_a_viewers_token_reads_everything(viewed: Rig, token: str) -> None:
             assert viewed.client.get(path, headers=headers).status_code == 200
 
 
-def test_a_viewers_token_is_refused_whatever_would_change_anything(viewed: Rig) -> None:
-    """Asked of every route there is, so that a new one can't be forgotten."""
+def test_a_viewers_token_is_refused_for_every_change(viewed: Rig) -> None:
+    """Checked for every existing route, so that a new one can't be forgotten."""
     incident = fires(viewed)
     refused = 0
     for rule in create_app(viewed.services).url_map.iter_rules():
@@ -103,7 +103,7 @@ def test_a_viewers_token_is_refused_whatever_would_change_anything(viewed: Rig) 
     assert not viewed.services.incidents.load(incident).acknowledged_at
 
 
-def test_a_viewers_token_is_none_for_webhooks(viewed: Rig) -> None:
+def test_a_viewers_token_is_refused_for_webhooks(viewed: Rig) -> None:
     response = viewed.client.post("/webhooks/alertmanager", json=viewed.payload(), headers=VIEWER)
     assert response.status_code == 401
 
@@ -140,7 +140,7 @@ def test_a_viewer_of_a_storm_sees_no_button_either(viewed: Rig) -> None:
 
 
 def compare_pages(rig: Rig, paths: list[str], buttons: list[str]) -> None:
-    """Look at pages with either token: a responder finds all *buttons* somewhere, a viewer none at all."""
+    """Load pages with both tokens: a responder sees each of *buttons* on some page, a viewer sees none."""
     theirs = [rig.client.get(path, headers={**HTML, **basic("bob", "viewer-token")}).text for path in paths]
     assert all('bob <span class="mark">viewer</span>' in page for page in theirs)
     assert 'method="post"' not in "".join(theirs)
@@ -148,7 +148,7 @@ def compare_pages(rig: Rig, paths: list[str], buttons: list[str]) -> None:
     assert [words for words in buttons if words not in ours] == []
 
 
-def test_a_form_that_a_viewer_sends_all_the_same_is_refused_in_words(viewed: Rig) -> None:
+def test_a_form_submitted_by_a_viewer_is_refused_with_a_message(viewed: Rig) -> None:
     incident = fires(viewed)
     response = viewed.client.post(f"/incidents/{incident}/acknowledge", headers={**HTML, **VIEWER})
     assert response.status_code == 403
@@ -156,7 +156,7 @@ def test_a_form_that_a_viewer_sends_all_the_same_is_refused_in_words(viewed: Rig
     assert not viewed.services.incidents.load(incident).acknowledged_at
 
 
-def test_every_page_says_who_one_is(viewed: Rig) -> None:
+def test_every_page_names_the_principal(viewed: Rig) -> None:
     shown = {
         'alice <span class="mark">responder</span>': basic("alice", "api-token"),
         'somebody with a token <span class="mark">responder</span>': API,
@@ -167,7 +167,7 @@ def test_every_page_says_who_one_is(viewed: Rig) -> None:
             assert words in viewed.client.get(path, headers={**HTML, **headers}).text
 
 
-def test_where_nobody_is_asked_everybody_is_a_responder(rig: Rig) -> None:
+def test_without_authentication_every_client_is_a_responder(rig: Rig) -> None:
     page = rig.client.get("/", headers=HTML).text
     assert 'somebody <span class="mark">responder</span>' in page
     assert "Page nobody" in page
@@ -176,7 +176,7 @@ def test_where_nobody_is_asked_everybody_is_a_responder(rig: Rig) -> None:
 # --- a trusted proxy ---
 
 
-def says(name: str, groups: str = "") -> dict[str, str]:
+def proxy_headers(name: str, groups: str = "") -> dict[str, str]:
     return {"X-Forwarded-User": name, **({"X-Forwarded-Groups": groups} if groups else {})}
 
 
@@ -196,30 +196,32 @@ def says(name: str, groups: str = "") -> dict[str, str]:
         ("unix:", 401),
     ],
 )
-def test_only_the_proxys_own_word_is_believed(rig: Rig, peer: str, status: int) -> None:
-    """This machine is trusted only where it is listed, and what has no address never."""
+def test_the_user_header_is_accepted_only_from_a_trusted_proxy(rig: Rig, peer: str, status: int) -> None:
+    """Loopback is trusted only if it is listed; a client without an address never is."""
     behind_proxy(rig)
     forwarded = {"X-Forwarded-For": "10.0.0.5", "X-Real-IP": "10.0.0.5", "Forwarded": "for=10.0.0.5"}
-    response = rig.client.get("/", headers={**says("alice"), **forwarded}, environ_base={"REMOTE_ADDR": peer})
+    response = rig.client.get(
+        "/", headers={**proxy_headers("alice"), **forwarded}, environ_base={"REMOTE_ADDR": peer}
+    )
     assert response.status_code == status
 
 
-def test_without_the_setting_the_header_says_nothing(rig: Rig) -> None:
+def test_without_the_setting_the_header_is_ignored(rig: Rig) -> None:
     set_up(rig)
-    assert rig.client.get("/", headers=says("alice"), environ_base=PROXY).status_code == 401
+    assert rig.client.get("/", headers=proxy_headers("alice"), environ_base=PROXY).status_code == 401
 
 
-def test_this_machine_may_be_listed(rig: Rig) -> None:
+def test_loopback_may_be_listed(rig: Rig) -> None:
     behind_proxy(rig, RECEIVER_TRUSTED_PROXY="127.0.0.1,::1")
-    assert rig.client.get("/", headers=says("alice")).status_code == 200
+    assert rig.client.get("/", headers=proxy_headers("alice")).status_code == 200
     assert rig.client.get("/").status_code == 401
 
 
 @pytest.mark.parametrize("name", ["", "  ", "\u200b", "alice,mallory", "alice, alice"])
-def test_a_proxy_that_names_nobody_or_two_lets_nobody_in(
+def test_a_user_header_with_no_name_or_two_names_is_refused(
     rig: Rig, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
-    """Two headers, one of a stranger whom the proxy let through, reach us as one with a comma."""
+    """A forged header that the proxy passes through beside its own arrives joined to it by a comma."""
     behind_proxy(rig)
     headers = {"X-Forwarded-User": name.encode().decode("latin-1")}
     assert rig.client.get("/", headers=headers, environ_base=PROXY).status_code == 401
@@ -235,7 +237,7 @@ def test_a_proxy_that_names_nobody_or_two_lets_nobody_in(
         ("a\u202eb", "ab"),
     ],
 )
-def test_a_name_is_bounded_and_harmless(rig: Rig, name: str, shown: str) -> None:
+def test_a_name_is_cut_and_escaped(rig: Rig, name: str, shown: str) -> None:
     behind_proxy(rig)
     headers = {**HTML, "X-Forwarded-User": name.encode().decode("latin-1")}
     page = rig.client.get("/", headers=headers, environ_base=PROXY).text
@@ -243,22 +245,22 @@ def test_a_name_is_bounded_and_harmless(rig: Rig, name: str, shown: str) -> None
     assert "Sign out" not in page
 
 
-def test_who_comes_by_the_proxy_answers_by_that_name(rig: Rig) -> None:
+def test_the_user_of_the_proxy_is_the_actor_of_a_transition(rig: Rig) -> None:
     behind_proxy(rig)
     incident = fires(rig)
     path = f"/api/v1/incidents/{incident}/acknowledge"
-    headers = {**says("alice"), **basic("mallory", "what the proxy asked for")}
+    headers = {**proxy_headers("alice"), **basic("mallory", "what the proxy asked for")}
     response = rig.client.post(path, json={"by": "mallory"}, headers=headers, environ_base=PROXY)
     assert response.status_code == 200
     assert response.json["acknowledged_by"] == "alice"
 
 
-def test_a_token_goes_before_the_proxys_word(rig: Rig) -> None:
-    """A command line behind the proxy shows one, and says whom it is for."""
+def test_a_token_has_priority_over_the_proxys_user_header(rig: Rig) -> None:
+    """A CLI behind the proxy sends a token and names the user it acts for."""
     behind_proxy(rig, RECEIVER_RESPONDERS="alice")
     incident = fires(rig)
     path = f"/api/v1/incidents/{incident}/acknowledge"
-    headers = {**says("robot"), **API}
+    headers = {**proxy_headers("robot"), **API}
     response = rig.client.post(path, json={"by": "bob"}, headers=headers, environ_base=PROXY)
     assert (response.status_code, response.json["acknowledged_by"]) == (200, "bob")
 
@@ -266,7 +268,7 @@ def test_a_token_goes_before_the_proxys_word(rig: Rig) -> None:
 # --- roles ---
 
 ROLES = [
-    # responders, viewers, name, groups -> status of reading, of answering
+    # responders, viewers, name, groups -> status of a read request, of a change
     ("", "", "alice", "", 200, 200),
     ("alice", "", "alice", "", 200, 200),
     ("alice", "", "bob", "", 200, 403),
@@ -286,11 +288,11 @@ ROLES = [
 
 
 @pytest.mark.parametrize("case", ROLES, ids=str)
-def test_roles_go_by_names_and_groups(rig: Rig, case: tuple[str, str, str, str, int, int]) -> None:
+def test_roles_are_assigned_by_names_and_groups(rig: Rig, case: tuple[str, str, str, str, int, int]) -> None:
     responders, viewers, name, groups, reads, answers = case
     behind_proxy(rig, RECEIVER_RESPONDERS=responders, RECEIVER_VIEWERS=viewers)
     incident = fires(rig)
-    path, headers = f"/api/v1/incidents/{incident}/acknowledge", says(name, groups)
+    path, headers = f"/api/v1/incidents/{incident}/acknowledge", proxy_headers(name, groups)
     assert rig.client.get("/", headers=headers, environ_base=PROXY).status_code == reads
     response = rig.client.post(path, json={}, headers=headers, environ_base=PROXY)
     assert response.status_code == answers
@@ -332,10 +334,10 @@ def role_of(client: FlaskClient) -> str:
         ("id-of-bob", "bob", "viewer"),
     ],
 )
-def test_roles_of_who_signed_in_go_by_what_nobody_can_give_themselves(
+def test_roles_are_assigned_only_by_claims_that_users_can_not_choose(
     rig: Rig, provider: MockProvider, responders: str, name: str, role: str
 ) -> None:
-    """Not by a display name, nor by an e-mail address or a user name like one that nobody verified."""
+    """Not by a display name, nor by an unverified e-mail address or a user name that looks like one."""
     configure(rig, provider, RECEIVER_RESPONDERS=responders)
     client = browse(rig)
     signs_in(client, provider, name)
@@ -349,7 +351,7 @@ def test_groups_may_be_in_another_claim(rig: Rig, provider: MockProvider) -> Non
     assert role_of(client) == "responder"
 
 
-def test_who_is_in_no_list_is_told_so_by_name(rig: Rig, provider: MockProvider) -> None:
+def test_a_user_without_a_role_gets_a_message_with_their_name(rig: Rig, provider: MockProvider) -> None:
     configure(rig, provider, RECEIVER_RESPONDERS="alice", RECEIVER_VIEWERS="bob")
     client = browse(rig)
     response = signs_in(client, provider, "carol")
@@ -358,7 +360,7 @@ def test_who_is_in_no_list_is_told_so_by_name(rig: Rig, provider: MockProvider) 
     assert opens(client, "/").status_code == 303
 
 
-def test_who_is_taken_from_a_list_loses_the_role_at_once(rig: Rig, provider: MockProvider) -> None:
+def test_a_user_removed_from_a_list_loses_the_role_at_once(rig: Rig, provider: MockProvider) -> None:
     configure(rig, provider, RECEIVER_RESPONDERS="group:sre,bob")
     client = browse(rig)
     signs_in(client, provider)
@@ -373,7 +375,7 @@ def test_who_is_taken_from_a_list_loses_the_role_at_once(rig: Rig, provider: Moc
 
 
 def test_any_number_of_groups_fits_a_cookie(rig: Rig, provider: MockProvider) -> None:
-    """A browser drops a cookie that is too long, and signing in would begin again for ever."""
+    """A browser drops a cookie that is too long, so the login would start again for ever."""
     chance = random.Random(1)
     groups = ["".join(chr(chance.randrange(0x4E00, 0x9FFF)) for _ in range(90)) for _ in range(100)]
     configure(
@@ -389,7 +391,7 @@ def test_any_number_of_groups_fits_a_cookie(rig: Rig, provider: MockProvider) ->
     assert role_of(client) == "responder"
 
 
-def test_a_viewer_who_signed_in_cannot_answer_by_page_or_api(
+def test_a_signed_in_viewer_can_not_make_changes_by_page_or_api(
     rig: Rig, provider: MockProvider, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -412,8 +414,8 @@ def test_a_viewer_who_signed_in_cannot_answer_by_page_or_api(
     assert submits(client, opens(client, "/").text, "/sign-out").status_code == 200
 
 
-def test_an_address_is_the_same_in_capitals_of_ascii_and_no_others() -> None:
-    """The sign of a kelvin becomes a k, and so would somebody who calls themselves by it."""
+def test_email_addresses_are_compared_case_insensitively_in_ascii_only() -> None:
+    """Else the Kelvin sign would be lowered to k, and a user could take another user's role."""
     assert name_attribute("Kim@Example.org") == name_attribute("kim@example.org")
     assert name_attribute("\N{KELVIN SIGN}im@example.org") != name_attribute("kim@example.org")
     assert name_attribute("K\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}m@example.org") != name_attribute(

@@ -1,4 +1,4 @@
-"""The pages: what is open, what would have been sent, and nothing a stranger wrote as HTML."""
+"""The pages: open incidents, simulated messages, and alert texts that are never HTML."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def simulate(rig: Rig) -> None:
     rig.configure(ROUTING)
 
 
-def test_the_first_page_lists_what_is_open(rig: Rig) -> None:
+def test_the_dashboard_lists_open_incidents(rig: Rig) -> None:
     rig.fires("DiskFull")
     closed = rig.fires("Gone")
     rig.answers(closed, "resolve")
@@ -28,7 +28,7 @@ def test_the_first_page_lists_what_is_open(rig: Rig) -> None:
     assert "Gone" not in page
 
 
-def test_the_page_of_an_incident_shows_what_simulated_channels_would_have_sent(rig: Rig) -> None:
+def test_the_page_of_an_incident_shows_its_simulated_messages(rig: Rig) -> None:
     simulate(rig)
     incident = rig.fires("DiskFull")
     assert "would have been sent" in rig.client.get("/").text
@@ -47,7 +47,7 @@ def test_a_simulated_receipt_counts_as_notified(rig: Rig) -> None:
     assert all(delivery["simulated"] for delivery in rig.shows(incident)["deliveries"])
 
 
-def test_no_text_of_an_alert_is_html(rig: Rig) -> None:
+def test_alert_texts_are_escaped(rig: Rig) -> None:
     simulate(rig)
     alert = rig.alert(NASTY, host=NASTY)
     alert["annotations"] = {"summary": NASTY, NASTY: NASTY}
@@ -80,7 +80,7 @@ def test_a_runbook_has_a_page_without_its_html(rig: Rig) -> None:
     assert rig.client.get("/runbooks/Nobody").status_code == 404
 
 
-def test_ready_only_while_a_worker_lives(rig: Rig) -> None:
+def test_the_receiver_is_ready_only_while_a_worker_runs(rig: Rig) -> None:
     assert rig.client.get("/readyz").status_code == 503
     rig.services.work_queue.heartbeat("w1", rig.clock())
     assert rig.client.get("/readyz").status_code == 200
@@ -89,7 +89,7 @@ def test_ready_only_while_a_worker_lives(rig: Rig) -> None:
     assert rig.client.get("/healthz").status_code == 200
 
 
-def test_every_metric_is_explained(rig: Rig) -> None:
+def test_every_metric_has_a_help_text(rig: Rig) -> None:
     from pathlib import Path
 
     rig.fires("DiskFull")
@@ -105,12 +105,12 @@ def test_every_metric_is_explained(rig: Rig) -> None:
     "name",
     ["..%2f..%2fetc%2fpasswd", "%2e%2e%2frouting.yaml", "..%5c..%5crouting.yaml", "%00", "/etc/passwd"],
 )
-def test_no_runbooks_address_is_a_path_to_a_file(rig: Rig, name: str) -> None:
+def test_the_path_of_a_runbook_page_is_never_used_as_a_file_path(rig: Rig, name: str) -> None:
     for path in (f"/runbooks/{name}", f"/api/v1/runbooks/{name}", f"/static/{name}"):
         assert rig.client.get(path, follow_redirects=True).status_code == 404
 
 
-def test_an_incidents_page_has_the_runbook_that_its_message_quotes(rig: Rig) -> None:
+def test_the_page_of_an_incident_has_the_runbook_of_its_message(rig: Rig) -> None:
     (rig.folder / "runbooks" / "a.md").write_text(
         "### Disks (Critical)\n\n**Impact**: all stops\n\n### More\n"
     )
@@ -121,14 +121,14 @@ def test_an_incidents_page_has_the_runbook_that_its_message_quotes(rig: Rig) -> 
     assert "all stops" in rig.client.get(f"/incidents/{incident}").text
 
 
-def test_an_incidents_page_links_the_runbook_that_lies_elsewhere(rig: Rig) -> None:
+def test_the_page_of_an_incident_links_an_external_runbook(rig: Rig) -> None:
     alert = rig.alert("DiskFull")
     alert["annotations"]["runbook_url"] = "https://wiki.example.org/disk"
     incident = rig.posts(alert)["incidents"][0]
     assert 'href="https://wiki.example.org/disk"' in rig.client.get(f"/incidents/{incident}").text
 
 
-def test_steps_are_notified_next_and_skipped(rig: Rig) -> None:
+def test_the_page_shows_notified_next_and_skipped_steps(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     page = rig.client.get(f"/incidents/{incident}").text
     assert "✓ told" in page
@@ -138,7 +138,7 @@ def test_steps_are_notified_next_and_skipped(rig: Rig) -> None:
     assert rig.client.get(f"/incidents/{incident}").text.count("skipped: somebody has it") == 2
 
 
-def test_a_silence_is_offered_where_alertmanager_is_known(rig: Rig) -> None:
+def test_a_silence_is_offered_if_an_alertmanager_is_configured(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     assert f"/incidents/{incident}/silence" not in rig.client.get(f"/incidents/{incident}").text
     rig.configure(ROUTING + "alertmanager: {url: 'http://127.0.0.1:9'}\n")
@@ -146,7 +146,7 @@ def test_a_silence_is_offered_where_alertmanager_is_known(rig: Rig) -> None:
     assert f"/incidents/{incident}/silence" in [resolve(page, link) for link in list_links(page)]
 
 
-def test_a_long_timeline_is_shown_from_its_newest(rig: Rig) -> None:
+def test_a_long_timeline_starts_with_the_newest_events(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     for _ in range(60):
         rig.answers(incident, "acknowledge")

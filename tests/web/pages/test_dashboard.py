@@ -1,4 +1,4 @@
-"""The page of what is open: order, filters, parts, answers, and what must be known before it is trusted."""
+"""The dashboard: order, filters, pages, transitions and warnings."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tests.rig import Rig
 from tests.web.locations import leads_to
 
 
-def shown(rig: Rig, query: str = "") -> list[str]:
-    """Return the names on the board, from the top."""
+def list_names(rig: Rig, query: str = "") -> list[str]:
+    """Return the names on the dashboard, from the top."""
     return re.findall(r"<h2><a [^>]*>([^<]+)</a>", rig.client.get(f"/{query}").text)
 
 
-def test_unacknowledged_comes_first_then_the_worse_then_the_older(rig: Rig) -> None:
+def test_incidents_are_ordered_unacknowledged_first_then_by_severity_then_by_age(rig: Rig) -> None:
     rig.fires("Info", "info")
     rig.fires("OldWarning", "warning")
     taken = rig.fires("Taken", "critical")
@@ -26,7 +26,7 @@ def test_unacknowledged_comes_first_then_the_worse_then_the_older(rig: Rig) -> N
     rig.fires("NewWarning", "warning")
     rig.fires("Critical", "critical")
     rig.answers(taken, "acknowledge", "alice")
-    assert shown(rig) == ["Critical", "OldWarning", "NewWarning", "Info", "Taken"]
+    assert list_names(rig) == ["Critical", "OldWarning", "NewWarning", "Info", "Taken"]
     assert "acknowledged by alice" in rig.client.get("/").text
 
 
@@ -45,11 +45,11 @@ def test_the_dashboard_is_filtered_by_the_query_string(rig: Rig, query: str, nam
     rig.fires("Critical")
     rig.fires("Warning", "warning")
     rig.answers(rig.fires("Taken"), "acknowledge", "bob")
-    assert shown(rig, query) == names
+    assert list_names(rig, query) == names
 
 
-def test_no_filter_makes_a_night_look_quiet(rig: Rig) -> None:
-    """A bookmark of what is acknowledged must not say that nothing is open."""
+def test_a_filtered_dashboard_says_how_many_open_incidents_it_hides(rig: Rig) -> None:
+    """A bookmark of acknowledged incidents must not look as if nothing were open."""
     rig.fires("Critical")
     page = rig.client.get("/?state=acknowledged").text
     assert "<title>(1) 1 open, nobody has it · receiver</title>" in page
@@ -58,32 +58,32 @@ def test_no_filter_makes_a_night_look_quiet(rig: Rig) -> None:
     assert "Nothing is open" not in page
 
 
-def test_a_senseless_filter_is_a_400_with_a_sentence(rig: Rig) -> None:
+def test_an_invalid_filter_is_a_400_with_a_message(rig: Rig) -> None:
     response = rig.client.get("/?state=odd")
     assert response.status_code == 400
     assert "state" in response.text
 
 
-def test_a_page_holds_a_hundred_and_links_the_next(rig: Rig) -> None:
+def test_a_page_has_a_hundred_incidents_and_links_the_next(rig: Rig) -> None:
     for number in range(103):
         rig.posts(rig.alert(f"A{number:03}", "info"))
         rig.clock.moment += 0.01
     first = rig.client.get("/?severity=info")
-    assert len(shown(rig)) == 100
+    assert len(list_names(rig)) == 100
     assert "Part 1 of 2" in first.text
     assert "/?page=2&amp;severity=info" in first.text
-    assert shown(rig, "?page=2") == ["A100", "A101", "A102"]
-    assert shown(rig, "?page=99") == ["A100", "A101", "A102"]
+    assert list_names(rig, "?page=2") == ["A100", "A101", "A102"]
+    assert list_names(rig, "?page=99") == ["A100", "A101", "A102"]
 
 
-def test_it_counts_down_to_the_next_step(rig: Rig) -> None:
+def test_the_dashboard_counts_down_to_the_next_step(rig: Rig) -> None:
     rig.fires("DiskFull")
     rig.passes("1m")
     page = rig.client.get("/").text
     assert re.search(r"Team Lead <time class=\"countdown\"[^>]* data-due=\"2026-11-23T12:05:0", page)
 
 
-def test_acknowledging_on_the_page_is_acknowledging(rig: Rig) -> None:
+def test_an_incident_is_acknowledged_by_the_form(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     response = rig.submits(f"/incidents/{incident}/acknowledge", back="now", auth=("carol", "x"))
     assert (response.status_code, leads_to(response)) == (303, "/")
@@ -93,7 +93,7 @@ def test_acknowledging_on_the_page_is_acknowledging(rig: Rig) -> None:
     assert "in " not in re.findall(r"countdown", rig.client.get("/").text)
 
 
-def test_who_answers_stays_with_what_they_looked_at(rig: Rig) -> None:
+def test_after_a_transition_the_browser_returns_to_the_same_filter(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     form = re.search(r'name="back" value="([^"]*)"', rig.client.get("/?severity=critical&text=disk").text)
     back = unescape(form[1]) if form else ""
@@ -109,7 +109,7 @@ def test_a_transition_redirects_only_to_our_own_pages(rig: Rig, back: str) -> No
 
 
 @pytest.mark.parametrize("what", ["unacknowledge", "resolve"])
-def test_other_transitions_on_the_page(rig: Rig, what: str) -> None:
+def test_other_transitions_by_a_form(rig: Rig, what: str) -> None:
     incident = rig.fires("DiskFull")
     rig.answers(incident, "acknowledge")
     response = rig.submits(f"/incidents/{incident}/{what}")
@@ -135,8 +135,8 @@ def etag(rig: Rig, path: str = "/") -> str:
     return found[1]
 
 
-def test_the_etag_stays_while_only_time_passes_and_changes_with_the_content(rig: Rig) -> None:
-    """Who has it is told so and no more, and the page is left alone with all a reader unfolded there."""
+def test_the_etag_changes_with_the_content_but_not_with_the_time(rig: Rig) -> None:
+    """A client with the current ETag gets a 304, and its script leaves the page as it is."""
     incident = rig.fires("DiskFull")
     rig.services.work_queue.heartbeat("worker", rig.clock())
     for path in ("/", f"/incidents/{incident}"):
@@ -159,7 +159,7 @@ def test_the_etag_differs_for_forms_of_another_cookie(rig: Rig) -> None:
     assert etag(rig) != before
 
 
-def test_maintenance_that_starts_elsewhere_changes_the_etag(rig: Rig) -> None:
+def test_maintenance_started_by_another_client_changes_the_etag(rig: Rig) -> None:
     before = etag(rig)
     rig.client.post("/api/v1/maintenance", json={"by": "bob", "for": "1h"})
     assert etag(rig) != before

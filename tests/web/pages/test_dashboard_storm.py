@@ -1,4 +1,4 @@
-"""The page of a storm: what it counts, in parts of a hundred, and acknowledging all of it."""
+"""The page of a storm: its members, a hundred per page, and acknowledging all of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def storm_path(rig: Rig) -> str:
     return f"/storms/{found['id']}"
 
 
-def test_it_lists_a_hundred_at_a_time(rig: Rig, storm_path: str) -> None:
+def test_the_page_lists_a_hundred_members_at_a_time(rig: Rig, storm_path: str) -> None:
     response = rig.client.get(storm_path)
     page = response.text
     assert page.count('<li class="card') == 100
@@ -29,7 +29,7 @@ def test_it_lists_a_hundred_at_a_time(rig: Rig, storm_path: str) -> None:
     assert rig.client.get(f"{storm_path}?page=2").text.count('<li class="card') > 20
 
 
-def test_all_of_it_is_acknowledged_at_once(rig: Rig, storm_path: str) -> None:
+def test_all_members_are_acknowledged_at_once(rig: Rig, storm_path: str) -> None:
     response = rig.submits(f"{storm_path}/acknowledge", auth=("carol", "x"))
     assert (response.status_code, leads_to(response)) == (303, storm_path)
     rig.passes("1m")
@@ -39,5 +39,5 @@ def test_all_of_it_is_acknowledged_at_once(rig: Rig, storm_path: str) -> None:
     assert "Acknowledge all" not in page
 
 
-def test_nobody_else_can_have_it_acknowledged(rig: Rig, storm_path: str) -> None:
+def test_a_foreign_page_can_not_acknowledge_a_storm(rig: Rig, storm_path: str) -> None:
     assert rig.client.post(f"{storm_path}/acknowledge").status_code == 403

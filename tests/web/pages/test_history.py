@@ -1,4 +1,4 @@
-"""`GET /api/v1/history`: what was, and how long it took."""
+"""`GET /api/v1/history`: past incidents and their durations."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def names(rig: Rig, query: str) -> list[str]:
     return [row["alertname"] for row in history(rig, query)]
 
 
-def test_a_row_tells_how_long_things_took(rig: Rig) -> None:
+def test_a_row_has_the_durations(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("90s")
     rig.answers(incident, "acknowledge")
@@ -37,14 +37,14 @@ def test_a_row_tells_how_long_things_took(rig: Rig) -> None:
     assert (row["duration_s"], row["acknowledged_after_s"]) == (690.0, 90.0)
 
 
-def test_an_open_one_has_no_duration_yet(rig: Rig) -> None:
+def test_an_open_incident_has_no_duration_yet(rig: Rig) -> None:
     rig.fires("DiskFull")
     (row,) = history(rig)
     assert (row["resolved_at"], row["duration_s"], row["acknowledged_after_s"]) == (None, None, None)
     assert row["next_step"] == "team-lead"
 
 
-def test_closed_and_open_ones_come_newest_first(rig: Rig) -> None:
+def test_resolved_and_open_incidents_are_listed_newest_first(rig: Rig) -> None:
     for number, name in enumerate(("Old", "Middle", "New")):
         rig.clock.moment = START + number * DAY
         rig.fires(name, "info")
@@ -67,21 +67,23 @@ def test_closed_and_open_ones_come_newest_first(rig: Rig) -> None:
         ("", ["New", "Middle", "Old"]),
     ],
 )
-def test_those_that_opened_before_are_left_out(rig: Rig, since: str, found: list[str]) -> None:
+def test_incidents_that_opened_before_the_given_time_are_omitted(
+    rig: Rig, since: str, found: list[str]
+) -> None:
     for number, name in enumerate(("Old", "Middle", "New")):
         rig.clock.moment = START + number * DAY
         rig.fires(name, "info")
     assert names(rig, f"?since={since}") == found
 
 
-def test_the_alert_name_is_asked_for_exactly(rig: Rig) -> None:
+def test_the_alert_name_is_matched_exactly(rig: Rig) -> None:
     rig.fires("DiskFull")
     rig.fires("DiskFullSoon")
     assert names(rig, "?alertname=DiskFull") == ["DiskFull"]
     assert names(rig, "?alertname=Disk") == []
 
 
-def test_former_incidents_of_a_group_are_there(rig: Rig) -> None:
+def test_former_incidents_of_a_group_are_listed(rig: Rig) -> None:
     for _ in range(2):
         rig.fires("DiskFull")
         rig.passes("1m")
@@ -90,7 +92,7 @@ def test_former_incidents_of_a_group_are_there(rig: Rig) -> None:
     assert names(rig, "?alertname=DiskFull") == ["DiskFull", "DiskFull"]
 
 
-def test_pages_follow_one_another_back_to_the_moment(rig: Rig) -> None:
+def test_pages_follow_one_another_back_to_the_given_time(rig: Rig) -> None:
     for number in range(6):
         rig.clock.moment = START + number * 60
         rig.fires(f"Alert{number}", "info")
@@ -117,7 +119,7 @@ def test_pages_follow_one_another_back_to_the_moment(rig: Rig) -> None:
         "cursor=1",
     ],
 )
-def test_a_question_that_makes_no_sense_is_400_in_words(rig: Rig, query: str) -> None:
+def test_an_invalid_query_is_400_with_a_message(rig: Rig, query: str) -> None:
     response = rig.client.get(f"/api/v1/history?{query}")
     assert response.status_code == 400
     name = query.partition("=")[0]
@@ -126,7 +128,7 @@ def test_a_question_that_makes_no_sense_is_400_in_words(rig: Rig, query: str) ->
     assert "expected" in response.json["error"]["message"]
 
 
-def test_a_moment_before_all_times_is_all_of_it() -> None:
+def test_a_time_before_the_first_possible_one_lists_everything() -> None:
     assert parse_since("0001-01-01T00:00:00Z", START) == 0.0
 
 
@@ -136,7 +138,7 @@ def test_a_moment_before_all_times_is_all_of_it() -> None:
 )
 @pytest.mark.parametrize("name", ["since", "until"])
 @pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago"])
-def test_a_moment_after_all_times_is_one_that_has_a_day(rig: Rig, name: str, moment: str, zone: str) -> None:
+def test_a_time_after_the_last_possible_one_is_limited(rig: Rig, name: str, moment: str, zone: str) -> None:
     hours = f"{{timezone: {zone}, days: mon-fri, from: '09:00', to: '17:00'}}"
     rig.configure(ROUTING + f"business_hours: {hours}\n")
     rig.fires("DiskFull")

@@ -1,4 +1,4 @@
-"""The page of the past: search, figures, charts with their tables, hints."""
+"""The history page: search, figures, charts with their tables, recommendations."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def test_the_history_is_searched_by_name_label_and_time(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("query", ["since=yesterweek", "until=someday"])
-def test_a_senseless_moment_is_a_400(rig: Rig, query: str) -> None:
+def test_an_invalid_time_is_a_400(rig: Rig, query: str) -> None:
     assert rig.client.get(f"/history?{query}").status_code == 400
 
 
-def test_a_day_that_ends_the_search_counts_whole(rig: Rig) -> None:
+def test_the_last_day_of_a_search_is_included_completely(rig: Rig) -> None:
     rig.fires("First", "info")
     rig.passes("1d")
     rig.fires("Second", "info")
@@ -39,7 +39,7 @@ def test_a_day_that_ends_the_search_counts_whole(rig: Rig) -> None:
     assert "Nothing opened" in rig.client.get("/history?until=2026-11-22").text
 
 
-def test_alerts_are_ranked_by_what_they_did(rig: Rig) -> None:
+def test_alerts_are_ranked_by_their_figures(rig: Rig) -> None:
     for name in ("Nightly", "Nightly", "Once"):
         rig.passes("12h")
         rig.fires(name, "warning")
@@ -51,7 +51,7 @@ def test_alerts_are_ranked_by_what_they_did(rig: Rig) -> None:
     assert "Fired again soon after they ended" not in page
 
 
-def test_it_shows_how_long_things_took(rig: Rig) -> None:
+def test_the_history_shows_durations(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("3m")
     rig.answers(incident, "acknowledge")
@@ -76,13 +76,13 @@ def test_an_alert_that_resolves_by_itself_gets_a_recommendation_with_its_figures
     assert re.search(r"HighCPUUsage</a></th><td class=\"number\">12</td><td class=\"number\">11</td>", page)
 
 
-def test_pages_at_night_are_counted_in_the_teams_own_zone(rig: Rig) -> None:
+def test_pages_at_night_are_counted_in_the_time_zone_of_the_team(rig: Rig) -> None:
     from tests.rig import ROUTING
 
     rig.configure(
         ROUTING + "business_hours: {timezone: Pacific/Auckland, days: mon-fri, from: '09:00', to: '17:00'}\n"
     )
-    rig.fires("DiskFull")  # noon in UTC is one in the night there
+    rig.fires("DiskFull")  # 12:00 UTC is 01:00 in that time zone
     page = rig.client.get("/history").text
     cells = re.search(r"DiskFull</a></th>(.*?)</tr>", page, re.DOTALL)
     assert re.findall(r">(\d+)</td>", cells[1]) == ["1", "0", "0", "1", "1", "0"]
@@ -96,7 +96,7 @@ def test_each_chart_has_a_name_and_its_figures_in_a_table(rig: Rig) -> None:
     assert "style=" not in page
 
 
-def test_no_text_of_an_alert_is_html_in_the_history(rig: Rig) -> None:
+def test_alert_texts_are_escaped_in_the_history(rig: Rig) -> None:
     nasty = "<script>alert(1)</script>"
     rig.fires(nasty)
     page = rig.client.get("/history", query_string={"alertname": nasty, "label": nasty}).text

@@ -1,4 +1,4 @@
-"""Alerts as an incident's page lists them."""
+"""The alerts on the page of an incident."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def row(instance: str, status: AlertStatus = AlertStatus.FIRING, **labels: str) 
     return AlertRow(instance, status, Severity.CRITICAL, None, None, everything, {"summary": "full"}, "")
 
 
-def test_what_all_have_in_common_is_said_once() -> None:
+def test_labels_that_all_alerts_share_are_shown_once() -> None:
     listed = list_alerts([row("a", job="db"), row("b", job="db")])
     assert listed.labels == {"alertname": "DiskFull", "job": "db"}
     assert listed.annotations == {"summary": "full"}
@@ -20,13 +20,13 @@ def test_what_all_have_in_common_is_said_once() -> None:
     assert [item.annotations for item in listed.first] == [{}, {}]
 
 
-def test_a_single_alert_keeps_all_it_has() -> None:
+def test_a_single_alert_is_shown_with_all_its_labels() -> None:
     listed = list_alerts([row("a")])
     assert (listed.labels, listed.annotations) == ({}, {})
     assert listed.first[0].labels == {"alertname": "DiskFull", "instance": "a"}
 
 
-def test_a_label_that_one_lacks_is_not_common() -> None:
+def test_a_label_that_one_alert_lacks_is_not_shared() -> None:
     assert "job" not in list_alerts([row("a", job="db"), row("b")]).labels
 
 
@@ -38,6 +38,6 @@ def test_firing_alerts_come_first_and_many_are_collapsed() -> None:
     assert listed.left_out == 10
 
 
-def test_no_alerts_are_no_list() -> None:
+def test_without_alerts_there_is_no_list() -> None:
     listed = list_alerts([])
     assert (listed.first, listed.collapsed, listed.left_out) == ((), (), 0)

@@ -1,4 +1,4 @@
-"""The page of the routes: pictures, a dry run, a test alert."""
+"""The routing page: diagrams, a dry run, a test alert."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def test_routes_are_shown_with_their_steps_and_times(rig: Rig) -> None:
     assert "nobody is paged" in page
 
 
-def test_labels_are_sent_through_the_routes_and_nothing_happens(rig: Rig) -> None:
+def test_a_dry_run_shows_the_route_of_labels_and_creates_nothing(rig: Rig) -> None:
     add_runbooks(rig, "DiskFull")
     page = rig.client.get("/routing?labels=alertname%3DDiskFull+severity%3Dcritical").text
     assert "Route <strong>#alerts-critical</strong>" in page
@@ -23,13 +23,13 @@ def test_labels_are_sent_through_the_routes_and_nothing_happens(rig: Rig) -> Non
     assert rig.client.get("/routing?labels=what").status_code == 400
 
 
-def test_a_label_with_blanks_is_quoted(rig: Rig) -> None:
+def test_a_label_value_with_spaces_is_quoted(rig: Rig) -> None:
     page = rig.client.get("/routing", query_string={"labels": 'alertname="Disk full" severity=critical'})
     assert "Route <strong>#alerts-critical</strong>" in page.text
     assert rig.client.get("/routing", query_string={"labels": 'alertname="Disk'}).status_code == 400
 
 
-def test_a_test_alert_from_the_page_is_an_alert(rig: Rig) -> None:
+def test_a_test_alert_from_the_page_opens_an_incident(rig: Rig) -> None:
     labels = {"labels": "alertname=Drill severity=critical"}
     response = rig.submits("/routing/fire", does="fire", **labels)
     assert response.status_code == 303

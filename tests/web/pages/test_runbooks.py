@@ -39,7 +39,7 @@ def prometheus() -> Iterator[str]:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
@@ -86,7 +86,7 @@ def test_an_unreachable_prometheus_is_a_warning(rig: Rig) -> None:
     assert "DiskFull" in page
 
 
-def test_a_hundred_runbooks_stand_on_a_page_and_lists_are_as_short(rig: Rig) -> None:
+def test_a_page_has_a_hundred_runbooks_and_its_other_lists_are_limited_too(rig: Rig) -> None:
     add_runbooks(rig, *(f"Book{n:03}" for n in range(130)))
     for n in range(105):
         rig.posts(rig.alert(f"Bare{n}", "info"))

@@ -1,4 +1,4 @@
-"""What readers must know before they trust what they see, at the top of the page."""
+"""Warnings at the top of the pages."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def titles(rig: Rig, path: str = "/") -> list[str]:
     return re.findall(r'<div class="banner \w+"><p><strong>([^<]+)</strong>', rig.client.get(path).text)
 
 
-def test_there_is_no_warning_while_all_is_well(rig: Rig) -> None:
+def test_there_is_no_warning_while_everything_works(rig: Rig) -> None:
     rig.fires("DiskFull")
     assert titles(rig) == []
 
 
-def test_a_silent_slack_and_pagerduty_are_said_on_every_page_that_shows_state(rig: Rig) -> None:
+def test_an_outage_of_slack_and_pagerduty_is_a_warning_on_every_page_with_state(rig: Rig) -> None:
     rig.slack.fail_next(status=503, times=1000)
     incident = rig.fires("DiskFull")
     rig.passes("1m")
@@ -27,7 +27,7 @@ def test_a_silent_slack_and_pagerduty_are_said_on_every_page_that_shows_state(ri
     assert "Slack is failing." in titles(rig, f"/incidents/{incident}")
 
 
-def test_what_failed_for_good_leads_to_where_it_can_be_sent_again(rig: Rig) -> None:
+def test_the_warning_of_permanent_failures_links_the_page_to_retry_them(rig: Rig) -> None:
     rig.refuses("on-call")
     incident = rig.fires("DiskFull")
     page = rig.client.get("/").text
@@ -52,13 +52,13 @@ def test_stale_incidents_are_counted_and_can_be_listed(rig: Rig) -> None:
     assert "Fresh" not in page
 
 
-def test_simulated_channels_are_said_by_name(rig: Rig) -> None:
+def test_simulated_channels_are_named(rig: Rig) -> None:
     rig.environ |= {"SLACK_BOT_TOKEN": "", "PAGERDUTY_MANAGER_KEY": ""}
     rig.configure(ROUTING)
     assert titles(rig) == ["Simulated: Slack; PagerDuty for Manager."]
 
 
-def test_the_worst_comes_first(rig: Rig) -> None:
+def test_warnings_are_ordered_by_severity(rig: Rig) -> None:
     rig.environ["PAGERDUTY_MANAGER_KEY"] = ""
     rig.configure(ROUTING)
     rig.refuses("on-call")

@@ -1,4 +1,4 @@
-"""Deliveries in the reader's words."""
+"""The names of deliveries on the pages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from receiver.web.pages.warnings import delivery_label
 
 
 @pytest.mark.parametrize(
-    ("key", "words"),
+    ("key", "name"),
     [
         ("root", "the message"),
         ("page:on-call", "page to on-call"),
@@ -18,5 +18,5 @@ from receiver.web.pages.warnings import delivery_label
         ("something_new:x", "something new:x"),
     ],
 )
-def test_a_delivery_is_named_for_the_reader_and_an_unknown_one_by_its_key(key: str, words: str) -> None:
-    assert delivery_label(key) == words
+def test_a_delivery_has_a_readable_name_and_an_unknown_one_its_key(key: str, name: str) -> None:
+    assert delivery_label(key) == name

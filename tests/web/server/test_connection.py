@@ -1,4 +1,4 @@
-"""A client's connection: everything on it has its time, however many dawdle."""
+"""A client connection: each phase has its deadline."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IDLE_S = 75.0
 
 
 class Client:
-    """Stands in for a socket: each piece comes, and each is taken, after its delay."""
+    """Stands in for a socket: each piece of data is received, and each accepted, after its delay."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -81,7 +81,7 @@ def test_a_connection_without_a_request_is_closed_after_its_idle_time(
     assert client.now == IDLE_S
 
 
-def test_a_request_may_begin_late_and_its_head_has_ten_seconds_from_then(
+def test_a_request_head_has_ten_seconds_from_its_first_byte(
     client: Client, connection: ClientConnection
 ) -> None:
     client.pieces = [(IDLE_S - 1, b"G")] + [(1.0, b"E")] * 100
@@ -89,7 +89,7 @@ def test_a_request_may_begin_late_and_its_head_has_ten_seconds_from_then(
     assert client.now == pytest.approx(IDLE_S - 1 + HEAD_S, abs=1.01)
 
 
-def test_a_body_of_a_byte_a_second_is_broken_off(client: Client, connection: ClientConnection) -> None:
+def test_a_body_of_a_byte_a_second_is_aborted(client: Client, connection: ClientConnection) -> None:
     connection.begin_body()
     client.pieces = [(1.0, b"x")] * 1000
     with pytest.raises(ConnectionResetError):
@@ -97,7 +97,7 @@ def test_a_body_of_a_byte_a_second_is_broken_off(client: Client, connection: Cli
     assert client.now < STALL_TIMEOUT_S + 2
 
 
-def test_a_body_that_stands_still_is_broken_off_however_fast_it_was(
+def test_a_stalled_body_is_aborted_however_fast_it_was_before(
     client: Client, connection: ClientConnection
 ) -> None:
     connection.begin_body()
@@ -107,15 +107,15 @@ def test_a_body_that_stands_still_is_broken_off_however_fast_it_was(
     assert client.now == STALL_TIMEOUT_S
 
 
-def test_a_body_of_32_mib_passes_over_a_slow_connection(client: Client, connection: ClientConnection) -> None:
+def test_a_body_of_32_mib_is_read_over_a_slow_connection(
+    client: Client, connection: ClientConnection
+) -> None:
     connection.begin_body()
     client.pieces = [(1.0, b"x" * MIN_BYTES_PER_S)] * 656
     assert len(read_all(connection)) > 32 * 1024 * 1024
 
 
-def test_an_answer_taken_at_a_byte_a_second_is_broken_off(
-    client: Client, connection: ClientConnection
-) -> None:
+def test_a_response_read_at_a_byte_a_second_is_aborted(client: Client, connection: ClientConnection) -> None:
     connection.begin_body()
     client.takes = [(1.0, 1)] * 1000
     with pytest.raises(ConnectionResetError):
@@ -123,7 +123,7 @@ def test_an_answer_taken_at_a_byte_a_second_is_broken_off(
     assert client.now < STALL_TIMEOUT_S + 2
 
 
-def test_an_answer_is_sent_whole_to_who_takes_it_fast_enough(
+def test_a_response_is_sent_completely_to_a_client_that_reads_fast_enough(
     client: Client, connection: ClientConnection
 ) -> None:
     connection.begin_body()
@@ -132,8 +132,8 @@ def test_an_answer_is_sent_whole_to_who_takes_it_fast_enough(
     assert len(client.taken) == MIN_BYTES_PER_S * 40
 
 
-def test_the_time_a_body_took_is_not_the_answers(client: Client, connection: ClientConnection) -> None:
-    """The word to go on (100-continue) is sent before the body comes."""
+def test_the_response_has_its_own_deadline(client: Client, connection: ClientConnection) -> None:
+    """The interim response 100-continue is sent before the body arrives."""
     connection.begin_body()
     connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
     client.pieces = [(1.0, b"x" * MIN_BYTES_PER_S)] * 60
@@ -142,7 +142,9 @@ def test_the_time_a_body_took_is_not_the_answers(client: Client, connection: Cli
     assert client.taken.endswith(b"200 OK\r\n\r\n")
 
 
-def test_each_request_on_a_connection_has_its_own_time(client: Client, connection: ClientConnection) -> None:
+def test_each_request_on_a_connection_has_its_own_deadlines(
+    client: Client, connection: ClientConnection
+) -> None:
     for _ in range(50):
         client.pieces = [(1.0, b"GET / HTTP/1.1\r\n\r\n")]
         assert connection.recv(8192)
@@ -160,7 +162,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     theirs.close()
 
 
-def test_a_rejected_client_gets_the_reason_though_nothing_it_sent_was_read(
+def test_a_rejected_client_gets_the_reason_although_its_body_was_not_read(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
     ours, theirs = pair

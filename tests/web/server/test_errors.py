@@ -1,4 +1,4 @@
-"""What a person is told who meets an error: words on a page, where programs get JSON."""
+"""Error responses: a page for browsers, JSON for programs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.rig import ROUTING, Rig
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
-def test_a_person_gets_an_error_page(rig: Rig) -> None:
+def test_a_browser_gets_an_error_page(rig: Rig) -> None:
     response = rig.client.get("/incidents/<b>nobody", headers=BROWSER)
     assert response.status_code == 404
     assert response.content_type.startswith("text/html")
@@ -31,7 +31,7 @@ def test_the_page_for_an_unavailable_redis_needs_no_redis(rig: Rig) -> None:
     assert "no alert is lost meanwhile" in response.text
 
 
-def test_a_form_that_is_not_ours_is_refused_in_words(rig: Rig) -> None:
+def test_a_foreign_form_is_refused_with_a_message(rig: Rig) -> None:
     response = rig.client.post("/maintenance", headers=BROWSER)
     assert response.status_code == 403
     assert "load it again" in response.text

@@ -1,4 +1,4 @@
-"""Where we listen, and who can come in there."""
+"""The listen address, and who can connect to it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from receiver.web.server.listen import (
         ("localhost:0", ListenAddress("localhost", 0)),
     ],
 )
-def test_an_address_reads_as_it_is_written(text: str, address: ListenAddress) -> None:
+def test_a_listen_address_is_parsed_and_formatted(text: str, address: ListenAddress) -> None:
     assert parse_address(text) == address
     assert str(address) == text
 
@@ -31,7 +31,7 @@ def test_an_address_reads_as_it_is_written(text: str, address: ListenAddress) ->
 @pytest.mark.parametrize(
     "text", ["", "9080", ":9080", "::1:9080", "[::1]", "host:99999", "host:-1", "http://h:80"]
 )
-def test_what_is_no_address_is_refused(text: str) -> None:
+def test_an_invalid_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no address like"):
         parse_address(text)
 
@@ -49,11 +49,11 @@ def test_what_is_no_address_is_refused(text: str) -> None:
         ("localhost.example.org", False),
     ],
 )
-def test_only_this_machine_is_loopback(host: str, is_loopback: bool) -> None:
+def test_only_loopback_addresses_are_loopback(host: str, is_loopback: bool) -> None:
     assert ListenAddress(host, 80).is_loopback is is_loopback
 
 
-def test_the_url_of_everywhere_is_here() -> None:
+def test_the_url_of_a_wildcard_address_is_loopback() -> None:
     assert ListenAddress("0.0.0.0", 80).url == "http://127.0.0.1:80"
     assert ListenAddress("::", 80).url == "http://[::1]:80"
 
@@ -66,6 +66,6 @@ def test_port_0_takes_a_free_one() -> None:
             pass
 
 
-def test_an_address_that_is_not_ours_is_said() -> None:
+def test_a_foreign_address_is_reported() -> None:
     with pytest.raises(AddressError, match="can't listen on 192\\.0\\.2\\.1:0"):
         open_listener(ListenAddress("192.0.2.1", 0))

@@ -1,4 +1,4 @@
-"""What is no HTTP: answered as every error is, on gunicorn as `receiver web` starts it, and never repeated."""
+"""Malformed HTTP requests, on gunicorn as `receiver web` starts it: the error response quotes nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.web.test_gunicorn import Serving
 
-# What must be found nowhere else: it may be a token, or a stranger's HTML.
+# This text must appear in no response and no log: it may be a token, or an attacker's HTML.
 SAID = b"<b>s3cret</b>"
 GET = b"GET /" + SAID + b" HTTP/1.1\r\nHost: a\r\n"
 CHUNKED = GET + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -84,9 +84,9 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 
 def exchange(serving: Serving, request: bytes) -> tuple[HTTPResponse, bytes, bytes]:
-    """Return the answer to a request, its body, and what came behind it until the line was closed.
+    """Return the response to a request, its body, and the data after it until the connection is closed.
 
-    A line that is reset rather than closed is a fault: the answer may be lost with it.
+    A reset instead of a close fails the test: a client could lose the response by it.
     """
     with socket.create_connection(("127.0.0.1", serving.port), timeout=5) as client:
         client.sendall(request)
@@ -112,7 +112,7 @@ def test_a_malformed_request_is_answered_as_json_and_the_connection_is_closed(
     assert len(body) < 300
 
 
-def test_the_log_names_what_was_wrong_and_nothing_of_what_was_sent(serving: Serving) -> None:
+def test_the_log_names_the_error_and_quotes_nothing_of_the_request(serving: Serving) -> None:
     for request, *_ in MISFRAMED.values():
         serving.exchange(request)
     lines = [json.loads(line) for line in serving.log().splitlines()]
@@ -123,7 +123,7 @@ def test_the_log_names_what_was_wrong_and_nothing_of_what_was_sent(serving: Serv
     assert not any("error" in line for line in refused)  # no traceback
 
 
-def test_a_right_request_before_it_on_the_connection_is_answered_first(serving: Serving) -> None:
+def test_a_valid_request_before_it_on_the_connection_is_answered_first(serving: Serving) -> None:
     right = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
     answers = serving.exchange(right + SAID + b"\r\n\r\n")
     assert answers.startswith(b"HTTP/1.1 200 ")
@@ -137,7 +137,7 @@ def test_an_unhandled_error_is_500_without_its_text(serving: Serving) -> None:
     assert b"nobody" not in body
 
 
-def test_nobody_may_say_under_which_path_we_are(serving: Serving) -> None:
+def test_a_client_can_not_set_the_script_name(serving: Serving) -> None:
     response, *_ = exchange(
         serving, b"GET / HTTP/1.1\r\nHost: a\r\nSCRIPT_NAME: /elsewhere\r\nConnection: close\r\n\r\n"
     )

@@ -1,4 +1,4 @@
-"""A body that nobody wants holds no connection: on gunicorn as `receiver web` starts it."""
+"""The body of a refused request occupies no connection, on gunicorn as `receiver web` starts it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from receiver.web.server.worker import MAX_DRAINING_PER_ADDRESS
 from tests.web.server.test_worker_slow_clients import is_closed
 from tests.web.test_gunicorn import Serving
 
-# What both ends' buffers take while nobody reads.
+# What the buffers of both ends hold while neither end reads.
 ROOM_ON_THE_WAY = 8 * 1024 * 1024
 HEADS = {
     "with a length": b"POST /refused HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\nx",
     "in chunks": b"POST /refused HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n",
     "of a question": b"GET /refused HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n",
 }
-# What a client goes on with each tenth of a second.
+# What a client sends every tenth of a second.
 PIECES = {"with a length": b"x", "in chunks": b"1\r\nx\r\n", "of a question": b"x"}
 
 
@@ -53,25 +53,27 @@ def read_response(client: socket.socket) -> http.client.HTTPResponse:
 
 
 @pytest.mark.parametrize("kind", HEADS)
-def test_the_answer_does_not_wait_for_it_and_ends_the_connection(serving: Serving, kind: str) -> None:
+def test_the_response_does_not_wait_for_the_body_and_closes_the_connection(
+    serving: Serving, kind: str
+) -> None:
     client = begin(serving, HEADS[kind])
-    begun = time.monotonic()
+    started = time.monotonic()
     response = read_response(client)
     assert (response.status, response.getheader("Connection"), response.read()) == (401, "close", b"no")
-    assert time.monotonic() - begun < LINGER_S
+    assert time.monotonic() - started < LINGER_S
     while not is_closed(client):
-        assert time.monotonic() - begun < LINGER_S + 2.0, "still open"
+        assert time.monotonic() - started < LINGER_S + 2.0, "still open"
         client.setblocking(True)
         with suppress(OSError):
             client.send(PIECES[kind])
         time.sleep(0.1)
 
 
-def test_who_sends_a_lot_of_it_reads_the_answer_and_is_left(serving: Serving) -> None:
+def test_a_client_that_sends_a_long_body_gets_the_response_and_is_disconnected(serving: Serving) -> None:
     client = begin(serving, HEADS["with a length"])
-    begun, sent = time.monotonic(), 0
+    started, sent = time.monotonic(), 0
     client.settimeout(0.1)
-    while time.monotonic() - begun < LINGER_S + 2.0:
+    while time.monotonic() - started < LINGER_S + 2.0:
         try:
             sent += client.send(b"x" * 100_000)
         except TimeoutError:
@@ -85,7 +87,7 @@ def test_who_sends_a_lot_of_it_reads_the_answer_and_is_left(serving: Serving) ->
     assert read_response(client).status == 401
 
 
-def test_a_body_that_is_there_keeps_the_connection(serving: Serving) -> None:
+def test_a_body_that_was_received_completely_keeps_the_connection_open(serving: Serving) -> None:
     connection = serving.connect()
     for _ in range(3):
         connection.request("POST", "/", body=b"x" * 100_000)
@@ -95,7 +97,7 @@ def test_a_body_that_is_there_keeps_the_connection(serving: Serving) -> None:
         response.read()
 
 
-def test_a_few_of_an_address_are_awaited(serving: Serving) -> None:
+def test_only_a_few_connections_per_address_are_drained(serving: Serving) -> None:
     crowd = [begin(serving, HEADS["with a length"]) for _ in range(100)]
     time.sleep(LINGER_S / 2)
     still_open = [client for client in crowd if not is_closed(client)]

@@ -1,4 +1,4 @@
-"""Many slow clients at once, on gunicorn as `receiver web` starts it: nobody else notices."""
+"""Many slow clients at once, on gunicorn as `receiver web` starts it: other clients are not delayed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from receiver.web.server.connection import HEAD_S, STALL_TIMEOUT_S
 from tests.web.test_gunicorn import Serving
 
 ROOM = 64
-# The machine that runs this may be slow, too.
+# Generous limits, as the machine that runs this may be slow, too.
 SPARE_S = 6.0
 
 
@@ -57,7 +57,7 @@ def is_closed(client: socket.socket) -> bool:
     return True
 
 
-# What a slow client begins with, what it sends each second from then on, and how many of them there are.
+# What a slow client sends first, what it then sends each second, and the number of such clients.
 SLOW = [
     (b"GET / HTTP/1.1\r\nX-", b"a", 60),
     (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n", b"a", 60),
@@ -79,21 +79,19 @@ def test_200_slow_clients_delay_no_other_and_are_disconnected(
             with suppress(OSError):
                 client.send(piece)
         for _ in range(5):
-            begun = time.monotonic()
+            started = time.monotonic()
             assert serving.ask().startswith("first")
-            took_s.append(time.monotonic() - begun)
+            took_s.append(time.monotonic() - started)
         time.sleep(1.0)
-    # One in twenty may have met another program on a busy machine; held up, all would take ten seconds.
+    # On a busy machine one in twenty may be slow; if the slow clients blocked, all would take ten seconds.
     assert sorted(took_s)[-1 - len(took_s) // 20] < 1.0
     assert max(took_s) < HEAD_S / 2
     assert [client for client in crowd if not is_closed(client)] == []
     assert "Traceback" not in serving.log()
 
 
-def test_requests_sent_without_waiting_for_answers_hold_up_nobody(
-    narrow: Serving, crowd: list[socket.socket]
-) -> None:
-    """A client that pipelines always has a next request there, so that serving it never waits."""
+def test_pipelined_requests_delay_no_other_client(narrow: Serving, crowd: list[socket.socket]) -> None:
+    """A client that pipelines always has its next request ready; the worker must still pause it."""
     many = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 1000
     end = time.monotonic() + 6.0
 
@@ -113,9 +111,9 @@ def test_requests_sent_without_waiting_for_answers_hold_up_nobody(
         thread.start()
     took_s = []
     while time.monotonic() < end - 2.0:
-        begun = time.monotonic()
+        started = time.monotonic()
         assert narrow.ask().startswith("first")
-        took_s.append(time.monotonic() - begun)
+        took_s.append(time.monotonic() - started)
         time.sleep(0.1)
     for client in crowd:
         client.shutdown(socket.SHUT_RDWR)
@@ -140,17 +138,19 @@ def narrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serving]
     narrow.process.wait(5)
 
 
-def test_who_is_idle_makes_room_for_others(narrow: Serving, crowd: list[socket.socket]) -> None:
+def test_idle_connections_are_closed_to_make_room_for_others(
+    narrow: Serving, crowd: list[socket.socket]
+) -> None:
     gather(crowd, narrow, ROOM + 40, b"")
-    begun = time.monotonic()
+    started = time.monotonic()
     for _ in range(20):
         assert narrow.ask().startswith("first")
-    assert time.monotonic() - begun < 5.0
+    assert time.monotonic() - started < 5.0
     assert sum(is_closed(client) for client in crowd) >= 40
     assert "too many connections" in narrow.log()
 
 
-def test_where_all_are_busy_one_more_is_rejected_with_retry_after(
+def test_if_all_connections_are_busy_a_further_one_is_rejected_with_retry_after(
     narrow: Serving, crowd: list[socket.socket]
 ) -> None:
     gather(crowd, narrow, ROOM, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\na")
@@ -163,7 +163,7 @@ def test_where_all_are_busy_one_more_is_rejected_with_retry_after(
     assert json.loads(response.read())["error"]["type"] == "unavailable"
 
 
-def test_the_word_to_go_on_is_given_before_a_body(serving: Serving) -> None:
+def test_100_continue_is_sent_before_the_body(serving: Serving) -> None:
     with socket.create_connection(("127.0.0.1", serving.port), timeout=5) as client:
         client.sendall(
             b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n"
