@@ -7,8 +7,11 @@ Alertmanager or Chromium, but where everything is installed a skip means that th
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -33,6 +36,8 @@ _LONGEST = (  # files and single tests
     "test_rate_limits.py",
     "test_storm_refused.py",
 )
+_MEMORY = Path("/dev/shm")
+_NEEDED_BYTES = 2 * 1024**3
 _NO_SKIP = os.environ.get("RECEIVER_TESTS_NO_SKIP") == "1"
 
 
@@ -47,11 +52,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose the seed and the end of the budget once, for the processes of pytest-xdist, too."""
+    """Choose the seed, the end of the budget and the temporary folder, for the processes of pytest-xdist, too."""
     os.environ.setdefault(SEED_VARIABLE, find_seed())
     budget_s = config.getoption("--budget")
     if budget_s is not None:
         os.environ.setdefault(ENDS_AT_VARIABLE, str(time.time() + budget_s))
+    if _is_usable(_MEMORY):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
+
+
+def _is_usable(folder: Path) -> bool:
+    """Return whether a memory file system has room for the tests' files and may run programs.
+
+    The Valkey of each `receiver run` syncs its file after each write, and no test takes the power away.
+    """
+    if not os.access(folder, os.W_OK) or shutil.disk_usage(folder).free < _NEEDED_BYTES:
+        return False
+    with tempfile.NamedTemporaryFile(dir=folder) as probe:
+        Path(probe.name).chmod(0o700)
+        return os.access(probe.name, os.X_OK)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
