@@ -15,11 +15,13 @@ from tests.e2e.bodies import a_body
 from tests.e2e.outside import Outside
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
+from tests.sampling import sample
 
 pytestmark = pytest.mark.alone
 
 CROWD = 2200
 RIGHT = 112
+SAMPLED = 4
 TOKEN = "a-token-of-the-webhook"
 _NOW = b"X-Slack-Request-Timestamp: 1795435200\r\n"
 # What a stranger asks for, and what the right signature is not.
@@ -62,7 +64,14 @@ def post_right(outside: Outside) -> tuple[int, float]:
         connection.close()
 
 
-@pytest.mark.parametrize("kind", ASKED)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Try some of the kinds, chosen by the commit, or all of them in an exhaustive run."""
+    if "kind" in metafunc.fixturenames:
+        kinds = list(ASKED)
+        is_exhaustive = metafunc.config.getoption("--exhaustive")
+        metafunc.parametrize("kind", kinds if is_exhaustive else sample(kinds, SAMPLED, "refused bodies"))
+
+
 def test_strangers_whose_bodies_do_not_end_keep_nobody_out(outside: Outside, kind: str) -> None:
     line, header = ASKED[kind]
     head = line + b" HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n" + header + b"\r\nx"
