@@ -1,4 +1,4 @@
-"""Incidents as the API gives them, sensible until you say otherwise."""
+"""Incidents as the API returns them, with sensible defaults."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ ID = "x1qepmtzfr3f-1m84ss6xd"
 OPENED_AT = 1_795_435_380.0  # 2026-11-23 12:03:00 UTC
 
 
-def moment(after_s: float = 0.0) -> str:
-    """Return the moment *after_s* seconds after the incident opened, as the API writes it."""
+def format_time(after_s: float = 0.0) -> str:
+    """Return the time *after_s* seconds after the incident opened, in the format of the API."""
     text = datetime.fromtimestamp(OPENED_AT + after_s, UTC).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")
 
@@ -29,11 +29,11 @@ def a_row(**changes: Any) -> dict[str, Any]:
         "channel": "#alerts-critical",
         "firing": 2,
         "total": 3,
-        "opened_at": moment(),
-        "updated_at": moment(1),
+        "opened_at": format_time(),
+        "updated_at": format_time(1),
         "acknowledged_by": None,
         "next_step": "team-lead",
-        "next_step_at": moment(300),
+        "next_step_at": format_time(300),
     } | changes
 
 
@@ -52,8 +52,8 @@ def a_whole(**changes: Any) -> dict[str, Any]:
             "escalation": {
                 "policy": "critical",
                 "steps": [
-                    a_step("on-call", "told", notified_at=moment(1)),
-                    a_step("team-lead", "waiting", due_at=moment(300)),
+                    a_step("on-call", "told", notified_at=format_time(1)),
+                    a_step("team-lead", "waiting", due_at=format_time(300)),
                     a_step("manager", "later"),
                 ],
             },
@@ -73,8 +73,8 @@ def an_alert_row(status: str, instance: str) -> dict[str, Any]:
         "fingerprint": "0123456789abcdef",
         "status": status,
         "severity": "critical",
-        "starts_at": moment(-60),
-        "ends_at": moment(30) if status == "resolved" else None,
+        "starts_at": format_time(-60),
+        "ends_at": format_time(30) if status == "resolved" else None,
         "labels": {"alertname": "DiskFull", "instance": instance},
         "annotations": {"summary": f"The disk of {instance} is full"},
         "generator_url": "",
@@ -86,7 +86,7 @@ def a_history_row(**changes: Any) -> dict[str, Any]:
 
 
 def an_event(what: str, text: str, **changes: Any) -> dict[str, Any]:
-    return {"at": moment(), "what": what, "text": text, "by": None, "via": None} | changes
+    return {"at": format_time(), "what": what, "text": text, "by": None, "via": None} | changes
 
 
 def a_silence(**changes: Any) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def a_silence(**changes: Any) -> dict[str, Any]:
         "matchers": [{"name": "alertname", "value": "DiskFull"}],
         "by": "ana",
         "comment": "disk is ordered",
-        "until": moment(3600),
+        "until": format_time(3600),
         "until_resolved": False,
         "ended_at": None,
     } | changes
@@ -112,7 +112,7 @@ def a_delivery(key: str, target: str, **changes: Any) -> dict[str, Any]:
         "target": target,
         "state": "delivered",
         "attempts": 1,
-        "at": moment(1),
+        "at": format_time(1),
         "retry_at": None,
         "reason": None,
         "detail": None,

@@ -1,4 +1,4 @@
-"""Runs a command of `receiver` in this process, with an environment that holds only what the test gives."""
+"""Runs a command of `receiver` in this process, with only the environment that the test gives."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OURS = re.compile(
 
 
 def receiver(*arguments: object, **environ: str) -> Result:
-    """Return what `receiver ARGUMENTS` prints and how it ends; a traceback is the test's failure."""
+    """Return output and exit code of `receiver ARGUMENTS`; a traceback fails the test."""
     unset: dict[str, str | None] = {name: None for name in os.environ if _OURS.match(name)}
     result = CliRunner().invoke(main, [str(each) for each in arguments], env={**unset, **environ})
     if result.exception is not None and not isinstance(result.exception, SystemExit):

@@ -1,4 +1,4 @@
-"""A real `receiver` in a folder of its own, with everything it started."""
+"""A real `receiver` in its own folder, with all processes it started."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def clean_environ(**more: str) -> dict[str, str]:
 
 
 def call(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run `receiver ARGUMENTS` to its end."""
+    """Run `receiver ARGUMENTS` until it ends."""
     return subprocess.run(
         [*RECEIVER, *arguments],
         cwd=folder,
@@ -42,7 +42,7 @@ def call(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedP
 
 
 class Running:
-    """`receiver run` in *folder*, on a port of its own; `address` is known once it runs."""
+    """`receiver run` in *folder*, on a free port; `address` is known once it runs."""
 
     def __init__(self, folder: Path, *arguments: str, **environ: str) -> None:
         self.folder = folder
@@ -60,10 +60,10 @@ class Running:
 
     @property
     def address(self) -> str:
-        wait_until(lambda: "Page" in self.said() or self.process.poll() is not None, self.log)
-        return re.search(r"Page +(\S+)/\n", self.said())[1]
+        wait_until(lambda: "Page" in self.output() or self.process.poll() is not None, self.log)
+        return re.search(r"Page +(\S+)/\n", self.output())[1]
 
-    def said(self) -> str:
+    def output(self) -> str:
         return self._out.read_text()
 
     def log(self) -> str:
@@ -74,7 +74,7 @@ class Running:
         return [line for line in lines if line["event"] == event]
 
     def get(self, path: str) -> int:
-        """Return the status, 0 where nobody answers."""
+        """Return the status of a GET, 0 without a response."""
         try:
             with urllib.request.urlopen(self.address + path, timeout=5) as answer:
                 return answer.status
@@ -87,29 +87,29 @@ class Running:
         return self.get("/readyz") == 200
 
     def process_of(self, child: str) -> int:
-        """Return the process that *child* is now."""
+        """Return the current process ID of *child*."""
         return int([line for line in self.events("child started") if line["child"] == child][-1]["process"])
 
     def end(self) -> float:
-        """Send SIGTERM; return how many seconds it took to end."""
-        begun = time.monotonic()
+        """Send SIGTERM; return the seconds until the process ended."""
+        started_at = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(TIMEOUT_S)
-        return time.monotonic() - begun
+        return time.monotonic() - started_at
 
     def kill(self) -> None:
         self.process.kill()
         self.process.wait(TIMEOUT_S)
 
     def left_over(self) -> list[str]:
-        """Return the processes that still work on our folder or for us."""
+        """Return the processes that still use our folder."""
         return [line for line in _commands() if str(self.folder) in line]
 
 
-def wait_until(holds: Callable[[], object], describe: Callable[[], str] = str) -> None:
-    """Wait for something that another process does."""
+def wait_until(is_so: Callable[[], object], describe: Callable[[], str] = str) -> None:
+    """Wait until *is_so* returns true for another process."""
     deadline = time.monotonic() + TIMEOUT_S
-    while not holds():
+    while not is_so():
         assert time.monotonic() < deadline, describe()
         time.sleep(0.02)
 
@@ -120,6 +120,6 @@ def _commands() -> list[str]:
         try:
             command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
             commands.append(f"{path.name} {command} {(path / 'cwd').readlink()}" if command else "")
-        except OSError:  # it has just ended
+        except OSError:  # the process has just ended
             continue
     return commands

@@ -1,4 +1,4 @@
-"""A small HTTP server on loopback that gives the answers it was told, and remembers what it was asked."""
+"""A small HTTP server on loopback that sends the responses set by the test and records its requests."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class StubRequest:
 @dataclass(frozen=True)
 class StubResponse:
     status: int = 200
-    body: Any = None  # bytes go out as they are, the rest as JSON
+    body: Any = None  # bytes are sent unchanged, everything else as JSON
     headers: dict[str, str] = field(default_factory=dict)
 
 
 class Stub:
-    """Answers `METHOD /path` with what `set_response` was given last, or with several in turn; 404 for the rest."""
+    """Responds to `METHOD /path` with the responses given to `set_response`, in turn; with 404 otherwise."""
 
     def __init__(self) -> None:
         self.requests: list[StubRequest] = []
@@ -44,7 +44,7 @@ class Stub:
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def set_response(self, what: str, *bodies: Any, status: int = 200, **headers: str) -> None:
-        """Answer *what* (`GET /path`) with *bodies* in turn, the last one for ever."""
+        """Respond to *what* (`GET /path`) with *bodies* in turn, and with the last one from then on."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         self._responses[what] = [StubResponse(status, body, named) for body in (bodies or (None,))]
 
@@ -57,12 +57,12 @@ class Stub:
         self._server.server_close()
         self._thread.join()
 
-    def _answer(self, asked: StubRequest) -> StubResponse:
-        self.requests.append(asked)
-        told = self._responses.get(f"{asked.method} {asked.path}")
-        if told is None:
+    def _answer(self, request: StubRequest) -> StubResponse:
+        self.requests.append(request)
+        responses = self._responses.get(f"{request.method} {request.path}")
+        if responses is None:
             return StubResponse(404, {"error": {"type": "not_found", "message": "no such thing"}})
-        return told.pop(0) if len(told) > 1 else told[0]
+        return responses.pop(0) if len(responses) > 1 else responses[0]
 
     def _build_handler(self) -> type[BaseHTTPRequestHandler]:
         stub = self
@@ -70,7 +70,7 @@ class Stub:
         class Handler(BaseHTTPRequestHandler):
             timeout = 10
 
-            def do_GET(self) -> None:  # the base class's name
+            def do_GET(self) -> None:  # the name is that of the base class
                 self._serve()
 
             def do_POST(self) -> None:
@@ -85,10 +85,14 @@ class Stub:
                 parts = urlsplit(self.path)
                 query = dict(parse_qsl(parts.query))
                 body = json.loads(raw) if raw else None
-                told = stub._answer(StubRequest(self.command, parts.path, query, self.headers, body))
-                data = told.body if isinstance(told.body, bytes) else json.dumps(told.body).encode()
-                self.send_response(told.status)
-                for name, value in told.headers.items():
+                responses = stub._answer(StubRequest(self.command, parts.path, query, self.headers, body))
+                data = (
+                    responses.body
+                    if isinstance(responses.body, bytes)
+                    else json.dumps(responses.body).encode()
+                )
+                self.send_response(responses.status)
+                for name, value in responses.headers.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()

@@ -1,4 +1,4 @@
-"""`receiver ack ID`, and what it shares with `unack` and `resolve`."""
+"""`receiver ack ID`, and what it has in common with `unack` and `resolve`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def acknowledged(by: str) -> dict[str, object]:
     return a_whole(state="acknowledged", acknowledged_by=by, next_step=None, next_step_at=None)
 
 
-def test_somebody_has_it(stub: Stub) -> None:
+def test_the_incident_is_acknowledged(stub: Stub) -> None:
     stub.set_response(ANSWER, acknowledged("ana"))
     result = receiver("ack", ID, RECEIVER_URL=stub.url, RECEIVER_API_TOKEN="t0ken", USER="ana")
     assert result.exit_code == 0
@@ -39,29 +39,29 @@ def test_a_name_can_be_given(stub: Stub) -> None:
     assert stub.requests[0].body == {"by": "Ana, from the train", "via": "command line"}
 
 
-def test_without_a_user_it_is_the_command_line(stub: Stub) -> None:
+def test_without_a_user_the_actor_is_the_cli(stub: Stub) -> None:
     stub.set_response(ANSWER, acknowledged("cli"))
     receiver("ack", ID, RECEIVER_URL=stub.url)
     assert stub.requests[0].body == {"by": "cli", "via": "command line"}
 
 
-def test_an_empty_name_is_nobody(stub: Stub) -> None:
+def test_an_empty_name_is_refused(stub: Stub) -> None:
     assert receiver("ack", ID, "--by", " ", RECEIVER_URL=stub.url).exit_code == 2
     assert stub.requests == []
 
 
-def test_who_had_it_before_is_named(stub: Stub) -> None:
+def test_the_person_who_acknowledged_before_is_named(stub: Stub) -> None:
     stub.set_response(ANSWER, acknowledged("bob"))
     result = receiver("ack", ID, RECEIVER_URL=stub.url, USER="ana")
     assert "is already acknowledged by bob" in result.stdout
 
 
-def test_a_resolved_one_has_nothing_to_acknowledge(stub: Stub) -> None:
+def test_a_resolved_incident_can_not_be_acknowledged(stub: Stub) -> None:
     stub.set_response(ANSWER, a_whole(state="resolved", resolved_by="bob", next_step=None))
     assert "is resolved by bob: nothing to acknowledge" in receiver("ack", ID, RECEIVER_URL=stub.url).stdout
 
 
-def test_the_beginning_of_an_id_is_enough(stub: Stub) -> None:
+def test_a_prefix_of_an_id_is_enough(stub: Stub) -> None:
     stub.set_response(LIST, {"incidents": [a_row()], "next_cursor": None})
     stub.set_response(ANSWER, acknowledged("ana"))
     assert receiver("ack", ID[:5], RECEIVER_URL=stub.url).exit_code == 0

@@ -19,7 +19,7 @@ def stub() -> Iterator[Stub]:
         yield stub
 
 
-def test_says_what_still_fires(stub: Stub) -> None:
+def test_the_output_shows_what_still_fires(stub: Stub) -> None:
     stub.set_response(ANSWER, a_whole(state="resolved", resolved_by="ana", firing=2))
     result = receiver("resolve", ID, "--by", "ana", RECEIVER_URL=stub.url)
     assert result.exit_code == 0
@@ -27,13 +27,13 @@ def test_says_what_still_fires(stub: Stub) -> None:
     assert stub.requests[0].body == {"by": "ana", "via": "command line"}
 
 
-def test_who_resolved_it_before_is_named(stub: Stub) -> None:
+def test_the_person_who_resolved_before_is_named(stub: Stub) -> None:
     stub.set_response(ANSWER, a_whole(state="resolved", resolved_by="bob", firing=0))
     assert receiver("resolve", ID, "--by", "ana", RECEIVER_URL=stub.url).stdout.endswith(
         "is resolved by bob.\n"
     )
 
 
-def test_one_that_ended_by_itself_names_nobody(stub: Stub) -> None:
+def test_an_automatically_resolved_incident_names_no_person(stub: Stub) -> None:
     stub.set_response(ANSWER, a_whole(state="resolved", resolved_by=None, firing=0))
     assert receiver("resolve", ID, "--by", "ana", RECEIVER_URL=stub.url).stdout.endswith("is resolved.\n")

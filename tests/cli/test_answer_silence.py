@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cli.incidents_on_show import ID, a_silence, a_whole, moment
+from tests.cli.incidents_on_show import ID, a_silence, a_whole, format_time
 from tests.cli.invoke import receiver
 from tests.cli.stub import Stub
 
@@ -19,9 +19,10 @@ def stub() -> Iterator[Stub]:
         yield stub
 
 
-def test_says_until_when(stub: Stub) -> None:
+def test_the_output_shows_the_end_of_the_silence(stub: Stub) -> None:
     stub.set_response(
-        ANSWER, a_whole(silences=[a_silence(until=moment(60)), a_silence(number=2, until=moment(7200))])
+        ANSWER,
+        a_whole(silences=[a_silence(until=format_time(60)), a_silence(number=2, until=format_time(7200))]),
     )
     result = receiver("silence", ID, "--for", "2h", RECEIVER_URL=stub.url, USER="ana")
     assert result.exit_code == 0
@@ -37,7 +38,7 @@ def test_a_reason_can_be_given(stub: Stub) -> None:
     assert stub.requests[0].body["comment"] == "disk is ordered"
 
 
-def test_an_alertmanager_out_of_reach_is_one_sentence(stub: Stub) -> None:
+def test_an_unreachable_alertmanager_is_a_one_line_error(stub: Stub) -> None:
     message = "Alertmanager could not be reached (no_answer); nothing is silenced"
     stub.set_response(ANSWER, {"error": {"type": "bad_gateway", "message": message}}, status=502)
     result = receiver("silence", ID, "--for", "2h", RECEIVER_URL=stub.url)
@@ -46,7 +47,7 @@ def test_an_alertmanager_out_of_reach_is_one_sentence(stub: Stub) -> None:
     assert result.stderr == f"Error: the receiver says: {message}\n"
 
 
-def test_a_resolved_one_cannot_be_silenced(stub: Stub) -> None:
+def test_a_resolved_incident_can_not_be_silenced(stub: Stub) -> None:
     message = "the incident is resolved: nothing of it fires"
     stub.set_response(ANSWER, {"error": {"type": "conflict", "message": message}}, status=409)
     result = receiver("silence", ID, "--for", "2h", RECEIVER_URL=stub.url)

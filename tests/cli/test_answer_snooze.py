@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.incidents_on_show import ID, a_row, a_whole, moment
+from tests.cli.incidents_on_show import ID, a_row, a_whole, format_time
 from tests.cli.invoke import receiver
 from tests.cli.stub import Stub
 
@@ -21,10 +21,10 @@ def stub() -> Iterator[Stub]:
 
 
 def snoozed(**changes: Any) -> dict[str, Any]:
-    return a_whole(state="acknowledged", acknowledged_by="ana", snoozed_until=moment(3600)) | changes
+    return a_whole(state="acknowledged", acknowledged_by="ana", snoozed_until=format_time(3600)) | changes
 
 
-def test_says_until_when_nobody_is_notified(stub: Stub) -> None:
+def test_the_output_shows_the_end_of_the_snooze(stub: Stub) -> None:
     stub.set_response(ANSWER, snoozed())
     result = receiver("snooze", ID, "--for", "1h", RECEIVER_URL=stub.url, USER="ana")
     assert result.exit_code == 0
@@ -33,13 +33,13 @@ def test_says_until_when_nobody_is_notified(stub: Stub) -> None:
     assert result.stdout.endswith("; nobody further is told till then.\n")
 
 
-def test_the_beginning_of_an_id_is_enough(stub: Stub) -> None:
+def test_a_prefix_of_an_id_is_enough(stub: Stub) -> None:
     stub.set_response("GET /api/v1/incidents", {"incidents": [a_row()], "next_cursor": None})
     stub.set_response(ANSWER, snoozed())
     assert receiver("snooze", ID[:5], "--for", "1h", RECEIVER_URL=stub.url).exit_code == 0
 
 
-def test_a_resolved_one_has_nothing_to_snooze(stub: Stub) -> None:
+def test_a_resolved_incident_can_not_be_snoozed(stub: Stub) -> None:
     stub.set_response(ANSWER, a_whole(state="resolved", resolved_by="bob"))
     result = receiver("snooze", ID, "--for", "1h", RECEIVER_URL=stub.url)
     assert "is resolved by bob: nothing to snooze" in result.stdout
@@ -49,14 +49,14 @@ def test_a_resolved_one_has_nothing_to_snooze(stub: Stub) -> None:
     "arguments", [[], ["--for", ""], ["--for", "soon"], ["--for", "0"], ["--for", "-1h"]]
 )
 @pytest.mark.parametrize("command", ["snooze", "silence"])
-def test_a_time_is_needed(stub: Stub, command: str, arguments: list[str]) -> None:
+def test_a_duration_is_required(stub: Stub, command: str, arguments: list[str]) -> None:
     result = receiver(command, ID, *arguments, RECEIVER_URL=stub.url)
     assert result.exit_code == 2
     assert "--for" in result.stderr
     assert stub.requests == []
 
 
-def test_what_the_receiver_refuses_is_reported_in_its_words(stub: Stub) -> None:
+def test_the_receivers_error_message_is_shown(stub: Stub) -> None:
     message = "for is '9y', expected a time like 30m or 2h, a year at most"
     stub.set_response(ANSWER, {"error": {"type": "bad_request", "message": message}}, status=400)
     result = receiver("snooze", ID, "--for", "9y", RECEIVER_URL=stub.url)

@@ -27,11 +27,11 @@ def test_the_escalation_goes_on(stub: Stub) -> None:
     assert stub.requests[0].body == {"by": "ana", "via": "command line"}
 
 
-def test_nobody_is_next_where_nobody_is_paged(stub: Stub) -> None:
+def test_without_an_escalation_no_next_step_is_shown(stub: Stub) -> None:
     stub.set_response(ANSWER, a_whole(next_step=None, next_step_at=None))
     assert receiver("unack", ID, RECEIVER_URL=stub.url).stdout.endswith("is not acknowledged.\n")
 
 
-def test_a_resolved_one_has_nothing_to_take_back(stub: Stub) -> None:
+def test_a_resolved_incident_can_not_be_unacknowledged(stub: Stub) -> None:
     stub.set_response(ANSWER, a_whole(state="resolved", next_step=None))
     assert "is resolved: nothing to take back" in receiver("unack", ID, RECEIVER_URL=stub.url).stdout

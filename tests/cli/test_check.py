@@ -1,4 +1,4 @@
-"""`receiver check`: every fault at once, then the warnings, then the whole in a sentence."""
+"""`receiver check`: all faults at once, then the warnings, then a summary."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("config")
-def test_what_is_good_is_said_in_a_sentence() -> None:
+def test_a_valid_configuration_is_summarized_in_one_sentence() -> None:
     result = receiver("check", **FULL)
     assert result.exit_code == 0
     assert result.stdout == (
@@ -51,7 +51,7 @@ def test_what_is_good_is_said_in_a_sentence() -> None:
 
 
 @pytest.mark.usefixtures("config")
-def test_who_is_let_in_is_said() -> None:
+def test_the_required_credentials_are_listed() -> None:
     environ = {
         "RECEIVER_API_TOKEN": "t0ken",
         "RECEIVER_VIEWER_TOKEN": "v1ewer",
@@ -98,7 +98,7 @@ def test_a_missing_file_is_a_fault(tmp_path: Path) -> None:
     assert "nowhere.yaml:1: the file can't be read" in result.stdout
 
 
-def test_a_runbook_that_promises_more_than_the_escalations_do_is_a_warning(config: Path) -> None:
+def test_a_runbook_that_disagrees_with_the_escalations_is_a_warning(config: Path) -> None:
     (config.parent / "runbooks" / "matrix.md").write_text(
         "## Escalation Matrix\n\n| Severity | Response | Path |\n|---|---|---|\n| Critical | 5 min | On-call → Manager |\n"
     )
@@ -117,26 +117,26 @@ def test_a_second_runbook_for_an_alert_is_a_warning(config: Path) -> None:
     assert "warning: runbooks/more.md:1: a second runbook for DiskFull" in receiver("check", **FULL).stdout
 
 
-def test_runbooks_that_are_not_there_are_reported_once(config: Path) -> None:
+def test_missing_runbooks_are_reported_once(config: Path) -> None:
     config.write_text(ROUTING.replace("runbooks/", "elsewhere/"))
     result = receiver("check", **FULL)
     assert result.exit_code == 0
     assert result.stdout.count("elsewhere") == 1
 
 
-def test_a_runbooks_words_cannot_move_the_cursor(config: Path) -> None:
+def test_control_characters_of_a_runbook_are_not_printed(config: Path) -> None:
     (config.parent / "runbooks" / "evil.md").write_text("### A\x1b[2JB (Critical)\n\n**Impact**: x.\n" * 2)
     assert "\x1b" not in receiver("check", **FULL).stdout
 
 
-def test_the_shipped_configuration_is_fine() -> None:
+def test_the_shipped_configuration_is_valid() -> None:
     shipped = Path(__file__).parents[2] / "routing.yaml"
     result = receiver("check", "--config", shipped)
     assert result.exit_code == 0
     assert "13 runbooks; Slack and PagerDuty are simulated." in result.stdout
 
 
-def test_a_critical_that_pages_nobody_and_an_unknown_severity_are_warnings(config: Path) -> None:
+def test_a_critical_route_without_pages_and_an_unknown_severity_are_warnings(config: Path) -> None:
     config.write_text(
         ROUTING.replace('severity="critical"', 'severity="page"')
         + "heartbeats: [{match: 'severity=\"wobbly\"', notify: on-call, every: 5m}]\n"
@@ -147,10 +147,10 @@ def test_a_critical_that_pages_nobody_and_an_unknown_severity_are_warnings(confi
         'warning: routing.yaml:12: routes[1] takes severity="critical" and has no escalation' in result.stdout
     )
     assert 'warning: routing.yaml:13: heartbeats[0].match has the unknown severity "wobbly"' in result.stdout
-    assert "with 3 warnings" in result.stdout  # the runbook's own is the third
+    assert "with 3 warnings" in result.stdout  # the third is that of the runbook
 
 
-def test_a_fault_in_the_words_of_severities_is_reported_with_its_line(config: Path) -> None:
+def test_a_fault_in_the_severities_is_reported_with_its_line(config: Path) -> None:
     config.write_text(f"{ROUTING}severities: {{warning: [p1]}}\n")
     result = receiver("check", **FULL)
     assert result.exit_code == 1

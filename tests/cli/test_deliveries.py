@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.incidents_on_show import ID, moment
+from tests.cli.incidents_on_show import ID, format_time
 from tests.cli.invoke import receiver
 from tests.cli.stub import Stub
 
@@ -34,7 +34,7 @@ def a_failure(**changes: Any) -> dict[str, Any]:
         "reason": "is_archived",
         "detail": None,
         "attempts": 1,
-        "failed_at": moment(),
+        "failed_at": format_time(),
     } | changes
 
 
@@ -48,7 +48,7 @@ def posts(stub: Stub) -> list[str]:
     return [asked.path for asked in stub.requests if asked.method == "POST"]
 
 
-def test_what_failed_for_good_is_listed_with_its_reason(stub: Stub) -> None:
+def test_permanent_failures_are_listed_with_their_reasons(stub: Stub) -> None:
     set_failures(stub, a_failure(reason="invalid_routing_key", detail="HTTP 400: Invalid routing key"))
     result = receiver("failed", RECEIVER_URL=stub.url, RECEIVER_API_TOKEN="t0ken")
     assert result.exit_code == 0
@@ -58,18 +58,18 @@ def test_what_failed_for_good_is_listed_with_its_reason(stub: Stub) -> None:
     assert stub.requests[0].headers["Authorization"] == "Bearer t0ken"
 
 
-def test_nothing_failed_for_good_is_said(stub: Stub) -> None:
+def test_without_permanent_failures_the_output_says_so(stub: Stub) -> None:
     set_failures(stub)
     assert receiver("failed", RECEIVER_URL=stub.url).stdout == "Nothing was given up.\n"
 
 
-def test_json_is_the_apis_own(stub: Stub) -> None:
+def test_json_is_that_of_the_api(stub: Stub) -> None:
     set_failures(stub, a_failure())
     result = receiver("failed", "--json", RECEIVER_URL=stub.url)
     assert json.loads(result.stdout) == {"deliveries": [a_failure()], "next_cursor": None}
 
 
-def test_one_is_sent_again_by_name(stub: Stub) -> None:
+def test_one_delivery_is_retried_by_its_key(stub: Stub) -> None:
     set_failures(stub, a_failure(), a_failure(id=SECOND, what="page:on-call"))
     result = receiver("retry", FIRST, "--by", "ana", RECEIVER_URL=stub.url)
     assert result.exit_code == 0
@@ -78,7 +78,7 @@ def test_one_is_sent_again_by_name(stub: Stub) -> None:
     assert "1 delivery is sent again." in result.stdout
 
 
-def test_all_of_an_incident_are_sent_again_by_its_id(stub: Stub) -> None:
+def test_all_deliveries_of_an_incident_are_retried_by_its_id(stub: Stub) -> None:
     set_failures(
         stub, a_failure(), a_failure(id=SECOND), a_failure(id="other-1.00000000", incident="other-1")
     )
@@ -86,14 +86,14 @@ def test_all_of_an_incident_are_sent_again_by_its_id(stub: Stub) -> None:
     assert len(posts(stub)) == 2
 
 
-def test_all_are_sent_again(stub: Stub) -> None:
+def test_all_deliveries_are_retried(stub: Stub) -> None:
     set_failures(stub, a_failure(), a_failure(id="other-1.00000000", incident="other-1"))
     result = receiver("retry", "--all", RECEIVER_URL=stub.url)
     assert len(posts(stub)) == 2
     assert "2 deliveries are sent again." in result.stdout
 
 
-def test_a_beginning_of_several_incidents_sends_none(stub: Stub) -> None:
+def test_an_ambiguous_prefix_retries_nothing(stub: Stub) -> None:
     set_failures(
         stub,
         a_failure(id="other-1.00000000", incident="other-1"),
@@ -104,7 +104,7 @@ def test_a_beginning_of_several_incidents_sends_none(stub: Stub) -> None:
     assert posts(stub) == []
 
 
-def test_what_is_not_listed_can_not_be_sent_again(stub: Stub) -> None:
+def test_a_delivery_that_is_not_listed_can_not_be_retried(stub: Stub) -> None:
     set_failures(stub, a_failure())
     result = receiver("retry", "nothing", RECEIVER_URL=stub.url)
     assert result.exit_code == 1
@@ -112,7 +112,7 @@ def test_what_is_not_listed_can_not_be_sent_again(stub: Stub) -> None:
 
 
 @pytest.mark.parametrize("arguments", [(), (FIRST, "--all")])
-def test_either_one_or_all_must_be_asked_for(stub: Stub, arguments: tuple[str, ...]) -> None:
+def test_either_an_id_or_all_is_required(stub: Stub, arguments: tuple[str, ...]) -> None:
     set_failures(stub, a_failure())
     assert receiver("retry", *arguments, RECEIVER_URL=stub.url).exit_code == 2
     assert stub.requests == []

@@ -31,7 +31,7 @@ def answer(**counts: int) -> dict[str, Any]:
     return nothing | counts | {"incidents": [ID]}
 
 
-def test_posts_what_alertmanager_would_post(stub: Stub) -> None:
+def test_the_body_is_that_of_alertmanager(stub: Stub) -> None:
     result = receiver("fire", "DiskFull", "--label", "instance=web-1", RECEIVER_URL=stub.url)
     assert result.exit_code == 0
     labels = {"alertname": "DiskFull", "severity": "warning", "instance": "web-1"}
@@ -46,10 +46,10 @@ def test_posts_what_alertmanager_would_post(stub: Stub) -> None:
 
 @pytest.mark.parametrize("name", ["DiskFull", 'Say "hi"\\', "Größe", "<!channel>"])
 @pytest.mark.parametrize("flags", [(), ("--resolve",)])
-def test_the_receiver_reads_it_without_any_repair(stub: Stub, name: str, flags: tuple[str, ...]) -> None:
+def test_the_receiver_parses_the_body_without_repair(stub: Stub, name: str, flags: tuple[str, ...]) -> None:
     receiver("fire", name, *flags, RECEIVER_URL=stub.url)
     body = stub.requests[0].body
-    # Received when it was sent, by the sender's clock: `fire` reads the real one.
+    # The time of receipt is the time of sending by the sender's clock: `fire` uses the real one.
     received_at = datetime.fromisoformat(body["alerts"][0]["startsAt"]).timestamp()
     batch = webhook.parse_webhook(msgspec.json.encode(body), "", received_at)
     assert (batch.total, batch.rejected, batch.repaired) == (1, 0, 0)
@@ -61,13 +61,13 @@ def test_the_same_labels_with_resolve_are_the_same_alert_in_the_same_group(stub:
     arguments = ("fire", "DiskFull", "--severity", "critical", "--label", "b=2", "--label", "a=1")
     receiver(*arguments, RECEIVER_URL=stub.url)
     receiver(*arguments, "--resolve", RECEIVER_URL=stub.url)
-    first, second = (asked.body for asked in stub.requests)
+    first, second = (request.body for request in stub.requests)
     assert (second["status"], second["alerts"][0]["status"]) == ("resolved", "resolved")
     assert second["groupKey"] == first["groupKey"]
     assert second["alerts"][0]["fingerprint"] == first["alerts"][0]["fingerprint"]
 
 
-def test_annotations_and_labels_can_be_ones_own(stub: Stub) -> None:
+def test_annotations_and_labels_can_be_set(stub: Stub) -> None:
     arguments = (
         "--annotation",
         "summary=a=b",
@@ -82,12 +82,12 @@ def test_annotations_and_labels_can_be_ones_own(stub: Stub) -> None:
     assert alert["labels"]["severity"] == "page"
 
 
-def test_an_empty_severity_is_none(stub: Stub) -> None:
+def test_an_empty_severity_is_omitted(stub: Stub) -> None:
     receiver("fire", "DiskFull", "--severity", "", RECEIVER_URL=stub.url)
     assert stub.requests[0].body["alerts"][0]["labels"] == {"alertname": "DiskFull"}
 
 
-def test_what_the_receiver_warns_of_is_shown(stub: Stub) -> None:
+def test_warnings_of_the_receiver_are_shown(stub: Stub) -> None:
     stub.set_response(HOOK, answer(new=1) | {"warnings": ['unknown severity "wobbly"\x1b[2J: odd', 7]})
     result = receiver("fire", "DiskFull", "--severity", "wobbly", RECEIVER_URL=stub.url)
     assert result.exit_code == 0
@@ -95,12 +95,12 @@ def test_what_the_receiver_warns_of_is_shown(stub: Stub) -> None:
     assert stub.requests[0].body["alerts"][0]["labels"]["severity"] == "wobbly"
 
 
-def test_shows_the_first_of_the_tokens(stub: Stub) -> None:
+def test_the_first_of_several_tokens_is_used(stub: Stub) -> None:
     receiver("fire", "DiskFull", RECEIVER_URL=stub.url, RECEIVER_WEBHOOK_TOKEN=" one ,two")
     assert stub.requests[0].headers["Authorization"] == "Bearer one"
 
 
-def test_a_new_one_names_its_incident_and_how_to_end_it(stub: Stub) -> None:
+def test_for_a_new_incident_its_id_and_the_command_to_end_it_are_shown(stub: Stub) -> None:
     result = receiver(
         "fire", "DiskFull", "--label", "path=/my disk", "--severity", "info", RECEIVER_URL=stub.url
     )
@@ -111,7 +111,7 @@ def test_a_new_one_names_its_incident_and_how_to_end_it(stub: Stub) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "counts", "said"),
+    ("flags", "counts", "expected"),
     [
         ((), {"duplicates": 1}, "DiskFull fires already, so nobody is told again: incident"),
         (("--resolve",), {"resolved": 1}, f"DiskFull is resolved: incident {ID}."),
@@ -122,17 +122,17 @@ def test_a_new_one_names_its_incident_and_how_to_end_it(stub: Stub) -> None:
         ),
     ],
 )
-def test_the_answer_is_said_in_words(
-    stub: Stub, flags: tuple[str, ...], counts: dict[str, int], said: str
+def test_the_counts_of_the_response_are_shown_as_text(
+    stub: Stub, flags: tuple[str, ...], counts: dict[str, int], expected: str
 ) -> None:
     stub.set_response(HOOK, answer(**counts))
     result = receiver("fire", "DiskFull", *flags, RECEIVER_URL=stub.url)
     assert result.exit_code == 0
-    assert said in result.stdout
+    assert expected in result.stdout
 
 
 @pytest.mark.parametrize(
-    ("told", "status", "said"),
+    ("response", "status", "expected"),
     [
         ({"error": {"type": "unauthorized", "message": "no"}}, 401, "set RECEIVER_WEBHOOK_TOKEN"),
         ({"error": {"type": "unavailable", "message": "the store is away"}}, 503, "the store is away"),
@@ -141,11 +141,11 @@ def test_the_answer_is_said_in_words(
         (b"", 302, "status 302"),
     ],
 )
-def test_a_refusal_is_one_sentence(stub: Stub, told: Any, status: int, said: str) -> None:
-    stub.set_response(HOOK, told, status=status, Location="http://127.0.0.1:1/")
+def test_a_refusal_is_a_one_line_error(stub: Stub, response: Any, status: int, expected: str) -> None:
+    stub.set_response(HOOK, response, status=status, Location="http://127.0.0.1:1/")
     result = receiver("fire", "DiskFull", RECEIVER_URL=stub.url)
     assert result.exit_code == 1
-    assert said in result.stderr
+    assert expected in result.stderr
     assert len(stub.requests) == 1
 
 
@@ -153,12 +153,12 @@ def test_a_refusal_is_one_sentence(stub: Stub, told: Any, status: int, said: str
     "arguments",
     [["X", "--label", "a"], ["X", "--label", "alertname=Y"], [""], ["X", "--label", "a=1", "--label", "a=2"]],
 )
-def test_what_is_no_alert_is_a_usage_error(stub: Stub, arguments: list[str]) -> None:
+def test_an_invalid_alert_is_a_usage_error(stub: Stub, arguments: list[str]) -> None:
     assert receiver("fire", *arguments, RECEIVER_URL=stub.url).exit_code == 2
     assert stub.requests == []
 
 
-def test_alertmanager_takes_a_firing_one_without_an_end(stub: Stub) -> None:
+def test_a_firing_alert_is_sent_to_alertmanager_without_an_end(stub: Stub) -> None:
     stub.set_response(POST, status=200)
     result = receiver("fire", "DiskFull", "--via", "alertmanager", ALERTMANAGER_URL=f"{stub.url}/")
     assert result.exit_code == 0
@@ -168,7 +168,7 @@ def test_alertmanager_takes_a_firing_one_without_an_end(stub: Stub) -> None:
     assert "endsAt" not in alert
 
 
-def test_alertmanager_takes_a_resolved_one_with_its_end(stub: Stub) -> None:
+def test_a_resolved_alert_is_sent_to_alertmanager_with_its_end(stub: Stub) -> None:
     stub.set_response(POST, status=200)
     result = receiver("fire", "DiskFull", "--resolve", "--via", "alertmanager", ALERTMANAGER_URL=stub.url)
     assert "the end of DiskFull" in result.stdout
@@ -176,7 +176,7 @@ def test_alertmanager_takes_a_resolved_one_with_its_end(stub: Stub) -> None:
 
 
 @pytest.mark.parametrize(("severity", "is_warned"), [("wobbly", True), ("page", False), ("", False)])
-def test_by_alertmanager_a_severity_nobody_knows_is_warned_of(
+def test_an_unknown_severity_sent_to_alertmanager_is_a_warning(
     stub: Stub, severity: str, is_warned: bool
 ) -> None:
     stub.set_response(POST, status=200)
@@ -186,7 +186,7 @@ def test_by_alertmanager_a_severity_nobody_knows_is_warned_of(
     assert ('warning: unknown severity "wobbly", unless `severities`' in result.stdout) is is_warned
 
 
-def test_a_login_in_alertmanagers_address_is_used_and_not_shown(stub: Stub) -> None:
+def test_a_login_in_alertmanagers_url_is_used_and_not_shown(stub: Stub) -> None:
     address = stub.url.replace("//", "//ana:p%40ss@")
     stub.set_response(POST, "bad label name", status=400)
     result = receiver("fire", "DiskFull", "--via", "alertmanager", ALERTMANAGER_URL=address)
@@ -195,13 +195,13 @@ def test_a_login_in_alertmanagers_address_is_used_and_not_shown(stub: Stub) -> N
     assert stub.requests[0].headers["Authorization"] == "Basic YW5hOnBAc3M="
 
 
-def test_alertmanager_needs_an_address() -> None:
+def test_alertmanager_needs_a_url() -> None:
     result = receiver("fire", "DiskFull", "--via", "alertmanager")
     assert result.exit_code == 1
     assert "ALERTMANAGER_URL is not set" in result.stderr
 
 
-def test_help_says_the_default_severity_and_how_to_end_it() -> None:
+def test_the_help_shows_the_default_severity_and_how_to_end_the_alert() -> None:
     text = receiver("fire", "--help").stdout
     assert "warning" in text
     assert "receiver fire TestAlert --resolve" in text

@@ -1,4 +1,4 @@
-"""`receiver incidents` against a receiver that is only a stub."""
+"""`receiver incidents` with a stub of the receiver."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def stub() -> Iterator[Stub]:
         yield stub
 
 
-def test_open_incidents_are_a_table_that_says_who_is_next() -> None:
+def test_open_incidents_are_a_table_with_the_next_step() -> None:
     table = render_list([read_answer(a_row(), IncidentRow)], OPENED_AT + 108)
     head, line = table.split("\n")
     assert head.split() == ["ID", "SEVERITY", "ALERT", "FIRING", "OPENED", "STATE", "SUMMARY"]
@@ -39,14 +39,14 @@ def test_open_incidents_are_a_table_that_says_who_is_next() -> None:
     ]
 
 
-def test_a_step_that_is_due_is_next_now() -> None:
+def test_a_step_that_is_due_is_shown_as_now() -> None:
     table = render_list(
         [read_answer(a_row(next_step="on-call#2", next_step_at=a_row()["opened_at"]), IncidentRow)], OPENED_AT
     )
     assert "open, next: On-call (again) now" in table
 
 
-def test_an_acknowledged_incident_says_who_has_it_instead() -> None:
+def test_an_acknowledged_incident_shows_who_acknowledged_it_instead() -> None:
     table = render_list(
         [read_answer(a_row(state="acknowledged", acknowledged_by="ana"), IncidentRow)], OPENED_AT
     )
@@ -54,13 +54,13 @@ def test_an_acknowledged_incident_says_who_has_it_instead() -> None:
     assert "next" not in table
 
 
-def test_the_summary_is_cut_to_what_the_terminal_has_left() -> None:
+def test_the_summary_is_cut_to_the_width_of_the_terminal() -> None:
     table = render_list([read_answer(a_row(summary="磁盘已满" * 50), IncidentRow)], OPENED_AT, width=140)
     assert max(measure_width(line) for line in table.split("\n")) <= 140
     assert table.endswith("…")
 
 
-def test_asks_for_open_ones_with_the_token(stub: Stub) -> None:
+def test_open_incidents_are_requested_with_the_token(stub: Stub) -> None:
     stub.set_response(LIST, {"incidents": [a_row()], "next_cursor": None})
     result = receiver("incidents", RECEIVER_URL=stub.url, RECEIVER_API_TOKEN="first, second")
     assert result.exit_code == 0
@@ -69,13 +69,13 @@ def test_asks_for_open_ones_with_the_token(stub: Stub) -> None:
     assert stub.requests[0].headers["Authorization"] == "Bearer first"
 
 
-def test_all_asks_for_every_state(stub: Stub) -> None:
+def test_the_flag_all_requests_every_state(stub: Stub) -> None:
     stub.set_response(LIST, {"incidents": [a_row(state="resolved")], "next_cursor": None})
     assert receiver("incidents", "--all", RECEIVER_URL=stub.url).exit_code == 0
     assert "state" not in stub.requests[0].query
 
 
-def test_follows_the_cursor_to_the_end(stub: Stub) -> None:
+def test_all_pages_are_requested(stub: Stub) -> None:
     pages = [
         {"incidents": [a_row(id="a")], "next_cursor": "c&1"},
         {"incidents": [a_row(id="b")], "next_cursor": None},
@@ -86,14 +86,16 @@ def test_follows_the_cursor_to_the_end(stub: Stub) -> None:
     assert stub.requests[1].query["cursor"] == "c&1"
 
 
-def test_says_when_nothing_is_open(stub: Stub) -> None:
+def test_without_open_incidents_the_output_says_so(stub: Stub) -> None:
     stub.set_response(LIST, {"incidents": [], "next_cursor": None})
     assert receiver("incidents", RECEIVER_URL=stub.url).stdout == "No open incidents.\n"
 
 
 @pytest.mark.parametrize("evil", ["\x1b[2J", "\x9b31m", "\u202e", "\r", "\x07", "\ud800"])
 @pytest.mark.parametrize("flags", [(), ("--json",)])
-def test_a_strangers_words_cannot_move_the_cursor(stub: Stub, evil: str, flags: tuple[str, ...]) -> None:
+def test_control_characters_of_an_alert_are_not_printed(
+    stub: Stub, evil: str, flags: tuple[str, ...]
+) -> None:
     stub.set_response(
         LIST, {"incidents": [a_row(alertname=f"A{evil}B", summary=f"x{evil}y")], "next_cursor": None}
     )
@@ -102,7 +104,7 @@ def test_a_strangers_words_cannot_move_the_cursor(stub: Stub, evil: str, flags: 
     assert evil not in result.stdout
 
 
-def test_an_unreachable_receiver_is_said_in_a_sentence() -> None:
+def test_an_unreachable_receiver_is_a_one_line_error() -> None:
     with Stub() as gone:
         url = gone.url
     result = receiver("incidents", RECEIVER_URL=url)
@@ -118,7 +120,7 @@ def test_an_unreachable_receiver_is_said_in_a_sentence() -> None:
         ({"RECEIVER_API_TOKEN": "s3cret-t0ken"}, "refuses the one in RECEIVER_API_TOKEN"),
     ],
 )
-def test_a_locked_receiver_says_which_variable_to_set(stub: Stub, environ: dict[str, str], hint: str) -> None:
+def test_a_401_names_the_variable_to_set(stub: Stub, environ: dict[str, str], hint: str) -> None:
     stub.set_response(LIST, {"error": {"type": "unauthorized", "message": "send a token"}}, status=401)
     result = receiver("incidents", RECEIVER_URL=stub.url, **environ)
     assert result.exit_code == 1
@@ -127,7 +129,7 @@ def test_a_locked_receiver_says_which_variable_to_set(stub: Stub, environ: dict[
 
 
 @pytest.mark.parametrize("body", [b"<html>", [], {"incidents": 5}, {"incidents": ["x"]}, b"[" * 100_000])
-def test_another_server_is_not_mistaken_for_a_receiver(stub: Stub, body: object) -> None:
+def test_the_response_of_another_server_is_an_error(stub: Stub, body: object) -> None:
     stub.set_response(LIST, body)
     result = receiver("incidents", RECEIVER_URL=stub.url)
     assert result.exit_code == 1
@@ -141,7 +143,7 @@ def test_a_row_of_another_version_is_reported_instead_of_a_traceback(stub: Stub)
     assert "another version" in result.stderr
 
 
-def test_a_store_that_is_away_is_reported_in_the_receivers_words(stub: Stub) -> None:
+def test_an_unavailable_redis_is_reported_with_the_receivers_message(stub: Stub) -> None:
     stub.set_response(
         LIST, {"error": {"type": "unavailable", "message": "the store can't take it now"}}, status=503
     )
@@ -149,13 +151,13 @@ def test_a_store_that_is_away_is_reported_in_the_receivers_words(stub: Stub) -> 
 
 
 @pytest.mark.parametrize("url", ["localhost:9080", "file:///etc/passwd", "http://"])
-def test_an_address_that_is_none_is_a_fault(url: str) -> None:
+def test_an_invalid_url_is_an_error(url: str) -> None:
     result = receiver("incidents", RECEIVER_URL=url)
     assert result.exit_code == 1
     assert "RECEIVER_URL is no usable address" in result.stderr
 
 
-def test_a_storm_is_said_first(stub: Stub) -> None:
+def test_a_storm_is_shown_first(stub: Stub) -> None:
     stub.set_response(LIST, {"incidents": [a_row()], "next_cursor": None})
     one = {
         "id": "storm-1",

@@ -11,7 +11,7 @@ import pytest
 from receiver.cli.api_client import read_answer
 from receiver.cli.incidents import render_history
 from receiver.web.api.responses import HistoryRow
-from tests.cli.incidents_on_show import ID, a_history_row, moment
+from tests.cli.incidents_on_show import ID, a_history_row, format_time
 from tests.cli.invoke import receiver
 from tests.cli.stub import Stub
 
@@ -30,10 +30,10 @@ def cells(**changes: object) -> list[str]:
     return [cell.strip() for cell in table.split("\n")[1].split("  ") if cell.strip()]
 
 
-def test_a_row_says_how_long_it_lasted_and_who_had_it_how_soon() -> None:
+def test_a_row_has_the_duration_and_who_acknowledged_after_what_time() -> None:
     assert cells(
         state="resolved",
-        resolved_at=moment(690),
+        resolved_at=format_time(690),
         duration_s=690.0,
         acknowledged_by="ana",
         acknowledged_after_s=90.0,
@@ -48,12 +48,12 @@ def test_a_row_says_how_long_it_lasted_and_who_had_it_how_soon() -> None:
     ]
 
 
-def test_one_that_goes_on_says_so() -> None:
+def test_an_open_incident_is_marked_as_open() -> None:
     assert "still open" in cells()
     assert "still acknowledged" in cells(state="acknowledged")
 
 
-def test_the_last_week_is_asked_for_by_default(stub: Stub) -> None:
+def test_the_last_week_is_requested_by_default(stub: Stub) -> None:
     stub.set_response(LIST, {"incidents": [a_history_row()], "next_cursor": None})
     result = receiver("history", RECEIVER_URL=stub.url, RECEIVER_API_TOKEN="t0ken")
     assert result.exit_code == 0
@@ -82,7 +82,7 @@ def test_all_pages_are_shown(stub: Stub) -> None:
     assert stub.requests[1].query["since"] == "7d"
 
 
-def test_a_time_that_the_receiver_does_not_know_is_reported(stub: Stub) -> None:
+def test_a_time_that_the_receiver_refuses_is_reported(stub: Stub) -> None:
     message = "since is 'x', expected a duration like 7d"
     stub.set_response(LIST, {"error": {"type": "bad_request", "message": message}}, status=400)
     result = receiver("history", "--since", "x", RECEIVER_URL=stub.url)
@@ -90,7 +90,7 @@ def test_a_time_that_the_receiver_does_not_know_is_reported(stub: Stub) -> None:
     assert result.stderr == f"Error: the receiver says: {message}\n"
 
 
-def test_a_receiver_of_another_version_has_no_history(stub: Stub) -> None:
+def test_a_receiver_without_a_history_is_reported(stub: Stub) -> None:
     result = receiver("history", RECEIVER_URL=stub.url)
     assert result.exit_code == 1
     assert "no such thing" in result.stderr

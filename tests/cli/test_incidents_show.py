@@ -20,7 +20,7 @@ from tests.cli.incidents_on_show import (
     a_whole,
     an_alert_row,
     an_event,
-    moment,
+    format_time,
 )
 from tests.cli.invoke import receiver
 from tests.cli.stub import Stub
@@ -36,7 +36,7 @@ def stub() -> Iterator[Stub]:
         yield stub
 
 
-def test_an_incident_is_shown_whole_in_the_readers_time() -> None:
+def test_an_incident_is_shown_completely_with_local_times() -> None:
     assert (
         render_incident(read_answer(a_whole(), IncidentDetail), OPENED_AT + 60, SOMEWHERE)
         == f"""\
@@ -69,10 +69,15 @@ Timeline
     )
 
 
-def test_who_acknowledged_and_who_resolved_are_named() -> None:
-    changes = {"state": "resolved", "acknowledged_at": moment(5), "acknowledged_by": "ana", "next_step": None}
+def test_the_people_who_acknowledged_and_resolved_are_named() -> None:
+    changes = {
+        "state": "resolved",
+        "acknowledged_at": format_time(5),
+        "acknowledged_by": "ana",
+        "next_step": None,
+    }
     text = render_incident(
-        read_answer(a_whole(**changes, resolved_at=moment(9), resolved_by="bob"), IncidentDetail),
+        read_answer(a_whole(**changes, resolved_at=format_time(9), resolved_by="bob"), IncidentDetail),
         OPENED_AT + 60,
         SOMEWHERE,
     )
@@ -81,28 +86,28 @@ def test_who_acknowledged_and_who_resolved_are_named() -> None:
     assert "resolved      2026-11-23 14:03:09 EET (51s ago) by bob" in text
 
 
-def test_a_snooze_and_a_suppression_say_until_when() -> None:
-    suppression = {"reason": "silenced", "by": "bob", "since": moment(), "until": moment(3660)}
-    changes = {"suppressed": suppression, "snoozed_until": moment(1860)}
+def test_a_snooze_and_a_suppression_are_shown_with_their_end() -> None:
+    suppression = {"reason": "silenced", "by": "bob", "since": format_time(), "until": format_time(3660)}
+    changes = {"suppressed": suppression, "snoozed_until": format_time(1860)}
     text = render_incident(read_answer(a_whole(**changes), IncidentDetail), OPENED_AT + 60, SOMEWHERE)
     assert "snoozed   until 2026-11-23 14:34:00 (in 30m)" in text
     assert "held      silenced by bob until 2026-11-23 15:04:00 (in 1h)" in text
 
 
-def test_a_suppression_of_which_nobody_knows_more_is_said_all_the_same() -> None:
-    suppression = {"reason": "inhibited", "by": None, "since": moment(), "until": None}
+def test_a_suppression_without_an_author_is_shown() -> None:
+    suppression = {"reason": "inhibited", "by": None, "since": format_time(), "until": None}
     text = render_incident(
         read_answer(a_whole(suppressed=suppression), IncidentDetail), OPENED_AT + 60, SOMEWHERE
     )
     assert "  held      inhibited\n" in text
 
 
-def test_silences_say_by_whom_why_and_until_when() -> None:
+def test_silences_are_shown_with_author_comment_and_end() -> None:
     silences = [
         a_silence(),
         a_silence(number=2, until=None, comment="", silence_id=None),
-        a_silence(number=3, ended_at=moment(120), by="bob", comment=""),
-        a_silence(number=4, until=moment(60), comment=""),
+        a_silence(number=3, ended_at=format_time(120), by="bob", comment=""),
+        a_silence(number=4, until=format_time(60), comment=""),
     ]
     text = render_incident(read_answer(a_whole(silences=silences), IncidentDetail), OPENED_AT + 60, SOMEWHERE)
     assert (
@@ -118,7 +123,7 @@ Silences
 
 
 @pytest.mark.parametrize(
-    ("by", "via", "said"),
+    ("by", "via", "expected"),
     [
         ("ana", "slack", "Acknowledged by ana (slack)"),
         ("ana", "command line", "Acknowledged by ana (command line)"),
@@ -127,13 +132,13 @@ Silences
         (None, "api", "Acknowledged"),
     ],
 )
-def test_the_timeline_says_by_which_side(by: str | None, via: str | None, said: str) -> None:
+def test_the_timeline_shows_the_client_of_an_event(by: str | None, via: str | None, expected: str) -> None:
     timeline = [an_event("acknowledged", "Acknowledged", by=by, via=via)]
     text = render_incident(read_answer(a_whole(timeline=timeline), IncidentDetail), OPENED_AT, SOMEWHERE)
-    assert text.endswith(f"  {said}")
+    assert text.endswith(f"  {expected}")
 
 
-def test_a_step_that_timed_out_says_so() -> None:
+def test_a_step_that_timed_out_is_marked_as_such() -> None:
     steps = {"policy": "critical", "steps": [a_step("on-call", "given_up"), a_step("on-call#2", "telling")]}
     text = render_incident(read_answer(a_whole(escalation=steps), IncidentDetail), OPENED_AT)
     assert "On-call          could not be told" in text
@@ -145,30 +150,30 @@ def test_many_alerts_are_counted_beyond_the_first() -> None:
     assert "and 7 more" in render_incident(read_answer(a_whole(alerts=alerts), IncidentDetail), OPENED_AT)
 
 
-def test_what_a_receiver_of_another_version_lacks_is_left_out() -> None:
+def test_fields_that_a_receiver_of_another_version_lacks_are_omitted() -> None:
     text = render_incident(read_answer({"id": ID, "state": "open", "news": [1]}, IncidentDetail), OPENED_AT)
     assert "Deliveries" not in text
 
 
-def test_json_is_the_apis_own(stub: Stub) -> None:
+def test_json_is_that_of_the_api(stub: Stub) -> None:
     stub.set_response(ONE, a_whole(news="yes"))
     assert json.loads(receiver("show", ID, "--json", RECEIVER_URL=stub.url).stdout) == a_whole(news="yes")
 
 
-def test_the_beginning_of_an_open_ones_id_is_enough(stub: Stub) -> None:
+def test_a_prefix_of_an_open_incidents_id_is_enough(stub: Stub) -> None:
     stub.set_response(ONE, a_whole())
     stub.set_response(LIST, {"incidents": [a_row(), a_row(id="other")], "next_cursor": None})
     assert ID in receiver("show", ID[:4], RECEIVER_URL=stub.url).stdout
 
 
-def test_a_beginning_that_several_have_is_refused_with_their_names(stub: Stub) -> None:
+def test_an_ambiguous_prefix_is_refused_with_the_names_of_the_incidents(stub: Stub) -> None:
     stub.set_response(LIST, {"incidents": [a_row(id="abc1"), a_row(id="abc2")], "next_cursor": None})
     result = receiver("show", "abc", RECEIVER_URL=stub.url)
     assert result.exit_code == 1
     assert "abc1, abc2" in result.stderr
 
 
-def test_two_letters_are_no_id(stub: Stub) -> None:
+def test_two_letters_are_too_short_a_prefix(stub: Stub) -> None:
     stub.set_response(LIST, {"incidents": [a_row()], "next_cursor": None})
     result = receiver("show", ID[:2], RECEIVER_URL=stub.url)
     assert result.exit_code == 1
@@ -176,7 +181,7 @@ def test_two_letters_are_no_id(stub: Stub) -> None:
 
 
 @pytest.mark.parametrize("name", ["..", "a/b", "", "a?b", "\x1b[2J"])
-def test_what_can_be_no_id_is_never_asked_for(stub: Stub, name: str) -> None:
+def test_an_invalid_id_is_never_requested(stub: Stub, name: str) -> None:
     result = receiver("show", name, RECEIVER_URL=stub.url)
     assert result.exit_code == 1
     assert "no incident" in result.stderr
@@ -190,11 +195,11 @@ def test_an_unknown_id_is_reported(stub: Stub) -> None:
     assert "no incident 'unknown-id'" in result.stderr
 
 
-def test_a_strangers_words_cannot_move_the_cursor(stub: Stub) -> None:
+def test_control_characters_of_an_alert_are_not_printed(stub: Stub) -> None:
     evil = "\x1b[2J\u202e"
     alert = an_alert_row("firing", f"web{evil}") | {"annotations": {"summary": evil}}
     event = an_event("acknowledged", f"by{evil}\nForged line", by=evil, via=f"{evil}\nForged")
-    suppression = {"reason": f"{evil}\nForged", "by": evil, "since": moment(), "until": evil}
+    suppression = {"reason": f"{evil}\nForged", "by": evil, "since": format_time(), "until": evil}
     silence = a_silence(by=f"{evil}\nForged", comment=f"{evil}\nForged", until=evil, ended_at=evil)
     changes = {
         "group_labels": {evil: evil},
@@ -210,7 +215,7 @@ def test_a_strangers_words_cannot_move_the_cursor(stub: Stub) -> None:
     assert "\nForged" not in result.stdout
 
 
-def test_a_newer_receiver_may_add_fields_and_words() -> None:
+def test_a_newer_receiver_may_add_fields_and_values() -> None:
     alert = an_alert_row("muted", "web-1") | {"severity": "fatal", "news": 1}
     changes = {"state": "parked", "severity": "fatal", "alerts": [alert], "news": {"a": 1}}
     text = render_incident(read_answer(a_whole(**changes), IncidentDetail), OPENED_AT)

@@ -1,4 +1,4 @@
-"""What a log line holds, and what it never does."""
+"""The content of log lines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Keys:
 
 @pytest.fixture(params=[JsonFormatter, TextFormatter])
 def line(request: pytest.FixtureRequest) -> Iterator[object]:
-    """Logs one event and returns its line."""
+    """Return a function that logs one event and returns its line."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(request.param())
@@ -40,14 +40,14 @@ def line(request: pytest.FixtureRequest) -> Iterator[object]:
     logs._secrets.update(known)
 
 
-def test_a_stranger_can_not_write_a_line_of_ours(line) -> None:
+def test_values_can_not_forge_a_log_line(line) -> None:
     written = line("event %s", 'a\n{"event": "forged"}', summary="x\r\n12:00 critical forged\x1b[2J\u2028y")
     assert written.count("\n") == 1
     assert written.endswith("\n")
     assert "\x1b" not in written
 
 
-def test_a_secret_is_hidden_wherever_it_turns_up(line) -> None:
+def test_a_secret_is_hidden_everywhere(line) -> None:
     hide_secrets(Keys((Secret("xoxb-very-secret"),), Secret("ab")), {"pager": [Secret("routing-key-1")]})
     error = ValueError("refused: https://x/?token=xoxb-very-secret")
     written = line("sent xoxb-very-secret", key="routing-key-1", nested=["routing-key-1"], error=error)
@@ -56,7 +56,7 @@ def test_a_secret_is_hidden_wherever_it_turns_up(line) -> None:
     assert "ab" not in logs._secrets
 
 
-def test_a_secret_as_a_value_prints_stars(line) -> None:
+def test_a_secret_value_is_printed_as_stars(line) -> None:
     assert "***" in line("event", token=Secret("tok"))
 
 
@@ -85,11 +85,11 @@ def test_text_quotes_only_what_needs_it() -> None:
     assert TextFormatter().format(record).endswith('info    step told incident=a1 summary="disk full"')
 
 
-# --- states that last ---
+# --- lasting states ---
 
 
 class Lines:
-    """Logs at a moment of its own, and has the events that were written, each with its count."""
+    """Logs with a clock set by the test, and records the written events with their counts."""
 
     def __init__(self) -> None:
         self.at = 1000.0
@@ -100,18 +100,19 @@ class Lines:
         self._logger.addHandler(self.handler)
 
     def log(self, event: str, state: str | None, after_s: float = 0.0, **fields: object) -> None:
+        """Log *event* at *after_s*."""
         self.at += after_s
         self._logger.warning(event, extra={"fields": fields, "state": state})
 
     def written(self) -> list[tuple[str, int]]:
-        """Return the events with their counts, 0 where a line has none."""
+        """Return the written events with their counts, 0 for a line without a count."""
         lines = map(json.loads, self.stream.getvalue().splitlines())
         return [(line["event"], line.get("count", 0)) for line in lines]
 
 
 def test_a_state_is_written_at_once_and_then_once_a_minute_with_its_count() -> None:
     lines = Lines()
-    for _ in range(2 * 150):  # two and a half minutes, twice a second
+    for _ in range(2 * 150):  # twice a second for two and a half minutes
         lines.log("work queue unavailable", "slack", after_s=0.5)
     assert lines.written() == [
         ("work queue unavailable", 0),
@@ -133,14 +134,14 @@ def test_each_queue_and_each_event_is_a_state_of_its_own() -> None:
     ]
 
 
-def test_what_is_no_state_is_always_written() -> None:
+def test_an_event_that_is_no_state_is_always_written() -> None:
     lines = Lines()
     for _ in range(3):
         lines.log("webhook refused", None)
     assert lines.written() == [("webhook refused", 0)] * 3
 
 
-def test_a_state_that_was_over_for_a_minute_is_written_at_once_and_counts_anew() -> None:
+def test_a_state_that_was_absent_for_a_minute_is_written_at_once_with_a_new_count() -> None:
     lines = Lines()
     for _ in range(10):
         lines.log("redis unavailable", "heartbeat", after_s=1.0)
@@ -149,7 +150,7 @@ def test_a_state_that_was_over_for_a_minute_is_written_at_once_and_counts_anew()
     assert lines.written() == [("redis unavailable", 0), ("redis unavailable", 0)]
 
 
-def test_a_state_that_comes_and_goes_is_written_once_a_minute() -> None:
+def test_an_intermittent_state_is_written_once_a_minute() -> None:
     lines = Lines()
     for _ in range(60):
         lines.log("redis unavailable", "heartbeat", after_s=2.0)
@@ -157,7 +158,7 @@ def test_a_state_that_comes_and_goes_is_written_once_a_minute() -> None:
     assert len(lines.written()) == 2 * 4
 
 
-def test_states_are_forgotten_before_they_fill_the_memory() -> None:
+def test_the_number_of_stored_states_is_bounded() -> None:
     lines = Lines()
     for n in range(3_000):
         lines.log("not delivered", f"slack {n}")
@@ -166,7 +167,7 @@ def test_states_are_forgotten_before_they_fill_the_memory() -> None:
     assert len(lines.written()) == 3_000
 
 
-def test_the_count_stands_beside_the_fields_of_the_last_line() -> None:
+def test_the_count_is_written_with_the_fields_of_the_last_event() -> None:
     lines = Lines()
     for n in range(62):
         lines.log("redis unavailable", "requests", after_s=1.0, path=f"/{n}")

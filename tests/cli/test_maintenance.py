@@ -1,4 +1,4 @@
-"""`receiver maintenance`, and that `receiver incidents` says it."""
+"""`receiver maintenance`, and the maintenance line of `receiver incidents`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def in_force(for_s: float = 7199.0) -> dict[str, Any]:
     return NONE | {"until": until, "by": "ana", "comment": "new disks"}
 
 
-def test_begins_for_a_time(stub: Stub) -> None:
+def test_maintenance_starts_for_a_duration(stub: Stub) -> None:
     stub.set_response(f"POST {PATH}", in_force())
     result = receiver(
         "maintenance", "--for", "2h", "--comment", "new disks", RECEIVER_URL=stub.url, USER="ana"
@@ -40,7 +40,7 @@ def test_begins_for_a_time(stub: Stub) -> None:
     assert "(in 1h 59m) by ana (new disks): nobody is paged." in result.stdout
 
 
-def test_a_time_of_day_is_the_next_one_in_the_own_time_zone(stub: Stub) -> None:
+def test_a_time_of_day_means_its_next_occurrence_in_the_local_time_zone(stub: Stub) -> None:
     stub.set_response(f"POST {PATH}", in_force())
     assert receiver("maintenance", "--until", "14:00", RECEIVER_URL=stub.url).exit_code == 0
     until = datetime.fromisoformat(stub.requests[0].body["until"])
@@ -51,7 +51,7 @@ def test_a_time_of_day_is_the_next_one_in_the_own_time_zone(stub: Stub) -> None:
 
 @pytest.fixture
 def in_berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """This machine is in Berlin, on 2026-10-25 at 02:40 before its clocks are set back to 02:00."""
+    """Set the local time zone to Berlin, 2026-10-25 02:40 before its clocks go back to 02:00."""
     monkeypatch.setenv("TZ", "Europe/Berlin")
     time.tzset()
     monkeypatch.setattr(clock, "now", lambda: datetime(2026, 10, 25, 0, 40, tzinfo=UTC).timestamp())
@@ -61,67 +61,67 @@ def in_berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("text", "until", "said"),
+    ("text", "until", "shown"),
     [
         (
             "02:30",
             "2026-10-25T02:30:00+01:00",
             "2026-10-25 02:30:00 (in 50m)",
-        ),  # in the hour that comes again
+        ),  # in the repeated hour
         ("02:50", "2026-10-25T02:50:00+02:00", "2026-10-25 02:50:00 (in 10m)"),
         ("01:30", "2026-10-26T01:30:00+01:00", "2026-10-26 01:30:00, tomorrow (in 23h 50m)"),
         ("2026-10-25T02:30", "2026-10-25T02:30:00+01:00", "2026-10-25 02:30:00 (in 50m)"),
     ],
 )
 @pytest.mark.usefixtures("in_berlin")
-def test_in_the_night_clocks_are_set_back_a_time_is_the_next_one(
-    stub: Stub, text: str, until: str, said: str
+def test_a_time_means_its_next_occurrence_in_the_night_clocks_go_back(
+    stub: Stub, text: str, until: str, shown: str
 ) -> None:
     stub.set_response(f"POST {PATH}", NONE | {"until": until, "by": "ana"})
     result = receiver("maintenance", "--until", text, RECEIVER_URL=stub.url)
     assert stub.requests[0].body["until"] == until
-    assert f"MAINTENANCE until {said} by ana" in result.stdout
+    assert f"MAINTENANCE until {shown} by ana" in result.stdout
 
 
-def test_a_moment_with_its_zone_is_sent_as_it_is(stub: Stub) -> None:
+def test_a_time_with_a_utc_offset_is_sent_unchanged(stub: Stub) -> None:
     stub.set_response(f"POST {PATH}", in_force())
     receiver("maintenance", "--until", "2026-11-23T14:00:00+09:00", RECEIVER_URL=stub.url)
     sent = datetime.fromisoformat(stub.requests[0].body["until"])
     assert sent == datetime.fromisoformat("2026-11-23T14:00:00+09:00")
 
 
-def test_ends_it(stub: Stub) -> None:
+def test_maintenance_is_ended(stub: Stub) -> None:
     stub.set_response(f"DELETE {PATH}", NONE)
     result = receiver("maintenance", "--end", RECEIVER_URL=stub.url, USER="ana")
     assert stub.requests[0].query == {"by": "ana", "via": "command line"}
     assert result.stdout == "Maintenance is over: paging goes on.\n"
 
 
-def test_without_a_flag_shows_it(stub: Stub) -> None:
+def test_without_a_flag_maintenance_is_shown(stub: Stub) -> None:
     stub.set_response(f"GET {PATH}", NONE, in_force())
     assert receiver("maintenance", RECEIVER_URL=stub.url).stdout == "No maintenance.\n"
     assert receiver("maintenance", RECEIVER_URL=stub.url).stdout.startswith("MAINTENANCE until ")
 
 
-def test_json_is_the_apis(stub: Stub) -> None:
+def test_json_is_that_of_the_api(stub: Stub) -> None:
     stub.set_response(f"GET {PATH}", NONE)
     assert '"until": null' in receiver("maintenance", "--json", RECEIVER_URL=stub.url).stdout
 
 
 @pytest.mark.parametrize("arguments", [["--for", "1h", "--end"], ["--for", "1h", "--until", "14:00"]])
-def test_only_one_thing_at_a_time(stub: Stub, arguments: list[str]) -> None:
+def test_conflicting_flags_are_refused(stub: Stub, arguments: list[str]) -> None:
     assert receiver("maintenance", *arguments, RECEIVER_URL=stub.url).exit_code == 2
     assert stub.requests == []
 
 
 @pytest.mark.parametrize("text", ["soon", "25:00", "14:00:00:00", "2026-99-01"])
-def test_what_is_no_time_is_refused(stub: Stub, text: str) -> None:
+def test_an_invalid_time_is_refused(stub: Stub, text: str) -> None:
     result = receiver("maintenance", "--until", text, RECEIVER_URL=stub.url)
     assert result.exit_code == 2
     assert "is no time" in result.stderr
 
 
-def test_incidents_says_it_before_all_else(stub: Stub) -> None:
+def test_the_incidents_command_shows_maintenance_first(stub: Stub) -> None:
     stub.set_response("GET /api/v1/incidents", {"incidents": [], "next_cursor": None})
     stub.set_response(f"GET {PATH}", in_force())
     said = receiver("incidents", RECEIVER_URL=stub.url).stdout
@@ -129,6 +129,6 @@ def test_incidents_says_it_before_all_else(stub: Stub) -> None:
     assert said.endswith("No open incidents.\n")
 
 
-def test_incidents_of_a_receiver_that_knows_no_maintenance_are_listed(stub: Stub) -> None:
+def test_incidents_of_a_receiver_without_maintenance_are_listed(stub: Stub) -> None:
     stub.set_response("GET /api/v1/incidents", {"incidents": [], "next_cursor": None})
     assert receiver("incidents", RECEIVER_URL=stub.url).stdout == "No open incidents.\n"

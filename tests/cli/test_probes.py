@@ -1,4 +1,4 @@
-"""`receiver check --online`: what it asks the services, and what it makes of their answers."""
+"""`receiver check --online`: the requests to the services, and the faults and warnings from their responses."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def check_slack(stub: Stub) -> Result:
     return receiver("check", "--online", SLACK_BOT_TOKEN=TOKEN, SLACK_API_URL=f"{stub.url}/api/")
 
 
-def test_the_provider_that_people_sign_in_with_is_tried(config: Path) -> None:
+def test_the_openid_provider_is_checked(config: Path) -> None:
     home = {"PUBLIC_URL": "https://ops.example"}
     with MockProvider(redirect_uri="https://ops.example/sign-in/callback") as provider:
         result = receiver("check", "--online", **provider.environ, **home)
@@ -69,14 +69,14 @@ GREETING = {"ok": True, "user": "receiver", "team": "Acme"}
 NAMES = ("alerts-critical", "alerts-info", "monitoring")
 
 
-def test_nothing_is_tried_where_nothing_is_set(config: Path) -> None:
+def test_without_settings_there_is_nothing_to_check(config: Path) -> None:
     result = receiver("check", "--online", "--config", config)
     assert result.exit_code == 0
     assert "ok: nothing to try online" in result.stdout
 
 
 @pytest.mark.usefixtures("config")
-def test_slack_that_has_all_channels_is_good(stub: Stub) -> None:
+def test_a_slack_with_all_channels_passes(stub: Stub) -> None:
     stub.set_response(AUTH, GREETING)
     stub.set_response(LIST, channels(*NAMES))
     result = check_slack(stub)
@@ -87,7 +87,7 @@ def test_slack_that_has_all_channels_is_good(stub: Stub) -> None:
 
 
 @pytest.mark.usefixtures("config")
-def test_the_slack_that_our_channel_is_tested_with_is_good() -> None:
+def test_the_mock_slack_passes() -> None:
     with MockSlack() as slack:
         result = receiver("check", "--online", SLACK_BOT_TOKEN=TOKEN, SLACK_API_URL=slack.url)
     assert "ok: Slack takes the token" in result.stdout
@@ -99,7 +99,7 @@ def name_responders(config: Path, *names: str) -> None:
     config.write_text(ROUTING + f'slack: {{responders: [{listed}], token: "${{SLACK_BOT_TOKEN}}"}}\n')
 
 
-def test_those_who_may_answer_in_slack_are_looked_for(config: Path) -> None:
+def test_the_responders_of_slack_are_looked_up(config: Path) -> None:
     name_responders(config, "@oncall", "@alice", "U0ALICE1", "#alerts-critical")
     with MockSlack() as slack:
         slack.add_usergroup("S0ONCALL", "OnCall")
@@ -110,7 +110,7 @@ def test_those_who_may_answer_in_slack_are_looked_for(config: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["@oncal", "@gone", "#alerts-critcal"])
-def test_who_may_answer_and_is_not_there_is_a_fault(config: Path, name: str) -> None:
+def test_an_unknown_slack_responder_is_a_fault(config: Path, name: str) -> None:
     name_responders(config, name)
     with MockSlack() as slack:
         slack.add_usergroup("S0ONCALL", "oncall")
@@ -120,7 +120,7 @@ def test_who_may_answer_and_is_not_there_is_a_fault(config: Path, name: str) -> 
     assert f"slack.responders: Slack shows no {name}" in result.stdout
 
 
-def test_who_may_answer_where_people_can_not_be_listed_is_a_warning(config: Path, stub: Stub) -> None:
+def test_responders_are_a_warning_if_slack_does_not_list_its_users(config: Path, stub: Stub) -> None:
     name_responders(config, "@oncall")
     stub.set_response(AUTH, GREETING)
     stub.set_response(LIST, channels(*NAMES))
@@ -149,7 +149,7 @@ def test_a_missing_channel_is_a_fault(stub: Stub) -> None:
 
 
 @pytest.mark.usefixtures("config")
-def test_channels_are_looked_for_on_every_page(stub: Stub) -> None:
+def test_channels_are_searched_on_every_page(stub: Stub) -> None:
     stub.set_response(AUTH, GREETING)
     first = channels(*NAMES[:2]) | {"response_metadata": {"next_cursor": "c="}}
     stub.set_response(LIST, first, channels(NAMES[2]))
@@ -158,7 +158,7 @@ def test_channels_are_looked_for_on_every_page(stub: Stub) -> None:
 
 
 @pytest.mark.usefixtures("config")
-def test_a_bot_outside_its_channel_is_a_warning_unless_it_may_post_anywhere(stub: Stub) -> None:
+def test_a_bot_that_is_no_member_of_its_channel_is_a_warning_unless_it_may_post_anywhere(stub: Stub) -> None:
     stub.set_response(LIST, channels(*NAMES, is_member=False))
     stub.set_response(AUTH, GREETING)
     result = check_slack(stub)
@@ -199,7 +199,7 @@ def test_a_channel_may_be_private_where_private_ones_cannot_be_listed(stub: Stub
 
 
 @pytest.mark.usefixtures("config")
-def test_what_is_not_slack_is_reported(stub: Stub) -> None:
+def test_a_server_that_is_not_slack_is_reported(stub: Stub) -> None:
     stub.set_response(AUTH, b"<html>", status=502)
     result = check_slack(stub)
     assert result.exit_code == 1
@@ -207,7 +207,7 @@ def test_what_is_not_slack_is_reported(stub: Stub) -> None:
 
 
 @pytest.mark.usefixtures("config")
-def test_pagerdutys_token_is_tried_and_its_keys_are_not(stub: Stub) -> None:
+def test_pagerdutys_token_is_checked_and_its_routing_keys_are_not(stub: Stub) -> None:
     stub.set_response("GET /abilities", {"abilities": []})
     addresses = {"PAGERDUTY_API_URL": stub.url, "PAGERDUTY_EVENTS_URL": stub.url}
     result = receiver("check", "--online", PAGERDUTY_API_TOKEN="api-t0ken", ONCALL_KEY=KEY, **addresses)
@@ -219,7 +219,7 @@ def test_pagerdutys_token_is_tried_and_its_keys_are_not(stub: Stub) -> None:
 
 
 def a_service(**changes: Any) -> dict[str, Any]:
-    """Return a service of PagerDuty's as its list gives it, with the integration of on-call's routing key."""
+    """Return a service in the form of PagerDuty's list, with the integration of on-call's routing key."""
     key = {"type": "events_api_v2_inbound_integration", "integration_key": KEY}
     service = {"id": "PSVC1", "summary": "Payments", "status": "active", "auto_resolve_timeout": None}
     return {**service, "integrations": [key], **changes}
@@ -236,7 +236,7 @@ def check_services(
 
 
 @pytest.mark.usefixtures("config")
-def test_a_service_that_wakes_people_is_good(stub: Stub) -> None:
+def test_an_active_service_passes(stub: Stub) -> None:
     result = check_services(stub, a_service(integrations=[]), a_service())
     assert result.exit_code == 0
     assert "ok: PagerDuty's service 'Payments' of on-call is enabled, and resolves nothing" in result.stdout
@@ -258,7 +258,7 @@ def test_auto_resolve_is_a_warning(stub: Stub) -> None:
 
 
 @pytest.mark.usefixtures("config")
-def test_maintenance_windows_now_and_to_come_are_warnings(stub: Stub) -> None:
+def test_current_and_future_maintenance_windows_are_warnings(stub: Stub) -> None:
     window = {
         "start_time": "2026-11-23T12:00:00Z",
         "end_time": "2026-11-23T14:00:00Z",
@@ -282,7 +282,7 @@ def test_a_key_of_no_service_is_a_warning(stub: Stub) -> None:
 
 @pytest.mark.usefixtures("config")
 @pytest.mark.parametrize("body", [b"<html>", {"services": "x"}, {"services": [None, {"integrations": 7}]}])
-def test_services_that_can_not_be_read_are_a_warning(stub: Stub, body: Any) -> None:
+def test_services_that_can_not_be_loaded_are_a_warning(stub: Stub, body: Any) -> None:
     stub.set_response("GET /abilities", {"abilities": []})
     stub.set_response("GET /services", body)
     addresses = {"PAGERDUTY_API_URL": stub.url, "PAGERDUTY_EVENTS_URL": stub.url}
@@ -301,7 +301,7 @@ def test_a_token_that_pagerduty_refuses_is_a_fault(stub: Stub) -> None:
 
 
 @pytest.mark.usefixtures("config")
-def test_alertmanager_and_prometheus_are_asked_how_they_are(stub: Stub) -> None:
+def test_alertmanager_and_prometheus_are_checked(stub: Stub) -> None:
     stub.set_response("GET /am/api/v2/status", {"cluster": {}, "versionInfo": {"version": "0.27.0"}})
     stub.set_response("GET /-/healthy", b"Healthy")
     result = receiver("check", "--online", ALERTMANAGER_URL=f"{stub.url}/am", PROMETHEUS_URL=stub.url)
@@ -330,7 +330,7 @@ def test_unknown_severities_of_prometheus_rules_are_warnings(stub: Stub) -> None
 
 
 @pytest.mark.usefixtures("config")
-def test_what_is_no_alertmanager_and_an_ill_prometheus_are_faults(stub: Stub) -> None:
+def test_another_server_at_alertmanagers_url_and_an_unhealthy_prometheus_are_faults(stub: Stub) -> None:
     stub.set_response("GET /api/v2/status", {"status": "success"})
     stub.set_response("GET /-/healthy", b"", status=503)
     address = stub.url.replace("//", "//ana:pass@")
@@ -343,7 +343,7 @@ def test_what_is_no_alertmanager_and_an_ill_prometheus_are_faults(stub: Stub) ->
 
 
 @pytest.mark.usefixtures("config")
-def test_services_that_are_away_are_faults_of_the_right_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unavailable_services_are_faults_that_name_their_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probes, "TIMEOUT_S", 0.5)
     with Stub() as gone:
         url = gone.url
@@ -366,7 +366,7 @@ def test_services_that_are_away_are_faults_of_the_right_place(monkeypatch: pytes
     assert "p4ssw0rd" not in result.output
 
 
-def test_faults_of_the_file_are_reported_without_asking_anybody(config: Path, stub: Stub) -> None:
+def test_faults_of_the_file_are_reported_without_any_request(config: Path, stub: Stub) -> None:
     config.write_text("version: 2\n")
     assert receiver("check", "--online", ALERTMANAGER_URL=stub.url).exit_code == 1
     assert stub.requests == []

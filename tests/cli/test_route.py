@@ -37,7 +37,7 @@ def config(tmp_path: Path) -> Path:
     return file
 
 
-def test_shows_route_channel_steps_and_runbook(config: Path) -> None:
+def test_the_dry_run_shows_route_channel_steps_and_runbook(config: Path) -> None:
     result = receiver("route", "--config", config, "alertname=DiskFull", "severity=critical", "team=web")
     assert result.exit_code == 0
     assert (
@@ -73,32 +73,32 @@ def test_json_has_seconds_from_the_start(config: Path) -> None:
     result = receiver(
         "route", "--config", config, "--json", "alertname=DiskFull", "severity=critical", "team=web"
     )
-    found = json.loads(result.stdout)
-    assert [(step["step"], step["after_s"], step["at_s"]) for step in found["steps"]] == [
+    routes = json.loads(result.stdout)
+    assert [(step["step"], step["after_s"], step["at_s"]) for step in routes["steps"]] == [
         ("on-call", 0, 0),
         ("team-lead", 300, 300),
         ("manager", 300, 600),
     ]
-    assert found["steps"][1]["targets"] == ["pagerduty:team-lead", "slack:@team-lead"]
-    assert {name: found[name] for name in ("route", "channel", "escalation", "runbook", "severity")} == {
+    assert routes["steps"][1]["targets"] == ["pagerduty:team-lead", "slack:@team-lead"]
+    assert {name: routes[name] for name in ("route", "channel", "escalation", "runbook", "severity")} == {
         "route": "#alerts-critical",
         "channel": "#alerts-critical",
         "escalation": "critical",
         "runbook": "DiskFull",
         "severity": "critical",
     }
-    assert found["matchers"] == ['severity="critical"', 'team=~"web|db"']
+    assert routes["matchers"] == ['severity="critical"', 'team=~"web|db"']
 
 
-def test_a_route_without_escalation_pages_nobody(config: Path) -> None:
+def test_a_route_without_escalation_sends_no_pages(config: Path) -> None:
     text = receiver("route", "--config", config, "severity=info").stdout
     assert "none, nobody is paged" in text
     assert "next-business-day" in text
-    found = json.loads(receiver("route", "--config", config, "severity=info", "--json").stdout)
-    assert (found["escalation"], found["steps"], found["runbook"]) == (None, [], None)
+    routes = json.loads(receiver("route", "--config", config, "severity=info", "--json").stdout)
+    assert (routes["escalation"], routes["steps"], routes["runbook"]) == (None, [], None)
 
 
-def test_labels_that_no_route_matches_go_to_the_last_one(config: Path) -> None:
+def test_labels_that_no_route_matches_use_the_last_one(config: Path) -> None:
     result = receiver("route", "--config", config, "severity=page")
     assert result.exit_code == 0
     assert "#alerts-info: no route matches these labels, so the last one takes them" in result.stdout
@@ -106,13 +106,13 @@ def test_labels_that_no_route_matches_go_to_the_last_one(config: Path) -> None:
 
 
 @pytest.mark.parametrize("labels", [["severity"], ["=critical"], [], ["a=1", "a=2"]])
-def test_what_is_no_label_is_a_usage_error(config: Path, labels: list[str]) -> None:
+def test_an_invalid_label_is_a_usage_error(config: Path, labels: list[str]) -> None:
     result = receiver("route", "--config", config, *labels)
     assert result.exit_code == 2
     assert "Usage: " in result.stderr
 
 
-def test_a_value_may_hold_an_equals_sign_and_be_empty(config: Path) -> None:
+def test_a_value_may_contain_an_equals_sign_or_be_empty(config: Path) -> None:
     assert receiver("route", "--config", config, "expr=a=b", "team=").exit_code == 0
 
 
@@ -124,13 +124,13 @@ def test_a_faulty_configuration_is_reported_by_line(tmp_path: Path) -> None:
     assert f"{file}:3: " in result.stderr
 
 
-def test_asks_no_server(config: Path) -> None:
-    """Nothing listens there; the answer comes all the same."""
+def test_the_dry_run_sends_no_request(config: Path) -> None:
+    """Nothing listens at the configured URLs; the dry run still succeeds."""
     result = receiver("route", "--config", config, "severity=info", REDIS_URL="redis://127.0.0.1:1/0")
     assert result.exit_code == 0
 
 
-def test_a_severity_is_read_in_all_its_words(config: Path) -> None:
+def test_a_severity_alias_is_understood(config: Path) -> None:
     result = receiver("route", "--config", config, "severity=P1", "team=web", "--json")
     said = json.loads(result.stdout)
     assert (said["route"], said["severity"], said["warnings"]) == ("#alerts-critical", "critical", [])
@@ -139,7 +139,7 @@ def test_a_severity_is_read_in_all_its_words(config: Path) -> None:
     assert (said["route"], said["severity"]) == ("#alerts-critical", "critical")
 
 
-def test_a_critical_that_pages_nobody_is_a_warning(config: Path) -> None:
+def test_a_critical_route_without_pages_is_a_warning(config: Path) -> None:
     result = receiver("route", "--config", config, "severity=page", "team=mail")
     assert result.exit_code == 0
     assert result.stdout.splitlines()[-1] == (
@@ -157,5 +157,5 @@ def test_an_unknown_severity_is_a_warning(config: Path) -> None:
 
 
 @pytest.mark.parametrize("label", ["severity=none", "severity=", "severity=warning", "team=web"])
-def test_no_severity_is_no_warning(config: Path, label: str) -> None:
+def test_a_missing_severity_is_no_warning(config: Path, label: str) -> None:
     assert "warning:" not in receiver("route", "--config", config, label).stdout

@@ -42,24 +42,24 @@ def test_prints_the_excerpt_as_markdown(config: Path) -> None:
     assert "   ```sh\n   du -xh / | sort -h" in result.stdout
 
 
-def test_a_runbook_cannot_move_the_cursor(config: Path) -> None:
+def test_control_characters_of_a_runbook_are_not_printed(config: Path) -> None:
     assert "\x1b" not in receiver("runbook", "DiskFull", "--config", config).stdout
 
 
-def test_a_missing_one_is_reported_with_a_near_name(config: Path) -> None:
+def test_a_missing_runbook_is_reported_with_a_similar_name(config: Path) -> None:
     result = receiver("runbook", "diskful", "--config", config)
     assert result.exit_code == 1
     assert result.stdout == ""
     assert "no runbook for 'diskful': did you mean DiskFull?" in result.stderr
 
 
-def test_a_missing_one_with_no_name_near_is_reported(config: Path) -> None:
+def test_a_missing_runbook_without_a_similar_name_is_reported(config: Path) -> None:
     result = receiver("runbook", "Watchdog", "--config", config)
     assert result.exit_code == 1
     assert "no runbook for 'Watchdog' among the 1 there are" in result.stderr
 
 
-def test_without_any_runbook_it_says_where_to_name_them(tmp_path: Path) -> None:
+def test_without_runbooks_the_error_says_where_to_configure_them(tmp_path: Path) -> None:
     file = tmp_path / "routing.yaml"
     file.write_text('version: 1\nroutes: [{channel: "#alerts"}]\n')
     result = receiver("runbook", "DiskFull", "--config", file)
@@ -67,7 +67,7 @@ def test_without_any_runbook_it_says_where_to_name_them(tmp_path: Path) -> None:
     assert "see `runbooks:` in the configuration" in result.stderr
 
 
-def test_the_rest_is_linked_where_we_know_our_address(tmp_path: Path, config: Path) -> None:
+def test_the_whole_runbook_is_linked_if_public_url_is_set(tmp_path: Path, config: Path) -> None:
     (tmp_path / "disks.md").write_text(RUNBOOKS + "".join(f"{n}. Step {n} of many\n" for n in range(2, 900)))
     result = receiver("runbook", "DiskFull", "--config", config, PUBLIC_URL="https://alerts.example.org")
     assert "The rest of the runbook: <https://alerts.example.org/runbooks/DiskFull>" in result.stdout

@@ -1,4 +1,4 @@
-"""`receiver run` and its kin as real processes: they start, they survive, they end."""
+"""`receiver run`, `receiver web` and `receiver worker` as real processes: start, kill and stop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc,
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """One for the tests that only look."""
+    """One instance for the tests that only read."""
     shared = Running(tmp_path_factory.mktemp("shared"))
     wait_until(shared.is_ready, shared.log)
     yield shared
@@ -33,46 +33,46 @@ def running(tmp_path: Path) -> Iterator[Running]:
         running.kill()
 
 
-def test_it_starts_answers_and_ends_in_order_with_no_process_left(running: Running) -> None:
+def test_run_starts_responds_and_stops_without_leaving_a_process(running: Running) -> None:
     wait_until(running.is_ready, running.log)
     assert running.get("/healthz") == 200
     assert running.get("/") == 200
 
-    took_s = running.end()
+    duration_s = running.end()
 
-    assert took_s < 10
+    assert duration_s < 10
     assert running.process.returncode == 0, running.log()
     assert running.left_over() == []
     assert not list((running.folder / ".receiver").glob("*.sock"))
 
 
-def test_its_store_has_no_port_and_a_socket_for_us_alone(shared: Running) -> None:
+def test_the_embedded_valkey_has_no_port_and_a_private_socket(shared: Running) -> None:
     data_dir = shared.folder / ".receiver"
     assert data_dir.stat().st_mode & 0o777 == 0o700
     assert (data_dir / "valkey.sock").stat().st_mode & 0o777 == 0o700
     assert _tcp_listeners(shared.process_of("valkey")) == []
 
 
-def test_all_that_it_writes_is_for_us_alone(shared: Running) -> None:
+def test_all_written_files_are_private(shared: Running) -> None:
     files = [path for path in (shared.folder / ".receiver").rglob("*") if path.is_file()]
     assert [path for path in files if "metrics" in path.parts]
     assert [path.name for path in files if path.stat().st_mode & 0o077] == []
 
 
-def test_it_tells_a_newcomer_where_things_are_and_what_is_simulated(shared: Running) -> None:
-    assert f"{shared.address}/webhooks/alertmanager" in shared.said()
-    assert str(shared.folder / ".receiver") in shared.said()
-    assert "Slack: no token" in shared.said()
+def test_the_output_shows_the_urls_and_the_simulated_channels(shared: Running) -> None:
+    assert f"{shared.address}/webhooks/alertmanager" in shared.output()
+    assert str(shared.folder / ".receiver") in shared.output()
+    assert "Slack: no token" in shared.output()
 
 
-def test_one_data_folder_takes_one_run(shared: Running) -> None:
+def test_a_data_folder_can_be_used_by_one_run_only(shared: Running) -> None:
     second = call(shared.folder, "run", "--listen", "127.0.0.1:0")
     assert second.returncode == 1
     assert f"process {shared.process.pid}" in second.stderr
     assert shared.is_ready()
 
 
-def test_killed_at_once_it_leaves_no_process_and_starts_again_at_once(running: Running) -> None:
+def test_after_a_kill_no_process_is_left_and_run_starts_again_at_once(running: Running) -> None:
     wait_until(running.is_ready, running.log)
     running.kill()
     wait_until(lambda: not running.left_over(), lambda: str(running.left_over()))
@@ -84,7 +84,7 @@ def test_killed_at_once_it_leaves_no_process_and_starts_again_at_once(running: R
 
 
 @pytest.mark.parametrize("child", ["valkey", "worker", "web"])
-def test_a_child_that_dies_is_started_again(running: Running, child: str) -> None:
+def test_a_child_that_ends_is_started_again(running: Running, child: str) -> None:
     wait_until(running.is_ready, running.log)
     before = running.process_of(child)
     os.kill(before, signal.SIGKILL)
@@ -94,7 +94,7 @@ def test_a_child_that_dies_is_started_again(running: Running, child: str) -> Non
     assert running.left_over() == []
 
 
-def test_what_was_answered_for_survives_a_kill_of_everything(running: Running) -> None:
+def test_acknowledged_webhooks_survive_a_kill_of_all_processes(running: Running) -> None:
     import redis
 
     wait_until(running.is_ready, running.log)
@@ -109,7 +109,7 @@ def test_what_was_answered_for_survives_a_kill_of_everything(running: Running) -
     again.end()
 
 
-def test_a_faulty_configuration_is_refused_while_running_and_a_right_one_taken(running: Running) -> None:
+def test_a_reload_refuses_a_faulty_configuration_and_applies_a_valid_one(running: Running) -> None:
     wait_until(running.is_ready, running.log)
     routing = running.folder / "routing.yaml"
 
@@ -139,7 +139,7 @@ def test_a_faulty_configuration_does_not_start(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["run", "web"])
 @pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "example.org:0"])
-def test_beyond_this_machine_it_does_not_start_without_tokens(
+def test_beyond_loopback_run_does_not_start_without_tokens(
     tmp_path: Path, command: str, address: str
 ) -> None:
     (tmp_path / "routing.yaml").write_text(ROUTING)
@@ -157,7 +157,7 @@ def test_beyond_this_machine_it_does_not_start_without_tokens(
     assert "--insecure" in ended.stderr
 
 
-def test_an_address_in_use_is_said(tmp_path: Path) -> None:
+def test_an_address_in_use_is_reported(tmp_path: Path) -> None:
     (tmp_path / "routing.yaml").write_text(ROUTING)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -167,14 +167,14 @@ def test_an_address_in_use_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["web", "worker"])
-def test_alone_web_and_worker_ask_for_a_redis(tmp_path: Path, command: str) -> None:
+def test_web_and_worker_need_a_redis_url(tmp_path: Path, command: str) -> None:
     (tmp_path / "routing.yaml").write_text(ROUTING)
     ended = call(tmp_path, command)
     assert ended.returncode == 1
     assert "REDIS_URL is not set" in ended.stderr
 
 
-def test_a_folder_too_deep_for_a_socket_works_all_the_same(tmp_path: Path) -> None:
+def test_a_folder_whose_path_is_too_long_for_a_socket_works(tmp_path: Path) -> None:
     deep = tmp_path / ("a" * 60) / ("b" * 60)
     deep.mkdir(parents=True)
     running = Running(deep)
@@ -183,11 +183,11 @@ def test_a_folder_too_deep_for_a_socket_works_all_the_same(tmp_path: Path) -> No
     finally:
         running.end()
         note = deep / ".receiver" / "valkey.sock.folder"
-        Path(note.read_text()).rmdir()  # empty again, or this fails
+        Path(note.read_text()).rmdir()  # fails unless the folder is empty again
     assert running.left_over() == []
 
 
-def test_files_in_the_folder_are_not_taken_for_modules(tmp_path: Path) -> None:
+def test_python_files_in_the_folder_are_not_imported(tmp_path: Path) -> None:
     (tmp_path / "redis.py").write_text("raise RuntimeError('taken for a module')")
     running = Running(tmp_path)
     try:

@@ -1,4 +1,4 @@
-"""Beyond this machine nothing starts without tokens; with --insecure it does, and says so aloud."""
+"""Beyond loopback nothing starts without tokens, except with --insecure, which is logged as a warning."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def settings(*missing: str) -> Settings:
 
 @pytest.mark.parametrize("missing", [[*TOKENS], *([name] for name in TOKENS)])
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "receiver.example"])
-def test_an_endpoint_without_its_token_is_not_opened(host: str, missing: list[str]) -> None:
+def test_an_endpoint_without_its_token_is_refused(host: str, missing: list[str]) -> None:
     with pytest.raises(click.ClickException) as refused:
         require_tokens(options(host), settings(*missing))
     for name in TOKENS:
@@ -33,7 +33,7 @@ def test_an_endpoint_without_its_token_is_not_opened(host: str, missing: list[st
 
 
 @pytest.mark.parametrize("missing", [[*TOKENS], *([name] for name in TOKENS)])
-def test_insecure_opens_it_and_says_which_token_is_missing(
+def test_insecure_allows_it_and_logs_which_token_is_missing(
     missing: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     require_tokens(options("0.0.0.0", insecure=True), settings(*missing))
@@ -48,7 +48,7 @@ def test_insecure_opens_it_and_says_which_token_is_missing(
     ("host", "missing"),
     [("0.0.0.0", []), ("127.0.0.1", [*TOKENS]), ("::1", [*TOKENS]), ("localhost", [*TOKENS])],
 )
-def test_where_nobody_can_come_in_nothing_is_said(
+def test_with_tokens_or_on_loopback_nothing_is_logged(
     host: str, missing: list[str], insecure: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     require_tokens(options(host, insecure=insecure), settings(*missing))

@@ -1,4 +1,4 @@
-"""Commands in surroundings that are set up badly: empty variables, and no folder that can be written."""
+"""Commands in broken surroundings: empty variables, and folders that are not writable."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="looks at /proc, and limits files as Linux does"
 )
 
-# Ours, gunicorn's, and what Python, systemd and a shell set.
+# Our variables, gunicorn's, and those of Python, systemd and a shell.
 VARIABLES = [
     "WEB_CONCURRENCY",
     "PORT",
@@ -45,12 +45,12 @@ NOWHERE = "redis://127.0.0.1:1"
 
 
 def no_files() -> None:
-    """Let this process write nothing into any file, as on a full disk; it binds root, too."""
+    """Forbid this process to write into any file, as on a full disk; this applies to root, too."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 
 
 def end(folder: Path, *arguments: str, limit: Callable[[], None] | None = None, **environ: str) -> str:
-    """Return what `receiver ARGUMENTS` says on its standard error when it fails to start."""
+    """Return the standard error output of `receiver ARGUMENTS`, which must fail to start."""
     (folder / "routing.yaml").write_text(ROUTING)
     ended = subprocess.run(
         [*RECEIVER, *arguments],
@@ -102,26 +102,26 @@ def empty_folder(tmp_path: Path) -> Iterator[Path]:
     assert [path.name for path in folder.iterdir()] == ["routing.yaml"]
 
 
-def test_empty_variables_are_unset_ones_for_web(empty_folder: Path) -> None:
+def test_web_treats_empty_variables_as_unset(empty_folder: Path) -> None:
     web = Web(empty_folder, **dict.fromkeys(VARIABLES, ""))
     assert web.serves_and_ends(), web.log()
     assert "Traceback" not in web.log()
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "many", "\u0663"])
-def test_numbers_of_gunicorns_that_are_none_do_not_end_web(empty_folder: Path, value: str) -> None:
+def test_invalid_gunicorn_variables_do_not_stop_web(empty_folder: Path, value: str) -> None:
     names = ("WEB_CONCURRENCY", "GUNICORN_PID", "LISTEN_PID", "LISTEN_FDS")
     web = Web(empty_folder, **dict.fromkeys(names, value))
     assert web.serves_and_ends(), web.log()
 
 
-def test_proxies_that_are_none_are_a_fault_that_names_the_variable(tmp_path: Path) -> None:
-    said = end(tmp_path, "web", REDIS_URL=NOWHERE, FORWARDED_ALLOW_IPS="10.0.0.5, proxy")
-    assert said.startswith("environment:1: FORWARDED_ALLOW_IPS holds something that is no address")
-    assert "expected " in said
+def test_an_invalid_proxy_is_a_fault_that_names_the_variable(tmp_path: Path) -> None:
+    error = end(tmp_path, "web", REDIS_URL=NOWHERE, FORWARDED_ALLOW_IPS="10.0.0.5, proxy")
+    assert error.startswith("environment:1: FORWARDED_ALLOW_IPS holds something that is no address")
+    assert "expected " in error
 
 
-def test_empty_variables_are_unset_ones_for_run(tmp_path: Path) -> None:
+def test_run_treats_empty_variables_as_unset(tmp_path: Path) -> None:
     running = Running(tmp_path, **dict.fromkeys(VARIABLES, ""))
     try:
         wait_until(running.is_ready, running.log)
@@ -131,22 +131,22 @@ def test_empty_variables_are_unset_ones_for_run(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.db"))
 
 
-def test_web_without_a_writable_folder_says_so(tmp_path: Path) -> None:
-    said = end(tmp_path, "web", "--listen", "127.0.0.1:0", REDIS_URL=NOWHERE, limit=no_files)
-    assert said.startswith("Error: no folder for temporary files can be written")
-    assert "Set TMPDIR" in said
+def test_web_without_a_writable_folder_reports_it(tmp_path: Path) -> None:
+    error = end(tmp_path, "web", "--listen", "127.0.0.1:0", REDIS_URL=NOWHERE, limit=no_files)
+    assert error.startswith("Error: no folder for temporary files can be written")
+    assert "Set TMPDIR" in error
 
 
 @pytest.mark.parametrize("command", ["web", "worker"])
 @pytest.mark.parametrize("name", ["PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"])
-def test_a_folder_of_metrics_that_is_none_is_named(tmp_path: Path, command: str, name: str) -> None:
+def test_an_invalid_metrics_folder_is_named(tmp_path: Path, command: str, name: str) -> None:
     environ = {"REDIS_URL": NOWHERE, name: str(tmp_path / "nowhere")}
-    said = end(tmp_path, command, **environ)
-    assert said.startswith(f"Error: {name} names a folder that can't be written")
-    assert str(tmp_path / "nowhere") in said
+    error = end(tmp_path, command, **environ)
+    assert error.startswith(f"Error: {name} names a folder that can't be written")
+    assert str(tmp_path / "nowhere") in error
 
 
-def test_web_keeps_its_metrics_in_memory_where_no_temporary_folder_is(tmp_path: Path) -> None:
+def test_web_keeps_its_metrics_in_memory_without_a_temporary_folder(tmp_path: Path) -> None:
     script = (
         "import os, tempfile\n"
         "from receiver.web.environment import provide_metrics_dir, remove_metrics_dir\n"
@@ -162,33 +162,33 @@ def test_web_keeps_its_metrics_in_memory_where_no_temporary_folder_is(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("folder", "says"),
+    ("folder", "expected"),
     [
         ("routing.yaml/deeper", "Not a directory"),
         ("/proc/nowhere", "No such file or directory"),
         ("full", "File exists"),
     ],
 )
-def test_run_without_a_usable_data_folder_says_so(tmp_path: Path, folder: str, says: str) -> None:
+def test_run_without_a_usable_data_folder_reports_it(tmp_path: Path, folder: str, expected: str) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "metrics").write_text("a file in the place of the folder")
-    said = end(tmp_path, "run", "--listen", "127.0.0.1:0", "--data-dir", folder, REDIS_URL=NOWHERE)
-    assert said.startswith("Error: can't use the data folder ")
-    assert says in said
-    assert "--data-dir" in said
+    error = end(tmp_path, "run", "--listen", "127.0.0.1:0", "--data-dir", folder, REDIS_URL=NOWHERE)
+    assert error.startswith("Error: can't use the data folder ")
+    assert expected in error
+    assert "--data-dir" in error
 
 
-def test_run_on_a_full_disk_says_so(tmp_path: Path) -> None:
-    said = end(tmp_path, "run", "--listen", "127.0.0.1:0", limit=no_files)
-    assert said.startswith("Error: can't use the data folder ")
+def test_run_on_a_full_disk_reports_it(tmp_path: Path) -> None:
+    error = end(tmp_path, "run", "--listen", "127.0.0.1:0", limit=no_files)
+    assert error.startswith("Error: can't use the data folder ")
 
 
 @pytest.mark.parametrize("name", ["valkey.lock", "valkey.log"])
-def test_run_says_which_file_of_the_store_is_in_the_way(tmp_path: Path, name: str) -> None:
+def test_run_names_the_file_that_blocks_its_data_folder(tmp_path: Path, name: str) -> None:
     (tmp_path / ".receiver" / name).mkdir(parents=True)
-    said = end(tmp_path, "run", "--listen", "127.0.0.1:0")
-    assert "Error: the embedded Valkey can't use " in said
-    assert name in said
+    error = end(tmp_path, "run", "--listen", "127.0.0.1:0")
+    assert "Error: the embedded Valkey can't use " in error
+    assert name in error
 
 
 def test_a_data_folder_that_is_a_file_is_refused_by_its_flag(tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_a_data_folder_that_is_a_file_is_refused_by_its_flag(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("command", ["run", "web", "worker", "check"])
-def test_a_current_folder_that_is_gone_is_said(tmp_path: Path, command: str) -> None:
+def test_a_deleted_current_folder_is_reported(tmp_path: Path, command: str) -> None:
     folder = tmp_path / "gone"
     folder.mkdir()
     (tmp_path / "routing.yaml").write_text(ROUTING)
