@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Callable
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from receiver.engine.jobs import TaskQueue
-from receiver.model.incident import Incident, Person
+from receiver.incidents.queries import RedisListing
+from receiver.model.incident import Person
 from receiver.model.routing import PAGERDUTY, SLACK
 from receiver.storage.connection import Client, store_errors
 from receiver.storage.keys import (
@@ -89,31 +89,18 @@ class RedisMaintenance:
 
 
 TASK_NAME = "maintenance"
-_CHECK_EVERY_S = 60.0
+# Starting and ending enqueue the task. It also runs by itself, as a process may be killed in between: each
+# minute while pages are paused, since an end that was saved must take effect.
+_CHECK_PAUSED_EVERY_S = 60.0
+_CHECK_EVERY_S = 3600.0
 # Saves a notice: its id, which makes it appear once, its text, and the time.
 SendNotice = Callable[[str, str, float], None]
-
-
-class MaintenanceStore(Protocol):
-    """Stores the latest maintenance; every method may raise StoreError."""
-
-    def find_latest(self) -> Maintenance | None: ...
-    def find_active(self, now: float) -> Maintenance | None: ...
-    def save(self, maintenance: Maintenance, now: float) -> None: ...
-    def load_announced(self) -> str: ...
-    def save_announced(self, name: str) -> None: ...
-
-
-class OpenIncidentSource(Protocol):
-    """Lists the open incidents; may raise StoreError."""
-
-    def list_open(self) -> Iterator[Incident]: ...
 
 
 class MaintenanceService:
     """Starts and ends maintenance. Raises StoreError; both are harmless the second time."""
 
-    def __init__(self, store: MaintenanceStore, work_queue: TaskQueue) -> None:
+    def __init__(self, store: RedisMaintenance, work_queue: TaskQueue) -> None:
         self._store = store
         self._work_queue = work_queue
 
@@ -138,8 +125,8 @@ class MaintenanceTask:
 
     def __init__(
         self,
-        store: MaintenanceStore,
-        incidents: OpenIncidentSource,
+        store: RedisMaintenance,
+        incidents: RedisListing,
         work_queue: TaskQueue,
         send_notice: SendNotice,
     ) -> None:
@@ -158,7 +145,9 @@ class MaintenanceTask:
             self._enqueue_open_incidents(now)
             self._send_notice(f"maintenance-{name}", describe_maintenance(latest, now), now)
             self._store.save_announced(name)
-        return min(latest.until, now + _CHECK_EVERY_S) if latest.is_in_force(now) else now + _CHECK_EVERY_S
+        if latest.is_in_force(now):
+            return min(latest.until, now + _CHECK_PAUSED_EVERY_S)
+        return now + _CHECK_EVERY_S
 
     def _enqueue_open_incidents(self, now: float) -> None:
         for incident in self._incidents.list_open():

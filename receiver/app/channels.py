@@ -16,6 +16,7 @@ from receiver.engine.rate_limit import RateLimiter
 from receiver.http_client import parse_base_url
 from receiver.incidents.notifications import LinkSettings, NotificationBuilder
 from receiver.incidents.routing_keys import RoutingKeys
+from receiver.incidents.service import SilenceService
 from receiver.integrations.alertmanager.channel import AlertmanagerChannel
 from receiver.integrations.alertmanager.client import AlertmanagerClient
 from receiver.integrations.pagerduty.acknowledgement_check import AcknowledgementCheck, PagerDutyStatusClient
@@ -26,7 +27,7 @@ from receiver.integrations.pagerduty.rest_api import PagerDutyRestClient
 from receiver.integrations.pagerduty.sync import PagerDutySync
 from receiver.integrations.slack.channel import SimulatedSlack, SlackChannel
 from receiver.integrations.slack.client import SlackClient
-from receiver.integrations.slack.commands import OnCallReport
+from receiver.integrations.slack.commands import OnCallReport, SlackCommands
 from receiver.integrations.slack.directory import UserDirectory
 from receiver.integrations.slack.interactions import SlackInteractionHandler, SlackInteractions
 from receiver.integrations.slack.posts import (
@@ -159,8 +160,13 @@ def build_notification_builder(
     return NotificationBuilder(
         services.runbooks,
         build_link_settings(services),
-        PagerDutyOnCallLookup(rest, services.clock) if rest else None,
+        build_on_call(services, rest),
     )
+
+
+def build_on_call(services: Services, rest: PagerDutyRestClient | None) -> PagerDutyOnCallLookup:
+    """Return who is on call by PagerDuty; without a token it knows nobody."""
+    return PagerDutyOnCallLookup(rest.find_on_call if rest else lambda _: (), services.clock)
 
 
 def build_rate_limiter(services: Services) -> RateLimiter:
@@ -262,19 +268,30 @@ def build_slack_interactions(services: Services) -> SlackInteractions:
         if record.edit_at is not None:  # Slack could not be updated now
             services.work_queue.enqueue(TASKS, f"review-{record.review.route}", max(now, record.edit_at))
 
-    handler = SlackInteractionHandler(
+    def acknowledge_storm(storm_id: str, by: Person, now: float) -> None:
+        services.storms.respond(storm_id, "acknowledge", by, now, is_renewing=True)
+
+    commands = SlackCommands(
         services.incident_service,
         services.incidents,
         routing,
-        OnCallReport(routing.responders, PagerDutyOnCallLookup(rest, services.clock) if rest else None),
-        services.clock,
-        zone=routing.zone,
-        next_business_day_start=partial(next_business_day_start, hours) if hours is not None else None,
-        can_silence=lambda incident: incident.source in routing.alertmanagers,
-        mark_reviewed=mark_reviewed,
-        acknowledge_storm=lambda storm_id, by, now: services.storms.respond(
-            storm_id, "acknowledge", by, now, is_renewing=True
+        silencer=SilenceService(
+            services.incident_service, lambda incident: incident.source in routing.alertmanagers
         ),
+        on_call_report=OnCallReport(routing.responders if rest else {}, build_on_call(services, rest)),
+        clock=services.clock,
+        zone=routing.zone,
+    )
+    handler = SlackInteractionHandler(
+        services.incident_service,
+        services.incidents,
+        commands,
+        zone=routing.zone,
+        next_business_day_start=(
+            partial(next_business_day_start, hours) if hours is not None else lambda _: 0.0
+        ),
+        buttons={"reviewed": mark_reviewed, "acknowledge_storm": acknowledge_storm},
+        clock=services.clock,
     )
     return SlackInteractions(
         handler.handle,

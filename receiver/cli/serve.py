@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,6 +23,9 @@ from receiver.logs import hide_secrets, log_problems, setup_logs
 from receiver.process import Signals, is_orphan
 from receiver.web.environment import check_metrics_dir, correct_gunicorn_variables
 from receiver.web.server.listen import ListenAddress, open_listener, parse_address
+
+if TYPE_CHECKING:
+    from receiver.app.worker import ReceiverWorker
 
 logger = logging.getLogger(__name__)
 # Set by `run` for its children: the ID of this run; its presence means that a supervisor is the parent.
@@ -166,22 +169,6 @@ STOP_TIMEOUT_S = 8.0
 CHECK_EVERY_S = 0.5
 
 
-class RunnableWorker(Protocol):
-    """What `receiver.app.worker.build_worker` returns."""
-
-    def run(self) -> None:
-        """Work until `stop()` is called from another thread."""
-        ...
-
-    def stop(self) -> None: ...
-
-    def reload(self, routing: Routing) -> None: ...
-
-    def record_refused_config(self, error: ConfigError) -> None:
-        """Keep the configuration in force, and report that another one was refused."""
-        ...
-
-
 @click.command()
 @running_options
 def worker(options: Options) -> None:
@@ -206,7 +193,7 @@ def worker(options: Options) -> None:
 
 
 def run_worker(
-    built: RunnableWorker, signals: Signals, load: Callable[[], Routing], parent: int | None
+    built: ReceiverWorker, signals: Signals, load: Callable[[], Routing], parent: int | None
 ) -> None:
     """Run *built* in a thread and handle *signals* until it ends; raises SystemExit(1) if it crashed."""
     crashed = threading.Event()
@@ -227,7 +214,7 @@ def run_worker(
     logger.info("worker ended")
 
 
-def _run(built: RunnableWorker, crashed: threading.Event) -> None:
+def _run(built: ReceiverWorker, crashed: threading.Event) -> None:
     try:
         built.run()
     except Exception:
@@ -235,7 +222,7 @@ def _run(built: RunnableWorker, crashed: threading.Event) -> None:
         logger.exception("worker crashed")
 
 
-def _reload(built: RunnableWorker, load: Callable[[], Routing]) -> None:
+def _reload(built: ReceiverWorker, load: Callable[[], Routing]) -> None:
     try:
         routing = load()
     except ConfigError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -151,20 +150,6 @@ _DAY_S = 86400.0
 _MAX_URL = 200
 
 
-class HeartbeatRepository(Protocol):
-    """Stores signals; every method may raise StoreError."""
-
-    def save_signals(self, signals: Sequence[HeartbeatSignal]) -> list[float | None]: ...
-    def admit_source(self, source: str, now: float, *, at_most: int, within_s: float) -> bool: ...
-    def list_signals(self) -> list[HeartbeatSignal]: ...
-    def delete_signal(self, signal: HeartbeatSignal) -> None: ...
-    def check_missed(self, signals: Sequence[HeartbeatSignal]) -> list[bool]: ...
-    def record_missed(self, signal: HeartbeatSignal) -> None: ...
-    def record_uptime(
-        self, now: float, ahead_s: float | None, *, down_after_s: float, differ_s: float
-    ) -> tuple[float, float]: ...
-
-
 class HeartbeatFilter:
     """Extracts heartbeat signals from incoming alerts. *wake* makes the monitor run at once.
 
@@ -175,7 +160,7 @@ class HeartbeatFilter:
     def __init__(
         self,
         heartbeats: Sequence[Heartbeat],
-        signals: HeartbeatRepository,
+        signals: RedisHeartbeats,
         wake: Callable[[float], None],
         *,
         sources: Collection[str],
@@ -282,7 +267,7 @@ class HeartbeatMonitor:
         self,
         routing: RoutingTable,
         heartbeats: Sequence[Heartbeat],
-        signals: HeartbeatRepository,
+        signals: RedisHeartbeats,
         ingester: IncidentIngester,
         incidents: Incidents,
     ) -> None:

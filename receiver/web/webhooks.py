@@ -251,7 +251,7 @@ def build_slack_hooks(services: Services, interactions: SlackInteractions | None
         # The body of an unsigned request is not read.
         is_signed = secret and "X-Slack-Signature" in request.headers
         if is_signed and slack_requests.verify_signature(
-            secret, request.headers, read_unverified_body(request), services.clock()
+            secret, request.headers.items(), read_unverified_body(request), services.clock()
         ):
             return None
         # Any client can cause this, so the log is limited to one line a minute, with a count.

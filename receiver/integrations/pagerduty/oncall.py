@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from msgspec.structs import replace
 
@@ -18,21 +17,16 @@ _RETRY_S = 30.0
 _WAIT_S = 2.0
 
 
-class ScheduleApi(Protocol):
-    """Returns the people on call by the ID of a schedule; raises a DeliveryError."""
-
-    def find_on_call(self, schedule: str) -> tuple[OnCallPerson, ...]: ...
-
-
 class PagerDutyOnCallLookup:
     """Looks up the people on call and caches each result for *cache_s* seconds. Thread-safe.
 
-    A lookup waits *wait_s* seconds at most. Without *schedules* (no API token) every result is empty.
+    *find_on_call* returns them by the ID of a schedule, or raises a DeliveryError. A lookup waits *wait_s*
+    seconds at most.
     """
 
     def __init__(
         self,
-        schedules: ScheduleApi | None,
+        find_on_call: Callable[[str], tuple[OnCallPerson, ...]],
         clock: Callable[[], float],
         cache_s: float = CACHE_S,
         wait_s: float = _WAIT_S,
@@ -40,9 +34,7 @@ class PagerDutyOnCallLookup:
         self._clock = clock
         self._cache_s = cache_s
         self._wait_s = wait_s
-        self._answers: Cache[tuple[OnCallPerson, ...]] | None = None
-        if schedules is not None:
-            self._answers = Cache("oncall", schedules.find_on_call, clock, ttl_s=cache_s, retry_s=_RETRY_S)
+        self._answers = Cache("oncall", find_on_call, clock, ttl_s=cache_s, retry_s=_RETRY_S)
 
     def list_on_call(self, responder: Responder) -> tuple[OnCallPerson, ...]:
         """Return who is on call for *responder* now; empty without a schedule, or when that is unknown.
@@ -50,7 +42,7 @@ class PagerDutyOnCallLookup:
         Never raises. While PagerDuty is unavailable, returns the last known people whose shift has not
         ended, with `as_of` set.
         """
-        if not responder.schedule or self._answers is None:
+        if not responder.schedule:
             return ()
         answer = self._answers.find_value(responder.schedule, self._wait_s)
         if answer is None:

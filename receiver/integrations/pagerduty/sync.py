@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from msgspec import ValidationError, convert
 from msgspec.structs import replace
@@ -17,6 +17,7 @@ from receiver.engine.ports import Incidents
 from receiver.errors import NotFound, PermanentDeliveryError, TemporaryDeliveryError
 from receiver.incidents.service import IncidentService
 from receiver.integrations.pagerduty.page_state import ResponderPage
+from receiver.integrations.pagerduty.rest_api import PagerDutyRestClient
 from receiver.model import transitions
 from receiver.model.delivery import Delivery, Receipt
 from receiver.model.delivery_status import build_gone_responder, list_paged_names
@@ -127,14 +128,6 @@ _ACKNOWLEDGING = ("acknowledged", "unacknowledged")
 _NO_CHANGE = ("already acknowledged", "not acknowledged")
 
 
-class PagerDutyApi(Protocol):
-    """Reads the current state in PagerDuty; every method may raise a DeliveryError."""
-
-    def find_alert_keys(self, incident_id: str) -> tuple[str, ...]: ...
-    def find_status(self, incident_id: str) -> PagerDutyStatus: ...
-    def find_open(self, dedup_key: str) -> tuple[str, ...]: ...
-
-
 class PagerDutyWebhookHandler:
     """Handles PagerDuty's webhook events. Without *api* it trusts the event itself."""
 
@@ -142,11 +135,11 @@ class PagerDutyWebhookHandler:
         self,
         incident_service: IncidentService,
         incidents: Incidents,
-        api: PagerDutyApi | None,
+        api: PagerDutyRestClient | None,
         routing: RoutingTable,
         clock: Callable[[], float],
         *,
-        storms: StormService | None = None,
+        storms: StormService,
     ) -> None:
         self._pagerduty_sync = PagerDutySync(incident_service, incidents, clock)
         self._storms = storms
@@ -218,7 +211,7 @@ class PagerDutyWebhookHandler:
         is_older = 0 < status.changed_at < int(event.occurred_at)  # the API has whole seconds
         return hint if is_older else status
 
-    def _query(self, event: PagerDutyEvent, question: Callable[[PagerDutyApi], T], otherwise: T) -> T:
+    def _query(self, event: PagerDutyEvent, question: Callable[[PagerDutyRestClient], T], otherwise: T) -> T:
         if self._api is None:
             return otherwise
         try:
@@ -262,7 +255,7 @@ class PagerDutyWebhookHandler:
         the page is un-acknowledged on its own.
         """
         what = {"incident.acknowledged": "acknowledge", "incident.resolved": "resolve"}.get(event.event_type)
-        if self._storms is None or what is None:
+        if what is None:
             return "nothing to do"
         if status.status != _STATUSES[event.event_type]:
             return "outdated"

@@ -6,11 +6,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import tzinfo
-from typing import Protocol
 
 from receiver.clock import format_duration, parse_duration, parse_time
+from receiver.engine.ports import OnCallLookup
 from receiver.errors import NotFound
 from receiver.incidents.service import IncidentService, SilenceService, describe_state, incident_label
+from receiver.incidents.store import RedisIncidents
 from receiver.integrations.slack.requests import (
     FIELD_CHOICE,
     FIELD_CUSTOM,
@@ -60,7 +61,7 @@ def parse_duration_field(text: str, now: float, zone: tzinfo) -> tuple[float, st
 
 
 def parse_duration_form(
-    form: ModalSubmit, now: float, next_business_day_start: Callable[[float], float] | None, zone: tzinfo
+    form: ModalSubmit, now: float, next_business_day_start: Callable[[float], float], zone: tzinfo
 ) -> float:
     """Return the duration that *form* asks for in seconds, 0 for "until it resolves".
 
@@ -69,8 +70,8 @@ def parse_duration_form(
     field, text = (FIELD_CUSTOM, form.custom) if form.custom else (FIELD_CHOICE, form.choice)
     if field == FIELD_CHOICE and text == UNTIL_RESOLVED:
         return 0.0
-    if field == FIELD_CHOICE and text == UNTIL_BUSINESS_DAY and next_business_day_start is not None:
-        return max(1.0, next_business_day_start(now) - now)
+    if field == FIELD_CHOICE and text == UNTIL_BUSINESS_DAY and (start := next_business_day_start(now)):
+        return max(1.0, start - now)
     seconds, fault = parse_duration_field(text, now, zone)
     if fault:
         raise FormFieldError(field, fault)
@@ -80,16 +81,10 @@ def parse_duration_form(
 _AT_ONCE = 16
 
 
-class OnCallSource(Protocol):
-    """Returns who is on call for a responder, empty if not known; never raises, and takes 2 s at most."""
-
-    def list_on_call(self, responder: Responder) -> Sequence[OnCallPerson]: ...
-
-
 class OnCallReport:
-    """Lists who is on call for each responder; without *on_call*, says that this is not configured."""
+    """Lists who is on call for each of *responders*; says so where none has a schedule."""
 
-    def __init__(self, responders: Mapping[str, Responder], on_call: OnCallSource | None = None) -> None:
+    def __init__(self, responders: Mapping[str, Responder], on_call: OnCallLookup) -> None:
         self._responders = responders
         self._on_call = on_call
 
@@ -99,7 +94,7 @@ class OnCallReport:
         The look-ups run in parallel: each may take 2 s, and Slack waits 3 s for the response.
         """
         responders = [responder for responder in self._responders.values() if responder.schedule]
-        if self._on_call is None or not responders:
+        if not responders:
             return (
                 TextLine("That isn't configured: it takes pagerduty's api_token and a responder's schedule"),
             )
@@ -144,31 +139,13 @@ HELP = tuple(
 CommandHandler = Callable[[str, Person], InteractionResponse]
 
 
-class FoundIncidents(Protocol):
-    """One page of a list of incidents."""
-
-    @property
-    def incidents(self) -> tuple[Incident, ...]: ...
-    @property
-    def next_cursor(self) -> str | None: ...
-
-
-class IncidentQueries(Protocol):
-    """Loads and lists incidents; both methods may raise StoreError, `load` also NotFound."""
-
-    def load(self, incident_id: str) -> Incident: ...
-    def list_newest(
-        self, *, states: frozenset[str], limit: int, deliveries: Sequence[str]
-    ) -> FoundIncidents: ...
-
-
 class SlackCommands:
     """Executes slash commands. Raises NotFound and StoreError."""
 
     def __init__(
         self,
         incident_service: IncidentService,
-        incidents: IncidentQueries,
+        incidents: RedisIncidents,
         routing: RoutingTable,
         *,
         silencer: SilenceService,
@@ -179,7 +156,7 @@ class SlackCommands:
         self._incident_service = incident_service
         self._incidents = incidents
         self._routing = routing
-        self._silencer = silencer
+        self.silencer = silencer
         self._on_call_report = on_call_report
         self._clock = clock
         self._zone = zone
@@ -272,10 +249,10 @@ class SlackCommands:
         now = self._clock()
         is_until_resolved = duration.lower() == UNTIL_RESOLVED
         for_s, fault = (0.0, "") if is_until_resolved else parse_duration_field(duration, now, self._zone)
-        refusal = self._silencer.silence_refusal_reason(incident)
+        refusal = self.silencer.silence_refusal_reason(incident)
         if fault or refusal:
             return TextReply(refusal or f"{fault}. Say it like: silence {which} 2h")
-        self._silencer.request_silence(incident, by, for_s, comment.strip(), now)
+        self.silencer.request_silence(incident, by, for_s, comment.strip(), now)
         if not for_s:
             return TextReply(f"Silenced until it resolves: {incident_label(incident)}")
         text = f"Silenced for {format_duration(for_s)}: {incident_label(incident)}"

@@ -15,12 +15,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from receiver.errors import DeliveryError, NotFound, StoreError
-from receiver.incidents.service import IncidentService, SilenceService, describe_state
+from receiver.incidents.service import IncidentService, describe_state
+from receiver.incidents.store import RedisIncidents
 from receiver.integrations.slack.client import SlackClient, post_response
 from receiver.integrations.slack.commands import (
     FormFieldError,
-    IncidentQueries,
-    OnCallReport,
     SlackCommands,
     parse_duration_form,
 )
@@ -38,8 +37,7 @@ from receiver.integrations.slack.requests import (
     TextReply,
 )
 from receiver.integrations.slack.views import render_ephemeral, render_form_errors, render_silence_form
-from receiver.model.incident import Incident, IncidentChange, Person
-from receiver.model.routing import RoutingTable
+from receiver.model.incident import IncidentChange, Person
 from receiver.text import Secret
 
 _EXPIRE = "expire:"
@@ -48,43 +46,30 @@ _EXPIRE = "expire:"
 class SlackInteractionHandler:
     """Executes requests. Threads may share it.
 
-    Times of day are in *zone*. *next_business_day_start* returns the start of the next business day; None if
-    business hours are not configured. *can_silence* returns whether the incident's Alertmanager is known.
-    *mark_reviewed* and *acknowledge_storm* handle the buttons of reviews and storms; their first argument is
-    the ID of the review or storm.
+    Times of day are in *zone*. *next_business_day_start* returns the start of the next business day after a
+    moment; 0 if business hours are not configured. *buttons* are the actions of the buttons of reviews and
+    storms; their first argument is the ID of the review or storm.
     """
 
     def __init__(
         self,
         incident_service: IncidentService,
-        incidents: IncidentQueries,
-        routing: RoutingTable,
-        on_call_report: OnCallReport,
-        clock: Callable[[], float],
+        incidents: RedisIncidents,
+        commands: SlackCommands,
         *,
         zone: tzinfo,
-        next_business_day_start: Callable[[float], float] | None = None,
-        can_silence: Callable[[Incident], bool] = lambda _: True,
-        mark_reviewed: Callable[[str, Person, float], object] | None = None,
-        acknowledge_storm: Callable[[str, Person, float], object] | None = None,
+        next_business_day_start: Callable[[float], float],
+        buttons: Mapping[str, Callable[[str, Person, float], object]],
+        clock: Callable[[], float],
     ) -> None:
-        self._acknowledge_storm = acknowledge_storm
         self._incident_service = incident_service
         self._incidents = incidents
-        self._clock = clock
+        self._commands = commands
+        self._silencer = commands.silencer
         self._zone = zone
         self._next_business_day_start = next_business_day_start
-        self._mark_reviewed = mark_reviewed
-        self._silencer = SilenceService(incident_service, can_silence)
-        self._commands = SlackCommands(
-            incident_service,
-            incidents,
-            routing,
-            silencer=self._silencer,
-            on_call_report=on_call_report,
-            clock=clock,
-            zone=zone,
-        )
+        self._buttons = buttons
+        self._clock = clock
 
     def handle(self, request: Request) -> InteractionResponse:
         """Execute *request*; when this returns, the change is stored. Raises only StoreError."""
@@ -112,13 +97,9 @@ class SlackInteractionHandler:
                 return _reply_unless_done(self._incident_service.resolve(incident_id, by, now), by)
             case "silence":
                 return self._open_form(click, now)
-            case "reviewed" | "acknowledge_storm":
-                record_response = (
-                    self._mark_reviewed if click.button == "reviewed" else self._acknowledge_storm
-                )
-                if record_response is not None:
-                    record_response(click.value, by, now)
-                return None
+        if press := self._buttons.get(click.button):
+            press(click.value, by, now)
+            return None
         return self._expire_silence(click, now) if click.button.startswith(_EXPIRE) else None
 
     def _expire_silence(self, click: ButtonClick, now: float) -> InteractionResponse:
@@ -133,8 +114,7 @@ class SlackInteractionHandler:
         refusal = self._silencer.silence_refusal_reason(incident)
         if refusal:
             return TextReply(refusal)
-        next_business_day_at = self._next_business_day_start(now) if self._next_business_day_start else 0.0
-        return OpenModal(incident, click.trigger_id, next_business_day_at, str(self._zone))
+        return OpenModal(incident, click.trigger_id, self._next_business_day_start(now), str(self._zone))
 
     def _handle_form(self, form: ModalSubmit) -> InteractionResponse:
         now = self._clock()

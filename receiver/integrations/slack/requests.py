@@ -10,7 +10,7 @@ import hmac
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import parse_qsl
 
 from msgspec import DecodeError, json
@@ -151,18 +151,12 @@ _USER = re.compile(r"[UW][A-Z0-9]{1,30}", re.ASCII)
 Json = Mapping[str, Any]
 
 
-class Headers(Protocol):
-    """The headers of a request, as Flask and dictionaries provide them."""
-
-    def items(self) -> Iterable[tuple[str, str]]: ...
-
-
-def verify_signature(secret: Secret, headers: Headers, body: bytes, now: float) -> bool:
+def verify_signature(secret: Secret, headers: Iterable[tuple[str, str]], body: bytes, now: float) -> bool:
     """Return whether Slack signed the raw *body* with *secret*, within five minutes of *now*.
 
     Always false if *secret* is empty.
     """
-    found = {name.lower(): value for name, value in headers.items()}
+    found = {name.lower(): value for name, value in headers}
     timestamp = found.get("x-slack-request-timestamp", "")
     presented = found.get("x-slack-signature", "")
     if not secret or not _TIMESTAMP.fullmatch(timestamp) or abs(now - int(timestamp)) > MAX_AGE_S:

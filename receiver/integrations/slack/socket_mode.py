@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from slack_sdk import WebClient
@@ -27,6 +27,7 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.socket_mode.response import SocketModeResponse
 
 from receiver.errors import PayloadError
+from receiver.integrations.slack.interactions import SlackInteractions
 from receiver.integrations.slack.requests import Request, parse_command_fields, parse_interaction_payload
 from receiver.text import Secret, one_line
 
@@ -194,22 +195,6 @@ _REMEMBERED = 1000
 _USUAL = SocketModeTimings()
 
 
-class HandledInteraction(Protocol):
-    """The result of a request: the body of the response to Slack, and whether the change is stored."""
-
-    @property
-    def body(self) -> Mapping[str, Any] | None: ...
-    @property
-    def is_saved(self) -> bool: ...
-
-
-class InteractionHandler(Protocol):
-    """Executes requests and posts follow-ups; neither method raises."""
-
-    def handle(self, request: Request) -> HandledInteraction: ...
-    def send_followup(self, result: Any) -> None: ...
-
-
 class SlackSocket:
     """Keeps a connection to Slack from `start` to `stop`, and reconnects when it is lost."""
 
@@ -217,7 +202,7 @@ class SlackSocket:
         self,
         app_token: Secret,
         base_url: str,
-        handler: InteractionHandler,
+        handler: SlackInteractions,
         timings: SocketModeTimings = _USUAL,
     ) -> None:
         self._app_token = app_token
@@ -234,7 +219,7 @@ class SlackSocket:
         """Whether the connection is open."""
         return self._connection is not None and self._connection.is_connected()
 
-    def use_handler(self, handler: InteractionHandler) -> None:
+    def use_handler(self, handler: SlackInteractions) -> None:
         """Use *handler* for the next requests, as after a change of the configuration."""
         self._handler = handler
 

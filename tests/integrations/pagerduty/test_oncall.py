@@ -33,20 +33,19 @@ class Schedules:
 
 def test_the_people_on_call_are_those_of_the_responders_schedule() -> None:
     schedules = Schedules()
-    assert PagerDutyOnCallLookup(schedules, Clock()).list_on_call(ON_CALL) == (ALICE, BOB)
+    assert PagerDutyOnCallLookup(schedules.find_on_call, Clock()).list_on_call(ON_CALL) == (ALICE, BOB)
     assert schedules.requests == ["PSCHED1"]
 
 
 def test_without_a_schedule_or_a_token_the_report_is_empty() -> None:
     schedules = Schedules()
-    assert PagerDutyOnCallLookup(schedules, Clock()).list_on_call(a_responder("manager")) == ()
-    assert PagerDutyOnCallLookup(None, Clock()).list_on_call(ON_CALL) == ()
+    assert PagerDutyOnCallLookup(schedules.find_on_call, Clock()).list_on_call(a_responder("manager")) == ()
     assert schedules.requests == []
 
 
 def test_pagerduty_is_requested_every_two_minutes_at_most() -> None:
     schedules, clock = Schedules(), Clock()
-    on_call = PagerDutyOnCallLookup(schedules, clock)
+    on_call = PagerDutyOnCallLookup(schedules.find_on_call, clock)
     for _ in range(12):
         on_call.list_on_call(ON_CALL)
         clock.moment += 20
@@ -56,7 +55,7 @@ def test_pagerduty_is_requested_every_two_minutes_at_most() -> None:
 @pytest.mark.parametrize("error", [TemporaryDeliveryError("no_answer"), PermanentDeliveryError("not_found")])
 def test_while_pagerduty_is_unavailable_the_last_known_people_are_returned(error: Exception) -> None:
     schedules, clock = Schedules(), Clock()
-    on_call = PagerDutyOnCallLookup(schedules, clock)
+    on_call = PagerDutyOnCallLookup(schedules.find_on_call, clock)
     on_call.list_on_call(ON_CALL)
     schedules.answer = error
     clock.moment += 600
@@ -68,7 +67,7 @@ def test_while_pagerduty_is_unavailable_the_last_known_people_are_returned(error
 
 def test_a_person_whose_shift_has_ended_is_not_on_call_any_more() -> None:
     schedules, clock = Schedules(), Clock()
-    on_call = PagerDutyOnCallLookup(schedules, clock)
+    on_call = PagerDutyOnCallLookup(schedules.find_on_call, clock)
     on_call.list_on_call(ON_CALL)
     schedules.answer = TemporaryDeliveryError("no_answer")
     clock.moment += 3600
@@ -78,4 +77,4 @@ def test_a_person_whose_shift_has_ended_is_not_on_call_any_more() -> None:
 def test_before_the_first_response_the_people_on_call_are_unknown() -> None:
     schedules = Schedules()
     schedules.answer = TemporaryDeliveryError("no_answer")
-    assert PagerDutyOnCallLookup(schedules, Clock()).list_on_call(ON_CALL) == ()
+    assert PagerDutyOnCallLookup(schedules.find_on_call, Clock()).list_on_call(ON_CALL) == ()

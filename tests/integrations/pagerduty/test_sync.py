@@ -36,7 +36,12 @@ class Bridge:
         self.pager = build_rest(rig) if has_token else None
         services = rig.services
         self.handler = PagerDutyWebhookHandler(
-            services.incident_service, services.incidents, self.pager, services.routing, rig.clock
+            services.incident_service,
+            services.incidents,
+            self.pager,
+            services.routing,
+            rig.clock,
+            storms=services.storms,
         )
         periodic_tasks = PeriodicTasks(
             {}, services.job_queue, {"pagerduty": self.handler.handle_event}, rig.clock

@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from receiver.business_hours import BusinessHours, next_business_day_start
-from receiver.integrations.slack.commands import OnCallReport
+from receiver.incidents.service import SilenceService
+from receiver.integrations.slack.commands import OnCallReport, SlackCommands
 from receiver.integrations.slack.interactions import SlackInteractionHandler
 from receiver.integrations.slack.requests import (
     ButtonClick,
@@ -41,16 +42,24 @@ class FakeOnCall:
 
 def build(rig: Rig, *, on_call_report: OnCallReport | None = None, **more: Any) -> SlackInteractionHandler:
     services = rig.services
-    on_call_report = on_call_report or OnCallReport(services.routing.responders)
     zone = more.pop("zone", services.routing.zone)
-    return SlackInteractionHandler(
+    commands = SlackCommands(
         services.incident_service,
         services.incidents,
         services.routing,
-        on_call_report,
-        rig.clock,
+        silencer=SilenceService(services.incident_service, more.pop("can_silence", lambda _: True)),
+        on_call_report=on_call_report or OnCallReport({}, FakeOnCall()),
+        clock=rig.clock,
         zone=zone,
-        **more,
+    )
+    defaults = {"next_business_day_start": lambda _: 0.0, "buttons": {}}
+    return SlackInteractionHandler(
+        services.incident_service,
+        services.incidents,
+        commands,
+        zone=zone,
+        clock=rig.clock,
+        **defaults | more,
     )
 
 
@@ -130,7 +139,7 @@ def test_unknown_buttons_do_nothing(rig: Rig, handler: SlackInteractionHandler) 
 
 def test_the_button_of_a_review_marks_it_as_reviewed(rig: Rig) -> None:
     marked: list[tuple[str, str]] = []
-    handler = build(rig, mark_reviewed=lambda review, by, _now: marked.append((review, by.name)))
+    handler = build(rig, buttons={"reviewed": lambda review, by, _now: marked.append((review, by.name))})
     assert handler.handle(ButtonClick("reviewed", "the-review", BOB)) is None
     assert marked == [("the-review", "bob")]
 
@@ -397,7 +406,7 @@ def responders(*names: str) -> dict[str, Responder]:
 
 
 def test_without_pagerduty_it_says_that_it_is_not_configured(rig: Rig) -> None:
-    assert "isn't configured" in on_call(rig, OnCallReport(responders("on-call")))[0]
+    assert "isn't configured" in on_call(rig, OnCallReport({}, FakeOnCall()))[0]
     assert (
         "isn't configured"
         in on_call(rig, OnCallReport({"manager": Responder("manager", ())}, FakeOnCall()))[0]
