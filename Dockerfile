@@ -15,7 +15,7 @@ RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 
 FROM python:3.12-slim
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --no-cache-dir --no-index --find-links /wheels receiver \
+    pip install --no-cache-dir --no-index --find-links /wheels 'receiver[oidc]' \
  && useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin receiver \
  && install -d -o receiver -g receiver -m 700 /data
 COPY routing.yaml /etc/receiver/

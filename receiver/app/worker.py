@@ -167,7 +167,7 @@ def _build_poll_task(poller: AlertmanagerPoller, source: str, every_s: float) ->
     return run_poll
 
 
-# A slow vendor occupies a thread until the timeout; the other threads go on. A hundred calls a second to a vendor
+# A slow vendor occupies a thread until the timeout; the others go on. A hundred calls a second to a vendor
 # that answers after 200 ms are 20 at once. A thread without work waits for its queue: it costs no CPU, no
 # connection to Redis, and about 0.1 MiB.
 THREADS = {SLACK: 24, PAGERDUTY: 24, ALERTMANAGER: 4, TASKS: 4}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TypeVar
@@ -102,7 +103,8 @@ class Settings:
     oidc_issuer: str = setting("OIDC_ISSUER", BASE_URL, "")
     """Your OpenID provider, as it names itself: `https://login.example.org/realms/ops`. With the next two and
     `PUBLIC_URL`, users sign in there. Register `PUBLIC_URL` + `/sign-in/callback` as the redirect URI, for a
-    confidential web client with the authorization code flow. `receiver check --online` tries it."""
+    confidential web client with the authorization code flow. It needs `pip install 'receiver[oidc]'`, which
+    the image has; `receiver check --online` tries it."""
     oidc_client_id: str = setting("OIDC_CLIENT_ID", TEXT, "")
     """The client ID that the provider gave us."""
     oidc_client_secret: Secret = setting("OIDC_CLIENT_SECRET", SECRET, _UNSET)
@@ -204,6 +206,8 @@ def _find_provider_faults(settings: Settings) -> Iterator[SettingsFault]:
         yield "OIDC_CLIENT_ID or OIDC_CLIENT_SECRET holds other letters than ASCII", "those of the provider"
     if "openid" not in settings.oidc_scopes.split():
         yield "OIDC_SCOPES is without openid", "scopes with blanks between, openid among them"
+    if any(find_spec(package) is None for package in ("authlib", "joserfc")):
+        yield "OIDC_ISSUER is set, and what signing in needs is not installed", "pip install 'receiver[oidc]'"
     parts = urlsplit(settings.oidc_issuer)
     if "@" in parts.netloc:
         yield "OIDC_ISSUER holds a login", "an address without one"

@@ -19,7 +19,15 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "pyproject.toml").read_text()
 PROJECT = tomllib.loads(TEXT)["project"]
 DEPENDENCIES = [Requirement(each) for each in PROJECT["dependencies"]]
+EXTRAS = {
+    name: [Requirement(each) for each in needed]
+    for name, needed in PROJECT["optional-dependencies"].items()
+    if name != "dev"
+}
+EXTRA_DEPENDENCIES = [each for needed in EXTRAS.values() for each in needed]
 DEV_DEPENDENCIES = [Requirement(each) for each in PROJECT["optional-dependencies"]["dev"]]
+# Where an extra may be imported: what imports these does it only if they are configured.
+IMPORTS_EXTRAS = {"receiver/web/auth/oidc.py": "oidc"}
 OURS = {"receiver", "tests", "bench"}
 
 
@@ -56,11 +64,16 @@ def undeclared(packages: dict[str, str], declared: Iterable[Requirement]) -> dic
 def test_whatever_the_receiver_imports_is_declared() -> None:
     packages = imported_by("receiver")
     assert {"flask", "redis", "requests", "urllib3"} <= packages.keys()
-    assert undeclared(packages, DEPENDENCIES) == {}
+    missing = undeclared(packages, DEPENDENCIES)
+    assert {IMPORTS_EXTRAS.get(path) for path in missing.values()} <= EXTRAS.keys()
+    assert undeclared(missing, EXTRA_DEPENDENCIES) == {}
 
 
 def test_whatever_the_tests_and_the_bench_import_is_declared() -> None:
-    assert undeclared(imported_by("tests", "bench"), [*DEPENDENCIES, *DEV_DEPENDENCIES]) == {}
+    assert (
+        undeclared(imported_by("tests", "bench"), [*DEPENDENCIES, *EXTRA_DEPENDENCIES, *DEV_DEPENDENCIES])
+        == {}
+    )
 
 
 def test_an_import_that_is_not_declared_is_found() -> None:
@@ -71,8 +84,8 @@ def test_an_import_that_is_not_declared_is_found() -> None:
 
 def test_every_dependency_has_its_reason() -> None:
     """Behind it, or in the comment above it, which may be for several in a row."""
-    lists = re.findall(r"^(?:dependencies|dev) = \[\n(.*?)^\]", TEXT, re.MULTILINE | re.DOTALL)
-    assert len(lists) == 2
+    lists = re.findall(r"^(?:dependencies|oidc|dev) = \[\n(.*?)^\]", TEXT, re.MULTILINE | re.DOTALL)
+    assert len(lists) == 2 + len(EXTRAS)
     lacking = []
     for lines in (each.splitlines() for each in lists):
         above = ""
@@ -129,7 +142,7 @@ LOCKED = [
 ]
 
 
-@pytest.mark.parametrize("dependency", DEPENDENCIES, ids=str)
+@pytest.mark.parametrize("dependency", [*DEPENDENCIES, *EXTRA_DEPENDENCIES], ids=str)
 def test_the_lock_has_each_dependency_in_a_version_that_fits(dependency: Requirement) -> None:
     found = [one for one in LOCKED if canonicalize_name(one.name) == canonicalize_name(dependency.name)]
     assert found
@@ -151,6 +164,7 @@ def test_the_image_takes_nothing_beside_the_lock() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text()
     assert "--require-hashes --wheel-dir /wheels --requirement requirements.lock" in dockerfile
     assert "--no-deps --wheel-dir /wheels ." in dockerfile
+    assert f"--find-links /wheels 'receiver[{','.join(EXTRAS)}]'" in dockerfile
 
 
 def test_docker_is_given_all_that_the_image_copies() -> None:
