@@ -3,9 +3,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# More than cores, as most tests wait. What takes the time of a whole system under load goes alone.
-TEST_PROCESSES ?= 3
-SYSTEM_PROCESSES ?= 4
+# More than cores, as end-to-end tests wait. What takes the time of a whole system under load goes alone.
+TEST_PROCESSES ?= 4
+# Seconds after which `make test-exhaustive` takes no new case; empty for all cases.
+BUDGET ?=
 PATHS := receiver tests bench
 
 # Tests start some hundred processes; each would compile all modules anew.
@@ -20,14 +21,16 @@ help: ## list the tasks
 run: $(VENV)/.installed ## start the receiver here, on the shipped routing.yaml
 	exec $(BIN)/receiver run
 
-test: $(VENV)/.installed-dev ## run every test
-	$(BIN)/python -m pytest --ignore tests/e2e --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
-	$(BIN)/python -m pytest tests/e2e -m "not alone" --numprocesses $(SYSTEM_PROCESSES) --dist load
+test: $(VENV)/.installed-dev ## run every test, on a sample where there are very many cases: six minutes on two cores
+	$(BIN)/python -m pytest -m "not alone" --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 	$(BIN)/python -m pytest tests/e2e -m alone
 
-test-exhaustive: $(VENV)/.installed-dev ## crashes at every instant, and thousands of simulated schedules: most of an hour
-	$(BIN)/python -m pytest tests/story/test_storm_crashes.py tests/simulation --exhaustive \
-		--numprocesses 2 --dist loadfile
+test-exhaustive: $(VENV)/.installed-dev ## all cases: crashes at every instant, thousands of schedules: most of an hour
+	$(BIN)/python -m pytest tests/story/test_storm_crashes.py tests/simulation tests/fuzz --exhaustive \
+		$(if $(BUDGET),--budget $(BUDGET)) --numprocesses 3 --dist loadfile --no-loadscope-reorder
+ifeq ($(BUDGET),)
+	CHAOS_SECONDS=120 $(BIN)/python -m pytest tests/e2e/test_chaos.py tests/e2e/test_refused_bodies.py --exhaustive
+endif
 
 check: $(VENV)/.installed-dev ## style, types, imports, habits that are dangerous, the shipped configuration
 	$(BIN)/ruff check $(PATHS)

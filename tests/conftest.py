@@ -25,16 +25,17 @@ __all__ = ["redis_client", "rig", "valkey_url"]
 settings.register_profile("receiver", deadline=None)
 settings.load_profile("receiver")
 
-_LONGEST = (  # files and single tests
-    "test_processes_killed_at_any_instant_lose_nothing_and_double_hardly_anything",
-    "test_a_page_in_a_maintenance_window_comes_through_when_that_is_over",
+_LONGEST = (  # files; then the other end-to-end tests, which mostly wait
+    "test_chaos.py",
     "test_simulation.py",
-    "test_storm_crashes.py",
     "test_storms.py",
-    "test_access.py",
+    "test_storm_crashes.py",
+    "test_page_evidence.py",
+    "test_redis_faults.py",
     "test_run.py",
-    "test_rate_limits.py",
+    "test_access.py",
     "test_storm_refused.py",
+    "test_rate_limits.py",
 )
 _MEMORY = Path("/dev/shm")
 _NEEDED_BYTES = 2 * 1024**3
@@ -96,7 +97,12 @@ def budget(request: pytest.FixtureRequest) -> Budget:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the longest tests first, so that no pytest process works alone at the end."""
     places = {name: place for place, name in enumerate(_LONGEST)}
-    items.sort(key=lambda item: places.get(item.name, places.get(item.path.name, len(places))))
+
+    def find_place(item: pytest.Item) -> int:
+        is_end_to_end = item.path.parent.name == "e2e"
+        return places.get(item.path.name, len(places) + (not is_end_to_end))
+
+    items.sort(key=find_place)
 
 
 @pytest.hookimpl(wrapper=True)
