@@ -1,4 +1,4 @@
-"""Routing files for tests: a smallest one, and ways to load what stands in a text."""
+"""Routing files for tests: the smallest valid one, and functions to load a text."""
 
 from __future__ import annotations
 

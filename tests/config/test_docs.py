@@ -1,4 +1,4 @@
-"""Every setting is in docs/settings.md, under the name and with the default that it has."""
+"""Every setting is documented in docs/settings.md with its name and default."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DOCS = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="
 
 
 @pytest.mark.parametrize("field", fields(Settings), ids=lambda field: field.name)
-def test_every_variable_is_explained(field) -> None:
+def test_every_variable_is_documented(field) -> None:
     name = field.metadata["setting"].name
     default = f"`{field.default}`" if isinstance(field.default, str | int) and field.default else "unset"
     assert f"| `{name}` | {default} |" in DOCS
@@ -33,5 +33,5 @@ def list_keys(table: Table) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("key", sorted(set(list_keys(Table(RoutingFile)))))
-def test_every_key_is_explained(key: str) -> None:
+def test_every_key_is_documented(key: str) -> None:
     assert any(f"{before}{key}{after}" in DOCS for before in ("| `", ".") for after in ("`", ".", "[]"))

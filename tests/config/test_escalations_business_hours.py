@@ -1,4 +1,4 @@
-"""The country of the business hours: one that the list of holidays knows."""
+"""The country of the business hours: it must be in the list of holidays."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_country_may_be_followed_by_one_of_its_parts(tmp_path, written, expect
         ("XX-BY", "'XX-BY' is no country, expected a code of two letters like US"),
     ],
 )
-def test_what_is_no_country_is_said_so(tmp_path, written, expected):
+def test_an_unknown_country_is_a_fault(tmp_path, written, expected):
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, written)
     assert expected in str(caught.value)

@@ -1,4 +1,4 @@
-"""Every fault is named with its line and with what was expected, all of a file at once."""
+"""Each fault is reported with its line and what was expected; all faults of a file at once."""
 
 from __future__ import annotations
 
@@ -319,7 +319,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("text", "fault"), FAULTS)
-def test_a_fault_is_named_with_its_line(tmp_path: Path, text: str, fault: str) -> None:
+def test_a_fault_is_reported_with_its_line(tmp_path: Path, text: str, fault: str) -> None:
     assert fault in faults(tmp_path, text)
 
 
@@ -340,19 +340,19 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("text", "line"), BROKEN)
-def test_what_cannot_be_read_at_all_is_named_with_its_line(tmp_path: Path, text: str, line: int) -> None:
+def test_malformed_yaml_is_reported_with_its_line(tmp_path: Path, text: str, line: int) -> None:
     assert faults(tmp_path, text)[-1].startswith(f"{line}: ")
 
 
-def test_aliases_do_not_multiply_without_end(tmp_path: Path) -> None:
-    """A billion laughs: nine lists of nine aliases each would be half a billion values."""
+def test_aliases_can_not_expand_without_limit(tmp_path: Path) -> None:
+    """ "Billion laughs": nine lists of nine aliases each would expand to half a billion values."""
     names = "abcdefghi"
     lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
     lines += [f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in pairwise(names)]
     assert "more than 20000 values or 20 levels" in faults(tmp_path, "\n".join(lines))[-1]
 
 
-def test_all_faults_come_at_once_and_by_line(tmp_path: Path) -> None:
+def test_all_faults_are_reported_at_once_ordered_by_line(tmp_path: Path) -> None:
     text = """\
 version: 3
 flap_count: x
@@ -371,7 +371,7 @@ def test_a_fault_under_an_alias_is_reported_once(tmp_path: Path) -> None:
     assert lines == ["3", "3"]  # two places, one line
 
 
-def test_a_file_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
+def test_a_missing_file_is_a_fault(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_routing(tmp_path / "none.yaml", {})
     assert str(caught.value) == (

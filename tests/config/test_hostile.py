@@ -1,4 +1,4 @@
-"""Whatever stands in the file, loading gives a Routing or a ConfigError, and soon."""
+"""Whatever a file contains, loading it soon returns a Routing or raises ConfigError."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ PIECES += [
 
 
 def _load(text: str, environ: dict[str, str] | None = None) -> Routing | None:
-    """Return the routing, None for a ConfigError that says where; anything else is raised."""
+    """Return the routing, or None after a ConfigError with lines; any other exception is raised."""
     diagnostics, folder = Diagnostics("routing.yaml"), Path("/nonexistent")
     try:
         document = parse_document(text, diagnostics, Interpolation(environ or {}, folder))
@@ -78,24 +78,24 @@ def _load(text: str, environ: dict[str, str] | None = None) -> Routing | None:
     assert problems
     assert all(problem.line >= 1 for problem in problems)
     assert list(problems) == sorted(problems, key=lambda problem: problem.line)
-    str(problems).encode()  # a terminal could not show half a character
+    str(problems).encode()  # a terminal could not print a lone surrogate
     return None
 
 
 @given(st.text())
-def test_any_text_is_read_or_refused(text: str) -> None:
+def test_any_text_is_loaded_or_refused(text: str) -> None:
     _load(text)
 
 
 @given(st.lists(st.sampled_from(PIECES) | st.text(max_size=5), max_size=30))
-def test_any_pieces_of_yaml_are_read_or_refused(pieces: list[str]) -> None:
+def test_any_pieces_of_yaml_are_loaded_or_refused(pieces: list[str]) -> None:
     _load("".join(pieces))
 
 
 @pytest.mark.parametrize("whole", [SHIPPED, WHOLE], ids=["shipped", "whole"])
 @settings(max_examples=150, deadline=None)
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 6))
-def test_any_change_of_a_good_file_is_read_or_refused(whole: str, seed: int, count: int) -> None:
+def test_any_change_of_a_valid_file_is_loaded_or_refused(whole: str, seed: int, count: int) -> None:
     rng, text = random.Random(seed), whole
     for _ in range(count):
         start = rng.randrange(len(text) + 1)
@@ -114,7 +114,7 @@ _SECTIONS = st.sampled_from([each.name for each in Table(RoutingFile).keys.value
 
 @settings(deadline=None)
 @given(st.dictionaries(_SECTIONS, _VALUES))
-def test_any_value_in_any_place_is_read_or_refused(sections: dict[str, object]) -> None:
+def test_any_value_in_any_place_is_loaded_or_refused(sections: dict[str, object]) -> None:
     import yaml
 
     _load(yaml.safe_dump({"version": 1, "routes": [{"channel": "#a"}]} | sections, allow_unicode=True))
@@ -125,7 +125,7 @@ def test_any_value_in_any_place_is_read_or_refused(sections: dict[str, object]) 
         st.sampled_from(["A", "SLACK_BOT_TOKEN", "ALERTMANAGER_URL", "PROMETHEUS_URL"]), st.text()
     )
 )
-def test_any_environment_is_taken_or_refused(environ: dict[str, str]) -> None:
+def test_any_environment_is_accepted_or_refused(environ: dict[str, str]) -> None:
     text = "version: 1\nroutes: [{channel: '#a', match: 'a=~\"${A}\"', fallback: '${A}'}]\nrunbooks: '${A}'\n"
     _load(text + "business_hours: {timezone: '${A}', days: '${A}'}\nlinks: {'${A}': '${A}'}\n", environ)
 
@@ -135,17 +135,17 @@ def test_any_environment_is_taken_or_refused(environ: dict[str, str]) -> None:
         st.sampled_from(["REDIS_URL", "PUBLIC_URL", "SLACK_BOT_TOKEN", "RECEIVER_API_TOKEN"]), st.text()
     )
 )
-def test_any_setting_is_taken_or_refused(environ: dict[str, str]) -> None:
+def test_any_setting_is_accepted_or_refused(environ: dict[str, str]) -> None:
     with suppress(ConfigError):
         load_settings(environ)
 
 
-def test_a_regular_expression_of_nothing_but_brackets_is_refused() -> None:
+def test_a_regular_expression_of_only_brackets_is_refused() -> None:
     assert (
         _load("version: 1\nroutes: [{channel: '#a', match: 'a=~\"" + "(" * 4000 + ")" * 4000 + "\"'}]\n")
         is None
     )
 
 
-def test_an_environment_with_half_a_character_is_refused() -> None:
+def test_an_environment_with_a_lone_surrogate_is_refused() -> None:
     assert _load(SMALLEST + "slack: {token: '${A}'}\n", {"A": "\udcff"}) is None

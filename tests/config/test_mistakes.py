@@ -1,4 +1,4 @@
-"""Values that were not meant as they are: each is a fault or a warning that names it, and what to write."""
+"""Typical mistakes in values: each is a fault or a warning with the value's name and the remedy."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ def test_a_variable_in_quotes_is_a_fault(name: str, quoted: str) -> None:
     assert "hidden" not in str(problem)
 
 
-def test_a_quote_within_is_part_of_a_secret() -> None:
+def test_a_quote_inside_a_secret_is_part_of_it() -> None:
     assert load_settings({"RECEIVER_API_TOKEN": 'a"b'}).api_tokens[0].reveal() == 'a"b'
 
 
 @pytest.mark.parametrize(
     "text", [SLACK, PAGER, "pagerduty: {{api_token: {}}}\n", "prometheus: {{url: {}}}\n"]
 )
-def test_a_value_in_quotes_is_a_fault_where_the_file_names_it(tmp_path: Path, text: str) -> None:
+def test_a_quoted_value_of_a_variable_is_a_fault_at_its_reference(tmp_path: Path, text: str) -> None:
     found = faults(tmp_path, SMALLEST + text.format("'${VALUE}'"), {"VALUE": '"http://h1dden"'})
     assert [fault.partition(":")[0] for fault in found] == ["4"]
     assert "stands in quotes, expected the value without them" in found[0]
@@ -85,12 +85,12 @@ def test_a_mounted_secret_in_quotes_is_a_fault_too(tmp_path: Path) -> None:
     )
 
 
-# --- references that nothing fills in ---
+# --- references that are not expanded ---
 
 
 @pytest.mark.parametrize("name", VARIABLES)
 @pytest.mark.parametrize("value", ["$TOKEN", "${TOKEN}", "$(TOKEN)", "%TOKEN%", "a-${TOKEN}", "${file:/x}b"])
-def test_a_variable_that_names_another_is_a_fault(name: str, value: str) -> None:
+def test_a_variable_with_a_reference_to_another_is_a_fault(name: str, value: str) -> None:
     problem = only_problem(**{name: value})
     assert "names another variable" in problem.what
     assert "TOKEN" not in problem.what.removeprefix(name)
@@ -107,17 +107,17 @@ def test_a_variable_that_names_another_is_a_fault(name: str, value: str) -> None
         "redis://:pw@$HOST",
     ],
 )
-def test_a_reference_in_an_address_is_a_fault(url: str) -> None:
+def test_a_reference_in_a_url_is_a_fault(url: str) -> None:
     assert "nothing fills in" in only_problem(REDIS_URL=url).what
 
 
-def test_a_dollar_sign_within_a_password_is_itself() -> None:
+def test_a_dollar_sign_in_a_password_is_accepted() -> None:
     url = "redis://:pa$word$@host"
     assert load_settings({"REDIS_URL": url}).redis_url.reveal() == url
 
 
 @pytest.mark.parametrize("text", [SLACK, PAGER, "pagerduty: {{api_token: {}}}\n", "heartbeat_url: {}\n"])
-def test_a_reference_that_is_not_filled_in_is_a_fault_in_a_secret(tmp_path: Path, text: str) -> None:
+def test_an_unexpanded_reference_in_a_secret_is_a_fault(tmp_path: Path, text: str) -> None:
     for written in ("$THE_NAME", "$(THE_NAME)", "'%THE_NAME%'"):
         (fault,) = faults(tmp_path, SMALLEST + text.format(written))
         assert fault.startswith("4: ")
@@ -125,7 +125,7 @@ def test_a_reference_that_is_not_filled_in_is_a_fault_in_a_secret(tmp_path: Path
         assert fault.endswith("expected ${THE_NAME}")
 
 
-def test_what_is_filled_in_with_a_reference_is_a_fault_that_does_not_show_it(tmp_path: Path) -> None:
+def test_a_value_that_expands_to_a_reference_is_a_fault_that_does_not_show_it(tmp_path: Path) -> None:
     (fault,) = faults(tmp_path, SMALLEST + SLACK.format("'${TOKEN}'"), {"TOKEN": "$h1dden"})
     assert fault == "4: slack.token is not filled in, it is taken as it stands, expected the value itself"
 
@@ -134,7 +134,7 @@ def test_what_is_filled_in_with_a_reference_is_a_fault_that_does_not_show_it(tmp
 
 
 @pytest.mark.parametrize(
-    ("name", "token", "says"),
+    ("name", "token", "expected"),
     [
         ("SLACK_BOT_TOKEN", "xoxp-1-h1dden", "is a user token (xoxp-…), expected a bot token, xoxb-…"),
         ("SLACK_BOT_TOKEN", "xoxe.xoxp-1-h1dden", "is a user token (xoxe.xoxp-…)"),
@@ -145,13 +145,13 @@ def test_what_is_filled_in_with_a_reference_is_a_fault_that_does_not_show_it(tmp
         ("PAGERDUTY_API_TOKEN", "xoxb-h1dden", "expected no token of Slack's"),
     ],
 )
-def test_a_token_of_another_kind_is_a_fault(name: str, token: str, says: str) -> None:
+def test_a_token_of_another_kind_is_a_fault(name: str, token: str, expected: str) -> None:
     problem = only_problem(**{name: token})
-    assert says in str(problem)
+    assert expected in str(problem)
     assert "h1dden" not in str(problem)
 
 
-def test_a_user_token_is_a_fault_where_the_file_names_it(tmp_path: Path) -> None:
+def test_a_user_token_is_a_fault_at_its_reference(tmp_path: Path) -> None:
     text = SMALLEST + SLACK.format("'${TOKEN}'")
     assert faults(tmp_path, text, {"TOKEN": "xoxp-1-h1dden"}) == [
         "4: slack.token is a user token (xoxp-…), expected a bot token, xoxb-…"
@@ -159,12 +159,12 @@ def test_a_user_token_is_a_fault_where_the_file_names_it(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("token", ["xoxb-1", "xoxe.xoxb-1-abc"])
-def test_a_bots_token_is_one(tmp_path: Path, token: str) -> None:
+def test_a_bot_token_is_accepted(tmp_path: Path, token: str) -> None:
     assert load(tmp_path, SMALLEST, {"SLACK_BOT_TOKEN": token}).slack_token.reveal() == token
     assert load_settings({"SLACK_BOT_TOKEN": token}) != Settings()
 
 
-# --- addresses with a login ---
+# --- URLs with a login ---
 
 
 @pytest.mark.parametrize(("sign", "code"), [("#", "%23"), ("/", "%2F"), ("?", "%3F"), ("[", "%5B")])
@@ -179,7 +179,9 @@ def test_a_bots_token_is_one(tmp_path: Path, token: str) -> None:
         "redis+cluster://:pa{}ss@one:1,two:2",
     ],
 )
-def test_a_sign_in_a_stores_password_is_named_with_its_code(url: str, sign: str, code: str) -> None:
+def test_a_special_character_in_a_redis_password_is_reported_with_its_percent_code(
+    url: str, sign: str, code: str
+) -> None:
     problem = only_problem(REDIS_URL=url.format(sign))
     assert f"{code} for {sign}" in problem.expected
     assert "ss@" not in str(problem)
@@ -193,7 +195,7 @@ def test_a_sign_in_a_stores_password_is_named_with_its_code(url: str, sign: str,
     "name", ["ALERTMANAGER_URL", "PROMETHEUS_URL", "SLACK_API_URL", "PAGERDUTY_EVENTS_URL"]
 )
 @pytest.mark.parametrize("login", ["me:pa{}ss", "me:12{}34"])
-def test_a_sign_in_another_password_is_named_with_its_code(
+def test_a_special_character_in_another_password_is_reported_with_its_percent_code(
     name: str, sign: str, code: str, login: str
 ) -> None:
     problem = only_problem(**{name: f"http://{login.format(sign)}@host:9093"})
@@ -202,14 +204,14 @@ def test_a_sign_in_another_password_is_named_with_its_code(
     load_settings({name: f"http://{login.format(code)}@host:9093"})
 
 
-def test_a_sign_in_the_password_of_an_address_in_the_file_is_named(tmp_path: Path) -> None:
+def test_a_special_character_in_the_password_of_a_url_in_the_file_is_reported(tmp_path: Path) -> None:
     text = SMALLEST + "alertmanager: {url: 'http://me:${PW}@am:9093'}\n"
     assert faults(tmp_path, text, {"PW": "h1#dden"}) == [
         "4: alertmanager.url is no usable address, expected what stands before its last @ with %23 for #"
     ]
 
 
-def test_an_at_sign_and_a_percent_sign_work_as_they_are() -> None:
+def test_an_at_sign_and_a_percent_sign_are_accepted() -> None:
     for url in ("redis://:p@ss@host", "redis://:100%@host"):
         assert load_settings({"REDIS_URL": url}).redis_url.reveal() == url
     assert load_settings({"ALERTMANAGER_URL": "http://me:p@ss@am"}).alertmanager_url
@@ -250,11 +252,11 @@ def test_an_option_that_redis_py_would_fail_on_is_a_fault(url: str, what: str) -
     assert what in only_problem(REDIS_URL=url).what
 
 
-def test_an_option_that_is_misspelt_leads_to_the_right_one() -> None:
+def test_a_misspelt_option_is_reported_with_the_right_one() -> None:
     assert only_problem(REDIS_URL="redis://host?socket_timout=1").expected == "'socket_timeout'"
 
 
-def test_check_says_it_before_anything_is_asked(tmp_path: Path) -> None:
+def test_check_reports_it_before_any_request(tmp_path: Path) -> None:
     (tmp_path / "routing.yaml").write_text(SMALLEST)
     for command in ("check", "run"):
         result = receiver(
@@ -267,7 +269,7 @@ def test_check_says_it_before_anything_is_asked(tmp_path: Path) -> None:
         )
 
 
-def test_an_address_of_the_command_line_is_said_likewise() -> None:
+def test_the_url_of_the_command_line_is_checked_likewise() -> None:
     for url, says in (
         ('"http://h"', "stands in quotes"),
         ("$URL", "names another"),
@@ -324,5 +326,5 @@ def test_a_matcher_that_could_never_match_is_a_fault(tmp_path: Path, matcher: st
         ("owner=o'neill", "o'neill"),
     ],
 )
-def test_a_matcher_that_may_be_meant_is_one(matcher: str, value: str) -> None:
+def test_a_matcher_that_could_match_is_accepted(matcher: str, value: str) -> None:
     assert parse_matcher(matcher).value == value

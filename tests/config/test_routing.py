@@ -1,4 +1,4 @@
-"""What routing.yaml says arrives in the domain's words."""
+"""The keys of routing.yaml as fields of the routing model."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ def _people(folder: Path, more: str = "") -> Routing:
     return load(folder, SMALLEST + PEOPLE + more, {"ONCALL_KEY": "k" * 32})
 
 
-def test_everything_optional_may_be_left_out(tmp_path: Path) -> None:
+def test_everything_optional_may_be_omitted(tmp_path: Path) -> None:
     routing = load(tmp_path, SMALLEST)
     assert routing == Routing(routes=(Route("#alerts", "#alerts"),), warnings=routing.warnings)
 
 
-def test_keys_with_nothing_behind_them_are_left_out(tmp_path: Path) -> None:
+def test_keys_without_a_value_count_as_omitted(tmp_path: Path) -> None:
     keys = "runbooks slack pagerduty alertmanager prometheus links notices business_hours responders "
     keys += "escalations flap_window flap_count history heartbeats heartbeat_url limits severities"
     routing = load(tmp_path, SMALLEST + "".join(f"{key}:\n" for key in keys.split()))
     assert replace(routing, warnings=()) == replace(load(tmp_path, SMALLEST), warnings=())
 
 
-def test_responders_and_steps_are_known_by_name(tmp_path: Path) -> None:
+def test_responders_and_steps_have_their_names(tmp_path: Path) -> None:
     routing = _people(tmp_path)
     assert routing.responders == {"on-call": ON_CALL, "team-lead": TEAM_LEAD}
     steps = (Step("on-call", ON_CALL), Step("team-lead", TEAM_LEAD, 300.0))
@@ -59,18 +59,18 @@ def test_an_escalation_may_time_acknowledgements_out(tmp_path: Path) -> None:
     assert policy == EscalationPolicy("other", (Step("on-call", ON_CALL),), 5400.0)
 
 
-def test_an_unknown_policy_pages_nobody(tmp_path: Path) -> None:
+def test_an_unknown_policy_has_no_steps(tmp_path: Path) -> None:
     routing = load(tmp_path, SMALLEST)
     assert routing.get_policy("") is NO_POLICY
     assert routing.get_policy("gone") is NO_POLICY
 
 
-def test_a_pager_without_key_is_still_a_target(tmp_path: Path) -> None:
+def test_a_pagerduty_target_without_a_key_is_still_a_target(tmp_path: Path) -> None:
     routing = load(tmp_path, SMALLEST + PEOPLE)
     assert routing.responders["on-call"].targets == (Target("pagerduty", "on-call", Secret("")),)
 
 
-def test_the_first_route_that_matches_takes_the_alert(tmp_path: Path) -> None:
+def test_the_first_matching_route_is_used(tmp_path: Path) -> None:
     text = """\
 version: 1
 routes:
@@ -87,12 +87,12 @@ routes:
     assert routing.find_route({}) is rest
 
 
-def test_an_alert_that_matches_no_route_goes_to_the_last(tmp_path: Path) -> None:
+def test_an_alert_that_matches_no_route_uses_the_last(tmp_path: Path) -> None:
     text = "version: 1\nroutes: [{match: a=1, channel: '#a'}, {match: a=2, channel: '#b'}]\n"
     assert load(tmp_path, text).find_route({"a": "3"}).channel == "#b"
 
 
-def test_routes_on_one_channel_have_names_of_their_own(tmp_path: Path) -> None:
+def test_routes_with_the_same_channel_have_different_names(tmp_path: Path) -> None:
     routes = ["{match: [a=1], channel: '#a'}", "{match: [a=2, b=3], channel: '#a'}"]
     routes += ["{channel: '#a'}", "{match: [a=2, b=3], channel: '#a'}", "{channel: '#a'}"]
     routing = load(tmp_path, "version: 1\nroutes:\n" + "".join(f"  - {route}\n" for route in routes))
@@ -107,7 +107,7 @@ def test_a_channel_is_a_name_or_an_id(tmp_path: Path, channel: str) -> None:
     assert routing.routes[0].channel == channel
 
 
-def test_paths_of_runbooks_start_at_the_file(tmp_path: Path) -> None:
+def test_paths_of_runbooks_are_relative_to_the_file(tmp_path: Path) -> None:
     (tmp_path / "books").mkdir()
     text = "runbooks: [books/, /srv/runbooks/disk.md, 'https://Wiki.example.org/ops/', '${UNSET}']\n"
     routing = load(tmp_path, SMALLEST + text)
@@ -115,7 +115,7 @@ def test_paths_of_runbooks_start_at_the_file(tmp_path: Path) -> None:
     assert routing.runbook_hosts == ("wiki.example.org",)
 
 
-def test_paths_stay_right_when_the_process_changes_its_folder(
+def test_paths_are_valid_after_the_process_changed_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "routing.yaml").write_text(SMALLEST + "runbooks: books/\n", encoding="utf-8")
@@ -124,7 +124,7 @@ def test_paths_stay_right_when_the_process_changes_its_folder(
     assert routing.runbooks == (tmp_path / "books",)
 
 
-def test_an_alertmanager_has_one_address_or_several(tmp_path: Path) -> None:
+def test_an_alertmanager_has_one_url_or_several(tmp_path: Path) -> None:
     one = load(
         tmp_path,
         SMALLEST + "alertmanager: {url: 'http://a:9093/', look_every: 10s, looks: 2, trust_after: 0}\n",
@@ -134,7 +134,7 @@ def test_an_alertmanager_has_one_address_or_several(tmp_path: Path) -> None:
     assert pair.alertmanagers == {"": AlertmanagerConfig(("http://a", "http://b"))}
 
 
-def test_several_clusters_are_known_by_source(tmp_path: Path) -> None:
+def test_several_clusters_are_keyed_by_source(tmp_path: Path) -> None:
     text = "alertmanagers:\n  eu: {url: 'http://eu'}\n  us: {urls: ['http://us']}\n  off: {url: '${UNSET}'}\n"
     routing = load(tmp_path, SMALLEST + text, {"ALERTMANAGER_URL": "http://elsewhere"})
     assert routing.alertmanagers == {
@@ -143,7 +143,7 @@ def test_several_clusters_are_known_by_source(tmp_path: Path) -> None:
     }
 
 
-def test_an_empty_address_means_that_there_is_none(tmp_path: Path) -> None:
+def test_an_empty_url_means_no_alertmanager(tmp_path: Path) -> None:
     text = (
         "alertmanager: {url: '${A}'}\nprometheus: {url: '${B}'}\nheartbeat_url: '${C}'\nlinks: {X: '${D}'}\n"
     )
@@ -152,7 +152,7 @@ def test_an_empty_address_means_that_there_is_none(tmp_path: Path) -> None:
     assert routing.links == ()
 
 
-def test_what_the_file_leaves_out_comes_from_the_environment(tmp_path: Path) -> None:
+def test_omitted_keys_come_from_the_environment(tmp_path: Path) -> None:
     environ = {
         "SLACK_BOT_TOKEN": "xoxb-1",
         "PAGERDUTY_API_TOKEN": "pd",
@@ -166,7 +166,7 @@ def test_what_the_file_leaves_out_comes_from_the_environment(tmp_path: Path) -> 
     assert routing.prometheus_url == "http://prometheus"
 
 
-def test_what_the_file_says_wins_over_the_environment(tmp_path: Path) -> None:
+def test_the_file_has_priority_over_the_environment(tmp_path: Path) -> None:
     routing = load(tmp_path, SMALLEST + "slack: {token: ''}\n", {"SLACK_BOT_TOKEN": "xoxb-1"})
     assert not routing.slack_token
 
@@ -181,7 +181,7 @@ def test_what_the_file_says_wins_over_the_environment(tmp_path: Path) -> None:
         ("sun", {6}),
     ],
 )
-def test_days_are_spans_and_lists(tmp_path: Path, text: str, days: set[int]) -> None:
+def test_days_are_ranges_and_lists(tmp_path: Path, text: str, days: set[int]) -> None:
     value = text if text.startswith("[") else f"'{text}'"
     hours = load(tmp_path, SMALLEST + f"business_hours: {{days: {value}}}\n").business_hours
     assert hours is not None
@@ -194,7 +194,7 @@ def test_business_hours_are_minutes_of_the_day(tmp_path: Path) -> None:
     assert hours == BusinessHours("Europe/Berlin", frozenset(range(5)), 510, 1440, "NO")
 
 
-def test_windows_counts_and_limits_are_read(tmp_path: Path) -> None:
+def test_windows_counts_and_limits_are_parsed(tmp_path: Path) -> None:
     text = "flap_window: 5m\nflap_count: 6\nhistory: 1w\nheartbeat_url: 'https://beat/abc?x=1'\n"
     text += "limits: {slack_posts: 2/s, pagerduty: 1000/h}\nnotices: {channel: '#ops'}\n"
     routing = load(tmp_path, SMALLEST + text)
@@ -203,14 +203,14 @@ def test_windows_counts_and_limits_are_read(tmp_path: Path) -> None:
     assert (routing.heartbeat_url, routing.notices_channel) == ("https://beat/abc?x=1", "#ops")
 
 
-def test_a_heartbeat_names_whom_it_wakes(tmp_path: Path) -> None:
+def test_a_heartbeat_names_its_responder(tmp_path: Path) -> None:
     text = "heartbeats: [{match: ['alertname=\"Watchdog\"', c=eu], every: 5m, grace: 30s, notify: on-call}]\n"
     (heartbeat,) = _people(tmp_path, text).heartbeats
     assert heartbeat.name == 'alertname="Watchdog",c="eu"'
     assert (heartbeat.every, heartbeat.grace, heartbeat.notify) == (300.0, 30.0, ON_CALL)
 
 
-def test_aliases_and_merge_keys_stand_for_what_they_name(tmp_path: Path) -> None:
+def test_aliases_and_merge_keys_are_expanded(tmp_path: Path) -> None:
     text = """\
 version: 1
 routes:
@@ -225,7 +225,7 @@ routes:
     assert first.links == second.links == third.links == (("Wiki", "https://wiki"),)
 
 
-def test_the_shipped_file_works_with_an_empty_environment() -> None:
+def test_the_shipped_file_is_valid_with_an_empty_environment() -> None:
     routing = load_routing(SHIPPED, {})
     assert [route.name for route in routing.routes] == ["#alerts-critical", "#alerts-warning", "#alerts-info"]
     assert [step.after for step in routing.get_policy("critical").steps] == [0.0, 300.0, 300.0]
@@ -234,7 +234,7 @@ def test_the_shipped_file_works_with_an_empty_environment() -> None:
     assert all("is empty" in warning.what for warning in routing.warnings)
 
 
-def test_the_shipped_files_examples_in_comments_work_too(tmp_path: Path) -> None:
+def test_the_commented_examples_of_the_shipped_file_are_valid(tmp_path: Path) -> None:
     text = SHIPPED.read_text(encoding="utf-8")
     text = re.sub(r"(?m)^# (heartbeats:|  - \{match|heartbeat_url:)", r"\1", text)
     routing = load(tmp_path, text, {"HEARTBEAT_URL": "https://beat/x"})

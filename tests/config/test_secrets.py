@@ -1,4 +1,4 @@
-"""No secret is printed: not by the values, not by a fault, not by a warning."""
+"""No secret is printed, neither by values nor by faults nor by warnings."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ PLACES = [
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_no_fault_shows_what_was_filled_in(tmp_path: Path, place: str) -> None:
+def test_no_fault_shows_the_expanded_value(tmp_path: Path, place: str) -> None:
     text = place.format("${SECRET}", "${SECRET}").replace("'ftp://${SECRET}'", "'ftp://${SECRET}'")
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, text + "\n", {"SECRET": SECRET})
     assert SECRET not in str(caught.value)
 
 
-def test_nothing_of_a_whole_file_prints_a_secret(tmp_path: Path) -> None:
+def test_no_value_of_a_whole_file_prints_a_secret(tmp_path: Path) -> None:
     text = SMALLEST + PEOPLE + "slack: {token: '${S}'}\npagerduty: {api_token: '${S}'}\n"
     text += "alertmanager: {url: 'http://me:${S}@am'}\nprometheus: {url: 'http://me:${S}@p'}\n"
     text += "heartbeat_url: 'https://beat/${S}'\n"
@@ -64,7 +64,7 @@ def test_a_token_written_in_the_wrong_place_is_masked(tmp_path: Path, token: str
         assert "***" in str(caught.value)
 
 
-def test_a_login_in_an_address_is_masked(tmp_path: Path) -> None:
+def test_a_login_in_a_url_is_masked(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, SMALLEST + "runbooks: ['ftp://me:pw@host/']\n")
     assert "ftp://***@host/" in str(caught.value)

@@ -1,4 +1,4 @@
-"""`severities:` adds a team's own words; what is odd about severities in matchers is told."""
+"""`severities:` adds a team's own severity words; unusual severities in matchers are warnings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def read(folder: Path, text: str, word: str) -> Severity:
     return load(folder, text).severities.read_severity({"severity": word})
 
 
-def test_own_words_are_read_in_lists_and_alone(tmp_path: Path) -> None:
+def test_own_words_may_be_a_list_or_a_single_word(tmp_path: Path) -> None:
     text = PAGED + "severities: {critical: [p0, Störung], warning: Ticket-2, none: [heartbeat]}\n"
     assert read(tmp_path, text, "STÖRUNG") is Severity.CRITICAL
     assert read(tmp_path, text, "ticket-2") is Severity.WARNING
@@ -32,7 +32,7 @@ def test_own_words_are_read_in_lists_and_alone(tmp_path: Path) -> None:
     assert warnings(tmp_path, text, TOKENS) == []
 
 
-def test_every_fault_of_the_words_is_reported_with_its_line(tmp_path: Path) -> None:
+def test_every_fault_of_severities_is_reported_with_its_line(tmp_path: Path) -> None:
     text = f"""{PAGED}severities:
   critcal: [a]
   critical: [bad, p3]
@@ -54,13 +54,13 @@ def test_every_fault_of_the_words_is_reported_with_its_line(tmp_path: Path) -> N
     ]
 
 
-def test_a_list_in_place_of_the_table_is_a_fault(tmp_path: Path) -> None:
+def test_a_list_instead_of_the_mapping_is_a_fault(tmp_path: Path) -> None:
     assert faults(tmp_path, PAGED + "severities: [critical]\n") == [
         "9: severities is a list, expected a table"
     ]
 
 
-def test_routes_and_heartbeats_read_by_the_teams_words(tmp_path: Path) -> None:
+def test_routes_and_heartbeats_use_the_teams_words(tmp_path: Path) -> None:
     text = f"""{PEOPLE}version: 1
 severities: {{critical: [störung]}}
 routes:
@@ -83,7 +83,7 @@ heartbeats: [{{match: ['severity="critical"', 'job="beat"'], notify: on-call, ev
         ('severity!~"(page|wobbly)"', "wobbly"),
     ],
 )
-def test_an_unknown_word_in_a_matcher_is_reported(tmp_path: Path, matcher: str, word: str) -> None:
+def test_an_unknown_word_in_a_matcher_is_a_warning(tmp_path: Path, matcher: str, word: str) -> None:
     text = (
         PEOPLE + f"version: 1\nroutes:\n  - {{match: ['{matcher}'], channel: '#a', escalation: critical}}\n"
     )
@@ -104,7 +104,7 @@ def test_an_unknown_word_in_a_matcher_is_reported(tmp_path: Path, matcher: str, 
         "severity=~.+",
     ],
 )
-def test_known_words_and_patterns_of_any_are_not_reported(tmp_path: Path, matcher: str) -> None:
+def test_known_words_and_general_patterns_are_no_warning(tmp_path: Path, matcher: str) -> None:
     text = (
         PEOPLE + f"version: 1\nroutes:\n  - {{match: ['{matcher}'], channel: '#a', escalation: critical}}\n"
     )
@@ -112,7 +112,7 @@ def test_known_words_and_patterns_of_any_are_not_reported(tmp_path: Path, matche
     assert warnings(tmp_path, text, TOKENS) == []
 
 
-def test_a_word_that_the_environment_filled_in_is_not_repeated(tmp_path: Path) -> None:
+def test_a_word_from_the_environment_is_not_shown(tmp_path: Path) -> None:
     text = (
         PEOPLE
         + """version: 1
@@ -125,7 +125,7 @@ routes:
     assert not any("secret" in line for line in said)
 
 
-def test_an_unknown_word_in_a_heartbeat_is_reported(tmp_path: Path) -> None:
+def test_an_unknown_word_in_a_heartbeat_is_a_warning(tmp_path: Path) -> None:
     text = PAGED + "heartbeats: [{match: 'severity=\"wobbly\"', notify: on-call, every: 1m}]\n"
     assert ['unknown severity "wobbly"' in line for line in warnings(tmp_path, text, TOKENS)] == [True]
 
@@ -138,7 +138,7 @@ PAGES = "escalation: critical"
 CRITICAL = """match: ['severity="critical"'], channel: '#c', escalation: critical"""
 
 
-def test_a_critical_is_tried_alone(tmp_path: Path) -> None:
+def test_a_critical_alert_without_other_labels_is_checked(tmp_path: Path) -> None:
     text = routes(
         """match: ['severity=~"page|P1"'], channel: '#p', escalation: critical""", "channel: '#rest'"
     )
@@ -150,7 +150,7 @@ def test_a_critical_is_tried_alone(tmp_path: Path) -> None:
     ]
 
 
-def test_a_critical_is_tried_with_the_labels_of_each_route(tmp_path: Path) -> None:
+def test_a_critical_alert_with_the_labels_of_each_route_is_checked(tmp_path: Path) -> None:
     text = routes(
         "match: [team=web], channel: '#web'",
         CRITICAL,
@@ -165,12 +165,12 @@ def test_a_critical_is_tried_with_the_labels_of_each_route(tmp_path: Path) -> No
     ]
 
 
-def test_a_route_hides_a_critical_of_another_team_only_where_it_fits(tmp_path: Path) -> None:
+def test_a_route_hides_a_critical_route_of_another_team_only_if_it_matches(tmp_path: Path) -> None:
     text = routes(CRITICAL, "match: [team=web], channel: '#web'", "channel: '#rest'")
     assert warnings(tmp_path, text, TOKENS) == []
 
 
-def test_a_last_route_that_takes_what_none_matches_is_tried_too(tmp_path: Path) -> None:
+def test_the_last_route_is_checked_for_unmatched_alerts_too(tmp_path: Path) -> None:
     text = routes(
         f"match: [team=web], channel: '#web', {PAGES}", """match: ['severity="info"'], channel: '#info'"""
     )
@@ -189,7 +189,7 @@ def test_a_last_route_that_takes_what_none_matches_is_tried_too(tmp_path: Path) 
         ('severity=~"crit.*"', 'severity="critical"'),
     ],
 )
-def test_a_severity_that_an_earlier_route_takes_is_never_reached(
+def test_a_severity_that_an_earlier_route_matches_is_never_reached(
     tmp_path: Path, before: str, after: str
 ) -> None:
     text = routes(
@@ -211,7 +211,7 @@ def test_a_severity_that_an_earlier_route_takes_is_never_reached(
         ('severity="critical"', 'severity=~"page|critical"'),
     ],
 )
-def test_a_severity_that_an_earlier_route_takes_in_part_is_reached(
+def test_a_severity_that_an_earlier_route_matches_partly_is_reached(
     tmp_path: Path, before: str, after: str
 ) -> None:
     text = routes(
@@ -222,7 +222,7 @@ def test_a_severity_that_an_earlier_route_takes_in_part_is_reached(
     assert warnings(tmp_path, text, TOKENS) == []
 
 
-def test_a_thousand_routes_are_looked_at_in_time(tmp_path: Path) -> None:
+def test_a_thousand_routes_are_checked_in_time(tmp_path: Path) -> None:
     lines = [f"""match: [team=t{n}, 'severity="critical"'], channel: '#t{n}', {PAGES}""" for n in range(999)]
     assert warnings(tmp_path, routes(*lines, "channel: '#rest'"), TOKENS) == [
         (

@@ -1,4 +1,4 @@
-"""The environment as settings: defaults, one form for every address, and no secret in sight."""
+"""The environment as settings: defaults, one form for every URL, and no visible secret."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ def test_an_empty_environment_has_defaults_for_everything() -> None:
 
 
 @pytest.mark.parametrize("name", [*SECRETS, "PUBLIC_URL", "SLACK_API_URL", "RECEIVER_API_TOKEN"])
-def test_an_empty_variable_is_an_unset_one(name: str) -> None:
+def test_an_empty_variable_counts_as_unset(name: str) -> None:
     assert load_settings({name: "  "}) == Settings()
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_a_secret_is_read_without_its_line_end(name: str) -> None:
+def test_a_secret_is_loaded_without_its_line_end(name: str) -> None:
     value = "redis://:pw@host/0" if name == "REDIS_URL" else "t0ken"
     assert getattr(load_settings({name: f"{value}\n"}), name.lower()).reveal() == value
 
 
 @pytest.mark.parametrize(("text", "read"), [("", 10), ("2", 2), (" 64 ", 64), ("1000", 1000)])
-def test_how_many_connections_to_redis_a_process_has(text: str, read: int) -> None:
+def test_the_size_of_the_connection_pool_is_parsed(text: str, read: int) -> None:
     assert load_settings({"REDIS_MAX_CONNECTIONS": text}).redis_max_connections == read
 
 
 @pytest.mark.parametrize("text", ["1", "0", "-3", "1001", "10.5", "ten", "1e2", "٣", "9" * 40])
-def test_what_is_no_number_of_connections_is_a_fault(text: str) -> None:
+def test_an_invalid_size_of_the_connection_pool_is_a_fault(text: str) -> None:
     with pytest.raises(ConfigError, match="a whole number from 2 to 1000"):
         load_settings({"REDIS_MAX_CONNECTIONS": text})
 
@@ -56,7 +56,7 @@ def test_several_tokens_are_separated_by_commas() -> None:
     assert settings.api_tokens == (Secret("one"),)
 
 
-def test_a_token_of_commas_alone_lets_nobody_in() -> None:
+def test_a_token_of_only_commas_is_no_token() -> None:
     with pytest.raises(ConfigError, match="RECEIVER_API_TOKEN holds no token"):
         load_settings({"RECEIVER_API_TOKEN": ","})
 
@@ -73,7 +73,7 @@ def test_a_token_of_commas_alone_lets_nobody_in() -> None:
         ("PROMETHEUS_URL", "http://prometheus", "http://prometheus"),
     ],
 )
-def test_addresses_end_in_one_way(name: str, value: str, read: str) -> None:
+def test_urls_are_normalized(name: str, value: str, read: str) -> None:
     assert getattr(load_settings({name: value}), name.lower()) == read
 
 
@@ -87,7 +87,7 @@ def test_addresses_end_in_one_way(name: str, value: str, read: str) -> None:
         "redis+cluster://a:6379,b:6379",
     ],
 )
-def test_a_store_may_be_reached_in_five_ways(url: str) -> None:
+def test_redis_url_has_five_schemes(url: str) -> None:
     assert load_settings({"REDIS_URL": url}).redis_url.reveal() == url
 
 
@@ -108,7 +108,7 @@ def test_a_store_may_be_reached_in_five_ways(url: str) -> None:
         ("SLACK_BOT_TOKEN", "xoxb one"),
     ],
 )
-def test_a_wrong_variable_is_named_and_its_value_is_not(name: str, value: str) -> None:
+def test_an_invalid_variable_is_named_without_its_value(name: str, value: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_settings({name: value})
     (problem,) = caught.value.problems
@@ -117,7 +117,7 @@ def test_a_wrong_variable_is_named_and_its_value_is_not(name: str, value: str) -
     assert value not in problem.what
 
 
-def test_all_wrong_variables_are_named_at_once() -> None:
+def test_all_invalid_variables_are_named_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         load_settings({"REDIS_URL": "x", "PUBLIC_URL": "y", "RECEIVER_API_TOKEN": ","})
     assert len(caught.value.problems) == 3
@@ -132,7 +132,7 @@ SIGN_IN = {
 PROXY = {"RECEIVER_TRUSTED_PROXY": "10.0.0.5", "RECEIVER_USER_HEADER": "Remote-User"}
 
 
-def test_who_is_let_in_by_name() -> None:
+def test_proxies_tokens_responders_and_viewers_are_parsed() -> None:
     settings = load_settings(
         {
             **SIGN_IN,
@@ -157,7 +157,7 @@ def test_who_is_let_in_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("environ", "is_asked"),
+    ("environ", "is_required"),
     [
         ({}, False),
         ({"RECEIVER_WEBHOOK_TOKEN": "a"}, False),
@@ -167,9 +167,9 @@ def test_who_is_let_in_by_name() -> None:
     ],
 )
 def test_one_authentication_method_is_enough_for_auth_to_be_required(
-    environ: dict[str, str], is_asked: bool
+    environ: dict[str, str], is_required: bool
 ) -> None:
-    assert load_settings(environ).requires_auth == is_asked
+    assert load_settings(environ).requires_auth == is_required
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_one_authentication_method_is_enough_for_auth_to_be_required(
         ({**PROXY, "RECEIVER_RESPONDERS": "a" * 101}, "more than 100 characters"),
     ],
 )
-def test_half_of_a_lock_is_a_fault(environ: dict[str, str], fault: str) -> None:
+def test_an_incomplete_authentication_method_is_a_fault(environ: dict[str, str], fault: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_settings(environ)
     assert fault in str(caught.value)
@@ -212,7 +212,7 @@ def test_half_of_a_lock_is_a_fault(environ: dict[str, str], fault: str) -> None:
     assert "h1dd" not in str(caught.value)
 
 
-def test_the_providers_on_this_machine_need_no_tls() -> None:
+def test_providers_on_loopback_need_no_tls() -> None:
     for host in ("127.0.0.1:8080", "[::1]:8080", "localhost"):
         load_settings({**SIGN_IN, "OIDC_ISSUER": f"http://{host}"})
 

@@ -1,4 +1,4 @@
-"""What is odd, or simulated, is told without refusing the file."""
+"""Unusual or simulated configuration is a warning and does not refuse the file."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_channels_without_secrets_are_simulated(tmp_path: Path) -> None:
     ]
 
 
-def test_pagerdutys_token_is_not_missed_where_nobody_has_a_pager(tmp_path: Path) -> None:
+def test_pagerdutys_token_is_not_missing_if_no_responder_has_a_routing_key(tmp_path: Path) -> None:
     assert warnings(tmp_path, SMALLEST) == [
         "1: slack.token is empty: Slack is simulated",
         UNASKED,
@@ -46,7 +46,7 @@ def test_pagerdutys_token_is_not_missed_where_nobody_has_a_pager(tmp_path: Path)
     ]
 
 
-def test_a_routing_key_of_another_form_is_odd(tmp_path: Path) -> None:
+def test_a_routing_key_of_another_form_is_a_warning(tmp_path: Path) -> None:
     assert warnings(tmp_path, USED, TOKENS | {"ONCALL_KEY": "test-key"}) == [
         (
             "2: responders.on-call.pagerduty.routing_key has not the form of a PagerDuty integration key,"
@@ -55,7 +55,7 @@ def test_a_routing_key_of_another_form_is_odd(tmp_path: Path) -> None:
     ]
 
 
-def test_a_route_behind_a_catch_all_is_never_reached(tmp_path: Path) -> None:
+def test_a_route_after_a_catch_all_is_a_warning(tmp_path: Path) -> None:
     text = "version: 1\nroutes:\n  - {channel: '#a'}\n  - {match: [a=1], channel: '#b'}\n"
     assert warnings(tmp_path, text, TOKENS) == [
         UNPAGED.format(3, 0, ""),
@@ -63,7 +63,7 @@ def test_a_route_behind_a_catch_all_is_never_reached(tmp_path: Path) -> None:
     ]
 
 
-def test_a_route_behind_a_wider_one_is_never_reached(tmp_path: Path) -> None:
+def test_a_route_after_a_wider_one_is_a_warning(tmp_path: Path) -> None:
     text = "version: 1\nroutes:\n  - {match: [a=1], channel: '#a'}\n  - {match: [b=2, a=1], channel: '#b'}\n"
     text += "  - {channel: '#c'}\n"
     assert warnings(tmp_path, text, TOKENS) == [
@@ -73,7 +73,7 @@ def test_a_route_behind_a_wider_one_is_never_reached(tmp_path: Path) -> None:
     ]
 
 
-def test_a_last_route_that_is_no_catch_all_takes_the_rest(tmp_path: Path) -> None:
+def test_a_last_route_that_is_no_catch_all_is_a_warning(tmp_path: Path) -> None:
     text = "version: 1\nroutes:\n  - {match: [a=1], channel: '#a'}\n  - {match: [a=2], channel: '#b'}\n"
     assert warnings(tmp_path, text, TOKENS) == [
         UNPAGED.format(3, 0, " with the labels of routes[0]"),
@@ -82,35 +82,35 @@ def test_a_last_route_that_is_no_catch_all_takes_the_rest(tmp_path: Path) -> Non
     ]
 
 
-def test_an_escalation_that_no_route_uses_is_odd(tmp_path: Path) -> None:
+def test_an_unused_escalation_is_a_warning(tmp_path: Path) -> None:
     assert warnings(tmp_path, SMALLEST + PEOPLE, TOKENS) == [
         UNPAGED.format(3, 0, ""),
         "8: no route uses the escalation 'critical'",
     ]
 
 
-def test_a_later_step_without_a_wait_is_odd(tmp_path: Path) -> None:
+def test_a_later_step_without_a_wait_is_a_warning(tmp_path: Path) -> None:
     text = USED.replace(", after: 5m", "")
     assert warnings(tmp_path, text, TOKENS) == [
         "5: escalations.critical[1] has no `after`: it is notified together with the step before"
     ]
 
 
-def test_a_runbook_that_is_not_there_is_odd(tmp_path: Path) -> None:
+def test_a_missing_runbook_is_a_warning(tmp_path: Path) -> None:
     assert warnings(tmp_path, SMALLEST + "runbooks: [nowhere/]\n", TOKENS) == [
         UNPAGED.format(3, 0, ""),
         "4: runbooks[0] 'nowhere/' is not there, expected a Markdown file or a folder of them",
     ]
 
 
-def test_a_channel_in_capitals_is_odd(tmp_path: Path) -> None:
+def test_a_channel_in_capitals_is_a_warning(tmp_path: Path) -> None:
     assert warnings(tmp_path, "version: 1\nroutes:\n  - {channel: '#Alerts'}\n", TOKENS) == [
         "3: routes[0].channel '#Alerts': Slack knows channels in lower case only",
         UNPAGED.format(3, 0, ""),
     ]
 
 
-def test_an_alertmanager_that_is_not_asked_is_said_where_it_stands(tmp_path: Path) -> None:
+def test_an_alertmanager_without_a_url_is_a_warning_at_its_line(tmp_path: Path) -> None:
     tokens = TOKENS | {"ALERTMANAGER_URL": ""}
     assert warnings(tmp_path, USED, tokens) == [UNASKED]
     section = "alertmanager: {url: '${ALERTMANAGER_URL}', looks: 2}\n"
@@ -126,7 +126,7 @@ def test_an_alertmanager_that_is_not_asked_is_said_where_it_stands(tmp_path: Pat
     ("written", "name"),
     [("$SCHEDULE", "SCHEDULE"), ("P-$(SCHEDULE)", "SCHEDULE"), ("a $b c", "b"), ("$A$B", "A")],
 )
-def test_a_reference_that_is_not_filled_in_is_odd(tmp_path: Path, written: str, name: str) -> None:
+def test_an_unexpanded_reference_is_a_warning(tmp_path: Path, written: str, name: str) -> None:
     found = warnings(tmp_path, USED.replace("PSCHED1", f'"{written}"'), TOKENS)
     assert found[0] == (
         f"2: responders.on-call.pagerduty.schedule holds ${name}, which is not filled in, "
@@ -134,14 +134,14 @@ def test_a_reference_that_is_not_filled_in_is_odd(tmp_path: Path, written: str, 
     )
 
 
-def test_a_dollar_of_a_regular_expression_is_not_odd(tmp_path: Path) -> None:
+def test_a_dollar_sign_of_a_regular_expression_is_no_warning(tmp_path: Path) -> None:
     text = USED.replace(
         "- {channel", """- {match: ['a=~"x$|y$|z{2}$1"', 'b=~"[$]c"'], channel: "#b"}\n  - {channel"""
     )
     assert warnings(tmp_path, text, TOKENS) == []
 
 
-def test_a_token_that_is_no_bots_is_odd(tmp_path: Path) -> None:
+def test_a_token_that_is_no_bot_token_is_a_warning(tmp_path: Path) -> None:
     assert warnings(tmp_path, USED, TOKENS | {"SLACK_BOT_TOKEN": "abc"}) == [
         "1: slack.token has not the form of a bot token, expected one like xoxb-…"
     ]

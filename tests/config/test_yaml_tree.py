@@ -1,4 +1,4 @@
-"""`${NAME}` and `${file:/path}` are filled in, in any string, and never twice."""
+"""`${NAME}` and `${file:/path}` are expanded in any string, and only once."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def _token(folder: Path, text: str, environ: dict[str, str] | None = None) -> st
     return load(folder, SMALLEST + f"slack: {{token: '{text}'}}\n", environ).slack_token.reveal()
 
 
-def test_a_variable_is_filled_in(tmp_path: Path) -> None:
+def test_a_variable_is_expanded(tmp_path: Path) -> None:
     assert _token(tmp_path, "${TOKEN}", {"TOKEN": "xoxb-1"}) == "xoxb-1"
 
 
-def test_several_variables_may_stand_in_one_string(tmp_path: Path) -> None:
+def test_several_variables_in_one_string_are_expanded(tmp_path: Path) -> None:
     assert _token(tmp_path, "a${A}b${B}c", {"A": "1", "B": "2"}) == "a1b2c"
 
 
@@ -26,7 +26,7 @@ def test_an_unset_variable_is_empty(tmp_path: Path) -> None:
     assert _token(tmp_path, "${TOKEN}") == ""
 
 
-def test_what_is_filled_in_is_not_looked_at_again(tmp_path: Path) -> None:
+def test_an_expanded_value_is_not_expanded_again(tmp_path: Path) -> None:
     assert _token(tmp_path, "${A}", {"A": "${B}", "B": "x"}) == "${B}"
 
 
@@ -37,28 +37,28 @@ def test_a_variable_can_not_change_the_files_structure(tmp_path: Path) -> None:
     )
 
 
-def test_a_dollar_sign_alone_is_itself(tmp_path: Path) -> None:
+def test_a_single_dollar_sign_is_unchanged(tmp_path: Path) -> None:
     text = "version: 1\nroutes: [{match: ['a=~\"x{2}$\"'], channel: '#a'}]\n"
     assert load(tmp_path, text).routes[0].matches({"a": "xx"})
 
 
-def test_a_mounted_secret_is_read_without_its_last_line_end(tmp_path: Path) -> None:
+def test_a_mounted_secret_is_loaded_without_its_last_line_end(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("xoxb-2\n", encoding="utf-8")
     assert _token(tmp_path, f"${{file:{tmp_path}/token}}") == "xoxb-2"
 
 
-def test_a_relative_secret_lies_beside_the_file(tmp_path: Path) -> None:
+def test_a_relative_path_of_a_secret_starts_at_the_file(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("xoxb-3", encoding="utf-8")
     assert _token(tmp_path, "${file:token}") == "xoxb-3"
 
 
-def test_matchers_and_lists_are_filled_in_too(tmp_path: Path) -> None:
+def test_matchers_and_lists_are_expanded_too(tmp_path: Path) -> None:
     text = "version: 1\nroutes: [{match: ['team=\"${TEAM}\"'], channel: '#${TEAM}'}]\n"
     route = load(tmp_path, text, {"TEAM": "db"}).routes[0]
     assert (str(route.matchers[0]), route.channel) == ('team="db"', "#db")
 
 
-def test_every_wrong_reference_of_a_string_is_reported(tmp_path: Path) -> None:
+def test_every_invalid_reference_of_a_string_is_reported(tmp_path: Path) -> None:
     found = faults(tmp_path, SMALLEST + "slack:\n  token: '${a-b}${file:/no/where}'\n")
     assert found == [
         "5: slack.token: '${a-b}' is neither ${NAME} nor ${file:/path}",
