@@ -1,7 +1,8 @@
 """The one door to pdpyras: one request to PagerDuty, sent once, without retries or waiting.
 
-pdpyras is superseded by `pagerduty`; to migrate, replace APISession by RestApiV2Client, EventsAPISession by
-EventsApiV2Client, PDClientError by Error, and PDHTTPError by HttpError.
+pdpyras is superseded by `pagerduty`; docs/adr/0026-pagerdutys-former-client.md says when to move. To migrate,
+replace APISession by RestApiV2Client, EventsAPISession by EventsApiV2Client, PDClientError by Error, and
+PDHTTPError by HttpError.
 https://pagerduty.github.io/python-pagerduty/pdpyras_migration_guide.html
 """
 
@@ -17,8 +18,7 @@ from urllib3.exceptions import HTTPError
 from receiver.text import Secret
 
 with warnings.catch_warnings():
-    # pdpyras warns at import that it is deprecated; operators need not see that. The successor supports
-    # https only, so neither a test server nor a plain HTTP proxy could take the place of PagerDuty.
+    # pdpyras warns at import that it is deprecated; operators need not see that.
     warnings.filterwarnings("ignore", message='The package "pdpyras" is deprecated')
     from pdpyras import APISession, EventsAPISession, PDClientError, PDHTTPError, PDSession
 # pdpyras logs retries, which we disable, with URLs and the last characters of our token.
