@@ -1,4 +1,4 @@
-"""The shelf: runbooks by name, fresh from disk."""
+"""The runbook catalogue: runbooks by name, reloaded from disk when they change."""
 
 import os
 import threading
@@ -27,18 +27,18 @@ def an_alert(name: str = "DiskFull", **annotations: str) -> Alert:
     return Alert("f" * 16, {"alertname": name}, annotations, 0.0)
 
 
-def write(path: Path, name: str = "DiskFull", words: str = "no room") -> Path:
+def write(path: Path, name: str = "DiskFull", text: str = "no room") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"## {name} (Critical)\n\n**Symptom**: {words}\n", encoding="utf-8")
+    path.write_text(f"## {name} (Critical)\n\n**Symptom**: {text}\n", encoding="utf-8")
     return path
 
 
-def said(catalogue: RunbookCatalogue, name: str = "DiskFull") -> str:
+def get_text(catalogue: RunbookCatalogue, name: str = "DiskFull") -> str:
     excerpt = catalogue.find_excerpt(an_alert(name))
     return excerpt.sections[0].parts[0].text if excerpt and excerpt.sections else ""
 
 
-def test_files_and_folders_are_read_and_names_sorted(tmp_path):
+def test_files_and_folders_are_loaded_and_names_sorted(tmp_path):
     write(tmp_path / "all" / "deep" / "b.md", "DiskSlow")
     write(tmp_path / "all" / "a.MARKDOWN", "DiskFull")
     write(tmp_path / "all" / "notes.txt", "NotMarkdown")
@@ -48,11 +48,15 @@ def test_files_and_folders_are_read_and_names_sorted(tmp_path):
     assert catalogue.problems == ()
 
 
-def test_a_name_is_found_exactly_or_else_in_any_case(tmp_path):
+def test_a_name_is_found_exactly_or_otherwise_case_insensitively(tmp_path):
     write(tmp_path / "a.md", "diskFull", "lower")
     write(tmp_path / "b.md", "DiskFull", "upper")
     catalogue = RunbookCatalogue([tmp_path])
-    assert (said(catalogue, "diskFull"), said(catalogue, "DiskFull"), said(catalogue, "DISKFULL")) == (
+    assert (
+        get_text(catalogue, "diskFull"),
+        get_text(catalogue, "DiskFull"),
+        get_text(catalogue, "DISKFULL"),
+    ) == (
         "lower",
         "upper",
         "lower",
@@ -60,7 +64,7 @@ def test_a_name_is_found_exactly_or_else_in_any_case(tmp_path):
     assert catalogue.find_runbook("DiskFul") is None
 
 
-def test_a_path_that_is_not_there_is_a_problem_and_no_crash(tmp_path):
+def test_a_missing_path_is_a_problem_and_no_crash(tmp_path):
     catalogue = RunbookCatalogue([tmp_path / "gone", write(tmp_path / "a.md")])
     (problem,) = catalogue.problems
     assert (problem.file, problem.line) == (str(tmp_path / "gone"), 1)
@@ -71,14 +75,14 @@ def test_a_second_runbook_for_an_alert_is_reported_and_the_first_is_used(tmp_pat
     write(tmp_path / "a.md", words="first")
     write(tmp_path / "b.md", words="second")
     catalogue = RunbookCatalogue([tmp_path])
-    assert said(catalogue) == "first"
+    assert get_text(catalogue) == "first"
     (warning,) = catalogue.warnings
     assert (warning.file, warning.line) == (str(tmp_path / "b.md"), 1)
 
 
-def test_bytes_that_are_no_text_do_no_harm(tmp_path):
+def test_a_file_that_is_no_utf8_causes_no_error(tmp_path):
     (tmp_path / "a.md").write_bytes(b"## DiskFull (Critical)\n\n**Symptom**: fu\xff\xfell\n")
-    assert said(RunbookCatalogue([tmp_path])) == "fu\ufffd\ufffdll"
+    assert get_text(RunbookCatalogue([tmp_path])) == "fu\ufffd\ufffdll"
 
 
 def test_a_file_that_is_too_large_is_a_problem(tmp_path):
@@ -88,7 +92,7 @@ def test_a_file_that_is_too_large_is_a_problem(tmp_path):
     assert "too many" in catalogue.problems[0].what
 
 
-def test_no_more_files_are_read_than_anybody_needs(tmp_path, monkeypatch):
+def test_the_number_of_loaded_files_is_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr("receiver.runbooks.catalogue.MAX_FILES", 2)
     for name in ("ADown", "BDown", "CDown"):
         write(tmp_path / f"{name}.md", name)
@@ -107,7 +111,7 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path):
     assert RunbookCatalogue([tmp_path / "books"]).list_names() == ["DiskFull"]
 
 
-def test_a_folder_mounted_by_kubernetes_is_read_once(tmp_path):
+def test_a_folder_mounted_by_kubernetes_is_loaded_once(tmp_path):
     write(tmp_path / "..2026_11_23" / "a.md")
     (tmp_path / "..data").symlink_to("..2026_11_23")
     (tmp_path / "a.md").symlink_to("..data/a.md")
@@ -115,32 +119,32 @@ def test_a_folder_mounted_by_kubernetes_is_read_once(tmp_path):
     assert (catalogue.list_names(), catalogue.warnings, catalogue.problems) == (["DiskFull"], (), ())
 
 
-def test_a_pipe_is_no_runbook(tmp_path):
+def test_a_named_pipe_is_no_runbook(tmp_path):
     os.mkfifo(tmp_path / "a.md")
     assert RunbookCatalogue([tmp_path, tmp_path / "a.md"]).list_names() == []
 
 
-def test_a_change_shows_after_two_seconds(tmp_path, clock):
+def test_a_change_is_loaded_after_two_seconds(tmp_path, clock):
     path = write(tmp_path / "a.md", words="old words")
     catalogue = RunbookCatalogue([tmp_path], clock=clock)
     write(path, words="new")
     clock.now += 1.9
-    assert said(catalogue) == "old words"
+    assert get_text(catalogue) == "old words"
     clock.now += 0.1
-    assert said(catalogue) == "new"
+    assert get_text(catalogue) == "new"
 
 
-def test_a_file_of_the_same_length_and_time_is_still_a_change(tmp_path, clock):
+def test_a_replaced_file_of_the_same_length_and_time_is_loaded(tmp_path, clock):
     path = write(tmp_path / "a.md", words="old")
     before = path.stat()
     catalogue = RunbookCatalogue([tmp_path], clock=clock)
     write(tmp_path / "new", words="new").replace(path)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     clock.now += 2
-    assert said(catalogue) == "new"
+    assert get_text(catalogue) == "new"
 
 
-def test_added_and_removed_files_show_too(tmp_path, clock):
+def test_added_and_removed_files_are_noticed(tmp_path, clock):
     path = write(tmp_path / "a.md")
     catalogue = RunbookCatalogue([tmp_path], clock=clock)
     write(tmp_path / "b" / "c.md", "DiskSlow")
@@ -151,7 +155,7 @@ def test_added_and_removed_files_show_too(tmp_path, clock):
     assert catalogue.list_names() == ["DiskSlow"]
 
 
-def test_a_folder_that_appears_later_is_read_and_the_problem_is_gone(tmp_path, clock):
+def test_a_folder_that_appears_later_is_loaded_and_its_problem_removed(tmp_path, clock):
     catalogue = RunbookCatalogue([tmp_path / "later"], clock=clock)
     assert catalogue.problems
     write(tmp_path / "later" / "a.md")
@@ -170,15 +174,15 @@ def test_only_changed_files_are_parsed_again(tmp_path, clock):
     assert catalogue.find_runbook("DiskSlow") is not slow
 
 
-def test_a_clock_set_back_does_not_stop_the_looking(tmp_path, clock):
+def test_a_clock_that_is_set_back_does_not_stop_the_reloads(tmp_path, clock):
     path = write(tmp_path / "a.md", words="old")
     catalogue = RunbookCatalogue([tmp_path], clock=clock)
     write(path, words="new words")
     clock.now -= 3600
-    assert said(catalogue) == "new words"
+    assert get_text(catalogue) == "new words"
 
 
-def test_many_threads_may_ask_while_files_change(tmp_path, clock):
+def test_many_threads_may_read_while_files_change(tmp_path, clock):
     path = write(tmp_path / "a.md", words="0")
     catalogue = RunbookCatalogue([tmp_path], clock=clock)
     failures: list[str] = []
@@ -186,8 +190,8 @@ def test_many_threads_may_ask_while_files_change(tmp_path, clock):
     def ask() -> None:
         for _ in range(200):
             clock.now += 1
-            if not said(catalogue).isdigit():
-                failures.append(said(catalogue))
+            if not get_text(catalogue).isdigit():
+                failures.append(get_text(catalogue))
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
@@ -199,7 +203,7 @@ def test_many_threads_may_ask_while_files_change(tmp_path, clock):
     assert failures == []
 
 
-def test_the_matrix_is_at_hand(tmp_path):
+def test_the_matrix_is_loaded(tmp_path):
     (tmp_path / "p.md").write_text(
         "## Escalation Matrix\n\n| Severity | Time | Path |\n|-|-|-|\n| Info | soon | team |\n"
     )
@@ -212,7 +216,7 @@ PAGE = "https://alerts.example.org/runbooks/DiskFull"
 
 
 @pytest.mark.parametrize(
-    ("words", "annotations", "public_url", "url"),
+    ("text", "annotations", "public_url", "url"),
     [
         ("short", {}, "", ""),
         ("short", {}, "https://alerts.example.org/", PAGE),
@@ -223,14 +227,16 @@ PAGE = "https://alerts.example.org/runbooks/DiskFull"
         ("short", {"runbook_url": "javascript:alert(1)"}, "", ""),
     ],
 )
-def test_the_link_leads_to_the_rest_or_to_what_the_alert_names(tmp_path, words, annotations, public_url, url):
-    write(tmp_path / "a.md", words=words)
+def test_the_link_leads_to_the_whole_runbook_or_to_the_annotations_url(
+    tmp_path, text, annotations, public_url, url
+):
+    write(tmp_path / "a.md", words=text)
     excerpt = RunbookCatalogue([tmp_path], public_url).find_excerpt(an_alert(**annotations))
     assert excerpt is not None
-    assert (excerpt.url, excerpt.is_cut) == (url, len(words) > 1000)
+    assert (excerpt.url, excerpt.is_cut) == (url, len(text) > 1000)
 
 
-def test_an_alert_without_a_runbook_has_its_link_at_least(tmp_path):
+def test_an_alert_without_a_runbook_has_the_annotations_link(tmp_path):
     catalogue = RunbookCatalogue([tmp_path], "https://alerts.example.org")
     excerpt = catalogue.find_excerpt(an_alert(runbook_url=LINK))
     assert excerpt is not None
@@ -249,7 +255,7 @@ def test_an_annotation_may_name_another_runbook_of_the_catalogue(tmp_path, named
     assert excerpt.name == "DiskSlow"
 
 
-def test_an_excerpt_keeps_to_the_limit(tmp_path):
+def test_an_excerpt_does_not_exceed_the_limit(tmp_path):
     (tmp_path / "a.md").write_text("## DiskFull (Critical)\n\n**Symptom**:\n" + "- step by step\n" * 1000)
     excerpt = RunbookCatalogue([tmp_path], limit=300).find_excerpt(an_alert())
     assert excerpt is not None
@@ -269,8 +275,8 @@ def test_an_excerpt_keeps_to_the_limit(tmp_path):
         "a" * 5000,
     ],
 )
-def test_no_name_is_a_path_to_a_file(tmp_path: Path, name: str) -> None:
-    """Neither an alert's name, nor its annotation, nor the end of a page's address."""
+def test_no_name_is_used_as_a_file_path(tmp_path: Path, name: str) -> None:
+    """Neither an alert's name, nor its annotation, nor the end of a page's URL."""
     (tmp_path / "books").mkdir()
     (tmp_path / "books" / "a.md").write_text("## DiskFull (Critical)\n\n**Symptom**: ours\n")
     (tmp_path / "secret").mkdir()

@@ -1,4 +1,4 @@
-"""What of a runbook a message shows."""
+"""The part of a runbook that a message shows."""
 
 import pytest
 from hypothesis import given
@@ -25,7 +25,7 @@ def shown(excerpt, title: str) -> list[str]:
     return [part.text for section in excerpt.sections if section.title == title for part in section.parts]
 
 
-def test_the_sections_that_help_at_night_are_shown_in_their_order():
+def test_the_sections_for_the_person_on_call_are_shown_in_order():
     runbook = a_runbook(
         Prevention="p", Escalation="e", Resolution="r", Diagnosis="d", Impact="i", Symptom="s"
     )
@@ -40,14 +40,14 @@ def test_the_sections_that_help_at_night_are_shown_in_their_order():
     assert not excerpt.is_cut
 
 
-def test_a_runbook_without_those_sections_is_shown_as_it_is():
+def test_a_runbook_without_those_sections_is_shown_from_its_start():
     excerpt = cut_excerpt(
         Runbook("X", "", (Section("", (Part("paragraph", "a"),)), Section("Notes", (Part("code", "b"),))))
     )
     assert [section.title for section in excerpt.sections] == ["", "Notes"]
 
 
-def test_words_before_the_first_section_stand_for_a_missing_symptom():
+def test_text_before_the_first_section_replaces_a_missing_symptom():
     runbook = a_runbook(**{"": "It is full.", "Impact": "bad"})
     assert [section.title for section in cut_excerpt(runbook).sections] == ["", "Impact"]
     runbook = a_runbook(**{"": "It is full.", "Symptom": "full"})
@@ -65,21 +65,21 @@ def test_a_long_diagnosis_is_cut_before_the_resolution():
     assert (excerpt.is_cut, excerpt.url) == (True, "https://r/runbooks/DiskFull")
 
 
-def test_a_long_resolution_leaves_the_diagnosis_no_more_than_its_beginning():
+def test_a_long_resolution_leaves_only_the_start_of_the_diagnosis():
     runbook = a_runbook(Diagnosis=steps(40, 50), Resolution=steps(40, 50))
     excerpt = cut_excerpt(runbook, 1500)
     assert len(shown(excerpt, "Resolution")) > 18
     assert len("".join(shown(excerpt, "Diagnosis"))) <= 1500 / 8
 
 
-def test_a_long_symptom_starves_nobody():
+def test_a_long_symptom_does_not_displace_the_other_sections():
     runbook = a_runbook(
         Symptom=steps(50, 50), Impact=steps(50, 50), Diagnosis="d", Resolution="r", Escalation="e"
     )
     assert len(cut_excerpt(runbook, 1000).sections) == 5
 
 
-def test_an_item_is_kept_or_dropped_with_all_that_is_in_it():
+def test_a_list_item_is_shown_or_omitted_with_all_its_content():
     first, second = steps(2, 20)
     inside = [Part("paragraph", "more", 1), Part("code", "x" * 300, 1), Part("item", "nested", 2, "-")]
     runbook = a_runbook(Resolution=[first, second, *inside])
@@ -87,7 +87,7 @@ def test_an_item_is_kept_or_dropped_with_all_that_is_in_it():
     assert len(shown(cut_excerpt(runbook, 500), "Resolution")) == 5
 
 
-def test_a_fence_at_the_margin_goes_with_the_item_above_it():
+def test_an_unindented_code_block_belongs_to_the_item_above_it():
     text = (
         "## DiskFull (Critical)\n\n**Resolution**:\n\n1. Free it:\n```sh\n"
         + "x" * 300
@@ -97,14 +97,14 @@ def test_a_fence_at_the_margin_goes_with_the_item_above_it():
     assert shown(cut_excerpt(runbook, 250), "Resolution") == ["Look again"]
 
 
-def test_a_line_that_announces_code_is_not_left_alone():
+def test_a_line_that_introduces_code_is_not_shown_without_the_code():
     runbook = a_runbook(
         Diagnosis=[Part("paragraph", "First."), Part("paragraph", "Run this:"), Part("code", "x" * 300)]
     )
     assert shown(cut_excerpt(runbook, 200), "Diagnosis") == ["First."]
 
 
-def test_a_part_that_never_fits_is_left_out_and_the_rest_goes_on():
+def test_a_part_that_never_fits_is_omitted_and_the_rest_is_shown():
     runbook = a_runbook(Diagnosis=[Part("paragraph", "a"), Part("code", "x" * 5000), Part("paragraph", "b")])
     excerpt = cut_excerpt(runbook, 500)
     assert shown(excerpt, "Diagnosis") == ["a", "b"]
@@ -129,7 +129,7 @@ def test_the_excerpt_as_markdown():
     )
 
 
-def test_the_excerpt_as_plain_text_ends_with_where_the_rest_is():
+def test_the_excerpt_as_plain_text_ends_with_the_link():
     excerpt = cut_excerpt(a_runbook(Resolution=steps(9, 50)), 200, "https://r/x")
     assert render_plain(excerpt).startswith("Resolution\n1. 1 xx")
     assert render_plain(excerpt).endswith("https://r/x")
@@ -156,7 +156,7 @@ def test_an_excerpt_never_exceeds_its_limit(runbook, limit):
 
 
 @given(any_runbook, st.integers(0, 1000))
-def test_every_part_shown_is_a_whole_part_of_the_runbook_in_its_order(runbook, limit):
+def test_every_shown_part_is_a_whole_part_of_the_runbook_in_order(runbook, limit):
     for section in cut_excerpt(runbook, limit).sections:
         said = [part for whole in runbook.sections if whole.title == section.title for part in whole.parts]
         rest = iter(said)
@@ -164,19 +164,19 @@ def test_every_part_shown_is_a_whole_part_of_the_runbook_in_its_order(runbook, l
 
 
 @given(any_runbook, st.integers(0, 1000))
-def test_nothing_is_left_out_unsaid(runbook, limit):
+def test_omitted_parts_are_indicated(runbook, limit):
     excerpt = cut_excerpt(runbook, limit)
     whole = cut_excerpt(runbook, 10**9)
     assert excerpt.is_cut == (excerpt.sections != whole.sections)
 
 
 @given(any_runbook)
-def test_a_limit_that_holds_everything_cuts_nothing(runbook):
+def test_a_sufficient_limit_cuts_nothing(runbook):
     assert not cut_excerpt(runbook, 10**9).is_cut
 
 
 @pytest.mark.parametrize("limit", [0, 1, 10, 100, 500, 1000, 2500])
-def test_code_is_whole_after_a_trip_through_markdown(limit):
+def test_code_is_unchanged_in_the_markdown(limit):
     code = "".join(
         f"```sh\n# {n}\nrun {n} <<END\n\n## {'x' * n}\nEND\n```\n\n1. a\n   ```\n   b\n   ```\n\n"
         for n in range(40)

@@ -1,4 +1,4 @@
-"""The Escalation Matrix, as far as a table can be one."""
+"""The Escalation Matrix, as far as it is a valid table."""
 
 import pytest
 from hypothesis import given
@@ -24,7 +24,7 @@ TABLE = """\
 """
 
 
-def test_every_row_is_read_with_its_line():
+def test_every_row_is_parsed_with_its_line():
     assert find_matrix(TABLE, "p.md") == (
         MatrixRow("critical", "5 minutes", ("On-call", "Team Lead", "Manager"), "p.md", 6),
         MatrixRow("warning", "30 minutes", ("On-call", "Team Lead"), "p.md", 7),
@@ -32,7 +32,7 @@ def test_every_row_is_read_with_its_line():
     )
 
 
-def test_columns_are_known_by_their_names():
+def test_columns_are_found_by_name():
     text = "## Escalation matrix\n\n| Who is told | Level | Within |\n|-|-|-|\n| On-call | critical | 5m |\n"
     assert find_matrix(text, "p.md") == (MatrixRow("critical", "5m", ("On-call",), "p.md", 5),)
 
@@ -55,5 +55,5 @@ def test_a_front_matter_does_not_shift_the_lines():
 
 
 @given(st.text())
-def test_no_text_makes_it_raise(text):
+def test_any_text_is_parsed_without_errors(text):
     find_matrix("## Escalation Matrix\n\n" + text, "p.md")

@@ -4,7 +4,7 @@ from receiver.runbooks.model import Excerpt, Part, Section, render_plain
 from tests.builders import an_excerpt
 
 
-def test_sections_lists_and_code_stand_under_each_other() -> None:
+def test_sections_lists_and_code_are_rendered_below_each_other() -> None:
     excerpt = an_excerpt(
         Section("", (Part("paragraph", "First of all."),)),
         Section(
@@ -26,12 +26,12 @@ def test_sections_lists_and_code_stand_under_each_other() -> None:
     )
 
 
-def test_an_excerpt_that_was_cut_says_where_the_rest_is() -> None:
+def test_a_cut_excerpt_links_the_rest() -> None:
     assert render_plain(an_excerpt(is_cut=True)).endswith(
         "\n\n… more: https://receiver.example/runbooks/HighCPUUsage"
     )
     assert render_plain(an_excerpt(is_cut=True, url="")).endswith("\n\n…")
 
 
-def test_a_mere_link_has_no_words() -> None:
+def test_an_excerpt_of_only_a_link_has_no_text() -> None:
     assert render_plain(Excerpt("X", url="https://runbooks.example/x", is_cut=True)) == ""

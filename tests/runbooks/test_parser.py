@@ -1,4 +1,4 @@
-"""Which headings are runbooks, and what is read from each."""
+"""Which headings are runbooks, and what is parsed from each."""
 
 import pytest
 from hypothesis import given
@@ -71,7 +71,7 @@ amtool silence add
 """
 
 
-def test_one_heading_is_one_alert_and_its_severity_is_read():
+def test_one_heading_is_one_alert_with_its_severity():
     found = parse(LABELLED)
     assert [(r.name, r.severity, r.line) for r in found.values()] == [
         ("DiskFull", "critical", 8),
@@ -80,7 +80,7 @@ def test_one_heading_is_one_alert_and_its_severity_is_read():
     ]
 
 
-def test_a_heading_of_two_names_gives_each_the_same_words():
+def test_a_heading_with_two_names_is_two_alerts_with_the_same_text():
     found = parse(LABELLED)
     assert found["DiskSlow"].sections == found["DiskFlaky"].sections != ()
 
@@ -95,13 +95,13 @@ def test_bold_labels_begin_sections():
     ]
 
 
-def test_hashes_in_a_fence_are_no_headings_and_the_code_is_kept_to_the_letter():
+def test_hashes_in_a_code_block_are_no_headings_and_the_code_is_unchanged():
     assert parts(parse(LABELLED)["DiskFull"], "Diagnosis") == (
         Part("code", "# Not a heading\ndf -h\n\n## Nor this", lang="sh"),
     )
 
 
-def test_lists_keep_their_depth_and_their_fences():
+def test_lists_keep_their_depth_and_their_code_blocks():
     assert parts(parse(LABELLED)["DiskFull"], "Resolution") == (
         Part("item", "Look:", 1, "1."),
         Part("item", "`du`", 2, "-"),
@@ -174,14 +174,14 @@ def test_a_table_is_one_part_of_markdown():
     assert table == Part("table", "| path | size |\n| --- | --- |\n| `a\\|b` | 1 |")
 
 
-def test_an_items_second_paragraph_belongs_to_it():
+def test_the_second_paragraph_of_an_item_belongs_to_it():
     assert parts(parse(OPERATOR)["DiskFull"], "Resolution") == (
         Part("item", "Free it.", 1, "1."),
         Part("paragraph", "A second paragraph.", 1),
     )
 
 
-def test_reference_links_are_written_out():
+def test_reference_links_are_expanded():
     assert (
         parts(parse(OPERATOR)["DiskFull"], "Additional resources")[0].text
         == "[Docs](https://example.org/docs)"
@@ -253,7 +253,7 @@ def test_labels_on_lines_below_each_other_are_sections_too():
     ]
 
 
-def test_other_bold_words_stay_where_they_are():
+def test_other_bold_text_is_unchanged():
     text = "### DiskFull (Critical)\n**Resolution**:\n\n**Note**: careful\n\n**Option A**: free it\n\n**Impact** is bad"
     assert [part.text for part in parts(parse(text)["DiskFull"], "Resolution")] == [
         "**Note**: careful",
@@ -262,11 +262,11 @@ def test_other_bold_words_stay_where_they_are():
     ]
 
 
-def test_a_severity_label_is_read_where_the_heading_claims_none():
+def test_a_severity_label_is_used_if_the_heading_has_none():
     assert parse("# DiskFull\n\n## Impact\n\n**Severity:** Warning\n")["DiskFull"].severity == "warning"
 
 
-def test_an_alert_nested_in_another_is_its_own():
+def test_an_alert_nested_in_another_is_a_separate_runbook():
     found = parse("## DiskFull (Critical)\n\nfull\n\n### DiskFuller (Critical)\n\nfuller\n")
     assert [part.text for part in found["DiskFull"].sections[0].parts] == ["full"]
     assert [part.text for part in found["DiskFuller"].sections[0].parts] == ["fuller"]
@@ -277,7 +277,7 @@ def test_the_same_title_twice_is_one_section():
     assert [part.text for part in parts(found["DiskFull"], "Symptom")] == ["a", "b"]
 
 
-def test_an_item_may_begin_with_a_fence_or_a_list():
+def test_an_item_may_begin_with_a_code_block_or_a_list():
     text = "## DiskFull (Critical)\n\n**Resolution**:\n1. ```sh\n   df\n   ```\n2. - a\n"
     assert parts(parse(text)["DiskFull"], "Resolution") == (
         Part("item", "", 1, "1."),
@@ -287,17 +287,17 @@ def test_an_item_may_begin_with_a_fence_or_a_list():
     )
 
 
-def test_numbers_count_on_where_all_items_are_written_as_one():
+def test_items_that_are_all_numbered_one_get_increasing_numbers():
     text = "## DiskFull (Critical)\n\n**Resolution**:\n1. a\n1. b\n\n```sh\nx\n```\n\n3. c\n"
     assert [part.marker for part in parts(parse(text)["DiskFull"], "Resolution")] == ["1.", "2.", "", "3."]
 
 
-def test_comments_and_tags_of_html_are_dropped_and_their_words_kept():
+def test_html_comments_and_tags_are_removed_and_their_text_is_shown():
     text = "## DiskFull (Critical)\n\n<!-- secret -->\n\n<details><summary>More</summary>\n\nfree it\n\n</details>\n"
     assert [part.text for part in parts(parse(text)["DiskFull"], "")] == ["More", "free it"]
 
 
-def test_a_fence_that_never_ends_swallows_the_rest_and_nothing_breaks():
+def test_an_unclosed_code_block_contains_the_rest():
     found = parse("## DiskFull (Critical)\n\n```\n## DiskSlow (Critical)\n")
     assert list(found) == ["DiskFull"]
 
@@ -312,7 +312,7 @@ words = st.sampled_from([*MARKS.split("|"), "|", "|-|-|\n", "\t", "\\", "`", "x"
 
 
 @given(st.one_of(st.text(), st.lists(words, max_size=60).map("".join)), st.text(max_size=20))
-def test_no_text_makes_it_raise(text, file):
+def test_any_text_is_parsed_without_errors(text, file):
     for runbook in parse_runbooks(text, file):
         assert runbook.name
         assert not set(runbook.name) & set(" /<>\n\"'&")

@@ -1,4 +1,4 @@
-"""Runbooks behind a link: only from allowed hosts, and never in a message's way."""
+"""Runbooks behind a link: fetched only from allowed hosts, and without delaying a message."""
 
 import http.client
 import socket
@@ -19,10 +19,10 @@ WORDS = "# DiskFull\n\n## Meaning\n\nIt is full.\n\n## Mitigation\n\n1. Free it.
 
 
 class Wiki:
-    """A server of runbooks on loopback, and the list of what was asked of it."""
+    """A server of runbooks on loopback that records its requests."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.pages: dict[str, tuple[int, dict[str, str], bytes]] = {}
         self.gate = threading.Event()
         self.gate.set()
@@ -30,7 +30,7 @@ class Wiki:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
-                wiki.asked.append(self.path)
+                wiki.requests.append(self.path)
                 wiki.gate.wait(5)
                 status, headers, body = wiki.pages.get(self.path, (404, {}, b""))
                 self.send_response(status)
@@ -53,7 +53,7 @@ class Wiki:
         self.pages[path] = (status, headers, body if isinstance(body, bytes) else body.encode())
 
     def connect(self, host: str, port: int, address: str) -> http.client.HTTPConnection:
-        """Stand in for TLS to the address that was found; the rest of the way is the real one."""
+        """Replaces TLS to the resolved address; the rest of the request is real."""
         return http.client.HTTPConnection("127.0.0.1", self.server.server_port, timeout=3)
 
     def stop(self) -> None:
@@ -91,25 +91,25 @@ def read(fetcher: RunbookFetcher, url: str) -> list[str]:
     return [runbook.name for runbook in fetcher.find_runbooks(url, WAIT_S)]
 
 
-def test_a_runbook_is_there_the_second_time_it_is_asked_for(wiki):
+def test_a_runbook_is_available_at_the_second_request(wiki):
     wiki.has("/DiskFull.md")
     fetcher = a_fetcher(wiki)
     assert fetcher.find_runbooks("https://wiki.example.org/DiskFull.md") == ()
     assert read(fetcher, "https://wiki.example.org/DiskFull.md") == ["DiskFull"]
-    assert wiki.asked == ["/DiskFull.md"]
+    assert wiki.requests == ["/DiskFull.md"]
 
 
-def test_a_silent_server_delays_nobody_and_is_asked_once(wiki):
+def test_a_hanging_server_delays_no_message_and_is_requested_once(wiki):
     wiki.has("/DiskFull.md")
     wiki.gate.clear()
     fetcher = a_fetcher(wiki)
-    begun = time.monotonic()
+    started = time.monotonic()
     for _ in range(50):
         assert fetcher.find_runbooks("https://wiki.example.org/DiskFull.md") == ()
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - started < 1
     wiki.gate.set()
     assert read(fetcher, "https://wiki.example.org/DiskFull.md") == ["DiskFull"]
-    assert wiki.asked == ["/DiskFull.md"]
+    assert wiki.requests == ["/DiskFull.md"]
 
 
 @pytest.mark.parametrize(
@@ -126,13 +126,13 @@ def test_a_silent_server_delays_nobody_and_is_asked_once(wiki):
         "",
     ],
 )
-def test_other_hosts_ports_and_schemes_are_never_asked(wiki, url):
+def test_other_hosts_ports_and_schemes_are_never_requested(wiki, url):
     fetcher = a_fetcher(wiki)
     assert read(fetcher, url) == []
-    assert wiki.asked == []
+    assert wiki.requests == []
 
 
-def test_a_port_is_allowed_by_name(wiki):
+def test_another_port_is_allowed_if_it_is_configured(wiki):
     wiki.has("/DiskFull.md")
     assert read(a_fetcher(wiki, "WIKI.example.org:8443"), "https://wiki.example.org:8443/DiskFull.md") == [
         "DiskFull"
@@ -175,26 +175,26 @@ def test_a_port_is_allowed_by_name(wiki):
         "not an address",
     ],
 )
-def test_a_name_that_leads_into_our_own_network_is_not_followed(wiki, address):
+def test_a_name_that_resolves_to_a_private_address_is_refused(wiki, address):
     wiki.has("/DiskFull.md")
     fetcher = a_fetcher(wiki, addresses=(PUBLIC, address))
     assert read(fetcher, "https://wiki.example.org/DiskFull.md") == []
-    assert wiki.asked == []
+    assert wiki.requests == []
 
 
 @pytest.mark.parametrize("address", ["2606:2800:220:1::1", "64:ff9b::93.184.216.34", "2002:5db8:d822::1"])
-def test_a_name_that_leads_to_the_world_is_followed(wiki, address):
+def test_a_name_that_resolves_to_a_public_address_is_accepted(wiki, address):
     wiki.has("/DiskFull.md")
     assert read(a_fetcher(wiki, addresses=(address,)), "https://wiki.example.org/DiskFull.md") == ["DiskFull"]
 
 
-def test_it_is_connected_to_the_address_that_was_judged(wiki):
-    """A name server that answers otherwise the second time is not asked a second time."""
-    asked, reached = [], []
+def test_the_connection_uses_the_checked_address(wiki):
+    """The name is resolved only once, as a DNS server may return another address the second time."""
+    requests, reached = [], []
 
     def resolve(host, port):
-        asked.append(host)
-        return [PUBLIC] if len(asked) == 1 else ["127.0.0.1"]
+        requests.append(host)
+        return [PUBLIC] if len(requests) == 1 else ["127.0.0.1"]
 
     def connect(host, port, address):
         reached.append(address)
@@ -203,10 +203,10 @@ def test_it_is_connected_to_the_address_that_was_judged(wiki):
     wiki.has("/DiskFull.md")
     fetcher = RunbookFetcher(("wiki.example.org",), Clock(), connect, resolve)
     assert read(fetcher, "https://wiki.example.org/DiskFull.md") == ["DiskFull"]
-    assert (asked, reached) == (["wiki.example.org"], [PUBLIC])
+    assert (requests, reached) == (["wiki.example.org"], [PUBLIC])
 
 
-def test_a_redirect_is_judged_anew(wiki):
+def test_the_target_of_a_redirect_is_checked(wiki):
     wiki.has("/old", "", 302, Location="/DiskFull.md")
     wiki.has("/DiskFull.md")
     answers = [[PUBLIC], ["10.0.0.1"]]
@@ -214,11 +214,11 @@ def test_a_redirect_is_judged_anew(wiki):
         ("wiki.example.org",), Clock(), wiki.connect, lambda host, port: answers.pop(0) if answers else []
     )
     assert read(fetcher, "https://wiki.example.org/old") == []
-    assert wiki.asked == ["/old"]
+    assert wiki.requests == ["/old"]
 
 
-def test_a_server_whose_answer_drips_times_out(wiki):
-    """Each header comes in time, and there is no end of them."""
+def test_a_very_slow_response_times_out(wiki):
+    """Each header arrives in time, but there is no end of them."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def drip():
@@ -238,13 +238,13 @@ def test_a_server_whose_answer_drips_times_out(wiki):
             lambda host, _port, address: http.client.HTTPConnection("127.0.0.1", port, timeout=3),
             lambda host, _port: [PUBLIC],
         )
-        begun = time.monotonic()
+        started = time.monotonic()
         assert read(fetcher, "https://wiki.example.org/x") == []
-        assert time.monotonic() - begun < TIMEOUT_S + 3
+        assert time.monotonic() - started < TIMEOUT_S + 3
         thread.join(10)
 
 
-def test_a_private_address_is_asked_when_it_is_allowed_itself(wiki):
+def test_a_private_address_is_accepted_if_it_is_allowed_itself(wiki):
     wiki.has("/DiskFull.md")
     assert read(a_fetcher(wiki, "127.0.0.1", addresses=()), "https://127.0.0.1/DiskFull.md") == ["DiskFull"]
 
@@ -265,13 +265,13 @@ def test_a_redirect_on_the_same_host_is_followed(wiki):
         "",
     ],
 )
-def test_other_redirects_are_not(wiki, location):
+def test_other_redirects_are_refused(wiki, location):
     wiki.has("/loop", "", 302, Location=location)
     wiki.has("/DiskFull.md")
     fetcher = a_fetcher(wiki, "wiki.example.org", "other.example.org")
     assert read(fetcher, "https://wiki.example.org/loop") == []
-    assert set(wiki.asked) == {"/loop"}
-    assert len(wiki.asked) <= 4
+    assert set(wiki.requests) == {"/loop"}
+    assert len(wiki.requests) <= 4
 
 
 @pytest.mark.parametrize(
@@ -285,25 +285,25 @@ def test_other_redirects_are_not(wiki, location):
         ("", 200, "text/plain"),
     ],
 )
-def test_what_is_no_runbook_gives_none(wiki, body, status, kind):
+def test_a_response_that_is_no_runbook_gives_none(wiki, body, status, kind):
     wiki.has("/x", body, status, Content_Type=kind)
     assert read(a_fetcher(wiki), "https://wiki.example.org/x") == []
 
 
-def test_words_are_kept_for_ten_minutes(wiki):
+def test_a_runbook_is_cached_for_ten_minutes(wiki):
     wiki.has("/DiskFull.md")
     clock = Clock()
     fetcher = a_fetcher(wiki, clock=clock)
     read(fetcher, "https://wiki.example.org/DiskFull.md")
     clock.now += 599
     read(fetcher, "https://wiki.example.org/DiskFull.md")
-    assert len(wiki.asked) == 1
+    assert len(wiki.requests) == 1
     clock.now += 1
     read(fetcher, "https://wiki.example.org/DiskFull.md")
-    assert len(wiki.asked) == 2
+    assert len(wiki.requests) == 2
 
 
-def test_words_stay_while_their_server_is_away_and_it_is_asked_again_after_a_minute(wiki):
+def test_a_stale_runbook_is_used_while_its_server_is_unavailable_and_requested_again_after_a_minute(wiki):
     wiki.has("/DiskFull.md")
     clock = Clock()
     fetcher = a_fetcher(wiki, clock=clock)
@@ -320,7 +320,7 @@ def an_alert(name: str = "DiskFull") -> Alert:
     return Alert("f" * 16, {"alertname": name}, {"runbook_url": "https://wiki.example.org/DiskFull.md"}, 0.0)
 
 
-def test_the_catalogue_shows_the_link_first_and_the_words_once_they_are_there(wiki, tmp_path):
+def test_the_catalogue_returns_first_the_link_and_later_the_text(wiki, tmp_path):
     wiki.has("/DiskFull.md")
     fetcher = a_fetcher(wiki)
     catalogue = RunbookCatalogue([tmp_path], fetcher=fetcher)
@@ -334,13 +334,13 @@ def test_the_catalogue_shows_the_link_first_and_the_words_once_they_are_there(wi
     assert first.url == second.url == "https://wiki.example.org/DiskFull.md"
 
 
-def test_the_catalogues_own_words_are_shown_and_nothing_is_fetched(wiki, tmp_path):
+def test_a_local_runbook_is_used_without_fetching_the_link(wiki, tmp_path):
     (tmp_path / "a.md").write_text("## DiskFull (Critical)\n\n**Symptom**: ours\n")
     catalogue = RunbookCatalogue([tmp_path], fetcher=a_fetcher(wiki))
     excerpt = catalogue.find_excerpt(an_alert())
     assert excerpt is not None
     assert excerpt.sections[0].parts[0].text == "ours"
-    assert wiki.asked == []
+    assert wiki.requests == []
 
 
 def test_without_allowed_hosts_nothing_is_ever_fetched(tmp_path):

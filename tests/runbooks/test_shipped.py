@@ -25,13 +25,13 @@ SEVERITIES = {
 }
 
 
-def test_they_cover_thirteen_alerts_with_their_severities():
+def test_the_shipped_runbooks_cover_thirteen_alerts_with_their_severities():
     assert {runbook.name: runbook.severity for runbook in SHELF.list_runbooks()} == SEVERITIES
     assert (SHELF.problems, SHELF.warnings) == ((), ())
 
 
 @pytest.mark.parametrize("name", SEVERITIES)
-def test_each_fits_into_a_message_with_all_its_sections(name):
+def test_each_runbook_fits_into_a_message_with_all_its_sections(name):
     runbook = SHELF.find_runbook(name)
     assert runbook is not None
     excerpt = cut_excerpt(runbook, EXCERPT_LIMIT)
@@ -46,7 +46,7 @@ def test_each_fits_into_a_message_with_all_its_sections(name):
     assert render_plain(excerpt)
 
 
-def test_their_matrix_names_three_severities():
+def test_the_shipped_matrix_has_three_severities():
     assert [(row.severity, row.response, row.path) for row in SHELF.list_matrix_rows()] == [
         ("critical", "5 minutes", ("On-call", "Team Lead", "Manager")),
         ("warning", "30 minutes", ("On-call", "Team Lead")),
@@ -54,7 +54,7 @@ def test_their_matrix_names_three_severities():
     ]
 
 
-def test_none_of_them_calls_the_api_that_alertmanager_has_dropped():
+def test_no_runbook_uses_the_removed_api_of_alertmanager():
     assert not any(
         "9093/api/v1" in path.read_text() for path in (Path(__file__).parents[2] / "runbooks").glob("*.md")
     )
