@@ -1,4 +1,4 @@
-"""What every channel promises the engine, whatever it reaches."""
+"""What the engine requires of every channel."""
 
 from __future__ import annotations
 
@@ -62,19 +62,19 @@ SIMULATED: list[tuple[str, Channel, Callable[[], DeliveryAction]]] = [
 
 
 @pytest.mark.parametrize(("name", "build", "action"), REAL, ids=[row[0] for row in REAL])
-def test_where_nobody_listens_it_fails_at_once_and_is_sure_that_nothing_was_sent(
+def test_a_refused_connection_is_an_error_at_once_and_nothing_was_sent(
     name: str, build: Callable[[str], Channel], action: Callable[[], DeliveryAction]
 ) -> None:
-    began = time.monotonic()
+    started = time.monotonic()
     with pytest.raises(TemporaryDeliveryError) as failed:
         build(NOWHERE).send(a_notification(an_incident(), action()))
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - started < 3
     assert not failed.value.maybe_sent
     assert failed.value.reason.isidentifier()
 
 
 @pytest.mark.parametrize(("name", "channel", "action"), SIMULATED, ids=[row[0] for row in SIMULATED])
-def test_a_simulated_one_says_so_and_by_the_clock_it_was_given(
+def test_a_simulated_receipt_is_marked_and_has_the_time_of_the_given_clock(
     name: str, channel: Channel, action: Callable[[], DeliveryAction]
 ) -> None:
     receipt = channel.send(a_notification(an_incident(), action()))

@@ -1,4 +1,4 @@
-"""pyproject.toml: what is imported is declared, what is declared has its reason, and the licence is there."""
+"""pyproject.toml: every import is declared, every dependency has its reason, and the licence file exists."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OURS = {"receiver", "tests", "bench"}
 
 
 def imported_by(*folders: str) -> dict[str, str]:
-    """Return the third-party packages that the code in *folders* imports, each with a file that does."""
+    """Return the third-party packages imported by the code in *folders*, each with one file that imports it."""
     found = {}
     for folder in folders:
         for path in sorted((ROOT / folder).rglob("*.py")):
@@ -61,7 +61,7 @@ def undeclared(packages: dict[str, str], declared: Iterable[Requirement]) -> dic
     }
 
 
-def test_whatever_the_receiver_imports_is_declared() -> None:
+def test_every_import_of_the_receiver_is_declared() -> None:
     packages = imported_by("receiver")
     assert {"flask", "redis", "requests", "urllib3"} <= packages.keys()
     missing = undeclared(packages, DEPENDENCIES)
@@ -69,7 +69,7 @@ def test_whatever_the_receiver_imports_is_declared() -> None:
     assert undeclared(missing, EXTRA_DEPENDENCIES) == {}
 
 
-def test_whatever_the_tests_and_the_bench_import_is_declared() -> None:
+def test_every_import_of_tests_and_benchmarks_is_declared() -> None:
     assert (
         undeclared(imported_by("tests", "bench"), [*DEPENDENCIES, *EXTRA_DEPENDENCIES, *DEV_DEPENDENCIES])
         == {}
@@ -83,7 +83,7 @@ def test_an_import_that_is_not_declared_is_found() -> None:
 
 
 def test_every_dependency_has_its_reason() -> None:
-    """Behind it, or in the comment above it, which may be for several in a row."""
+    """In a comment after it, or in the comment above it, which may be for several lines."""
     lists = re.findall(r"^(?:dependencies|oidc|dev) = \[\n(.*?)^\]", TEXT, re.MULTILINE | re.DOTALL)
     assert len(lists) == 2 + len(EXTRAS)
     lacking = []
@@ -92,7 +92,7 @@ def test_every_dependency_has_its_reason() -> None:
         for line in map(str.strip, lines):
             if line.startswith('"') and "#" not in line and not above.startswith("#"):
                 lacking.append(line)
-            # A comment above counts for the lines right below it that have none of their own.
+            # A comment above applies to the following lines without a comment of their own.
             above = above if line.startswith('"') and above.startswith("#") and "#" not in line else line
     assert lacking == []
 
@@ -100,30 +100,31 @@ def test_every_dependency_has_its_reason() -> None:
 @pytest.mark.parametrize(
     ("name", "good", "bad"),
     [
-        # Its worker is subclassed, and what it brings moves from one major version to the next.
+        # Its worker is subclassed, and the inherited methods change between major versions.
         ("gunicorn", ["23.0", "27.0.1"], ["28.0", "22.0"]),
-        # The first that runs on Python 3.14.
+        # The first version that runs on Python 3.14.
         ("msgspec", ["0.20.0"], ["0.19.0"]),
     ],
 )
-def test_versions_that_are_known_not_to_do_are_left_out(name: str, good: list[str], bad: list[str]) -> None:
+def test_versions_that_are_known_to_fail_are_excluded(name: str, good: list[str], bad: list[str]) -> None:
     (found,) = (each.specifier for each in DEPENDENCIES if each.name == name)
     assert [version for version in good if not found.contains(version)] == []
     assert [version for version in bad if found.contains(version)] == []
 
 
-def test_the_licence_is_there_in_full_and_named() -> None:
+def test_the_licence_file_is_complete_and_named() -> None:
     # As published: https://www.apache.org/licenses/LICENSE-2.0.txt
     digest = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
     assert hashlib.sha256((ROOT / "LICENSE").read_bytes()).hexdigest() == digest
     assert (PROJECT["license"], PROJECT["license-files"]) == ("Apache-2.0", ["LICENSE"])
     assert PROJECT["authors"] == [{"name": "The receiver authors"}]
-    # A licence is said by `license` alone: https://peps.python.org/pep-0639/#deprecate-license-classifiers
+    # The licence is declared by `license` only:
+    # https://peps.python.org/pep-0639/#deprecate-license-classifiers
     assert not any(each.startswith("License ::") for each in PROJECT["classifiers"])
     assert "urls" not in PROJECT
 
 
-def test_the_image_is_built_from_all_that_the_package_names() -> None:
+def test_the_image_copies_all_files_of_the_package() -> None:
     needed = {"pyproject.toml", PROJECT["readme"], *PROJECT["license-files"]}
     copied = re.search(r"^COPY (pyproject\.toml .*) \./$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     assert copied is not None
@@ -160,14 +161,14 @@ def test_the_lock_names_no_registry_and_has_hashes_for_all() -> None:
     assert all("--hash=sha256:" in block for block in blocks)
 
 
-def test_the_image_takes_nothing_beside_the_lock() -> None:
+def test_the_image_installs_only_locked_dependencies() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text()
     assert "--require-hashes --wheel-dir /wheels --requirement requirements.lock" in dockerfile
     assert "--no-deps --wheel-dir /wheels ." in dockerfile
     assert f"--find-links /wheels 'receiver[{','.join(EXTRAS)}]'" in dockerfile
 
 
-def test_docker_is_given_all_that_the_image_copies() -> None:
+def test_dockerignore_excludes_nothing_that_the_image_copies() -> None:
     lines = (ROOT / "Dockerfile").read_text().splitlines()
     copied = [name for line in lines if line.startswith("COPY ") for name in line.split()[1:-1]]
     given = (ROOT / ".dockerignore").read_text().splitlines()

@@ -1,4 +1,4 @@
-"""What docs/guarantees.md says is tried, is tried: each test it names is there."""
+"""docs/guarantees.md: every test that it names exists."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ ROOT = Path(__file__).parents[2]
 PROMISES = (ROOT / "docs" / "guarantees.md").read_text()
 
 
-def test_every_test_that_a_promise_names_is_there() -> None:
+def test_every_test_of_a_guarantee_exists() -> None:
     named = set(re.findall(r"`(tests/[\w/]+\.py)`", PROMISES))
     assert len(named) > 30
     assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []
 
 
-def test_every_promise_names_how_it_is_kept_and_where_it_is_tried() -> None:
+def test_every_guarantee_names_its_mechanism_and_its_tests() -> None:
     rows = [line for line in PROMISES.splitlines() if line.startswith("| **")]
     assert len(rows) >= 20
     for row in rows:
@@ -25,11 +25,11 @@ def test_every_promise_names_how_it_is_kept_and_where_it_is_tried() -> None:
         assert "`tests/" in tried
 
 
-def test_every_story_is_named_by_a_promise_or_is_about_words() -> None:
-    """A story test that no promise needs is a promise that is not written down."""
+def test_every_story_belongs_to_a_guarantee_or_only_to_texts() -> None:
+    """A story test that belongs to no guarantee shows that a guarantee is missing in the document."""
     stories = {f"tests/story/{path.name}" for path in (ROOT / "tests" / "story").glob("test_*.py")}
     elsewhere = {
-        "tests/story/test_closing.py",  # what an incident is: the README's own words
+        "tests/story/test_closing.py",  # what an incident is, as the README defines it
         "tests/story/test_configuration_changes.py",
         "tests/story/test_acknowledgement_timeout.py",
         "tests/story/test_long_lives.py",

@@ -1,4 +1,4 @@
-"""A secret planted in every setting that can hold one turns up nowhere."""
+"""A secret in every setting that can contain one appears in no output."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.mocks.openid import MockProvider
 from tests.rig import ROUTING, Rig
 
 CANARY = "c4n4ry"
-AWAY = f"127.0.0.1:1/{CANARY[::-1]}"  # nobody listens there
+AWAY = f"127.0.0.1:1/{CANARY[::-1]}"  # nothing listens there
 PAGER_KEY = f"{CANARY}0123456789abcdef0123456789"
 
 ENVIRON = {
@@ -49,7 +49,7 @@ HOOK = {"Authorization": f"Bearer {CANARY}-hook"}
 
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
-    """Everything that any logger says, as it is written."""
+    """Everything that any logger writes, in its final form."""
     stream, root, known = io.StringIO(), logging.getLogger(), set(logs._secrets)
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter())
@@ -64,38 +64,38 @@ def log() -> Iterator[io.StringIO]:
 
 
 @pytest.fixture
-def planted(rig: Rig, log: io.StringIO) -> Rig:
-    """The whole receiver with a canary in every secret, and the log as the command line sets it up."""
+def rig_with_canaries(rig: Rig, log: io.StringIO) -> Rig:
+    """The whole receiver with a canary value in every secret, and the log as the CLI configures it."""
     rig.environ |= {**ENVIRON, "SLACK_BOT_TOKEN": f"xoxb-{CANARY}"}
     rig.configure(ROUTING + SECRETS_IN_FILE)
     hide_secrets(rig.services.settings, rig.services.routing)
     return rig
 
 
-def test_no_value_prints_a_secret(planted: Rig) -> None:
+def test_no_value_prints_a_secret(rig_with_canaries: Rig) -> None:
     worker_services, interactions = (
-        build_worker_services(planted.services),
-        build_slack_interactions(planted.services),
+        build_worker_services(rig_with_canaries.services),
+        build_slack_interactions(rig_with_canaries.services),
     )
     for thing in (
-        planted.services,
-        planted.services.settings,
-        planted.services.routing,
+        rig_with_canaries.services,
+        rig_with_canaries.services.settings,
+        rig_with_canaries.services.routing,
         worker_services,
         interactions,
     ):
         assert CANARY not in repr(thing) + str(thing)
-    for responder in planted.services.routing.responders.values():
+    for responder in rig_with_canaries.services.routing.responders.values():
         assert CANARY not in repr(responder)
 
 
-def test_no_answer_no_page_no_metric_and_no_log_shows_a_secret(planted: Rig, log: io.StringIO) -> None:
-    body = planted.payload(planted.alert("DiskFull"))
-    answer = planted.client.post("/webhooks/alertmanager", json=body, headers=HOOK)
+def test_no_response_page_metric_or_log_contains_a_secret(rig_with_canaries: Rig, log: io.StringIO) -> None:
+    body = rig_with_canaries.payload(rig_with_canaries.alert("DiskFull"))
+    answer = rig_with_canaries.client.post("/webhooks/alertmanager", json=body, headers=HOOK)
     incident = answer.json["incidents"][0]
-    planted.passes("11m")
+    rig_with_canaries.passes("11m")
     said = [answer.text]
-    client = planted.client.application.test_client(use_cookies=False)
+    client = rig_with_canaries.client.application.test_client(use_cookies=False)
     post, get = client.post, client.get
     for headers in (
         API,
@@ -115,21 +115,21 @@ def test_no_answer_no_page_no_metric_and_no_log_shows_a_secret(planted: Rig, log
         said += [post(path, json={"for": "1h"}, headers=headers).text for path in asked]
         hooks = ("alertmanager", "pagerduty", "slack/commands", "slack/interactions")
         said += [post(f"/webhooks/{hook}", data=b"{", headers=headers).text for hook in hooks]
-    planted.passes("11m")
-    assert {incident.routing_key for incident in planted.pagerduty.opened()} >= {PAGER_KEY}
-    told = "\n".join(said) + repr(planted.outside()[0])
+    rig_with_canaries.passes("11m")
+    assert {incident.routing_key for incident in rig_with_canaries.pagerduty.opened()} >= {PAGER_KEY}
+    told = "\n".join(said) + repr(rig_with_canaries.outside()[0])
     assert CANARY not in told
     assert CANARY not in log.getvalue()
     assert log.getvalue()
 
 
-def test_signing_in_shows_no_secret(planted: Rig, log: io.StringIO) -> None:
-    """Whatever becomes of it: a session, a provider that doesn't know us, one that echoes what it was sent."""
+def test_a_login_shows_no_secret(rig_with_canaries: Rig, log: io.StringIO) -> None:
+    """For a successful login, a provider that refuses our client, and one that echoes the request."""
     back = "http://127.0.0.1:9/sign-in/callback"
-    with MockProvider(redirect_uri=back, clock=planted.clock) as provider:
+    with MockProvider(redirect_uri=back, clock=rig_with_canaries.clock) as provider:
         provider.client_secret = f"{CANARY}-client"
-        planted.environ["OIDC_ISSUER"] = provider.url
-        planted.configure(ROUTING + SECRETS_IN_FILE)
+        rig_with_canaries.environ["OIDC_ISSUER"] = provider.url
+        rig_with_canaries.configure(ROUTING + SECRETS_IN_FILE)
         said = []
         echoes: list[tuple[int, Any]] = [
             (401, {"error": f"{CANARY}-client"}),
@@ -140,34 +140,34 @@ def test_signing_in_shows_no_secret(planted: Rig, log: io.StringIO) -> None:
         ]
         for fault in (None, *echoes):
             provider.faults = {"/token": fault} if fault else {}
-            begun = planted.client.get("/sign-in", headers={"Accept": "text/html"})
+            begun = rig_with_canaries.client.get("/sign-in", headers={"Accept": "text/html"})
             address = provider.signs_in(begun.headers["Location"], "alice").removeprefix("http://127.0.0.1:9")
-            answer = planted.client.get(address, headers={"Accept": "text/html"})
+            answer = rig_with_canaries.client.get(address, headers={"Accept": "text/html"})
             said += [begun.text, str(begun.headers), answer.text, str(answer.headers)]
-            said.append(planted.client.get("/", headers={"Accept": "text/html"}).text)
+            said.append(rig_with_canaries.client.get("/", headers={"Accept": "text/html"}).text)
         assert "alice" in said[4]
     assert CANARY not in "\n".join(said)
     assert CANARY not in log.getvalue()
     assert "signed in" in log.getvalue()
 
 
-def test_a_store_that_is_away_gives_no_password_away(planted: Rig, log: io.StringIO) -> None:
-    planted.environ["REDIS_URL"] = f"redis://me:{CANARY}-redis@127.0.0.1:1/0"
-    planted.configure(ROUTING + SECRETS_IN_FILE)
-    answer = planted.client.post(
-        "/webhooks/alertmanager", json=planted.payload(planted.alert("A")), headers=HOOK
+def test_an_unavailable_redis_does_not_reveal_its_password(rig_with_canaries: Rig, log: io.StringIO) -> None:
+    rig_with_canaries.environ["REDIS_URL"] = f"redis://me:{CANARY}-redis@127.0.0.1:1/0"
+    rig_with_canaries.configure(ROUTING + SECRETS_IN_FILE)
+    answer = rig_with_canaries.client.post(
+        "/webhooks/alertmanager", json=rig_with_canaries.payload(rig_with_canaries.alert("A")), headers=HOOK
     )
     assert answer.status_code == 503
     for path in ("/", "/readyz", "/metrics"):
-        answer = planted.client.get(path, headers=API)
+        answer = rig_with_canaries.client.get(path, headers=API)
         assert answer.status_code == 503
         assert CANARY not in answer.text
-    assert CANARY not in repr(planted.services)
+    assert CANARY not in repr(rig_with_canaries.services)
     assert CANARY not in log.getvalue()
 
 
-def test_a_library_that_puts_an_address_into_its_error_is_not_believed(log: io.StringIO) -> None:
-    """An address may be quoted whole, without its scheme, or with the password as it is meant."""
+def test_a_url_in_the_error_of_a_library_is_masked(log: io.StringIO) -> None:
+    """The URL may be quoted completely, without its scheme, or with the decoded password."""
     settings = load_settings({"ALERTMANAGER_URL": f"http://me:{CANARY}%21pass@am:9093"})
     hide_secrets(settings)
     for text in (settings.alertmanager_url, f"me:{CANARY}%21pass@am", f"password {CANARY}!pass refused"):
@@ -176,7 +176,7 @@ def test_a_library_that_puts_an_address_into_its_error_is_not_believed(log: io.S
     assert CANARY not in log.getvalue()
 
 
-def test_the_address_of_the_heartbeat_is_a_secret(tmp_path: Path, log: io.StringIO) -> None:
+def test_heartbeat_url_is_a_secret(tmp_path: Path, log: io.StringIO) -> None:
     path = tmp_path / "routing.yaml"
     path.write_text(
         f'version: 1\nroutes: [{{channel: "#a"}}]\nheartbeat_url: https://beat.example/{CANARY}\n'
