@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "worker": "serve",
     "init": "init",
     "check": "check",
+    "schema": "schema",
     "route": "route",
     "runbook": "route",
     "fire": "fire",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import textwrap
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -104,6 +105,7 @@ class Format(Kind[T]):
     parse: Callable[[str], T]  # raises Fault
     pattern: str = ""  # for the JSON Schema; a text with `${` always fits
     types: tuple[str, ...] = ("string",)  # of the JSON Schema: how it may be written without quotes
+    bounds: tuple[int, int] | None = None  # of a value without quotes
     is_secret: bool = False  # may be or contain one: never quoted, and checked for quotes and `$NAME`
     is_empty_absent: bool = True
     find_oddity: Callable[[T], Fault | None] | None = None  # for a warning
@@ -131,6 +133,8 @@ class Format(Kind[T]):
         schema: Schema = {"type": self.types[0] if len(self.types) == 1 else list(self.types)}
         if self.pattern:
             schema["pattern"] = rf"^(?:{self.pattern})$|\$\{{" + ("|^$" if self.is_empty_absent else "")
+        if self.bounds:
+            schema["minimum"], schema["maximum"] = self.bounds
         return schema
 
     def format(self, value: T) -> str:
@@ -356,9 +360,13 @@ class Key:
 
     def describe(self, text: str) -> Schema:
         schema = self.kind.describe()
-        if not self.required:
+        if self.required:
+            for each in schema.get("anyOf", [schema]):
+                each.update({"minItems": 1} if each["type"] == "array" else {})
+        else:
             schema = {"anyOf": [*schema.get("anyOf", [schema]), {"type": "null"}]}
-        return {"description": text, **schema} if text else schema
+        plain = re.sub(r"\[([^]]+)\]\([^)]*\)", r"\1", text)  # the links are those of the reference page
+        return {"description": plain, **schema} if text else schema
 
 
 def key(

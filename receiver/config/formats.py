@@ -38,10 +38,11 @@ def _by_pattern(pattern: str, what: str, expected: str) -> Callable[[str], str]:
 TEXT = Format("a text", str, types=("string", "number", "boolean"))
 
 
-def choice(what: str, expected: str, *choices: str) -> Format[str]:
-    """One of a few words; *what* and *expected* are the fault of another one."""
-    pattern = "|".join(map(re.escape, choices))
-    return Format("a text", _by_pattern(pattern, what, expected), pattern, ("string", "integer"))
+def choice(word: str, fault: str, expected: str) -> Format[str]:
+    """One word, which a number may look like; *fault* is what is wrong with any other."""
+    types = ("integer", "string") if word.isdigit() else ("string",)
+    bounds = (int(word), int(word)) if word.isdigit() else None
+    return Format("a text", _by_pattern(word, fault, expected), word, types, bounds)
 
 
 def duration(least: float = 0.0) -> Format[float]:
@@ -63,6 +64,7 @@ def duration(least: float = 0.0) -> Format[float]:
         parse,
         r"0|(?:\d+y)?(?:\d+w)?(?:\d+d)?(?:\d+h)?(?:\d+m)?(?:\d+s)?(?:\d+ms)?",
         ("string", "integer"),
+        (0, 0),
         is_empty_absent=False,
         write=lambda seconds: format_duration(seconds) if seconds else "0",
     )
@@ -76,7 +78,7 @@ def count(least: int, most: int = MAX_COUNT) -> Format[int]:
             raise Fault("is no usable number", expected)
         return int(text)
 
-    return Format(expected, parse, "[0-9]+", ("integer", "string"), is_empty_absent=False)
+    return Format(expected, parse, "[0-9]+", ("integer", "string"), (least, most), is_empty_absent=False)
 
 
 @dataclass(frozen=True)
@@ -306,7 +308,12 @@ def _list_words(matcher: Matcher) -> tuple[str, ...]:
     return tuple(listed[1].split("|")) if listed else ()
 
 
-MATCHER = _MatcherFormat("""a matcher like 'severity="critical"'""", parse_matcher, is_empty_absent=False)
+MATCHER = _MatcherFormat(
+    """a matcher like 'severity="critical"'""",
+    parse_matcher,
+    r"[^=!~]+(?:=~|!~|!=|=)(?:.|\n)*",
+    is_empty_absent=False,
+)
 
 
 def _parse_word(text: str) -> str:

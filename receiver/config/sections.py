@@ -150,7 +150,7 @@ class RouteSection(Section):
     """Where the message is posted."""
     escalation: str = key(_ESCALATION, "")
     """Name of an escalation. None: nobody is paged."""
-    review: str = key(choice("is no review", NEXT_BUSINESS_DAY, NEXT_BUSINESS_DAY), "")
+    review: str = key(choice(NEXT_BUSINESS_DAY, "is no review", NEXT_BUSINESS_DAY), "")
     """`next-business-day`: a message lists these alerts when the next business day begins, see
     [review](#review)."""
     fallback: str = key(_FALLBACK, "")
@@ -282,7 +282,7 @@ class RoutingFile(Section):
 
     EXCLUSIVE: ClassVar = ("alertmanager", "alertmanagers")
 
-    version: str = key(choice("is unknown", "version: 1", "1"), required="version: 1")
+    version: str = key(choice("1", "is unknown", "version: 1"), required="version: 1")
     """`1`, the form of this file."""
     # First of all: the matchers of the others interpret severities by these words.
     severities: SeveritySection = key(Table(SeveritySection))

@@ -1,0 +1,109 @@
+"""Render the reference from the declared fields: the tables of docs/reference/, and the JSON Schema.
+
+`python -m receiver.config.reference` writes both; a test fails while they are stale.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+from receiver.config.fields import Key, Kind, ListOf, MapOf, Schema, Table, list_texts
+from receiver.config.sections import RoutingFile
+from receiver.config.settings import Setting, Settings
+
+# The names of the fields, and the table that follows; the whole page around these is written by hand.
+_BLOCK = re.compile(r"(<!-- fields: ([^\n]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_HEAD = "| {} | default | meaning |\n| --- | --- | --- |\n"
+TOP_LEVEL = "top level"
+PAGES = ("docs/reference/settings.md", "docs/reference/routing.md")
+SCHEMA = "docs/routing.schema.json"
+
+
+def build_schema() -> Schema:
+    """Return the JSON Schema of routing.yaml. It accepts whatever holds a `${…}`."""
+    head = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "routing.yaml of the receiver",
+    }
+    return {**head, **Table(RoutingFile).describe()}
+
+
+def render_page(page: str) -> str:
+    """Return *page* with the tables of the fields that its comments name."""
+    return _BLOCK.sub(lambda block: f"{block[1]}{_render_table(block[2])}{block[3]}", page)
+
+
+def list_fields(page: str) -> list[str]:
+    """Return what the comments of *page* name: variables, and sections of routing.yaml."""
+    return [name for block in _BLOCK.finditer(page) for name in block[2].split(", ")]
+
+
+def _render_table(names: str) -> str:
+    settings = {each.metadata["setting"].name: each for each in fields(Settings)}
+    listed = names.split(", ")
+    if not settings.keys() & set(listed):
+        return _HEAD.format("key") + "".join(_render_section(_find_table(names), ""))
+    texts = list_texts(Settings)
+    rows = (
+        _render_setting(settings[name].metadata["setting"], texts[settings[name].name]) for name in listed
+    )
+    return _HEAD.format("variable") + "".join(rows)
+
+
+def _render_setting(setting: Setting, text: str) -> str:
+    default = f"`{setting.default}`" if setting.default else "unset"
+    return f"| `{setting.name}` | {default} | {text} |\n"
+
+
+def _find_table(section: str) -> Table[Any]:
+    root = Table(RoutingFile)
+    items = {each.name: _find_item(each.kind)[0] for each in root.keys.values()}
+    found = root if section == TOP_LEVEL else items[section]
+    if not isinstance(found, Table):
+        raise TypeError(f"{section} has no keys")
+    return found
+
+
+def _find_item(kind: Kind[Any]) -> tuple[Kind[Any], str]:
+    """Return the kind of the members of a list or table, and how their place is written."""
+    if isinstance(kind, ListOf):
+        return kind.item, "[]"
+    return (kind.item, ".NAME") if isinstance(kind, MapOf) else (kind, "")
+
+
+def _render_section(table: Table[Any], prefix: str) -> Iterator[str]:
+    """Yield a row for each key; a section without a text of its own is represented by its keys."""
+    texts = list_texts(table.section)
+    for attribute, each in table.keys.items():
+        item, place = _find_item(each.kind)
+        if isinstance(item, Table) and not texts[attribute]:
+            yield from _render_section(item, f"{prefix}{each.name}{place}.")
+        else:
+            yield f"| `{prefix}{each.name}` | {_render_default(each)} | {texts[attribute]} |\n"
+
+
+def _render_default(each: Key) -> str:
+    if each.required:
+        return "required"
+    if each.shown or each.variable:
+        return each.shown or f"`${{{each.variable}}}`"
+    is_none = each.default is MISSING or each.default in ("", (), None)
+    return "none" if is_none else f"`{each.kind.format(each.default)}`"
+
+
+def main(root: Path) -> None:
+    """Write the pages and the schema below *root*."""
+    for name in PAGES:
+        path = root / name
+        path.write_text(render_page(path.read_text(encoding="utf-8")), encoding="utf-8")
+    schema = json.dumps(build_schema(), indent=2, ensure_ascii=False)
+    (root / SCHEMA).write_text(schema + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path.cwd())
