@@ -1,4 +1,4 @@
-"""The supervisor with children of sh: who starts, who is told to end, and in which order."""
+"""The supervisor with shell scripts as children: start, restart, reload, and the order of the stop."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def a_child(name: str, script: str, ends_by_s: float = 1.0, reloads: bool = Fals
     return Child(name, start, ends_by_s=ends_by_s, reloads=reloads)
 
 
-def a_noter(folder: Path, name: str) -> str:
-    """A script that writes down its name when it is told to end."""
+def a_recorder(folder: Path, name: str) -> str:
+    """Return a script that writes down its name when it gets SIGTERM."""
     return f"trap 'echo {name} >> {folder}/ended; exit 0' TERM; echo up > {folder}/{name}; while :; do sleep 0.02; done"
 
 
-def test_children_end_from_last_to_first(tmp_path: Path, signals: Signals) -> None:
-    children = [a_child(name, a_noter(tmp_path, name)) for name in ("store", "worker", "web")]
+def test_children_are_stopped_from_last_to_first(tmp_path: Path, signals: Signals) -> None:
+    children = [a_child(name, a_recorder(tmp_path, name)) for name in ("store", "worker", "web")]
     for child in children:
         child.start()
         wait_until((tmp_path / child.name).exists)
@@ -46,13 +46,13 @@ def test_children_end_from_last_to_first(tmp_path: Path, signals: Signals) -> No
     assert (tmp_path / "ended").read_text().split() == ["web", "worker", "store"]
 
 
-def test_a_child_that_will_not_end_is_killed_in_time_and_keeps_nobody_from_ending(
+def test_a_child_that_ignores_the_stop_is_killed_in_time_and_does_not_block_the_others(
     tmp_path: Path, signals: Signals
 ) -> None:
     deaf = a_child(
         "web", f"trap '' TERM; echo up > {tmp_path}/web; while :; do sleep 0.02; done", ends_by_s=0.3
     )
-    store = a_child("store", a_noter(tmp_path, "store"), ends_by_s=1.0)
+    store = a_child("store", a_recorder(tmp_path, "store"), ends_by_s=1.0)
     for child in (store, deaf):
         child.start()
         wait_until((tmp_path / child.name).exists)
@@ -64,7 +64,7 @@ def test_a_child_that_will_not_end_is_killed_in_time_and_keeps_nobody_from_endin
     assert process.returncode == -signal.SIGKILL
 
 
-def test_what_a_dead_child_had_started_goes_with_it(tmp_path: Path, signals: Signals) -> None:
+def test_processes_started_by_a_dead_child_are_ended(tmp_path: Path, signals: Signals) -> None:
     child = a_child("web", f"sleep 60 & echo $! > {tmp_path}/grandchild; kill -9 $$")
     process = child.start()
     process.wait(5)
@@ -76,7 +76,9 @@ def test_what_a_dead_child_had_started_goes_with_it(tmp_path: Path, signals: Sig
     child.kill()
 
 
-def test_a_child_that_dies_at_once_is_started_at_ever_longer_waits(tmp_path: Path, signals: Signals) -> None:
+def test_a_child_that_ends_at_once_is_restarted_with_increasing_delays(
+    tmp_path: Path, signals: Signals
+) -> None:
     child = a_child("web", "exit 1")
     waits = []
     for _ in range(3):
@@ -85,35 +87,35 @@ def test_a_child_that_dies_at_once_is_started_at_ever_longer_waits(tmp_path: Pat
     assert [round(wait, 1) for wait in waits] == [0.2, 0.4, 0.8]
 
 
-def test_a_child_that_can_not_be_started_is_tried_again(tmp_path: Path, signals: Signals) -> None:
+def test_a_child_that_can_not_be_started_is_retried(tmp_path: Path, signals: Signals) -> None:
     child = Child("store", lambda: start_child([str(tmp_path / "missing")], {}), ends_by_s=1)
     child.restart_if_due()
     assert 0 < child.restart_if_due() <= 0.2
     assert not child.is_running
 
 
-def test_a_reload_reaches_those_that_reload_and_only_when_it_is_wanted(
+def test_a_reload_is_sent_to_children_that_reload_and_only_if_the_check_passes(
     tmp_path: Path, signals: Signals
 ) -> None:
     script = (
         f"trap 'echo web >> {tmp_path}/reloaded' HUP; echo up > {tmp_path}/web; while :; do sleep 0.02; done"
     )
-    asked: list[int] = []
+    checks: list[int] = []
 
-    def only_the_second_is_right() -> bool:
-        asked.append(1)
-        return len(asked) == 2
+    def is_second_check() -> bool:
+        checks.append(1)
+        return len(checks) == 2
 
     web = a_child("web", script, reloads=True)
     store = a_child("store", "sleep 60")
-    supervisor = Supervisor([store, web], signals, only_the_second_is_right)
+    supervisor = Supervisor([store, web], signals, is_second_check)
     for child in (store, web):
         child.start()
     wait_until((tmp_path / "web").exists)
 
     def drive() -> None:
         os.kill(os.getpid(), signal.SIGHUP)
-        wait_until(lambda: asked)  # two at once would count as one
+        wait_until(lambda: checks)  # two pending signals would count as one
         os.kill(os.getpid(), signal.SIGHUP)
         wait_until((tmp_path / "reloaded").exists)
         signals.request_end()
@@ -122,26 +124,26 @@ def test_a_reload_reaches_those_that_reload_and_only_when_it_is_wanted(
     driver.start()
     supervisor.run()
     driver.join(5)
-    still = store.is_running
+    is_store_running = store.is_running
     supervisor.stop()
-    assert still
+    assert is_store_running
     assert (tmp_path / "reloaded").read_text() == "web\n"
 
 
-def test_a_process_that_is_not_our_parent_is_no_parent() -> None:
+def test_with_another_parent_process_a_child_is_an_orphan() -> None:
     assert is_orphan(1_000_000_000)
 
 
-def test_a_child_that_had_been_well_is_started_again_at_once_and_one_that_had_not_later(
+def test_a_healthy_child_is_restarted_at_once_and_an_unhealthy_one_later(
     signals: Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     child = a_child("worker", "sleep 60")
     try:
         for healthy_after_s, is_at_once in ((0.0, True), (60.0, False)):
             monkeypatch.setattr("receiver.standalone.supervisor.HEALTHY_AFTER_S", healthy_after_s)
-            dead = child.start()
-            os.kill(dead.pid, signal.SIGKILL)
-            dead.wait()
+            process = child.start()
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
             child.restart_if_due()
             assert child.is_running is is_at_once
     finally:

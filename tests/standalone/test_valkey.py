@@ -22,14 +22,14 @@ Process = subprocess.Popen
 
 @pytest.fixture
 def started(tmp_path: Path) -> Iterator[list[Process]]:
-    """Processes that a test has started; they end with it."""
+    """The processes that a test has started; they end with the test."""
     started: list[Process] = []
     yield started
     for process in started:
         kill_process_group(process)
 
 
-def test_what_was_written_is_there_after_a_kill(tmp_path: Path, started: list[Process]) -> None:
+def test_written_data_survives_a_kill(tmp_path: Path, started: list[Process]) -> None:
     valkey = EmbeddedValkey(tmp_path)
     started.append(valkey.start())
     valkey.wait_ready(started[-1])
@@ -43,7 +43,7 @@ def test_what_was_written_is_there_after_a_kill(tmp_path: Path, started: list[Pr
         assert client.get("test:kept") == b"yes"
 
 
-def test_one_left_over_is_ended_first(tmp_path: Path, started: list[Process]) -> None:
+def test_a_remaining_server_is_ended_first(tmp_path: Path, started: list[Process]) -> None:
     first, second = EmbeddedValkey(tmp_path), EmbeddedValkey(tmp_path)
     started.append(first.start())
     first.wait_ready(started[-1])
@@ -53,7 +53,9 @@ def test_one_left_over_is_ended_first(tmp_path: Path, started: list[Process]) ->
     assert started[0].wait(5) == 0
 
 
-def test_one_that_hangs_is_waited_for_and_then_named(tmp_path: Path, started: list[Process]) -> None:
+def test_a_remaining_server_that_does_not_end_is_reported_after_a_wait(
+    tmp_path: Path, started: list[Process]
+) -> None:
     valkey = EmbeddedValkey(tmp_path)
     started.append(valkey.start())
     valkey.wait_ready(started[-1])
@@ -62,14 +64,14 @@ def test_one_that_hangs_is_waited_for_and_then_named(tmp_path: Path, started: li
         EmbeddedValkey(tmp_path).start(lambda: True)
 
 
-def test_a_stale_socket_is_in_nobodys_way(tmp_path: Path, started: list[Process]) -> None:
+def test_a_stale_socket_is_replaced(tmp_path: Path, started: list[Process]) -> None:
     (tmp_path / "valkey.sock").write_text("")
     valkey = EmbeddedValkey(tmp_path)
     started.append(valkey.start())
     valkey.wait_ready(started[-1])
 
 
-def test_a_folder_with_odd_signs_in_its_name_works(tmp_path: Path, started: list[Process]) -> None:
+def test_a_folder_with_special_characters_in_its_name_works(tmp_path: Path, started: list[Process]) -> None:
     folder = tmp_path / "a b%20#?\"'ü"
     folder.mkdir()
     valkey = EmbeddedValkey(folder)
@@ -77,7 +79,9 @@ def test_a_folder_with_odd_signs_in_its_name_works(tmp_path: Path, started: list
     valkey.wait_ready(started[-1])
 
 
-def test_a_server_that_ends_at_once_says_why(tmp_path: Path, started: list[Process]) -> None:
+def test_a_server_that_ends_at_once_is_reported_with_the_reason(
+    tmp_path: Path, started: list[Process]
+) -> None:
     (tmp_path / "appendonlydir").write_text("a file where a folder should be")
     valkey = EmbeddedValkey(tmp_path)
     started.append(valkey.start())
@@ -85,7 +89,7 @@ def test_a_server_that_ends_at_once_says_why(tmp_path: Path, started: list[Proce
         valkey.wait_ready(started[-1])
 
 
-def test_somebody_elses_folder_under_tmp_is_not_used(tmp_path: Path) -> None:
+def test_a_folder_of_another_user_under_tmp_is_not_used(tmp_path: Path) -> None:
     deep = tmp_path / ("a" * 100)
     deep.mkdir()
     open_to_all = tmp_path / "open"
@@ -102,7 +106,7 @@ def test_somebody_elses_folder_under_tmp_is_not_used(tmp_path: Path) -> None:
     chosen.rmdir()
 
 
-def test_where_there_is_no_wheel_a_server_on_the_path_is_used(
+def test_without_the_wheel_a_server_on_the_path_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("platform.system", lambda: "Plan9")
@@ -114,7 +118,7 @@ def test_where_there_is_no_wheel_a_server_on_the_path_is_used(
     assert find_server() == tmp_path / "redis-server"
 
 
-def test_it_has_a_bound_of_memory_at_which_it_refuses_and_forgets_nothing(
+def test_the_memory_is_limited_and_at_the_limit_writes_are_refused_and_nothing_is_evicted(
     tmp_path: Path, started: list[Process]
 ) -> None:
     valkey = EmbeddedValkey(tmp_path, max_memory_mib=32)
@@ -132,8 +136,8 @@ def test_it_has_a_bound_of_memory_at_which_it_refuses_and_forgets_nothing(
         assert client.info("memory")["maxmemory"] == 32 * 1024 * 1024
 
 
-def test_it_syncs_its_file_before_it_answers(tmp_path: Path, started: list[Process]) -> None:
-    """With `everysec` what was answered is gone after a kill -9 while a sync is slow."""
+def test_the_server_syncs_its_file_before_it_responds(tmp_path: Path, started: list[Process]) -> None:
+    """With `everysec`, acknowledged writes are lost by a kill -9 while a sync is slow."""
     valkey = EmbeddedValkey(tmp_path)
     started.append(valkey.start())
     valkey.wait_ready(started[-1])
@@ -142,7 +146,7 @@ def test_it_syncs_its_file_before_it_answers(tmp_path: Path, started: list[Proce
     assert (settings["appendonly"], settings["appendfsync"]) == ("yes", "always")
 
 
-def test_it_gets_no_secret_of_ours_and_its_files_are_for_us_alone(
+def test_the_server_gets_none_of_our_secrets_and_its_files_are_private(
     tmp_path: Path, started: list[Process], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLACK_BOT_TOKEN", "xoxb-secret")
