@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta, tzinfo
 from datetime import time as time_of_day
 
+Clock = Callable[[], float]
 # Larger differences between the clocks of hosts are reported. They delay nothing.
 CLOCKS_AGREE_WITHIN_S = 2.0
 _UNITS_S = {

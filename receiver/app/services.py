@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from receiver import clock as wall
+from receiver.clock import Clock
 from receiver.config.model import Routing
 from receiver.config.settings import Settings
 from receiver.config_state import ConfigReport, ConfigState, RedisConfigStates
@@ -34,8 +35,6 @@ from receiver.storage.server_check import RedisServerCheck
 from receiver.storage.timestamps import Moments
 from receiver.storms.service import MAX_INITIAL_WAIT_S, StormService
 from receiver.storms.store import RedisStorms
-
-Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)

@@ -9,18 +9,26 @@ import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from msgspec.structs import replace
 
 from receiver.errors import NotFound, RefusalKind
 from receiver.incidents import codec
+from receiver.incidents.codec import DELIVERY
 from receiver.incidents.store import RedisIncidents
 from receiver.model.delivery import Delivery
 from receiver.model.incident import Incident, Person, TimelineEvent
 from receiver.model.routing import PAGERDUTY, find_digest
 from receiver.storage.connection import Client, Scripts, store_errors
 from receiver.storage.keys import TIMELINE_LIMIT, WAKE, Keys
+
+logger = logging.getLogger(__name__)
+TASK_NAME = "refused"
+# A reload runs the task at once. It may run on a host that has not reloaded yet, so it is repeated.
+_EVERY_S = 30.0
+_PAGE = 200
+_PAGES = 50
+Entry = tuple[float, str]
 
 
 @dataclass(frozen=True)
@@ -82,10 +90,6 @@ def retry_by_request(failure: Failure, by: Person, now: float) -> tuple[Delivery
     return delivery, TimelineEvent(now, "retried", text, by=by.name, via=by.via)
 
 
-_DELIVERY = b"d:"
-Entry = tuple[float, str]
-
-
 @dataclass(frozen=True)
 class StoredFailurePage:
     """A page of the failed deliveries, newest first, and the cursor of the next page."""
@@ -119,6 +123,13 @@ class RedisFailures:
                     found.append(failure)
         return StoredFailurePage(tuple(found), None)
 
+    def count(self) -> int:
+        """Return how many deliveries failed permanently and were not sent since."""
+        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
+            for keys in map(Keys, range(self._shards)):
+                pipe.zcard(keys.failed)
+            return sum(map(int, pipe.execute()))
+
     def get_failure(self, failure_id: str) -> Failure:
         """Return the delivery of that ID, failed or not. Raises NotFound."""
         incident_id = failure_id.partition(".")[0]
@@ -148,7 +159,7 @@ class RedisFailures:
                 ],
                 [
                     incident_id,
-                    _DELIVERY + failure.key.encode(),
+                    DELIVERY + failure.key.encode(),
                     f"{failure.delivery.failed_at:.3f}",
                     codec.encode(again),
                     codec.encode(event),
@@ -196,7 +207,7 @@ class RedisFailures:
             with store_errors():
                 self._redis.zrem(self._keys(member).failed, member)
             return None
-        key = field.removeprefix(_DELIVERY.decode())
+        key = field.removeprefix(DELIVERY.decode())
         incident = replace(codec.decode_incident(head), is_past=is_past)
         return Failure(incident, key, codec.decode_delivery(packed))
 
@@ -222,28 +233,6 @@ def _parse_cursor(cursor: str) -> Entry | None:
         raise NotFound("cursor", cursor) from None
 
 
-logger = logging.getLogger(__name__)
-TASK_NAME = "refused"
-# A reload runs the task at once. It may run on a host that has not reloaded yet, so it is repeated.
-_EVERY_S = 30.0
-_PAGE = 200
-_PAGES = 50
-
-
-class FailureList(Protocol):
-    @property
-    def failures(self) -> tuple[Failure, ...]: ...
-    @property
-    def next_cursor(self) -> str | None: ...
-
-
-class Failures(Protocol):
-    """Store of failed deliveries; both methods raise StoreError."""
-
-    def list_failures(self, limit: int, cursor: str = "") -> FailureList: ...
-    def retry_delivery(self, failure: Failure, again: Delivery, event: TimelineEvent, now: float) -> bool: ...
-
-
 class RefusedDeliveries:
     """Periodic task that sends refused deliveries again after their credentials have changed.
 
@@ -251,7 +240,7 @@ class RefusedDeliveries:
     the new digest, so each secret is tried once.
     """
 
-    def __init__(self, failures: Failures, digests: Mapping[str, str]) -> None:
+    def __init__(self, failures: RedisFailures, digests: Mapping[str, str]) -> None:
         self._failures = failures
         self._digests = digests
 

@@ -127,13 +127,6 @@ class RedisListing:
             found |= {head.id: head for head in heads if head is not None}
         return found
 
-    def count_failed(self) -> int:
-        """Return how many deliveries failed permanently and were not sent since."""
-        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
-            for keys in map(Keys, range(self._shards)):
-                pipe.zcard(keys.failed)
-            return sum(map(int, pipe.execute()))
-
     def count_open(self) -> dict[tuple[str, str], int]:
         """Return the number of open incidents by (state, severity), among the newest 5,000."""
         counts: dict[tuple[str, str], int] = {}

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from flask import Flask, Response, request
+from collections.abc import Iterator
 
+from flask import Blueprint, Flask, Response, request
+
+from receiver.app.channels import build_notification_builder, build_slack_interactions
 from receiver.app.services import Services
-from receiver.config.model import Routing
-from receiver.config.settings import Settings
-from receiver.web.api.routes import build_api
+from receiver.web.api.incidents import IncidentHandler
+from receiver.web.api.routes import ApiHandlers, build_api
+from receiver.web.api.status import (
+    ChannelHandler,
+    HeartbeatHandler,
+    MaintenanceHandler,
+    StatusHandler,
+    StormHandler,
+)
 from receiver.web.auth.guard import RateLimits, RequestGuard
 from receiver.web.misaddressed import MisaddressedWebhooks, ignore_slashes
-from receiver.web.monitoring import build_health
+from receiver.web.monitoring import ProcessMonitor, StoredGauges, build_health
 from receiver.web.pages.blueprint import build_pages
+from receiver.web.pages.dashboard import IncidentBoard, add_dashboard, add_maintenance_forms, add_storm
+from receiver.web.pages.history import add_history
+from receiver.web.pages.incident import IncidentPage, SentMessageList, add_incident
+from receiver.web.pages.routing import add_routing
+from receiver.web.pages.runbooks import add_runbooks
+from receiver.web.pages.warnings import WarningList
 from receiver.web.server.errors import register_error_handlers
 from receiver.web.urls import make_relative, url_for
 from receiver.web.webhooks import MAX_BODY, build_hooks, build_pagerduty_hooks, build_slack_hooks
@@ -34,55 +49,120 @@ _HEADERS = {
 }
 
 
-def create_app(
-    services: Services,
-    settings: Settings | None = None,
-    routing: Routing | None = None,
-    rate_limits: RateLimits | None = None,
-) -> Flask:
-    """Return the application on *services*; *settings* and *routing* are the ones *services* was built from.
-
-    Without *rate_limits* requests are not rate-limited.
-    """
-    del settings, routing
+def create_app(services: Services, rate_limits: RateLimits | None = None) -> Flask:
+    """Return the application on *services*; without *rate_limits* requests are not rate-limited."""
     app = Flask("receiver.web")
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider has it
     app.jinja_env.globals["url_for"] = url_for
     app.wsgi_app = ignore_slashes(app.wsgi_app)  # type: ignore[method-assign, assignment]
-    request_guard = RequestGuard(services, rate_limits)
+    settings, clock = services.settings, services.clock
+    request_guard = RequestGuard(settings, clock, services.run_id, rate_limits)
     request_guard.guard_against_sites(app)
-    MisaddressedWebhooks(services).init_app(
-        app
-    )  # before tokens are checked: a misaddressed webhook gets its 404 everywhere
+    # Before tokens are checked: a misaddressed webhook gets its 404 everywhere.
+    MisaddressedWebhooks(settings, services.notices, clock).init_app(app)
     request_guard.init_app(app)
-    app.register_blueprint(build_pagerduty_hooks(services))
-    app.register_blueprint(build_slack_hooks(services))
-    for blueprint in (
-        build_hooks(services, request_guard),
-        build_api(services),
-        build_health(services),
-        build_pages(services),
-    ):
+    for blueprint in (*_build_hooks(services, request_guard), *_build_api_and_pages(services)):
         app.register_blueprint(blueprint)
-    if services.settings.oidc_issuer:
+    if settings.oidc_issuer:
         from receiver.web.auth.login import build_signing_in
 
-        app.register_blueprint(build_signing_in(services, request_guard))
+        app.register_blueprint(build_signing_in(settings, clock, request_guard))
     register_error_handlers(app)
-
-    @app.after_request
-    def finish(response: Response) -> Response:
-        if request.path.startswith("/webhooks/"):  # read by programs only: skip the rest for speed
-            response.headers["X-Content-Type-Options"] = "nosniff"
-            return response
-        here = request.host_url  # absolute where werkzeug redirects from `//` to `/`
-        if (location := response.headers.get("Location", "")).startswith(here):
-            response.headers["Location"] = make_relative("/" + location.removeprefix(here))
-        for name, value in _HEADERS.items():
-            response.headers[name] = value
-        if request.endpoint == "static":
-            response.headers["Cache-Control"] = "max-age=300"
-        return response
-
+    app.after_request(_finish_response)
     return app
+
+
+def _build_hooks(services: Services, request_guard: RequestGuard) -> Iterator[Blueprint]:
+    settings, clock = services.settings, services.clock
+    yield build_pagerduty_hooks(settings, services.job_queue, clock)
+    yield build_slack_hooks(settings, services.job_queue, build_slack_interactions(services), clock)
+    yield build_hooks(
+        settings=settings,
+        routing=services.routing,
+        ingester=services.ingester,
+        last_webhooks=services.last_webhooks,
+        notices=services.notices,
+        request_guard=request_guard,
+        clock=clock,
+    )
+
+
+def _build_api_and_pages(services: Services) -> Iterator[Blueprint]:
+    settings, routing, clock = services.settings, services.routing, services.clock
+    processes = ProcessMonitor(services.work_queue, clock, services.run_id)
+    gauges = StoredGauges(
+        work_queue=services.work_queue,
+        incidents=services.incidents,
+        failures=services.failures,
+        server_check=services.server_check,
+        maintenance=services.maintenance,
+        config=services.config,
+        last_webhooks=services.last_webhooks,
+    )
+    yield build_health(processes, services.server_check, gauges, clock)
+
+    incidents = IncidentHandler(
+        incidents=services.incidents,
+        incident_service=services.incident_service,
+        failures=services.failures,
+        maintenance=services.maintenance,
+        routing=routing,
+        clock=clock,
+    )
+    storms = StormHandler(services.storm_store, services.storms, services.incidents, clock)
+    maintenance = MaintenanceHandler(services.maintenance, services.maintenance_service, clock)
+    status = StatusHandler(
+        processes=processes,
+        channels=ChannelHandler(services.health, routing, clock),
+        heartbeats=HeartbeatHandler(services.heartbeat_store, routing.heartbeats),
+        maintenance=maintenance,
+        storms=storms,
+        config=services.config,
+        last_webhooks=services.last_webhooks,
+    )
+    yield build_api(ApiHandlers(incidents, storms, maintenance, status, services.runbooks, settings))
+
+    pages = build_pages(maintenance, clock)
+    board = IncidentBoard(services.incidents, services.maintenance, routing, clock)
+    warnings = WarningList(services.failures, storms, services.config, routing)
+    sent_messages = SentMessageList(services.simulated, build_notification_builder(services))
+    page = IncidentPage(
+        handler=incidents,
+        sent_messages=sent_messages,
+        warnings=warnings,
+        status=status,
+        runbooks=services.runbooks,
+        routing=routing,
+        clock=clock,
+    )
+    add_dashboard(
+        pages,
+        board=board,
+        warnings=warnings,
+        status=status,
+        routing=routing,
+        settings=settings,
+        clock=clock,
+    )
+    add_incident(pages, page, incidents)
+    add_storm(pages, storms, board, warnings, status)
+    add_history(pages, services.incidents, routing, clock)
+    add_runbooks(pages, services.runbooks, services.incidents, routing, clock)
+    add_routing(pages, routing, services.runbooks, services.ingester, clock)
+    add_maintenance_forms(pages, maintenance, routing.zone, clock)
+    yield pages
+
+
+def _finish_response(response: Response) -> Response:
+    if request.path.startswith("/webhooks/"):  # read by programs only: skip the rest for speed
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+    here = request.host_url  # absolute where werkzeug redirects from `//` to `/`
+    if (location := response.headers.get("Location", "")).startswith(here):
+        response.headers["Location"] = make_relative("/" + location.removeprefix(here))
+    for name, value in _HEADERS.items():
+        response.headers[name] = value
+    if request.endpoint == "static":
+        response.headers["Cache-Control"] = "max-age=300"
+    return response

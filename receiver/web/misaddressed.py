@@ -17,8 +17,10 @@ from gunicorn.http.errors import ParseException
 from msgspec import DecodeError, Raw, Struct, json
 
 from receiver import metrics
-from receiver.app.services import Services
+from receiver.clock import Clock
+from receiver.config.settings import Settings
 from receiver.config.yaml_tree import quote_text
+from receiver.notices import RedisNotices
 from receiver.web.auth.guard import has_valid_token
 from receiver.web.server.connection import PIECE, yield_to_others
 from receiver.web.server.errors import error_response
@@ -74,10 +76,10 @@ class MisaddressedWebhooks:
     Where webhook tokens are set, only requests with one of them; others get the usual response.
     """
 
-    def __init__(self, services: Services) -> None:
-        self._tokens = services.settings.webhook_tokens
-        self._public_url = services.settings.public_url
-        self._rejected = RejectedWebhooks(services.notices, services.clock, "webhooks at a wrong address")
+    def __init__(self, settings: Settings, notices: RedisNotices, clock: Clock) -> None:
+        self._tokens = settings.webhook_tokens
+        self._public_url = settings.public_url
+        self._rejected = RejectedWebhooks(notices, clock, "webhooks at a wrong address")
 
     def init_app(self, app: Flask) -> None:
         """Check every POST request to *app*."""

@@ -11,11 +11,16 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from receiver import metrics
-from receiver.app.services import Services
-from receiver.clock import CLOCKS_AGREE_WITHIN_S
-from receiver.engine.queue import SILENT_AFTER_S
+from receiver.clock import CLOCKS_AGREE_WITHIN_S, Clock
+from receiver.config_state import ConfigReport
+from receiver.engine.queue import SILENT_AFTER_S, WorkQueue
 from receiver.errors import StoreError
+from receiver.incidents.failures import RedisFailures
+from receiver.incidents.store import RedisIncidents
+from receiver.last_webhooks import LastWebhooks
+from receiver.maintenance import RedisMaintenance
 from receiver.storage.keys import QUEUES
+from receiver.storage.server_check import RedisServerCheck
 from receiver.web.environment import VARIABLE
 from receiver.web.server.connection import request_timeout
 from receiver.web.server.errors import error_response
@@ -23,7 +28,77 @@ from receiver.web.server.errors import error_response
 logger = logging.getLogger(__name__)
 
 
-def build_health(services: Services) -> Blueprint:
+class ProcessMonitor:
+    """The living workers, and the clocks of all processes. Raises StoreError."""
+
+    def __init__(self, work_queue: WorkQueue, clock: Clock, run_id: str) -> None:
+        self._work_queue = work_queue
+        self._clock = clock
+        self._run_id = run_id
+
+    def list_workers(self) -> list[str]:
+        """Return the names of the living workers."""
+        now = self._clock()
+        # A heartbeat later than now was written before Redis' clock was set back.
+        return self._work_queue.list_workers(now - SILENT_AFTER_S, now + SILENT_AFTER_S)
+
+    def list_own_workers(self) -> list[str]:
+        """Return the names of the living workers, under `run` only those of this run."""
+        self.compare_clocks()  # records this process's clock, so that /readyz of other processes sees it
+        return [
+            name for name in self.list_workers() if not self._run_id or name.startswith(f"{self._run_id}.")
+        ]
+
+    def compare_clocks(self) -> dict[str, float]:
+        """Record this process's clock; return by how many seconds each process's clock is ahead of Redis'.
+
+        Returns an empty dict while all clocks agree.
+        """
+        ahead = self._work_queue.compare_clocks(f"web {socket.gethostname()}", self._clock())
+        differences = (0.0, *ahead.values())
+        return ahead if max(differences) - min(differences) > CLOCKS_AGREE_WITHIN_S else {}
+
+
+class StoredGauges:
+    """The gauges whose values are read from Redis at each scrape. Raises StoreError."""
+
+    def __init__(
+        self,
+        *,
+        work_queue: WorkQueue,
+        incidents: RedisIncidents,
+        failures: RedisFailures,
+        server_check: RedisServerCheck,
+        maintenance: RedisMaintenance,
+        config: ConfigReport,
+        last_webhooks: LastWebhooks,
+    ) -> None:
+        self._work_queue = work_queue
+        self._incidents = incidents
+        self._failures = failures
+        self._server_check = server_check
+        self._maintenance = maintenance
+        self._config = config
+        self._last_webhooks = last_webhooks
+
+    def update(self, now: float) -> None:
+        """Set all gauges to their values at *now*."""
+        for queue in QUEUES:
+            depth, lag = self._work_queue.depth(queue, now)
+            metrics.QUEUE_DEPTH.labels(queue).set(depth)
+            metrics.QUEUE_LAG.labels(queue).set(lag)
+        metrics.FAILED_DELIVERIES.set(self._failures.count())
+        metrics.REDIS_MEMORY.set(self._server_check.get_memory_used_ratio())
+        metrics.MAINTENANCE.set(self._maintenance.find_active(now) is not None)
+        metrics.record_incident_counts(self._incidents.count_open())
+        metrics.CONFIG_SUCCESSFUL.set(not self._config.list_refused())
+        metrics.CONFIG_TIMESTAMP.set(self._config.state.loaded_at)
+        metrics.record_last_webhooks(self._last_webhooks.list_all())
+
+
+def build_health(
+    processes: ProcessMonitor, server_check: RedisServerCheck, gauges: StoredGauges, clock: Clock
+) -> Blueprint:
     """Return the blueprint with the three endpoints."""
     health = Blueprint("health", __name__)
 
@@ -36,9 +111,9 @@ def build_health(services: Services) -> Blueprint:
         """Return 200 if Redis takes and keeps writes and a worker (under `run`: of this run) is alive."""
         try:
             with request_timeout():
-                services.server_check.check_writable()
-                fault = services.server_check.find_problem()
-                workers = _list_workers(services)
+                server_check.check_writable()
+                fault = server_check.find_problem()
+                workers = processes.list_own_workers()
         except StoreError as error:
             logger.warning("not ready", extra={"fields": {"error": str(error)}, "state": "store"})
             return error_response(503, f"Redis: {error.advice or 'see the log'}", "store")
@@ -52,7 +127,7 @@ def build_health(services: Services) -> Blueprint:
 
     @health.get("/metrics")
     def metrics() -> Response:
-        _update_gauges(services)
+        gauges.update(clock())
         registry = REGISTRY
         if VARIABLE in os.environ:
             registry = CollectorRegistry()
@@ -60,37 +135,3 @@ def build_health(services: Services) -> Blueprint:
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
     return health
-
-
-def _list_workers(services: Services) -> list[str]:
-    """Return the names of the living workers, under `run` only those of this run."""
-    now = services.clock()
-    # A heartbeat later than now was written before Redis' clock was set back.
-    workers = services.work_queue.list_workers(now - SILENT_AFTER_S, now + SILENT_AFTER_S)
-    compare_clocks(services)  # records this process's clock, so that /readyz of other processes sees it
-    return [name for name in workers if not services.run_id or name.startswith(f"{services.run_id}.")]
-
-
-def compare_clocks(services: Services) -> dict[str, float]:
-    """Record this process's clock; return by how many seconds each process's clock is ahead of Redis' own.
-
-    Returns an empty dict while all clocks agree. Raises StoreError.
-    """
-    ahead = services.work_queue.compare_clocks(f"web {socket.gethostname()}", services.clock())
-    differences = (0.0, *ahead.values())
-    return ahead if max(differences) - min(differences) > CLOCKS_AGREE_WITHIN_S else {}
-
-
-def _update_gauges(services: Services) -> None:
-    """Set the gauges whose values are read from Redis."""
-    for queue in QUEUES:
-        depth, lag = services.work_queue.depth(queue, services.clock())
-        metrics.QUEUE_DEPTH.labels(queue).set(depth)
-        metrics.QUEUE_LAG.labels(queue).set(lag)
-    metrics.FAILED_DELIVERIES.set(services.incidents.count_failed())
-    metrics.REDIS_MEMORY.set(services.server_check.get_memory_used_ratio())
-    metrics.MAINTENANCE.set(services.maintenance.find_active(services.clock()) is not None)
-    metrics.record_incident_counts(services.incidents.count_open())
-    metrics.CONFIG_SUCCESSFUL.set(not services.config.list_refused())
-    metrics.CONFIG_TIMESTAMP.set(services.config.state.loaded_at)
-    metrics.record_last_webhooks(services.last_webhooks.list_all())

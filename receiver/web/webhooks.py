@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache
 from hashlib import sha256
@@ -20,11 +19,12 @@ from prometheus_client import Counter
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from receiver import metrics
-from receiver.app.channels import build_slack_interactions
-from receiver.app.services import Services
+from receiver.clock import Clock
 from receiver.config.model import Routing
-from receiver.engine.ports import Notices
+from receiver.config.settings import Settings
+from receiver.engine.jobs import JobQueue
 from receiver.errors import PayloadError, PayloadTooLarge, StoreError
+from receiver.incidents.ingest import IncidentIngester
 from receiver.incidents.routing_preview import find_severity_warnings
 from receiver.integrations.alertmanager import webhook as alertmanager_webhook
 from receiver.integrations.pagerduty import webhook as pagerduty_webhook
@@ -32,7 +32,9 @@ from receiver.integrations.pagerduty.sync import EVENTS
 from receiver.integrations.slack import requests as slack_requests
 from receiver.integrations.slack.interactions import InteractionResult, SlackInteractions
 from receiver.integrations.slack.requests import Request
+from receiver.last_webhooks import LastWebhooks
 from receiver.model.alert import ReceivedAlerts
+from receiver.notices import RedisNotices
 from receiver.text import one_line
 from receiver.web.auth.guard import RequestGuard
 from receiver.web.server.connection import PIECE, drain, read_unverified_body, request_timeout
@@ -48,7 +50,7 @@ _SAVE_EVERY_S = 10.0
 class RejectedWebhooks:
     """Counts the webhooks that are lost for one reason, *topic*, and saves one notice an hour about them."""
 
-    def __init__(self, notices: Notices, clock: Callable[[], float], topic: str = "webhooks refused") -> None:
+    def __init__(self, notices: RedisNotices, clock: Clock, topic: str = "webhooks refused") -> None:
         self._notices = notices
         self._clock = clock
         self._topic = topic
@@ -98,7 +100,16 @@ _MAX_SOURCE = 100
 _MAX_WARNINGS = 10
 
 
-def build_hooks(services: Services, request_guard: RequestGuard) -> Blueprint:
+def build_hooks(
+    *,
+    settings: Settings,
+    routing: Routing,
+    ingester: IncidentIngester,
+    last_webhooks: LastWebhooks,
+    notices: RedisNotices,
+    request_guard: RequestGuard,
+    clock: Clock,
+) -> Blueprint:
     """Return the blueprint of Alertmanager's webhook."""
     hooks = Blueprint("hooks", __name__, url_prefix="/webhooks")
 
@@ -108,15 +119,13 @@ def build_hooks(services: Services, request_guard: RequestGuard) -> Blueprint:
 
         With `?warnings=true` the response also lists warnings about severities, which `receiver fire` shows.
         """
-        if unauthorized := request_guard.require_token(
-            services.settings.webhook_tokens, "RECEIVER_WEBHOOK_TOKEN"
-        ):
+        if unauthorized := request_guard.require_token(settings.webhook_tokens, "RECEIVER_WEBHOOK_TOKEN"):
             return unauthorized
-        now = services.clock()
+        now = clock()
         source = one_line(request.args.get("source", ""), _MAX_SOURCE) if request.query_string else ""
         batch = alertmanager_webhook.parse_webhook(_read_body(), source, now)
         with request_timeout():
-            result = services.ingester.ingest(batch.groups, now)
+            result = ingester.ingest(batch.groups, now)
         counts = {
             "new": result.new,
             "duplicates": result.duplicates,
@@ -124,10 +133,10 @@ def build_hooks(services: Services, request_guard: RequestGuard) -> Blueprint:
             "rejected": batch.rejected,
         }
         _count_alerts(counts, batch.repaired)
-        services.last_webhooks.record(source, now)
+        last_webhooks.record(source, now)
         response = {"alerts": batch.total, **counts, "incidents": result.incidents}
         if request.query_string and request.args.get("warnings") == "true":
-            response["warnings"] = _list_warnings(services.routing, batch)
+            response["warnings"] = _list_warnings(routing, batch)
         return Response(json.encode(response), content_type="application/json")
 
     @hooks.after_request
@@ -135,7 +144,7 @@ def build_hooks(services: Services, request_guard: RequestGuard) -> Blueprint:
         _webhooks(response.status_code).inc()
         return response
 
-    _handle_rejections(hooks, RejectedWebhooks(services.notices, services.clock))
+    _handle_rejections(hooks, RejectedWebhooks(notices, clock))
     return hooks
 
 
@@ -235,23 +244,24 @@ def _count_alerts(counts: dict[str, int], repaired: int) -> None:
 _SIGNED_FOR_S = 660
 
 
-def build_slack_hooks(services: Services, interactions: SlackInteractions | None = None) -> Blueprint:
+def build_slack_hooks(
+    settings: Settings, job_queue: JobQueue, interactions: SlackInteractions, clock: Clock
+) -> Blueprint:
     """Return the blueprint of Slack's webhooks.
 
     Each answers within Slack's limit of 3 s, and with 200 only once the request is stored in Redis. A request
     is accepted within five minutes of its signed timestamp; a repeated one has no effect.
     """
     hooks = Blueprint("slack_hooks", __name__, url_prefix="/webhooks/slack")
-    interactions = interactions or build_slack_interactions(services)
 
     @hooks.before_request
     def verify_signature() -> Response | None:
         request.max_content_length = slack_requests.MAX_BODY
-        secret = services.settings.slack_signing_secret
+        secret = settings.slack_signing_secret
         # The body of an unsigned request is not read.
         is_signed = secret and "X-Slack-Signature" in request.headers
         if is_signed and slack_requests.verify_signature(
-            secret, request.headers.items(), read_unverified_body(request), services.clock()
+            secret, request.headers.items(), read_unverified_body(request), clock()
         ):
             return None
         # Any client can cause this, so the log is limited to one line a minute, with a count.
@@ -263,16 +273,14 @@ def build_slack_hooks(services: Services, interactions: SlackInteractions | None
     @hooks.post("/interactions")
     def receive_interaction() -> Response:
         """Handle a button click or a submitted form."""
-        return _handle_request(
-            services, interactions, slack_requests.parse_interaction(request.get_data(cache=True))
-        )
+        asked = slack_requests.parse_interaction(request.get_data(cache=True))
+        return _handle_request(interactions, job_queue, asked)
 
     @hooks.post("/commands")
     def receive_command() -> Response:
         """Handle a slash command."""
-        return _handle_request(
-            services, interactions, slack_requests.parse_command(request.get_data(cache=True))
-        )
+        asked = slack_requests.parse_command(request.get_data(cache=True))
+        return _handle_request(interactions, job_queue, asked)
 
     @hooks.errorhandler(PayloadError)
     def invalid_payload(error: PayloadError) -> Response:
@@ -286,13 +294,13 @@ def build_slack_hooks(services: Services, interactions: SlackInteractions | None
     return hooks
 
 
-def _handle_request(services: Services, interactions: SlackInteractions, asked: Request | None) -> Response:
+def _handle_request(interactions: SlackInteractions, job_queue: JobQueue, asked: Request | None) -> Response:
     """Handle and answer the request; the follow-up message is sent after the response."""
     if asked is None:
         return Response(status=200)
     signature = request.headers.get("X-Slack-Signature", "")
     result: InteractionResult = interactions.handle(
-        asked, lambda: services.job_queue.record_once("slack", signature, _SIGNED_FOR_S)
+        asked, lambda: job_queue.record_once("slack", signature, _SIGNED_FOR_S)
     )
     response = Response(status=200) if result.body is None else jsonify(result.body)
     if not result.is_saved:
@@ -305,7 +313,7 @@ _KIND = "pagerduty"
 _MAX_ID = 200
 
 
-def build_pagerduty_hooks(services: Services) -> Blueprint:
+def build_pagerduty_hooks(settings: Settings, job_queue: JobQueue, clock: Clock) -> Blueprint:
     """Return the blueprint of PagerDuty's webhook."""
     hooks = Blueprint("pagerduty_hooks", __name__, url_prefix="/webhooks")
 
@@ -317,10 +325,9 @@ def build_pagerduty_hooks(services: Services) -> Blueprint:
         request.max_content_length = pagerduty_webhook.MAX_BODY
         header = request.headers.get("X-PagerDuty-Signature", "")
         # The body of an unsigned request is not read.
-        body = read_unverified_body(request) if header and services.settings.pagerduty_webhook_secret else b""
-        if not pagerduty_webhook.verify_signature(
-            (services.settings.pagerduty_webhook_secret,), header, body
-        ):
+        secret = settings.pagerduty_webhook_secret
+        body = read_unverified_body(request) if header and secret else b""
+        if not pagerduty_webhook.verify_signature((secret,), header, body):
             return error_response(401, "not signed with PAGERDUTY_WEBHOOK_SECRET")
         event = pagerduty_webhook.parse_event(body)
         if event is None or event.event_type not in EVENTS:
@@ -330,9 +337,7 @@ def build_pagerduty_hooks(services: Services) -> Blueprint:
         name = one_line(request.headers.get("X-Webhook-Id", ""), _MAX_ID)
         names = [one for one in (name, sha256(body).hexdigest()) if one]
         with request_timeout():
-            is_new = services.job_queue.enqueue(
-                _KIND, names[0], asdict(event), services.clock(), also=names[1:]
-            )
+            is_new = job_queue.enqueue(_KIND, names[0], asdict(event), clock(), also=names[1:])
         return _accepted("taken" if is_new else "repeated")
 
     return hooks

@@ -9,9 +9,9 @@ from urllib.parse import urlencode
 
 import pytest
 
+from receiver.app.channels import build_slack_interactions
 from receiver.integrations.slack.socket_mode import SlackSocket
 from receiver.text import Secret
-from receiver.web.webhooks import build_slack_interactions
 from tests.rig import ROUTING, Rig
 from tests.slack_people import SECRET, SlackPeople, a_click, a_command, a_submission
 from tests.support.log_lines import count_lines, written_log

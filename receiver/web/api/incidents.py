@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from typing import TypeVar
 
-from receiver.app.services import Services
-from receiver.clock import parse_duration
-from receiver.incidents.failures import Failure, retry_by_request
+from receiver.clock import Clock, parse_duration
+from receiver.config.model import Routing
+from receiver.incidents.failures import Failure, RedisFailures, retry_by_request
+from receiver.incidents.service import IncidentService
+from receiver.incidents.store import RedisIncidents
+from receiver.maintenance import RedisMaintenance
 from receiver.model.delivery import Delivery
 from receiver.model.incident import Incident, Person
+from receiver.model.plan import resolve_policy
+from receiver.model.routing import EscalationPolicy
 from receiver.text import one_line
 from receiver.web.api.requests import (
     MAX_VIA,
@@ -25,10 +31,9 @@ from receiver.web.api.responses import FailedDelivery, FailurePage, HistoryPage,
 from receiver.web.api.serializers import (
     delivery_keys,
     delivery_state,
-    describe_incident,
     format_optional_moment,
-    policy_finder,
     serialize_history_row,
+    serialize_incident,
     serialize_row,
 )
 from receiver.web.auth.principal import current_principal
@@ -37,30 +42,164 @@ from receiver.web.server.errors import RequestError
 _MAX_NAME = 200
 _LONGEST_S = 366 * 86400.0
 _API = "api"
+_MAX_COMMENT = 1000
+# How long the API waits until Alertmanager has the silence; the worker's request takes 3 s at most.
+_WAIT_S = 4.5
+_POLL_EVERY_S = 0.05
+# Python has no year after 9999, and adding a day, a time zone or rounding may lead there.
+LATEST = datetime(9999, 12, 30, tzinfo=UTC).timestamp()
+_STATES = {
+    "": frozenset[str](),
+    "open": frozenset({"open", "acknowledged"}),
+    "acknowledged": frozenset({"acknowledged"}),
+    "resolved": frozenset({"resolved"}),
+}
+R = TypeVar("R")
 
 
-def acknowledge(services: Services, incident_id: str, asked: ActorFields) -> IncidentDetail:
-    """Acknowledge the incident and return it; a repeated call restarts the acknowledgement timeout."""
-    services.incident_service.acknowledge(incident_id, read_actor(asked), services.clock())
-    return describe_incident(services, incident_id)
+class IncidentHandler:
+    """The operations on incidents and failed deliveries. All raise NotFound and StoreError."""
 
+    def __init__(
+        self,
+        *,
+        incidents: RedisIncidents,
+        incident_service: IncidentService,
+        failures: RedisFailures,
+        maintenance: RedisMaintenance,
+        routing: Routing,
+        clock: Clock,
+    ) -> None:
+        self._incidents = incidents
+        self._incident_service = incident_service
+        self._failures = failures
+        self._maintenance = maintenance
+        self._routing = routing
+        self._clock = clock
+        self._delivery_keys = delivery_keys(routing)
 
-def unacknowledge(services: Services, incident_id: str, asked: ActorFields) -> IncidentDetail:
-    """Remove the acknowledgement and return the incident."""
-    services.incident_service.unacknowledge(incident_id, read_actor(asked), services.clock())
-    return describe_incident(services, incident_id)
+    def describe(self, incident_id: str) -> IncidentDetail:
+        """Return one incident with all its details."""
+        now = self._clock()
+        return self.serialize(*self.load(incident_id, now), now)
 
+    def load(self, incident_id: str, now: float) -> tuple[Incident, EscalationPolicy]:
+        """Return one incident, and its escalation policy at *now*: paused during maintenance."""
+        incident = self._incidents.load(incident_id)
+        return incident, resolve_policy(self._routing, incident, self._maintenance.paused_until(now))
 
-def resolve(services: Services, incident_id: str, asked: ActorFields) -> IncidentDetail:
-    """Resolve the incident by hand and return it."""
-    services.incident_service.resolve(incident_id, read_actor(asked), services.clock())
-    return describe_incident(services, incident_id)
+    def serialize(self, incident: Incident, policy: EscalationPolicy, now: float) -> IncidentDetail:
+        """Return *incident* with its timeline, which is read here."""
+        return serialize_incident(incident, policy, self._incidents.load_timeline(incident.id), now)
 
+    def acknowledge(self, incident_id: str, asked: ActorFields) -> IncidentDetail:
+        """Acknowledge the incident and return it; a repeated call restarts the acknowledgement timeout."""
+        self._incident_service.acknowledge(incident_id, read_actor(asked), self._clock())
+        return self.describe(incident_id)
 
-def snooze(services: Services, incident_id: str, asked: SnoozeRequest) -> IncidentDetail:
-    """Pause the escalation of the incident for a time and return it."""
-    services.incident_service.snooze(incident_id, read_actor(asked), parse_for_field(asked), services.clock())
-    return describe_incident(services, incident_id)
+    def unacknowledge(self, incident_id: str, asked: ActorFields) -> IncidentDetail:
+        """Remove the acknowledgement and return the incident."""
+        self._incident_service.unacknowledge(incident_id, read_actor(asked), self._clock())
+        return self.describe(incident_id)
+
+    def resolve(self, incident_id: str, asked: ActorFields) -> IncidentDetail:
+        """Resolve the incident by hand and return it."""
+        self._incident_service.resolve(incident_id, read_actor(asked), self._clock())
+        return self.describe(incident_id)
+
+    def snooze(self, incident_id: str, asked: SnoozeRequest) -> IncidentDetail:
+        """Pause the escalation of the incident for a time and return it."""
+        for_s = parse_for_field(asked)
+        self._incident_service.snooze(incident_id, read_actor(asked), for_s, self._clock())
+        return self.describe(incident_id)
+
+    def silence(self, incident_id: str, asked: CreateSilenceRequest) -> IncidentDetail:
+        """Silence the incident's firing alerts, and return it once Alertmanager has the silence.
+
+        Raises RequestError: 409 where no alert fires, 502 where Alertmanager can't be reached; the request is
+        then withdrawn.
+        """
+        by, for_s, now = read_actor(asked), parse_for_field(asked), self._clock()
+        incident = self._incidents.load(incident_id)
+        if incident.is_resolved:
+            raise RequestError(409, "the incident is resolved: none of its alerts fires")
+        if incident.source not in self._routing.alertmanagers:
+            raise RequestError(502, "no Alertmanager is configured; set alertmanager.url in routing.yaml")
+        comment = one_line(asked.comment or "", _MAX_COMMENT)
+        change = self._incident_service.silence(incident_id, by, for_s, comment, now)
+        if not change.is_changed or change.incident is None:
+            raise RequestError(409, "no alert of the incident fires that could be silenced")
+        requested = _find_requested(incident, change.incident, by, now)
+        try:
+            self._wait_until_created(incident_id, requested)
+        except RequestError:
+            # The request was answered with an error, so its silences must not be created later.
+            for number in requested:
+                self._incident_service.expire_silence(incident_id, number, by, self._clock())
+            raise
+        return self.describe(incident_id)
+
+    def _wait_until_created(self, incident_id: str, requested: Sequence[int]) -> None:
+        """Return once Alertmanager has all silences; raises RequestError where one fails or takes too
+        long.
+        """
+        end = time.monotonic() + _WAIT_S
+        while time.monotonic() < end:
+            deliveries = self._incidents.load(incident_id).deliveries
+            made = [deliveries.get(f"silence:{number}", Delivery()) for number in requested]
+            if all(one.receipt for one in made):
+                return
+            reason = next((one.reason for one in made if one.reason), "")
+            if reason:
+                raise RequestError(502, f"Alertmanager could not be reached ({reason}); nothing is silenced")
+            time.sleep(_POLL_EVERY_S)
+        raise RequestError(502, "Alertmanager could not be reached in time; nothing is silenced")
+
+    def list_incidents(self, asked: ListQuery) -> IncidentPage:
+        """Return one page of the incidents, newest first."""
+        page = self._incidents.list_newest(
+            states=_STATES[asked.state],
+            severity=asked.severity,
+            alertname=asked.alertname,
+            limit=asked.limit,
+            cursor=asked.cursor,
+            deliveries=self._delivery_keys,
+        )
+        return IncidentPage(list(self._serialize_rows(page.incidents, serialize_row)), page.next_cursor)
+
+    def list_history(self, asked: HistoryQuery) -> HistoryPage:
+        """Return one page of the incidents that opened at or after a moment, newest first."""
+        page = self._incidents.list_newest(
+            alertname=asked.alertname,
+            opened_from=parse_since(asked.since, self._clock()),
+            limit=asked.limit,
+            cursor=asked.cursor,
+            deliveries=self._delivery_keys,
+        )
+        return HistoryPage(
+            list(self._serialize_rows(page.incidents, serialize_history_row)), page.next_cursor
+        )
+
+    def _serialize_rows(
+        self, incidents: Iterable[Incident], serialize: Callable[[Incident, EscalationPolicy, float], R]
+    ) -> Iterator[R]:
+        now = self._clock()
+        paused_until = self._maintenance.paused_until(now)
+        for incident in incidents:
+            yield serialize(incident, resolve_policy(self._routing, incident, paused_until), now)
+
+    def list_failures(self, asked: FailureQuery) -> FailurePage:
+        """Return one page of the failed deliveries that were not sent since, newest first."""
+        page = self._failures.list_failures(asked.limit, asked.cursor)
+        return FailurePage([_serialize_failure(failure) for failure in page.failures], page.next_cursor)
+
+    def retry(self, failure_id: str, asked: ActorFields) -> FailedDelivery:
+        """Send a failed delivery again, at once; the second time changes nothing."""
+        failure, now = self._failures.get_failure(failure_id), self._clock()
+        if failure.delivery.failed_at:
+            again, event = retry_by_request(failure, read_actor(asked), now)
+            self._failures.retry_delivery(failure, again, event, now)
+        return _serialize_failure(self._failures.get_failure(failure_id))
 
 
 def read_actor(asked: ActorFields) -> Person:
@@ -87,38 +226,6 @@ def parse_for_field(asked: SnoozeRequest) -> float:
     return for_s
 
 
-_MAX_COMMENT = 1000
-# How long the API waits until Alertmanager has the silence; the worker's request takes 3 s at most.
-_WAIT_S = 4.5
-_POLL_EVERY_S = 0.05
-
-
-def silence(services: Services, incident_id: str, asked: CreateSilenceRequest) -> IncidentDetail:
-    """Silence the incident's firing alerts, and return it once Alertmanager has the silence.
-
-    Raises RequestError: 409 where no alert fires, 502 where Alertmanager can't be reached; the request is
-    then withdrawn.
-    """
-    by, for_s, now = read_actor(asked), parse_for_field(asked), services.clock()
-    incident = services.incidents.load(incident_id)
-    if incident.is_resolved:
-        raise RequestError(409, "the incident is resolved: nothing of it fires")
-    if incident.source not in services.routing.alertmanagers:
-        raise RequestError(502, "no Alertmanager is configured; set alertmanager.url in routing.yaml")
-    change = services.incident_service.silence(
-        incident_id, by, for_s, one_line(asked.comment or "", _MAX_COMMENT), now
-    )
-    if not change.is_changed or change.incident is None:
-        raise RequestError(409, "nothing of the incident fires that could be silenced")
-    requested = _find_requested(incident, change.incident, by, now)
-    try:
-        _wait_until_created(services, incident_id, requested)
-    except RequestError:
-        _withdraw_silences(services, incident_id, requested, by)
-        raise
-    return describe_incident(services, incident_id)
-
-
 def _find_requested(before: Incident, after: Incident, by: Person, now: float) -> list[int]:
     """Return the numbers of the silences just requested; another request may have added some meanwhile."""
     former = {request.number for request in before.silences}
@@ -127,68 +234,6 @@ def _find_requested(before: Incident, after: Incident, by: Person, now: float) -
         for request in after.silences
         if request.number not in former and (request.by, request.requested_at) == (by.name, now)
     ]
-
-
-def _wait_until_created(services: Services, incident_id: str, requested: Sequence[int]) -> None:
-    """Return once Alertmanager has all silences; raises RequestError where one fails or takes too long."""
-    end = time.monotonic() + _WAIT_S
-    while time.monotonic() < end:
-        deliveries = services.incidents.load(incident_id).deliveries
-        made = [deliveries.get(f"silence:{number}", Delivery()) for number in requested]
-        if all(one.receipt for one in made):
-            return
-        reason = next((one.reason for one in made if one.reason), "")
-        if reason:
-            raise RequestError(502, f"Alertmanager could not be reached ({reason}); nothing is silenced")
-        time.sleep(_POLL_EVERY_S)
-    raise RequestError(502, "Alertmanager could not be reached in time; nothing is silenced")
-
-
-def _withdraw_silences(services: Services, incident_id: str, numbers: Sequence[int], by: Person) -> None:
-    """Expire the requested silences: one that was answered with an error must not be created later."""
-    for number in numbers:
-        services.incident_service.expire_silence(incident_id, number, by, services.clock())
-
-
-# Python has no year after 9999, and adding a day, a time zone or rounding may lead there.
-LATEST = datetime(9999, 12, 30, tzinfo=UTC).timestamp()
-_STATES = {
-    "": frozenset[str](),
-    "open": frozenset({"open", "acknowledged"}),
-    "acknowledged": frozenset({"acknowledged"}),
-    "resolved": frozenset({"resolved"}),
-}
-
-
-def list_incidents(services: Services, asked: ListQuery) -> IncidentPage:
-    """Return one page of the incidents, newest first."""
-    page = services.incidents.list_newest(
-        states=_STATES[asked.state],
-        severity=asked.severity,
-        alertname=asked.alertname,
-        limit=asked.limit,
-        cursor=asked.cursor,
-        deliveries=delivery_keys(services),
-    )
-    now = services.clock()
-    resolve_policy = policy_finder(services, now)
-    rows = [serialize_row(one, resolve_policy(one), now) for one in page.incidents]
-    return IncidentPage(rows, page.next_cursor)
-
-
-def list_history(services: Services, asked: HistoryQuery) -> HistoryPage:
-    """Return one page of the incidents that opened at or after a moment, closed and open, newest first."""
-    now = services.clock()
-    page = services.incidents.list_newest(
-        alertname=asked.alertname,
-        opened_from=parse_since(asked.since, now),
-        limit=asked.limit,
-        cursor=asked.cursor,
-        deliveries=delivery_keys(services),
-    )
-    resolve_policy = policy_finder(services, now)
-    rows = [serialize_history_row(one, resolve_policy(one), now) for one in page.incidents]
-    return HistoryPage(rows, page.next_cursor)
 
 
 def parse_since(text: str, now: float, name: str = "since") -> float:
@@ -212,21 +257,6 @@ def parse_since(text: str, now: float, name: str = "since") -> float:
             f"{name} is {one_line(text, 100)!r}, expected a duration like 7d, a day like 2026-11-23 "
             "or a moment like 2026-11-23T12:00:00Z",
         ) from None
-
-
-def list_failures(services: Services, asked: FailureQuery) -> FailurePage:
-    """Return one page of the failed deliveries that were not sent since, newest first."""
-    page = services.failures.list_failures(asked.limit, asked.cursor)
-    return FailurePage([_serialize_failure(failure) for failure in page.failures], page.next_cursor)
-
-
-def retry(services: Services, failure_id: str, asked: ActorFields) -> FailedDelivery:
-    """Send a failed delivery again, at once; the second time changes nothing. Raises NotFound."""
-    failure, now = services.failures.get_failure(failure_id), services.clock()
-    if failure.delivery.failed_at:
-        again, event = retry_by_request(failure, read_actor(asked), now)
-        services.failures.retry_delivery(failure, again, event, now)
-    return _serialize_failure(services.failures.get_failure(failure_id))
 
 
 def _serialize_failure(failure: Failure) -> FailedDelivery:

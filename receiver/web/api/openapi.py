@@ -16,22 +16,22 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from msgspec import Struct
 
-from receiver.app.services import Services
 from receiver.web.api.requests import read_body, read_query
 from receiver.web.server.malformed import ErrorAnswer
 
 PREFIX = "/api/v1"
+H = TypeVar("H")
 Q = TypeVar("Q", bound=Struct)
 A = TypeVar("A")
 
 
 @dataclass(frozen=True)
-class Operation(Generic[Q, A]):
+class Operation(Generic[H, Q, A]):
     """One operation of the API.
 
-    *path* is relative to PREFIX and has at most one `{name}`, which is passed to *run* (else an empty
-    string). A POST has its request in the body, other methods in the query. *errors* are the statuses of its
-    errors beside those common to all operations.
+    *path* is relative to PREFIX and has at most one `{name}`. *run* is called with the handlers, that name
+    (else an empty string) and the parsed request. A POST has its request in the body, other methods in the
+    query. *errors* are the statuses of its errors beside those common to all operations.
     """
 
     method: str
@@ -40,7 +40,7 @@ class Operation(Generic[Q, A]):
     summary: str
     request_type: type[Q]
     response_type: type[A]
-    run: Callable[[Services, str, Q], A]
+    run: Callable[[H, str, Q], A]
     errors: Mapping[HTTPStatus, str] = field(default_factory=dict)
 
     @property
@@ -53,16 +53,16 @@ class Operation(Generic[Q, A]):
     def has_body(self) -> bool:
         return self.method == "POST"
 
-    def handle(self, services: Services, name: str, query: Mapping[str, str], body: bytes) -> A:
+    def handle(self, handlers: H, name: str, query: Mapping[str, str], body: bytes) -> A:
         """Parse the request, run the operation and return the response.
 
         Raises RequestError, NotFound and StoreError.
         """
         asked = read_body(self.request_type, body) if self.has_body else read_query(self.request_type, query)
-        return self.run(services, name, asked)
+        return self.run(handlers, name, asked)
 
 
-AnyOperation = Operation[Any, Any]
+AnyOperation = Operation[Any, Any, Any]
 
 
 Json = dict[str, Any]

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 from flask import Blueprint, Response, request
 
-from receiver.app.services import Services
-from receiver.web.api.incidents import (
-    acknowledge,
-    list_failures,
-    list_history,
-    list_incidents,
-    resolve,
-    retry,
-    silence,
-    snooze,
-    unacknowledge,
-)
-from receiver.web.api.openapi import PREFIX, AnyOperation, Operation, render_openapi
+from receiver.config.settings import Settings
+from receiver.errors import NotFound
+from receiver.runbooks.catalogue import RunbookCatalogue
+from receiver.web.api.incidents import IncidentHandler
+from receiver.web.api.openapi import PREFIX, Operation, render_openapi
 from receiver.web.api.requests import (
     ActorFields,
     CreateSilenceRequest,
@@ -43,34 +36,47 @@ from receiver.web.api.responses import (
     StormList,
     StormRow,
 )
-from receiver.web.api.serializers import describe_incident, describe_runbook
-from receiver.web.api.status import (
-    acknowledge_storm,
-    end_maintenance,
-    list_storms,
-    show_maintenance,
-    show_status,
-    start_maintenance,
-)
+from receiver.web.api.serializers import serialize_runbook
+from receiver.web.api.status import MaintenanceHandler, StatusHandler, StormHandler
 from receiver.web.server.errors import json_response
 
 _NO_INCIDENT = {HTTPStatus.NOT_FOUND: "There is no such incident, or none any more."}
 _INCIDENT = "/incidents/{incident_id}"
 
 
-def build_api(services: Services) -> Blueprint:
+@dataclass(frozen=True)
+class ApiHandlers:
+    """The handlers that the operations call."""
+
+    incidents: IncidentHandler
+    storms: StormHandler
+    maintenance: MaintenanceHandler
+    status: StatusHandler
+    runbooks: RunbookCatalogue
+    settings: Settings
+
+    def describe_runbook(self, name: str) -> RunbookDetail:
+        """Return a runbook's sections and its Markdown. Raises NotFound."""
+        runbook = self.runbooks.find_runbook(name)
+        if runbook is None:
+            raise NotFound("runbook", name)
+        return serialize_runbook(runbook)
+
+    def describe_api(self) -> dict[str, Any]:
+        """Return the OpenAPI document for this receiver's configuration."""
+        is_open = not self.settings.requires_auth
+        return render_openapi(OPERATIONS, server=self.settings.public_url, is_open=is_open)
+
+
+AnyOperation = Operation[ApiHandlers, Any, Any]
+
+
+def build_api(handlers: ApiHandlers) -> Blueprint:
     """Return the blueprint of the API."""
     api = Blueprint("api", __name__, url_prefix=PREFIX)
-
     for operation in OPERATIONS:
-        _add_route(api, services, operation)
+        _add_route(api, handlers, operation)
     return api
-
-
-def describe_api(services: Services, _name: str = "", _asked: EmptyRequest | None = None) -> dict[str, Any]:
-    """Return the OpenAPI document for this receiver's configuration."""
-    settings = services.settings
-    return render_openapi(OPERATIONS, server=settings.public_url, is_open=not settings.requires_auth)
 
 
 OPERATIONS: tuple[AnyOperation, ...] = (
@@ -81,7 +87,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "List incidents, newest first",
         ListQuery,
         IncidentPage,
-        lambda services, _, asked: list_incidents(services, asked),
+        lambda api, _, asked: api.incidents.list_incidents(asked),
     ),
     Operation(
         "GET",
@@ -90,7 +96,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "Show one incident with its alerts, timeline, escalation and deliveries",
         EmptyRequest,
         IncidentDetail,
-        lambda services, incident_id, _: describe_incident(services, incident_id),
+        lambda api, incident_id, _: api.incidents.describe(incident_id),
         _NO_INCIDENT,
     ),
     Operation(
@@ -100,7 +106,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "Somebody has it: nobody further is told",
         ActorFields,
         IncidentDetail,
-        acknowledge,
+        lambda api, incident_id, asked: api.incidents.acknowledge(incident_id, asked),
         _NO_INCIDENT,
     ),
     Operation(
@@ -110,7 +116,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "Nobody has it any more: the step last told is told again, and the escalation goes on",
         ActorFields,
         IncidentDetail,
-        unacknowledge,
+        lambda api, incident_id, asked: api.incidents.unacknowledge(incident_id, asked),
         _NO_INCIDENT,
     ),
     Operation(
@@ -120,7 +126,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "Close it by hand, even while it fires",
         ActorFields,
         IncidentDetail,
-        resolve,
+        lambda api, incident_id, asked: api.incidents.resolve(incident_id, asked),
         _NO_INCIDENT,
     ),
     Operation(
@@ -130,7 +136,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "Acknowledge it for a time; then the escalation goes on",
         SnoozeRequest,
         IncidentDetail,
-        snooze,
+        lambda api, incident_id, asked: api.incidents.snooze(incident_id, asked),
         _NO_INCIDENT,
     ),
     Operation(
@@ -140,7 +146,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "Silence in Alertmanager what fires",
         CreateSilenceRequest,
         IncidentDetail,
-        silence,
+        lambda api, incident_id, asked: api.incidents.silence(incident_id, asked),
         {
             **_NO_INCIDENT,
             HTTPStatus.CONFLICT: "It is resolved: nothing of it fires.",
@@ -154,7 +160,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "List the storms that are not resolved, newest first",
         EmptyRequest,
         StormList,
-        lambda services, _name, _asked: list_storms(services),
+        lambda api, _, _asked: api.storms.list_storms(),
     ),
     Operation(
         "POST",
@@ -163,7 +169,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "Somebody has all that the storm counts",
         ActorFields,
         StormRow,
-        acknowledge_storm,
+        lambda api, storm_id, asked: api.storms.acknowledge(storm_id, asked),
         {HTTPStatus.NOT_FOUND: "There is no such storm, or none any more."},
     ),
     Operation(
@@ -173,7 +179,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "List closed and open incidents since a moment, newest first, with how long things took",
         HistoryQuery,
         HistoryPage,
-        lambda services, _, asked: list_history(services, asked),
+        lambda api, _, asked: api.incidents.list_history(asked),
     ),
     Operation(
         "GET",
@@ -182,7 +188,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "List deliveries that were given up and not sent since, newest first",
         FailureQuery,
         FailurePage,
-        lambda services, _, asked: list_failures(services, asked),
+        lambda api, _, asked: api.incidents.list_failures(asked),
     ),
     Operation(
         "POST",
@@ -191,7 +197,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "Send again what was given up; what nobody needs any more only leaves the list",
         ActorFields,
         FailedDelivery,
-        retry,
+        lambda api, failure_id, asked: api.incidents.retry(failure_id, asked),
         {HTTPStatus.NOT_FOUND: "There is no such delivery, or none any more."},
     ),
     Operation(
@@ -201,7 +207,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "Show the runbook of an alert",
         EmptyRequest,
         RunbookDetail,
-        lambda services, name, _: describe_runbook(services, name),
+        lambda api, name, _: api.describe_runbook(name),
         {HTTPStatus.NOT_FOUND: "There is no such runbook."},
     ),
     Operation(
@@ -211,7 +217,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "Show how the receiver itself does: workers, channels, heartbeats, maintenance",
         EmptyRequest,
         Status,
-        show_status,
+        lambda api, _, _asked: api.status.describe(),
     ),
     Operation(
         "GET",
@@ -220,7 +226,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "Show the maintenance in force, in which nobody is paged",
         EmptyRequest,
         MaintenanceRow,
-        show_maintenance,
+        lambda api, _, _asked: api.maintenance.describe(),
     ),
     Operation(
         "POST",
@@ -229,7 +235,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "Page nobody for a time, 7 days at most; all else goes on, and what still fires then is paged",
         StartMaintenanceRequest,
         MaintenanceRow,
-        start_maintenance,
+        lambda api, _, asked: api.maintenance.start(asked),
     ),
     Operation(
         "DELETE",
@@ -238,7 +244,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "End maintenance: what still fires is paged at once",
         EndMaintenanceRequest,
         MaintenanceRow,
-        end_maintenance,
+        lambda api, _, asked: api.maintenance.end(asked),
     ),
     Operation(
         "GET",
@@ -247,16 +253,16 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "Show this description",
         EmptyRequest,
         dict[str, Any],
-        describe_api,
+        lambda api, _, _asked: api.describe_api(),
     ),
 )
 
 
-def _add_route(api: Blueprint, services: Services, operation: AnyOperation) -> None:
+def _add_route(api: Blueprint, handlers: ApiHandlers, operation: AnyOperation) -> None:
     def view(**names: str) -> Response:
         name = names[operation.name] if operation.name else ""
         body = request.get_data(cache=False) if operation.has_body else b""
-        return json_response(operation.handle(services, name, request.args, body))
+        return json_response(operation.handle(handlers, name, request.args, body))
 
     path = operation.path.replace("{", "<").replace("}", ">")
     api.add_url_rule(path, operation.id, view, methods=[operation.method])

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 from msgspec.structs import asdict
 
-from receiver.app.services import Services
-from receiver.errors import NotFound
+from receiver.config.model import Routing
 from receiver.incidents.failures import delivery_id
 from receiver.model.delivery import Delivery
 from receiver.model.escalation import EscalationState, StepState, evaluate_escalation
 from receiver.model.heading import find_heading
 from receiver.model.incident import Incident, SilenceRequest, Suppression, TimelineEvent
-from receiver.model.plan import resolve_policy
 from receiver.model.routing import EscalationPolicy
-from receiver.runbooks.model import Section
+from receiver.runbooks.model import Runbook, Section
 from receiver.storms.model import find_storm_of
 from receiver.web.api.responses import (
     AlertRow,
@@ -38,16 +35,6 @@ from receiver.web.api.responses import (
     StepStatus,
     SuppressionRow,
 )
-
-
-def policy_finder(services: Services, now: float) -> Callable[[Incident], EscalationPolicy]:
-    """Return a function that returns an incident's escalation policy at *now*: paused during maintenance."""
-    paused_until = services.maintenance.paused_until(now)
-
-    def resolve(incident: Incident) -> EscalationPolicy:
-        return resolve_policy(services.routing, incident, paused_until)
-
-    return resolve
 
 
 def format_moment(moment: float) -> str:
@@ -230,37 +217,22 @@ def delivery_state(delivery: Delivery) -> DeliveryState:
 _OF_A_STEP = ("page", "step", "unreached", "fallback", "given_up")
 
 
-def delivery_keys(services: Services) -> tuple[str, ...]:
+def delivery_keys(routing: Routing) -> tuple[str, ...]:
     """Return the keys of the deliveries, of all policies, that determine the progress of an escalation."""
-    names = {step.name for policy in services.routing.policies.values() for step in policy.steps}
-    names |= {heartbeat.notify.name for heartbeat in services.routing.heartbeats}
-    responders = services.routing.responders
+    names = {step.name for policy in routing.policies.values() for step in policy.steps}
+    names |= {heartbeat.notify.name for heartbeat in routing.heartbeats}
+    responders = routing.responders
+    fallbacks = {route.fallback for route in routing.routes} & set(responders)
     return (
         *("root", "root2", "fallback"),
         *(f"{kind}:{name}" for kind in _OF_A_STEP for name in sorted(names)),
-        *(f"{kind}:{name}#fallback" for kind in ("page", "step") for name in sorted(_fallbacks(services))),
+        *(f"{kind}:{name}#fallback" for kind in ("page", "step") for name in sorted(fallbacks)),
         *(f"{kind}:{name}" for kind in ("acknowledge", "resolve") for name in sorted(responders)),
     )
 
 
-def describe_incident(services: Services, incident_id: str) -> IncidentDetail:
-    """Return one incident with all its details. Raises NotFound."""
-    incident = services.incidents.load(incident_id)
-    timeline = services.incidents.load_timeline(incident_id)
-    now = services.clock()
-    return serialize_incident(incident, policy_finder(services, now)(incident), timeline, now)
-
-
-def _fallbacks(services: Services) -> set[str]:
-    """Return the responders that are the fallback of a route."""
-    return {route.fallback for route in services.routing.routes} & set(services.routing.responders)
-
-
-def describe_runbook(services: Services, name: str) -> RunbookDetail:
-    """Return a runbook's sections and its Markdown. Raises NotFound."""
-    runbook = services.runbooks.find_runbook(name)
-    if runbook is None:
-        raise NotFound("runbook", name)
+def serialize_runbook(runbook: Runbook) -> RunbookDetail:
+    """Return a runbook's sections and its Markdown."""
     return RunbookDetail(
         name=runbook.name,
         severity=runbook.severity,

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from receiver.app.services import Services
-from receiver.clock import parse_duration
-from receiver.config_state import ConfigState
-from receiver.engine.health import TargetHealth, evaluate_channel
-from receiver.engine.queue import SILENT_AFTER_S
+from receiver.clock import Clock, parse_duration
+from receiver.config.model import Routing
+from receiver.config_state import ConfigReport, ConfigState
+from receiver.engine.health import RedisHealth, TargetHealth, evaluate_channel
 from receiver.errors import NotFound
 from receiver.heartbeats.model import Heartbeat, HeartbeatSignal
-from receiver.maintenance import LONGEST_S, Maintenance
+from receiver.heartbeats.service import RedisHeartbeats
+from receiver.incidents.store import RedisIncidents
+from receiver.last_webhooks import LastWebhooks
+from receiver.maintenance import LONGEST_S, Maintenance, MaintenanceService, RedisMaintenance
+from receiver.model.incident import Incident
 from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK
 from receiver.storms.model import (
     Storm,
@@ -22,11 +25,12 @@ from receiver.storms.model import (
     load_member_states,
     summarize_storm,
 )
+from receiver.storms.service import StormService
+from receiver.storms.store import RedisStorms
 from receiver.text import one_line
 from receiver.web.api.incidents import read_actor
 from receiver.web.api.requests import (
     ActorFields,
-    EmptyRequest,
     EndMaintenanceRequest,
     StartMaintenanceRequest,
 )
@@ -44,35 +48,38 @@ from receiver.web.api.responses import (
     StormRow,
 )
 from receiver.web.api.serializers import format_moment, format_optional_moment
-from receiver.web.monitoring import compare_clocks
+from receiver.web.monitoring import ProcessMonitor
 from receiver.web.server.errors import RequestError
 
 _MAX_COMMENT = 300
+_MAX_NAMES = 50
 
 
-def show_maintenance(
-    services: Services, _name: str = "", _asked: EmptyRequest | None = None
-) -> MaintenanceRow:
-    """Return the active maintenance; all fields are null where there is none."""
-    return render_maintenance(services.maintenance.find_active(services.clock()))
+class MaintenanceHandler:
+    """The operations on maintenance. All raise StoreError."""
+
+    def __init__(self, maintenance: RedisMaintenance, service: MaintenanceService, clock: Clock) -> None:
+        self._maintenance = maintenance
+        self._service = service
+        self._clock = clock
+
+    def describe(self) -> MaintenanceRow:
+        """Return the active maintenance; all fields are null where there is none."""
+        return _serialize_maintenance(self._maintenance.find_active(self._clock()))
+
+    def start(self, asked: StartMaintenanceRequest) -> MaintenanceRow:
+        """Start maintenance, in which no pages are sent; it replaces an active one."""
+        by, now = read_actor(asked), self._clock()
+        until, comment = _read_until(asked, now), one_line(asked.comment or "", _MAX_COMMENT)
+        return _serialize_maintenance(self._service.start(by, until, comment, now))
+
+    def end(self, asked: EndMaintenanceRequest) -> MaintenanceRow:
+        """End maintenance; the second time changes nothing."""
+        self._service.stop(read_actor(ActorFields(by=asked.by, via=asked.via)), self._clock())
+        return _serialize_maintenance(None)
 
 
-def start_maintenance(services: Services, _name: str, asked: StartMaintenanceRequest) -> MaintenanceRow:
-    """Start maintenance, in which no pages are sent; it replaces an active one."""
-    by, now = read_actor(asked), services.clock()
-    until = _read_until(asked, now)
-    return render_maintenance(
-        services.maintenance_service.start(by, until, one_line(asked.comment or "", _MAX_COMMENT), now)
-    )
-
-
-def end_maintenance(services: Services, _name: str, asked: EndMaintenanceRequest) -> MaintenanceRow:
-    """End maintenance; the second time changes nothing."""
-    services.maintenance_service.stop(read_actor(ActorFields(by=asked.by, via=asked.via)), services.clock())
-    return render_maintenance(None)
-
-
-def render_maintenance(found: Maintenance | None) -> MaintenanceRow:
+def _serialize_maintenance(found: Maintenance | None) -> MaintenanceRow:
     if found is None:
         return MaintenanceRow(None, None, None, None)
     return MaintenanceRow(
@@ -104,30 +111,45 @@ def _parse_moment(text: str) -> float:
     return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
 
 
-_MAX_NAMES = 50
+class StormHandler:
+    """The operations on storms. All raise StoreError, and NotFound for an unknown storm."""
+
+    def __init__(
+        self, storms: RedisStorms, service: StormService, incidents: RedisIncidents, clock: Clock
+    ) -> None:
+        self._storms = storms
+        self._service = service
+        self._incidents = incidents
+        self._clock = clock
+
+    def list_unresolved(self) -> list[Storm]:
+        """Return the storms that are not resolved, newest first."""
+        return self._storms.list_unresolved()
+
+    def list_storms(self) -> StormList:
+        """Return the storms that are not resolved, newest first, with the counts of their members."""
+        rows = []
+        for storm in self._storms.list_unresolved():
+            try:
+                rows.append(self.describe(storm.id)[0])
+            except NotFound:
+                continue
+        return StormList(rows)
+
+    def acknowledge(self, storm_id: str, asked: ActorFields) -> StormRow:
+        """Acknowledge all members of a storm; when this returns, a worker still goes through them."""
+        self._service.respond(storm_id, "acknowledge", read_actor(asked), self._clock(), is_renewing=True)
+        return self.describe(storm_id)[0]
+
+    def describe(self, storm_id: str) -> tuple[StormRow, Storm, list[Incident]]:
+        """Return a storm with the current counts of its members, and these without alerts."""
+        loaded = self._storms.load_storm(storm_id)
+        heads = self._incidents.load_heads(list_incident_ids(loaded))
+        return _serialize_storm(loaded, heads), loaded.storm, list(heads.values())
 
 
-def list_storms(services: Services) -> StormList:
-    """Return the storms that are not resolved, newest first."""
-    rows = []
-    for storm in services.storm_store.list_unresolved():
-        try:
-            rows.append(describe_storm(services, services.storm_store.load_storm(storm.id)))
-        except NotFound:
-            continue
-    return StormList(rows)
-
-
-def acknowledge_storm(services: Services, storm_id: str, asked: ActorFields) -> StormRow:
-    """Acknowledge all incidents that a storm counts; when this returns, a worker still goes through them."""
-    services.storms.respond(storm_id, "acknowledge", read_actor(asked), services.clock(), is_renewing=True)
-    return describe_storm(services, services.storm_store.load_storm(storm_id))
-
-
-def describe_storm(services: Services, loaded: VersionedStorm) -> StormRow:
-    """Return a storm with the current counts of its members."""
+def _serialize_storm(loaded: VersionedStorm, heads: Mapping[str, Incident]) -> StormRow:
     storm = loaded.storm
-    heads = services.incidents.load_heads(list_incident_ids(loaded))
     summary = summarize_storm(list_counted_members(load_member_states(loaded, heads)))
     acknowledgement = storm.acknowledgement
     return StormRow(
@@ -156,52 +178,27 @@ def _find_link(storm: Storm) -> str | None:
     return (root.receipt.link or None) if root is not None and root.receipt is not None else None
 
 
-def show_status(services: Services, _name: str = "", _asked: EmptyRequest | None = None) -> Status:
-    """Return the status of Redis, workers, channels, heartbeats and others. Raises StoreError."""
-    now = services.clock()
-    targets = services.health.list_targets()
-    return Status(
-        redis="ok",  # otherwise StoreError leads to a 503
-        workers=len(services.work_queue.list_workers(now - SILENT_AFTER_S, now + SILENT_AFTER_S)),
-        channels={
-            kind: _serialize_channel(services, kind, targets, now)
-            for kind in (SLACK, PAGERDUTY, ALERTMANAGER)
-        },
-        heartbeats=list_heartbeats(services),
-        maintenance=show_maintenance(services),
-        storms=[storm.target_key for storm in services.storm_store.list_unresolved() if storm.is_active],
-        config=ConfigRow(
-            loaded_at=format_moment(services.config.state.loaded_at),
-            error=describe_refusals(services.config.list_refused()) or None,
-        ),
-        last_webhook_at={
-            source: format_moment(at) for source, at in services.last_webhooks.list_all().items()
-        },
-        clocks=[ClockRow(name, round(ahead_s, 1)) for name, ahead_s in compare_clocks(services).items()],
-    )
+class HeartbeatHandler:
+    """Lists the heartbeats. Raises StoreError."""
+
+    def __init__(self, heartbeat_store: RedisHeartbeats, heartbeats: Sequence[Heartbeat]) -> None:
+        self._heartbeat_store = heartbeat_store
+        self._heartbeats = heartbeats
+
+    def list_heartbeats(self) -> list[HeartbeatRow]:
+        """Return each heartbeat from each source, and those that were never received."""
+        signals = self._heartbeat_store.list_signals() if self._heartbeats else []
+        missed = self._heartbeat_store.check_missed(signals)
+        rows = []
+        for heartbeat in self._heartbeats:
+            mine: list[tuple[HeartbeatSignal | None, bool]]
+            mine = [pair for pair in zip(signals, missed, strict=True) if pair[0].heartbeat == heartbeat.name]
+            for signal, is_missed in mine or [(None, False)]:
+                rows.append(_serialize_heartbeat(heartbeat, signal, is_missed=is_missed))
+        return rows
 
 
-def describe_refusals(refused: Mapping[str, ConfigState]) -> str:
-    """Return why configurations were refused, each reason once with its processes; empty for none."""
-    processes: dict[str, list[str]] = {}
-    for process, state in refused.items():
-        processes.setdefault(state.error, []).append(process or "this process")
-    return "; ".join(f"{error} [{', '.join(names)}]" for error, names in processes.items())
-
-
-def list_heartbeats(services: Services) -> list[HeartbeatRow]:
-    """Return each heartbeat from each source, and those that were never received."""
-    signals = services.heartbeat_store.list_signals() if services.routing.heartbeats else []
-    missed = services.heartbeat_store.check_missed(signals)
-    rows = []
-    for heartbeat in services.routing.heartbeats:
-        mine = [pair for pair in zip(signals, missed, strict=True) if pair[0].heartbeat == heartbeat.name]
-        rows += [_render_heartbeat(heartbeat, signal, is_missed=is_missed) for signal, is_missed in mine]
-        rows += [] if mine else [_render_heartbeat(heartbeat, None, is_missed=False)]
-    return rows
-
-
-def _render_heartbeat(
+def _serialize_heartbeat(
     heartbeat: Heartbeat, signal: HeartbeatSignal | None, *, is_missed: bool
 ) -> HeartbeatRow:
     state = HeartbeatState.WAITING
@@ -218,14 +215,84 @@ def _render_heartbeat(
     )
 
 
-def _serialize_channel(services: Services, kind: str, targets: list[TargetHealth], now: float) -> ChannelRow:
+class ChannelHandler:
+    """Lists the channels with the health of their deliveries. Raises StoreError."""
+
+    def __init__(self, health: RedisHealth, routing: Routing, clock: Clock) -> None:
+        self._health = health
+        self._clock = clock
+        paging = (responder.find_target(PAGERDUTY) for responder in routing.responders.values())
+        self._is_simulated = {
+            SLACK: not routing.slack_token,
+            PAGERDUTY: not any(target and target.secret for target in paging),
+            ALERTMANAGER: False,
+        }
+
+    def list_channels(self) -> dict[str, ChannelRow]:
+        """Return the state of each channel by name."""
+        targets, now = self._health.list_targets(), self._clock()
+        return {
+            kind: _serialize_channel(kind, targets, now, is_simulated=is_simulated)
+            for kind, is_simulated in self._is_simulated.items()
+        }
+
+
+def _serialize_channel(
+    kind: str, targets: list[TargetHealth], now: float, *, is_simulated: bool
+) -> ChannelRow:
     health = evaluate_channel(kind, targets, now)
-    state = ChannelState.SIMULATED if _is_simulated(services, kind) else ChannelState(health.state)
+    state = ChannelState.SIMULATED if is_simulated else ChannelState(health.state)
     return ChannelRow(state=state, reason=health.reason or None, since=format_optional_moment(health.since))
 
 
-def _is_simulated(services: Services, kind: str) -> bool:
-    if kind == SLACK:
-        return not services.routing.slack_token
-    targets = [responder.find_target(PAGERDUTY) for responder in services.routing.responders.values()]
-    return kind == PAGERDUTY and not any(target and target.secret for target in targets)
+class StatusHandler:
+    """Describes the status of the receiver. Raises StoreError."""
+
+    def __init__(
+        self,
+        *,
+        processes: ProcessMonitor,
+        channels: ChannelHandler,
+        heartbeats: HeartbeatHandler,
+        maintenance: MaintenanceHandler,
+        storms: StormHandler,
+        config: ConfigReport,
+        last_webhooks: LastWebhooks,
+    ) -> None:
+        self._processes = processes
+        self._channels = channels
+        self._heartbeats = heartbeats
+        self._maintenance = maintenance
+        self._storms = storms
+        self._config = config
+        self._last_webhooks = last_webhooks
+
+    def describe(self) -> Status:
+        """Return the status of Redis, workers, channels, heartbeats and others."""
+        return Status(
+            redis="ok",  # otherwise StoreError leads to a 503
+            workers=len(self._processes.list_workers()),
+            channels=self._channels.list_channels(),
+            heartbeats=self._heartbeats.list_heartbeats(),
+            maintenance=self._maintenance.describe(),
+            storms=[storm.target_key for storm in self._storms.list_unresolved() if storm.is_active],
+            config=ConfigRow(
+                loaded_at=format_moment(self._config.state.loaded_at),
+                error=describe_refusals(self._config.list_refused()) or None,
+            ),
+            last_webhook_at={
+                source: format_moment(at) for source, at in self._last_webhooks.list_all().items()
+            },
+            clocks=[
+                ClockRow(name, round(ahead_s, 1))
+                for name, ahead_s in self._processes.compare_clocks().items()
+            ],
+        )
+
+
+def describe_refusals(refused: Mapping[str, ConfigState]) -> str:
+    """Return why configurations were refused, each reason once with its processes; empty for none."""
+    processes: dict[str, list[str]] = {}
+    for process, state in refused.items():
+        processes.setdefault(state.error, []).append(process or "this process")
+    return "; ".join(f"{error} [{', '.join(names)}]" for error, names in processes.items())

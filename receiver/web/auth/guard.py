@@ -17,7 +17,7 @@ from flask import Flask, Request, Response, g, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from receiver import metrics
-from receiver.app.services import Services
+from receiver.clock import Clock
 from receiver.config.settings import CALLBACK, Settings
 from receiver.text import Secret, one_line
 from receiver.web.auth.csrf import CsrfProtection
@@ -175,19 +175,18 @@ class RateLimits:
 class RequestGuard:
     """Checks authentication, rate limits and the origin of every request."""
 
-    def __init__(self, services: Services, rate_limits: RateLimits | None = None) -> None:
-        """Without *rate_limits* requests are not rate-limited."""
-        settings = services.settings
+    def __init__(self, settings: Settings, clock: Clock, run_id: str, rate_limits: RateLimits | None) -> None:
+        """Without *rate_limits* requests are not rate-limited. *run_id* names the `run` we belong to."""
         self._requires_auth = settings.requires_auth
         self._webhook_tokens = settings.webhook_tokens
         self._allowed_hosts = frozenset(settings.allowed_hosts)
         self._sign_in_paths = {SIGN_IN, CALLBACK, SIGN_OUT} if settings.oidc_issuer else set()
-        self._authenticator = Authenticator(settings, services.clock)
+        self._authenticator = Authenticator(settings, clock)
         self._public = parse_public_url(settings.public_url)
         self._is_open = not (self._requires_auth and settings.webhook_tokens)
         self._rate_limits = rate_limits
         secrets = (*settings.api_tokens, *filter(None, [settings.oidc_client_secret]))
-        self._csrf = CsrfProtection(secrets, services.run_id, settings.public_url)
+        self._csrf = CsrfProtection(secrets, run_id, settings.public_url)
 
     def guard_against_sites(self, app: Flask) -> None:
         """Refuse requests from other sites' pages on all routes of *app* that need no token."""

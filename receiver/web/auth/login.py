@@ -19,8 +19,8 @@ from secrets import token_urlsafe
 from flask import Blueprint, make_response, redirect, render_template, request
 from werkzeug.wrappers import Response
 
-from receiver.app.services import Services
-from receiver.config.settings import CALLBACK
+from receiver.clock import Clock
+from receiver.config.settings import CALLBACK, Settings
 from receiver.errors import ProviderUnavailable, SignInDenied
 from receiver.web.auth.csrf import CookieJar, new_random
 from receiver.web.auth.guard import SIGN_IN, SIGN_OUT, RequestGuard
@@ -98,14 +98,13 @@ _TITLE = "You can't sign in"
 _ERROR = re.compile(r"[a-z_]{1,40}", re.ASCII)
 
 
-def build_signing_in(services: Services, request_guard: RequestGuard) -> Blueprint:
+def build_signing_in(settings: Settings, clock: Clock, request_guard: RequestGuard) -> Blueprint:
     """Return the blueprint of the sign-in; only for a configured provider."""
-    settings = services.settings
     pages = Blueprint("signing_in", __name__)
-    oidc_client = build_oidc_client(settings, services.clock)
+    oidc_client = build_oidc_client(settings, clock)
     signer, roles = Signer(settings), Roles(settings)
-    login_flow = LoginFlow(signer, settings.public_url, services.clock)
-    sessions = Sessions(settings, signer, services.clock)
+    login_flow = LoginFlow(signer, settings.public_url, clock)
+    sessions = Sessions(settings, signer, clock)
 
     @pages.get(SIGN_IN)
     def sign_in() -> Response:

@@ -8,14 +8,9 @@ from pathlib import PurePath
 
 from flask import Blueprint, Response, request
 
-from receiver.app.services import Services
+from receiver.clock import Clock
 from receiver.text import is_web_link
-from receiver.web.api.status import show_maintenance
-from receiver.web.pages.dashboard import add_dashboard, add_maintenance_forms, add_storm
-from receiver.web.pages.history import add_history
-from receiver.web.pages.incident import add_incident
-from receiver.web.pages.routing import add_routing
-from receiver.web.pages.runbooks import add_runbooks
+from receiver.web.api.status import MaintenanceHandler
 from receiver.web.urls import make_relative, url_for
 
 LINKS = (
@@ -26,14 +21,14 @@ LINKS = (
 )
 
 
-def build_pages(services: Services) -> Blueprint:
-    """Return the blueprint of the pages."""
+def build_pages(maintenance: MaintenanceHandler, clock: Clock) -> Blueprint:
+    """Return the blueprint of the pages, still without pages."""
     pages = Blueprint("pages", __name__)
     file_hashes = _hash_static_files()
 
     @pages.after_request
     def add_time_header(response: Response) -> Response:
-        response.headers["X-Receiver-Now"] = f"{services.clock():.3f}"
+        response.headers["X-Receiver-Now"] = f"{clock():.3f}"
         return response
 
     @pages.app_template_filter("ago")
@@ -51,16 +46,13 @@ def build_pages(services: Services) -> Blueprint:
     @pages.app_context_processor
     def shared() -> dict[str, object]:
         return {
-            "page_now": f"{services.clock():.3f}",
+            "page_now": f"{clock():.3f}",
             "page_links": LINKS,
             "static": lambda name: url_for("static", filename=name, v=file_hashes.get(name)),
             "own_address": lambda: make_relative(request.full_path.rstrip("?")),
-            "find_maintenance": lambda: show_maintenance(services),
+            "find_maintenance": maintenance.describe,
         }
 
-    for add in (add_dashboard, add_incident, add_storm, add_history, add_runbooks, add_routing):
-        add(pages, services)
-    add_maintenance_forms(pages, services)
     return pages
 
 

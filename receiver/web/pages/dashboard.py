@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import tzinfo
 from typing import Annotated, Literal
 from urllib.parse import urlencode
 
@@ -14,38 +15,32 @@ from flask import Blueprint, redirect, request
 from msgspec import Meta
 from werkzeug.wrappers import Response
 
-from receiver.app.services import Services
-from receiver.clock import parse_time
+from receiver.clock import Clock, parse_time
+from receiver.config.model import Routing
+from receiver.config.settings import Settings
+from receiver.incidents.store import RedisIncidents
+from receiver.maintenance import RedisMaintenance
 from receiver.model.alert import describe_unknown_severity
 from receiver.model.escalation import EscalationState, evaluate_escalation
 from receiver.model.incident import Incident
+from receiver.model.plan import resolve_policy
 from receiver.model.routing import EscalationPolicy
-from receiver.storms.model import list_incident_ids
 from receiver.text import one_line
 from receiver.web.api.requests import EndMaintenanceRequest, StartMaintenanceRequest, read_query
 from receiver.web.api.responses import IncidentRow, StepStatus
 from receiver.web.api.serializers import (
     delivery_keys,
     format_moment,
-    policy_finder,
     serialize_row,
     step_status,
 )
-from receiver.web.api.status import (
-    acknowledge_storm,
-    describe_storm,
-    end_maintenance,
-    list_heartbeats,
-    show_maintenance,
-    start_maintenance,
-)
+from receiver.web.api.status import MaintenanceHandler, StatusHandler, StormHandler
 from receiver.web.misaddressed import find_hook_url
 from receiver.web.pages.rendering import PageQuery, conditional_response, current_actor, paginate
 from receiver.web.pages.warnings import (
     StatusWarning,
-    list_serious_warnings,
+    WarningList,
     list_severity_warnings,
-    list_status_warnings,
     list_webhooks,
 )
 from receiver.web.urls import url_for
@@ -124,34 +119,42 @@ class OpenCounts:
         return f"{text}, nobody has {'it' if self.open == 1 else 'them'}"
 
 
-def build_dashboard(services: Services, asked: DashboardQuery) -> tuple[Dashboard, OpenCounts]:
-    """Return the open incidents that match *asked*, one page of them, and the counts. Raises StoreError."""
-    now, everything = services.clock(), list(services.incidents.list_open())
-    counts = OpenCounts(
-        open=len(everything),
-        unacknowledged=sum(not incident.is_acknowledged for incident in everything),
-        stale=sum(incident.is_stale(now) for incident in everything),
-        alarms=list_severity_warnings(services, everything),
-    )
-    return build_page(services, [one for one in everything if asked.matches(one, now)], asked.page), counts
+class IncidentBoard:
+    """Builds lists of incidents, most urgent first. Raises StoreError."""
 
+    def __init__(
+        self, incidents: RedisIncidents, maintenance: RedisMaintenance, routing: Routing, clock: Clock
+    ) -> None:
+        self._incidents = incidents
+        self._maintenance = maintenance
+        self._routing = routing
+        self._clock = clock
+        self._delivery_keys = delivery_keys(routing)
 
-def build_page(services: Services, incidents: Iterable[Incident], page: int) -> Dashboard:
-    """Return page *page* of *incidents*, most urgent first. Raises StoreError."""
-    now, found = services.clock(), sorted(incidents, key=sort_key)
-    page_slice = paginate(found, page)
-    ids = [incident.id for incident in page_slice.rows]
-    heads, resolve_policy = (
-        services.incidents.load_heads(ids, delivery_keys(services)),
-        policy_finder(services, now),
-    )
-    return Dashboard(
-        at=format_moment(now),
-        total=len(found),
-        page=page_slice.page,
-        pages=page_slice.pages,
-        cards=tuple(build_card(heads[one], resolve_policy(heads[one]), now) for one in ids if one in heads),
-    )
+    def build_dashboard(self, asked: DashboardQuery) -> tuple[Dashboard, OpenCounts]:
+        """Return the open incidents that match *asked*, one page of them, and the counts."""
+        now, everything = self._clock(), list(self._incidents.list_open())
+        counts = OpenCounts(
+            open=len(everything),
+            unacknowledged=sum(not incident.is_acknowledged for incident in everything),
+            stale=sum(incident.is_stale(now) for incident in everything),
+            alarms=list_severity_warnings(self._routing, everything),
+        )
+        return self.build_page((one for one in everything if asked.matches(one, now)), asked.page), counts
+
+    def build_page(self, incidents: Iterable[Incident], page: int) -> Dashboard:
+        """Return page *page* of *incidents*, most urgent first."""
+        now, found = self._clock(), sorted(incidents, key=sort_key)
+        page_slice = paginate(found, page)
+        ids = [incident.id for incident in page_slice.rows]
+        heads = self._incidents.load_heads(ids, self._delivery_keys)
+        paused_until = self._maintenance.paused_until(now)
+        cards = [
+            build_card(heads[one], resolve_policy(self._routing, heads[one], paused_until), now)
+            for one in ids
+            if one in heads
+        ]
+        return Dashboard(format_moment(now), len(found), page_slice.page, page_slice.pages, tuple(cards))
 
 
 def sort_key(incident: Incident) -> tuple[bool, bool, bool, int, float]:
@@ -225,7 +228,9 @@ def _searchable_text(incident: Incident) -> str:
 _MAX_FIELD = 300
 
 
-def add_maintenance_forms(pages: Blueprint, services: Services) -> None:
+def add_maintenance_forms(
+    pages: Blueprint, maintenance: MaintenanceHandler, zone: tzinfo, clock: Clock
+) -> None:
     """Add the routes that the forms post to; both redirect to the dashboard."""
 
     @pages.post("/maintenance")
@@ -235,13 +240,13 @@ def add_maintenance_forms(pages: Blueprint, services: Services) -> None:
         body = StartMaintenanceRequest(
             by=_field("by"), via="page", for_=for_, until=until, comment=_field("comment")
         )
-        start_maintenance(services, "", body)
+        maintenance.start(body)
         return redirect(url_for("pages.show_dashboard"), 303)
 
     @pages.post("/maintenance/end")
     def post_maintenance_end() -> Response:
         """End maintenance."""
-        end_maintenance(services, "", EndMaintenanceRequest(by=_field("by") or "", via="page"))
+        maintenance.end(EndMaintenanceRequest(by=_field("by") or "", via="page"))
         return redirect(url_for("pages.show_dashboard"), 303)
 
     def _read_end(text: str) -> tuple[str | None, str | None]:
@@ -250,28 +255,35 @@ def add_maintenance_forms(pages: Blueprint, services: Services) -> None:
         if ":" not in text:
             return text or None, None
         try:
-            return None, format_moment(parse_time(text, services.clock(), services.routing.zone))
+            return None, format_moment(parse_time(text, clock(), zone))
         except (ValueError, OverflowError):
-            return None, text  # start_maintenance refuses it with a message
+            return None, text  # it is refused with a message
 
 
 def _field(name: str) -> str | None:
     return one_line(request.form.get(name, ""), _MAX_FIELD) or None
 
 
-def add_dashboard(pages: Blueprint, services: Services) -> None:
+def add_dashboard(
+    pages: Blueprint,
+    *,
+    board: IncidentBoard,
+    warnings: WarningList,
+    status: StatusHandler,
+    routing: Routing,
+    settings: Settings,
+    clock: Clock,
+) -> None:
     """Add the dashboard to the blueprint."""
 
     @pages.get("/")
     def show_dashboard() -> Response:
         """Show the open incidents, most urgent first."""
         asked = read_query(DashboardQuery, request.args)
-        dashboard, counts = build_dashboard(services, asked)
-        status_warnings, heartbeats = (
-            list_status_warnings(services, counts.stale, counts.alarms),
-            list_heartbeats(services),
-        )
-        maintenance, webhooks = show_maintenance(services), list_webhooks(services)
+        dashboard, counts = board.build_dashboard(asked)
+        current = status.describe()
+        status_warnings = warnings.list_all(current, counts.stale, counts.alarms)
+        webhooks = list_webhooks(current.last_webhook_at, clock())
         response = conditional_response(
             "now.html",
             # The time of the last webhook always changes, so it is sent in a header and not part of the ETag.
@@ -279,21 +291,21 @@ def add_dashboard(pages: Blueprint, services: Services) -> None:
                 replace(dashboard, at=""),
                 counts,
                 status_warnings,
-                heartbeats,
-                maintenance,
+                current.heartbeats,
+                current.maintenance,
                 [row.source for row in webhooks],
             ),
             asked=asked,
             dashboard=dashboard,
             counts=counts,
-            routes=[route.name for route in services.routing.routes],
+            routes=[route.name for route in routing.routes],
             status_warnings=status_warnings,
-            heartbeats=heartbeats,
-            maintenance=maintenance,
-            zone=services.routing.zone,
+            heartbeats=current.heartbeats,
+            maintenance=current.maintenance,
+            zone=routing.zone,
             webhooks=webhooks,
-            hook_url=find_hook_url(services.settings.public_url),
-            has_hook_token=bool(services.settings.webhook_tokens),
+            hook_url=find_hook_url(settings.public_url),
+            has_hook_token=bool(settings.webhook_tokens),
             back=f"now?{urlencode(asked.list_fields())}",
             page_url=lambda page: url_for("pages.show_dashboard", **asked.list_fields(page)),
         )
@@ -301,22 +313,27 @@ def add_dashboard(pages: Blueprint, services: Services) -> None:
         return response
 
 
-def add_storm(pages: Blueprint, services: Services) -> None:
+def add_storm(
+    pages: Blueprint,
+    storms: StormHandler,
+    board: IncidentBoard,
+    warnings: WarningList,
+    status: StatusHandler,
+) -> None:
     """Add the page of a storm and its acknowledgement to the blueprint."""
 
-    @pages.get("/storms/<storm_id>")
-    def storm(storm_id: str) -> Response:
+    @pages.get("/storms/<storm_id>", endpoint="storm")
+    def show_storm(storm_id: str) -> Response:
         """Show a storm: its counts and its incidents, most urgent first."""
         asked = read_query(PageQuery, request.args)
-        loaded = services.storm_store.load_storm(storm_id)
-        shown, status_warnings = describe_storm(services, loaded), list_serious_warnings(services)
-        heads = services.incidents.load_heads(list_incident_ids(loaded))
-        dashboard = build_page(services, heads.values(), asked.page)
+        shown, storm, members = storms.describe(storm_id)
+        current, dashboard = status.describe(), board.build_page(members, asked.page)
+        status_warnings = warnings.list_serious(current)
         return conditional_response(
             "storm.html",
-            (shown, replace(dashboard, at=""), status_warnings, show_maintenance(services)),
+            (shown, replace(dashboard, at=""), status_warnings, current.maintenance),
             storm=shown,
-            name=loaded.storm.name,
+            name=storm.name,
             dashboard=dashboard,
             status_warnings=status_warnings,
             page_url=lambda page: url_for("pages.storm", storm_id=storm_id, **asked.list_fields(page)),
@@ -325,5 +342,5 @@ def add_storm(pages: Blueprint, services: Services) -> None:
     @pages.post("/storms/<storm_id>/acknowledge")
     def acknowledge_all(storm_id: str) -> Response:
         """Acknowledge all incidents that the storm counts, and redirect to its page."""
-        acknowledge_storm(services, storm_id, current_actor())
+        storms.acknowledge(storm_id, current_actor())
         return redirect(url_for("pages.storm", storm_id=storm_id), 303)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated
@@ -14,9 +15,10 @@ from typing import Annotated
 from flask import Blueprint, render_template, request
 from msgspec import Meta
 
-from receiver.app.services import Services
-from receiver.clock import format_duration
+from receiver.clock import Clock, format_duration
+from receiver.config.model import Routing
 from receiver.errors import NotFound
+from receiver.incidents.store import RedisIncidents
 from receiver.model.alert import LABEL, Severity, SeverityWords
 from receiver.model.escalation import page_key
 from receiver.model.incident import Incident
@@ -231,21 +233,24 @@ class HistoryReport:
     recommendations: tuple[str, ...]
 
 
-def build_history_report(services: Services, asked: HistoryPageQuery) -> HistoryReport:
+def build_history_report(
+    incidents: RedisIncidents, routing: Routing, asked: HistoryPageQuery, now: float
+) -> HistoryReport:
     """Return what opened in the requested time. Raises StoreError, RequestError for an invalid time."""
-    now = services.clock()
     until = _read_until(asked.until, now)
-    since = max(parse_since(asked.since, now), now - services.routing.history)
-    keys = [page_key(step) for policy in services.routing.policies.values() for step in policy.steps]
-    page = services.incidents.list_newest(
+    since = max(parse_since(asked.since, now), now - routing.history)
+    keys = [page_key(step) for policy in routing.policies.values() for step in policy.steps]
+    page = incidents.list_newest(
         alertname=asked.alertname,
         opened_from=since,
         opened_before=until,
         limit=_MAX_INCIDENTS,
         deliveries=sorted({*keys, RENAMED}),
     )
-    found = _with_label(services, asked, page.incidents) if asked.label else list(page.incidents)
-    zone = services.routing.zone
+    found = list(page.incidents)
+    if asked.label:
+        found = _select_with_label(incidents, routing.severities, asked, found)
+    zone = routing.zone
     # One millisecond before the end, since midnight belongs to the next day.
     last = min(now, until - 0.001) if until else now
     stats = compute_alert_stats(found, zone)
@@ -270,8 +275,8 @@ def _read_until(text: str, now: float) -> float:
     return moment + _DAY_S if moment and _DAY.fullmatch(text) and moment < LATEST else moment
 
 
-def _with_label(
-    services: Services, asked: HistoryPageQuery, incidents: tuple[Incident, ...]
+def _select_with_label(
+    store: RedisIncidents, severities: SeverityWords, asked: HistoryPageQuery, incidents: Sequence[Incident]
 ) -> list[Incident]:
     """Return the incidents of which the group or an alert has the requested label.
 
@@ -279,19 +284,14 @@ def _with_label(
     """
     found = []
     for number, incident in enumerate(incidents):
-        if asked.has_label(incident.group_labels, services.routing.severities) or (
-            number < _WHOLE_AT_MOST and _has_alert(services, asked, incident.id)
-        ):
+        if asked.has_label(incident.group_labels, severities):
             found.append(incident)
+        elif number < _WHOLE_AT_MOST:
+            with suppress(NotFound):
+                alerts = store.load(incident.id).alerts.values()
+                if any(asked.has_label(alert.labels, severities) for alert in alerts):
+                    found.append(incident)
     return found
-
-
-def _has_alert(services: Services, asked: HistoryPageQuery, incident_id: str) -> bool:
-    try:
-        alerts = services.incidents.load(incident_id).alerts.values()
-    except NotFound:
-        return False
-    return any(asked.has_label(alert.labels, services.routing.severities) for alert in alerts)
 
 
 def format_delay(incident: Incident, moment: float) -> str:
@@ -299,14 +299,14 @@ def format_delay(incident: Incident, moment: float) -> str:
     return format_duration(max(0.0, moment - incident.opened_at)) if moment else ""
 
 
-def add_history(pages: Blueprint, services: Services) -> None:
+def add_history(pages: Blueprint, incidents: RedisIncidents, routing: Routing, clock: Clock) -> None:
     """Add the history page to the blueprint."""
 
     @pages.get("/history")
     def history() -> str:
         """Show past incidents and statistics of their alerts."""
         asked = read_query(HistoryPageQuery, request.args)
-        report = build_history_report(services, asked)
+        report = build_history_report(incidents, routing, asked, clock())
         return render_template(
             "history.html",
             asked=asked,

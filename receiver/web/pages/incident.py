@@ -12,9 +12,11 @@ from flask import Blueprint, redirect, request
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
-from receiver.app.channels import build_notification_builder
-from receiver.app.services import Services
+from receiver.clock import Clock
+from receiver.config.model import Routing
 from receiver.errors import NotFound
+from receiver.incidents.dispatcher import RedisSimulatedMessages
+from receiver.incidents.notifications import NotificationBuilder
 from receiver.integrations.pagerduty.event import render_event
 from receiver.integrations.slack.incident_message import render_message
 from receiver.model.actions import Page, Post
@@ -22,14 +24,15 @@ from receiver.model.delivery_status import find_message, message_target
 from receiver.model.escalation import evaluate_escalation, page_key
 from receiver.model.incident import Incident, dedup_key
 from receiver.model.routing import PAGERDUTY, EscalationPolicy
+from receiver.runbooks.catalogue import RunbookCatalogue
 from receiver.runbooks.html import render_page
-from receiver.runbooks.model import Excerpt, render_plain
+from receiver.runbooks.model import render_plain
 from receiver.text import one_line
-from receiver.web.api.incidents import acknowledge, resolve, retry, silence, unacknowledge
+from receiver.web.api.incidents import IncidentHandler
 from receiver.web.api.requests import CreateSilenceRequest, read_query
 from receiver.web.api.responses import AlertRow, AlertStatus, DeliveryRow, DeliveryState
-from receiver.web.api.serializers import format_moment, policy_finder, serialize_incident
-from receiver.web.api.status import show_maintenance
+from receiver.web.api.serializers import format_moment
+from receiver.web.api.status import StatusHandler
 from receiver.web.pages.dashboard import DashboardQuery, build_card, describe_state, list_badges
 from receiver.web.pages.rendering import (
     PAGE_SIZE,
@@ -38,7 +41,7 @@ from receiver.web.pages.rendering import (
     current_actor,
     current_user_name,
 )
-from receiver.web.pages.warnings import delivery_label, list_serious_warnings, list_severity_warnings
+from receiver.web.pages.warnings import WarningList, delivery_label, list_severity_warnings
 from receiver.web.urls import url_for
 
 SHOWN_AT_MOST = 100
@@ -115,13 +118,60 @@ class SentMessage:
     simulated: bool = False
 
 
-def list_sent_messages(services: Services, incident: Incident, policy: EscalationPolicy) -> list[SentMessage]:
-    """Return the messages of an incident, newest first; of an edited message only the latest version."""
-    recorded = [
-        one for one in services.simulated.list_newest(_RECORDED_AT_MOST) if one.get("incident") == incident.id
-    ]
-    found = [*map(_render_recorded, recorded), *_render_current(services, incident, policy)]
-    return sorted(found, key=lambda message: message.at, reverse=True)[:_SHOWN_AT_MOST]
+class SentMessageList:
+    """Lists the messages that were sent for an incident. Raises StoreError."""
+
+    def __init__(self, simulated: RedisSimulatedMessages, notification_builder: NotificationBuilder) -> None:
+        self._simulated = simulated
+        self._notification_builder = notification_builder
+
+    def list_messages(self, incident: Incident, policy: EscalationPolicy, now: float) -> list[SentMessage]:
+        """Return the messages, newest first; of an edited message only the latest version."""
+        recorded = [
+            one
+            for one in self._simulated.list_newest(_RECORDED_AT_MOST)
+            if one.get("incident") == incident.id
+        ]
+        found = [*map(_render_recorded, recorded), *self._render_current(incident, policy, now)]
+        return sorted(found, key=lambda message: message.at, reverse=True)[:_SHOWN_AT_MOST]
+
+    def _render_current(
+        self, incident: Incident, policy: EscalationPolicy, now: float
+    ) -> Iterator[SentMessage]:
+        message = find_message(incident)
+        if message is not None and message.receipt is not None and not message.receipt.is_simulated:
+            target = message_target(incident, message)
+            post = Post(key="root", target=target)
+            rendered = render_message(self._notification_builder.build(post, incident, policy, now))
+            payload = {"text": rendered.text, "blocks": list(rendered.blocks)}
+            yield SentMessage(
+                at=format_moment(message.receipt.at),
+                to=f"slack:{target.address}",
+                what="the message, as it reads now",
+                text=rendered.text,
+                whole=dumps(payload, indent=2, ensure_ascii=False),
+            )
+        for step in policy.steps:
+            page, paged = step.responder.find_target(PAGERDUTY), incident.deliveries.get(page_key(step))
+            if page is None or paged is None or paged.receipt is None or paged.receipt.is_simulated:
+                continue
+            if paged.is_bundled:  # part of a storm's page; none of its own was sent
+                continue
+            action = Page(
+                key=page_key(step),
+                instance=paged.instance,
+                target=page,
+                dedup_key=dedup_key(incident, step.responder.name),
+                step=step,
+            )
+            event = render_event(self._notification_builder.build(action, incident, policy, now))
+            yield SentMessage(
+                at=format_moment(paged.receipt.at),
+                to=f"pagerduty:{step.responder.name}",
+                what="the page, as it would read now",
+                text=str(event["payload"]["summary"]),
+                whole=dumps(event, indent=2, ensure_ascii=False),
+            )
 
 
 def _render_recorded(message: Mapping[str, Any]) -> SentMessage:
@@ -136,56 +186,98 @@ def _render_recorded(message: Mapping[str, Any]) -> SentMessage:
     )
 
 
-def _render_current(
-    services: Services, incident: Incident, policy: EscalationPolicy
-) -> Iterator[SentMessage]:
-    notification_builder, now = build_notification_builder(services), services.clock()
-    message = find_message(incident)
-    if message is not None and message.receipt is not None and not message.receipt.is_simulated:
-        target = message_target(incident, message)
-        post = Post(key="root", target=target)
-        rendered = render_message(notification_builder.build(post, incident, policy, now))
-        whole = dumps({"text": rendered.text, "blocks": list(rendered.blocks)}, indent=2, ensure_ascii=False)
-        at = format_moment(message.receipt.at)
-        yield SentMessage(at, f"slack:{target.address}", "the message, as it reads now", rendered.text, whole)
-    for step in policy.steps:
-        page, paged = step.responder.find_target(PAGERDUTY), incident.deliveries.get(page_key(step))
-        if page is None or paged is None or paged.receipt is None or paged.receipt.is_simulated:
-            continue
-        if paged.is_bundled:  # part of a storm's page; none of its own was sent
-            continue
-        action = Page(
-            key=page_key(step),
-            instance=paged.instance,
-            target=page,
-            dedup_key=dedup_key(incident, step.responder.name),
-            step=step,
-        )
-        event = render_event(notification_builder.build(action, incident, policy, now))
-        yield SentMessage(
-            format_moment(paged.receipt.at),
-            f"pagerduty:{step.responder.name}",
-            "the page, as it would read now",
-            str(event["payload"]["summary"]),
-            dumps(event, indent=2, ensure_ascii=False),
+class IncidentPage:
+    """Renders the page of one incident. Raises NotFound and StoreError."""
+
+    def __init__(
+        self,
+        *,
+        handler: IncidentHandler,
+        sent_messages: SentMessageList,
+        warnings: WarningList,
+        status: StatusHandler,
+        runbooks: RunbookCatalogue,
+        routing: Routing,
+        clock: Clock,
+    ) -> None:
+        self._handler = handler
+        self._sent_messages = sent_messages
+        self._warnings = warnings
+        self._status = status
+        self._runbooks = runbooks
+        self._routing = routing
+        self._clock = clock
+
+    def render(self, incident_id: str) -> Response:
+        """Return the page: alerts, escalation, timeline, deliveries, runbook and sent messages."""
+        now = self._clock()
+        found, policy = self._handler.load(incident_id, now)
+        escalation = evaluate_escalation(found, policy, now)
+        upcoming = escalation.next_step if not found.is_paused else None
+        whole, card = self._handler.serialize(found, policy, now), build_card(found, policy, now)
+        sent_messages, status = self._sent_messages.list_messages(found, policy, now), self._status.describe()
+        alarms = list_severity_warnings(self._routing, [found])
+        status_warnings = self._warnings.list_serious(status, alarms)
+        return conditional_response(
+            "incident.html",
+            (whole, card, sent_messages, status_warnings, status.maintenance),
+            incident=whole,
+            card=card,
+            state=describe_state(found),
+            badges=list_badges(found, now),
+            titles={step.responder.name: step.responder.title for step in policy.steps},
+            upcoming=escalation.steps.index(upcoming) if upcoming is not None else -1,
+            alerts=list_alerts(whole.alerts),
+            timeline=whole.timeline[: -PAGE_SIZE - 1 : -1],
+            deliveries=sorted(whole.deliveries, key=_failed_first)[:PAGE_SIZE],
+            message_link=_find_link(found),
+            can_silence=found.source in self._routing.alertmanagers,
+            name_delivery=delivery_label,
+            sent_messages=sent_messages,
+            status_warnings=status_warnings,
+            **self._find_runbook(found),
         )
 
+    def _find_runbook(self, incident: Incident) -> dict[str, object]:
+        """Return the runbook of the incident's first alert that has an excerpt, as variables of the
+        template.
+        """
+        found = map(self._runbooks.find_excerpt, incident.alerts.values())
+        excerpt = next((excerpt for excerpt in found if excerpt is not None), None)
+        runbook = self._runbooks.find_runbook(excerpt.name if excerpt else incident.alertname)
+        return {
+            "runbook": runbook,
+            "runbook_body": Markup(render_page(runbook.source, top=3)) if runbook else "",  # noqa: S704
+            "excerpt": excerpt,
+            "excerpt_text": render_plain(excerpt) if excerpt else "",
+        }
 
-def add_incident(pages: Blueprint, services: Services) -> None:
+
+def add_incident(pages: Blueprint, page: IncidentPage, handler: IncidentHandler) -> None:
     """Add the page of an incident and its forms to the blueprint."""
+    transitions = {
+        "acknowledge": handler.acknowledge,
+        "unacknowledge": handler.unacknowledge,
+        "resolve": handler.resolve,
+    }
 
     @pages.get("/incidents/<incident_id>")
     def incident(incident_id: str) -> Response:
-        """Show one incident: alerts, escalation, timeline, deliveries, runbook and sent messages."""
-        found = services.incidents.load(incident_id)
-        return _render_incident(services, found, policy_finder(services, services.clock())(found))
+        """Show one incident."""
+        return page.render(incident_id)
 
     @pages.post("/incidents/<incident_id>/<what>")
     def post_transition(incident_id: str, what: str) -> Response:
         """Apply a transition such as `acknowledge`, and redirect to the page with the form."""
-        _apply_transition(services, incident_id, what)
-        page, _, query = request.form.get("back", "").partition("?")
-        if page == "now":
+        if what == "silence":
+            for_ = request.form.get("for", "")
+            handler.silence(incident_id, CreateSilenceRequest(by=current_user_name(), via=VIA, for_=for_))
+        elif what in transitions:
+            transitions[what](incident_id, current_actor())
+        else:
+            raise NotFound("answer", one_line(what, 40))
+        back, _, query = request.form.get("back", "").partition("?")
+        if back == "now":
             asked = read_query(DashboardQuery, dict(parse_qsl(query)))
             return redirect(url_for("pages.show_dashboard", **asked.list_fields()), 303)
         return redirect(url_for("pages.incident", incident_id=incident_id), 303)
@@ -193,73 +285,14 @@ def add_incident(pages: Blueprint, services: Services) -> None:
     @pages.post("/deliveries/<delivery_id>/retry")
     def retry_delivery(delivery_id: str) -> Response:
         """Retry a failed delivery, and redirect to its incident."""
-        again = retry(services, delivery_id, current_actor())
+        again = handler.retry(delivery_id, current_actor())
         return redirect(url_for("pages.incident", incident_id=again.incident, _anchor="deliveries"), 303)
-
-
-def _render_incident(services: Services, found: Incident, policy: EscalationPolicy) -> Response:
-    now = services.clock()
-    escalation = evaluate_escalation(found, policy, now)
-    upcoming = escalation.next_step if not found.is_paused else None
-    whole = serialize_incident(found, policy, services.incidents.load_timeline(found.id), now)
-    card, sent_messages = build_card(found, policy, now), list_sent_messages(services, found, policy)
-    status_warnings = list_serious_warnings(services, list_severity_warnings(services, [found]))
-    return conditional_response(
-        "incident.html",
-        (whole, card, sent_messages, status_warnings, show_maintenance(services)),
-        incident=whole,
-        card=card,
-        state=describe_state(found),
-        badges=list_badges(found, now),
-        titles={step.responder.name: step.responder.title for step in policy.steps},
-        upcoming=escalation.steps.index(upcoming) if upcoming is not None else -1,
-        alerts=list_alerts(whole.alerts),
-        timeline=whole.timeline[: -PAGE_SIZE - 1 : -1],
-        deliveries=sorted(whole.deliveries, key=_failed_first)[:PAGE_SIZE],
-        message_link=_find_link(found),
-        can_silence=found.source in services.routing.alertmanagers,
-        name_delivery=delivery_label,
-        sent_messages=sent_messages,
-        status_warnings=status_warnings,
-        **_find_runbook(services, found),
-    )
 
 
 def _failed_first(row: DeliveryRow) -> tuple[bool, str]:
     return (row.state is not DeliveryState.FAILED, row.at or "")
 
 
-def _find_runbook(services: Services, incident: Incident) -> dict[str, object]:
-    """Return the runbook of the incident's first alert that has an excerpt, as variables of the template."""
-    excerpt = _find_excerpt(services, incident)
-    runbook = services.runbooks.find_runbook(excerpt.name if excerpt else incident.alertname)
-    return {
-        "runbook": runbook,
-        "runbook_body": Markup(render_page(runbook.source, top=3)) if runbook else "",  # noqa: S704
-        "excerpt": excerpt,
-        "excerpt_text": render_plain(excerpt) if excerpt else "",
-    }
-
-
-def _find_excerpt(services: Services, incident: Incident) -> Excerpt | None:
-    found = map(services.runbooks.find_excerpt, incident.alerts.values())
-    return next((excerpt for excerpt in found if excerpt is not None), None)
-
-
 def _find_link(incident: Incident) -> str:
     message = find_message(incident)
     return message.receipt.link or "" if message is not None and message.receipt is not None else ""
-
-
-def _apply_transition(services: Services, incident_id: str, what: str) -> None:
-    if what == "silence":
-        silence(
-            services,
-            incident_id,
-            CreateSilenceRequest(by=current_user_name(), via=VIA, for_=request.form.get("for", "")),
-        )
-        return
-    transitions = {"acknowledge": acknowledge, "unacknowledge": unacknowledge, "resolve": resolve}
-    if what not in transitions:
-        raise NotFound("answer", one_line(what, 40))
-    transitions[what](services, incident_id, current_actor())

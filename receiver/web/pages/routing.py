@@ -10,12 +10,14 @@ from flask import Blueprint, redirect, render_template, request
 from msgspec import Meta, Struct
 from werkzeug.wrappers import Response
 
-from receiver.app.services import Services
-from receiver.clock import format_duration
+from receiver.clock import Clock, format_duration
+from receiver.config.model import Routing
 from receiver.config.runbook_checks import find_disagreements
+from receiver.incidents.ingest import IncidentIngester
 from receiver.incidents.routing_preview import preview_route
 from receiver.integrations.alertmanager.sample_alerts import TestAlert
 from receiver.integrations.alertmanager.webhook import parse_webhook
+from receiver.runbooks.catalogue import RunbookCatalogue
 from receiver.text import one_line
 from receiver.web.api.requests import read_query
 from receiver.web.server.errors import RequestError
@@ -30,14 +32,15 @@ class DryRun(Struct, frozen=True):
     labels: Annotated[str, Meta(max_length=4000)] = ""
 
 
-def add_routing(pages: Blueprint, services: Services) -> None:
+def add_routing(
+    pages: Blueprint, rules: Routing, catalogue: RunbookCatalogue, ingester: IncidentIngester, clock: Clock
+) -> None:
     """Add the page to the blueprint."""
 
     @pages.get("/routing")
     def routing() -> str:
         """Show the routes and their escalation policies; with labels, also the route that they match."""
         asked = read_query(DryRun, request.args)
-        catalogue, rules = services.runbooks, services.routing
         labels = read_labels(asked.labels)
         return render_template(
             "routing.html",
@@ -60,9 +63,9 @@ def add_routing(pages: Blueprint, services: Services) -> None:
             raise RequestError(400, "a test alert needs a label alertname=…")
         is_over = request.form.get("does") == "resolve"
         annotations = {"summary": "A test alert, sent from the page"}
-        sample = TestAlert(labels, annotations, services.clock(), is_resolved=is_over)
-        body = parse_webhook(json.dumps(sample.render_webhook()).encode(), "", services.clock())
-        result = services.ingester.ingest(body.groups, services.clock())
+        sample = TestAlert(labels, annotations, clock(), is_resolved=is_over)
+        body = parse_webhook(json.dumps(sample.render_webhook()).encode(), "", clock())
+        result = ingester.ingest(body.groups, clock())
         if result.incidents and not is_over:
             return redirect(url_for("pages.incident", incident_id=result.incidents[0]), 303)
         return redirect(url_for("pages.routing", labels=request.form.get("labels", "")), 303)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from flask import Blueprint, render_template, request
 from markupsafe import Markup
 
-from receiver.app.services import Services
+from receiver.clock import Clock
+from receiver.config.model import Routing
 from receiver.config.runbook_checks import find_disagreements
 from receiver.errors import NotFound, Problem
+from receiver.incidents.store import RedisIncidents
 from receiver.integrations.prometheus import AlertRule, AlertRules, PrometheusRules
 from receiver.model.alert import LABEL, SeverityWords
+from receiver.runbooks.catalogue import RunbookCatalogue
 from receiver.runbooks.html import render_page
 from receiver.runbooks.model import Runbook
 from receiver.web.api.requests import read_query
@@ -45,11 +48,10 @@ class RunbookReport:
     asks_prometheus: bool = False
 
 
-def build_runbook_report(services: Services, rules: AlertRules | None) -> RunbookReport:
-    """Return the catalogue with counts from the kept history. Raises StoreError."""
-    catalogue = services.runbooks
-    found = services.incidents.list_newest(limit=_MAX_INCIDENTS).incidents
-    seen = Counter(incident.alertname for incident in found)
+def build_runbook_report(
+    catalogue: RunbookCatalogue, routing: Routing, seen: Mapping[str, int], rules: AlertRules | None
+) -> RunbookReport:
+    """Return the catalogue; *seen* counts the incidents of the kept history by alert name."""
     known = {runbook.name: runbook for runbook in catalogue.list_runbooks()}
     rules_by_name = {rule.name: rule for rule in rules.rules} if rules else {}
     used = Counter(dict.fromkeys(known, 0))
@@ -70,11 +72,11 @@ def build_runbook_report(services: Services, rules: AlertRules | None) -> Runboo
                 if catalogue.find_runbook(name) is None and not rule.runbook_url
             )
         ),
-        disagreements=tuple(_disagreements(known.values(), rules_by_name, services.routing.severities)),
+        disagreements=tuple(_disagreements(known.values(), rules_by_name, routing.severities)),
         problems=(
             *catalogue.problems,
             *catalogue.warnings,
-            *find_disagreements(services.routing, catalogue.list_runbooks(), catalogue.list_matrix_rows()),
+            *find_disagreements(routing, catalogue.list_runbooks(), catalogue.list_matrix_rows()),
         ),
         error=rules.trouble if rules else "",
         asks_prometheus=rules is not None,
@@ -93,16 +95,21 @@ def _disagreements(
             yield f"{runbook.name}: the runbook says {said}, its rule in Prometheus {is_so}"
 
 
-def add_runbooks(pages: Blueprint, services: Services) -> None:
+def add_runbooks(
+    pages: Blueprint, catalogue: RunbookCatalogue, incidents: RedisIncidents, routing: Routing, clock: Clock
+) -> None:
     """Add the pages to the blueprint."""
-    url = services.routing.prometheus_url
-    rules = PrometheusRules(url, services.clock) if url else None
+    url = routing.prometheus_url
+    rules = PrometheusRules(url, clock) if url else None
 
     @pages.get("/runbooks")
     def runbooks() -> str:
         """List the runbooks, and what is missing or inconsistent."""
         asked = read_query(PageQuery, request.args)
-        report = build_runbook_report(services, rules.get_rules() if rules else None)
+        seen = Counter(
+            incident.alertname for incident in incidents.list_newest(limit=_MAX_INCIDENTS).incidents
+        )
+        report = build_runbook_report(catalogue, routing, seen, rules.get_rules() if rules else None)
         page_slice = paginate(report.usages, asked.page)
         return render_template(
             "runbooks.html",
@@ -117,7 +124,7 @@ def add_runbooks(pages: Blueprint, services: Services) -> None:
     @pages.get("/runbooks/<name>")
     def runbook(name: str) -> str:
         """Show a whole runbook."""
-        found = services.runbooks.find_runbook(name)
+        found = catalogue.find_runbook(name)
         if found is None:
             raise NotFound("runbook", name)
         body = Markup(render_page(found.source, top=2))  # noqa: S704

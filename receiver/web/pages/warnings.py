@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from receiver.app.services import Services
+from receiver.config.model import Routing
+from receiver.config_state import ConfigReport
+from receiver.incidents.failures import RedisFailures
 from receiver.incidents.routing_preview import REMEDY, is_unpaged_critical
 from receiver.model.alert import describe_unknown_severity
 from receiver.model.incident import Incident
 from receiver.model.routing import PAGERDUTY
 from receiver.web.api.responses import ChannelState, HeartbeatState, Status
 from receiver.web.api.serializers import format_moment
-from receiver.web.api.status import describe_refusals, show_status
+from receiver.web.api.status import StormHandler, describe_refusals
 from receiver.web.urls import url_for
 
 _LABELS = {
@@ -56,7 +59,7 @@ def delivery_label(key: str) -> str:
 _SHOWN = 5
 
 
-def list_severity_warnings(services: Services, incidents: Iterable[Incident]) -> tuple[StatusWarning, ...]:
+def list_severity_warnings(routing: Routing, incidents: Iterable[Incident]) -> tuple[StatusWarning, ...]:
     """Return warnings about critical *incidents* that page no responder, and about unknown severities.
 
     They are computed from the open incidents, so they are shown until those are resolved or `severities`
@@ -67,10 +70,10 @@ def list_severity_warnings(services: Services, incidents: Iterable[Incident]) ->
     for incident in incidents:
         if incident.is_resolved:
             continue
-        if is_unpaged_critical(services.routing, incident):
+        if is_unpaged_critical(routing, incident):
             unpaged.append(incident)
         for word in incident.unknown_severities:
-            if services.routing.severities.find_severity(word) is None:
+            if routing.severities.find_severity(word) is None:
                 words.setdefault(word, incident)
     return (*_warn_of_unpaged(unpaged), *_warn_of_unknown(words))
 
@@ -110,12 +113,11 @@ class WebhookRow:
     ago: str
 
 
-def list_webhooks(services: Services) -> list[WebhookRow]:
-    """Return the last webhook of each source, ordered by source. Raises StoreError."""
-    now = services.clock()
+def list_webhooks(last_webhook_at: Mapping[str, str], now: float) -> list[WebhookRow]:
+    """Return the last webhook of each source, from their times in RFC 3339."""
     return [
-        WebhookRow(source, format_moment(at), format_age(now - at))
-        for source, at in services.last_webhooks.list_all().items()
+        WebhookRow(source, at, format_age(now - datetime.fromisoformat(at).timestamp()))
+        for source, at in last_webhook_at.items()
     ]
 
 
@@ -152,29 +154,67 @@ class StatusWarning:
     links: tuple[Link, ...] = ()
 
 
-def list_status_warnings(
-    services: Services, stale: int = 0, alarms: Sequence[StatusWarning] = ()
-) -> list[StatusWarning]:
-    """Return all warnings, the most severe first. Raises StoreError.
+class WarningList:
+    """Lists the warnings of the pages. Raises StoreError."""
 
-    *stale* is the number of stale open incidents and *alarms* their severity warnings, which the caller has.
-    """
-    status = show_status(services)
-    found = [
-        *alarms,
-        *_find_failing_components(status),
-        *_find_refused_config(services),
-        *_find_failed(services),
-        *_find_storms(services),
-        *_find_stale(stale),
-        *_find_simulated(services),
-    ]
-    return sorted(found, key=lambda warning: _LEVELS.index(warning.level))
+    def __init__(
+        self, failures: RedisFailures, storms: StormHandler, config: ConfigReport, routing: Routing
+    ) -> None:
+        self._failures = failures
+        self._storms = storms
+        self._config = config
+        self._simulated = tuple(_find_simulated(routing))
 
+    def list_all(
+        self, status: Status, stale: int = 0, alarms: Sequence[StatusWarning] = ()
+    ) -> list[StatusWarning]:
+        """Return all warnings, the most severe first.
 
-def list_serious_warnings(services: Services, alarms: Sequence[StatusWarning] = ()) -> list[StatusWarning]:
-    """Return the warnings without notes, which only the dashboard shows."""
-    return [warning for warning in list_status_warnings(services, alarms=alarms) if warning.level != "note"]
+        *stale* is the number of stale open incidents and *alarms* their severity warnings, which the caller
+        has.
+        """
+        found = [
+            *alarms,
+            *_find_failing_components(status),
+            *self._find_refused_config(),
+            *self._find_failed(),
+            *self._find_storms(),
+            *_find_stale(stale),
+            *self._simulated,
+        ]
+        return sorted(found, key=lambda warning: _LEVELS.index(warning.level))
+
+    def list_serious(self, status: Status, alarms: Sequence[StatusWarning] = ()) -> list[StatusWarning]:
+        """Return the warnings without notes, which only the dashboard shows."""
+        return [warning for warning in self.list_all(status, alarms=alarms) if warning.level != "note"]
+
+    def _find_refused_config(self) -> Iterator[StatusWarning]:
+        refused = self._config.list_refused()
+        if refused:
+            since = min(state.refused_at for state in refused.values())
+            words = f"The old one stays in force: {describe_refusals(refused)}."
+            yield StatusWarning("alarm", "A new configuration was refused.", words, format_moment(since))
+
+    def _find_failed(self) -> Iterator[StatusWarning]:
+        count = self._failures.count()
+        if not count:
+            return
+        links = tuple(
+            Link(
+                url_for("pages.incident", incident_id=failure.incident.id, _anchor="deliveries"),
+                f"{failure.incident.alertname or failure.incident.id}: {delivery_label(failure.key)}",
+            )
+            for failure in self._failures.list_failures(_FAILED_SHOWN).failures
+        )
+        title = "1 delivery was given up." if count == 1 else f"{count} deliveries were given up."
+        words = f"The newest {len(links)}:" if count > len(links) else ""
+        yield StatusWarning("alarm", title, words, links=links)
+
+    def _find_storms(self) -> Iterator[StatusWarning]:
+        for storm in self._storms.list_unresolved():
+            if storm.is_active:
+                link = Link(url_for("pages.storm", storm_id=storm.id), "what it counts")
+                yield StatusWarning("warn", f"A storm is on in {storm.name}.", links=(link,))
 
 
 def _find_failing_components(status: Status) -> Iterator[StatusWarning]:
@@ -197,37 +237,6 @@ def _find_failing_components(status: Status) -> Iterator[StatusWarning]:
             )
 
 
-def _find_refused_config(services: Services) -> Iterator[StatusWarning]:
-    refused = services.config.list_refused()
-    if refused:
-        since = min(state.refused_at for state in refused.values())
-        words = f"The old one stays in force: {describe_refusals(refused)}."
-        yield StatusWarning("alarm", "A new configuration was refused.", words, format_moment(since))
-
-
-def _find_failed(services: Services) -> Iterator[StatusWarning]:
-    count = services.incidents.count_failed()
-    if not count:
-        return
-    links = tuple(
-        Link(
-            url_for("pages.incident", incident_id=failure.incident.id, _anchor="deliveries"),
-            f"{failure.incident.alertname or failure.incident.id}: {delivery_label(failure.key)}",
-        )
-        for failure in services.failures.list_failures(_FAILED_SHOWN).failures
-    )
-    title = "1 delivery was given up." if count == 1 else f"{count} deliveries were given up."
-    words = f"The newest {len(links)}:" if count > len(links) else ""
-    yield StatusWarning("alarm", title, words, links=links)
-
-
-def _find_storms(services: Services) -> Iterator[StatusWarning]:
-    for storm in services.storm_store.list_unresolved():
-        if storm.is_active:
-            link = Link(url_for("pages.storm", storm_id=storm.id), "what it counts")
-            yield StatusWarning("warn", f"A storm is on in {storm.name}.", links=(link,))
-
-
 def _find_stale(stale: int) -> Iterator[StatusWarning]:
     if stale:
         title = "1 incident is stale." if stale == 1 else f"{stale} incidents are stale."
@@ -237,11 +246,11 @@ def _find_stale(stale: int) -> Iterator[StatusWarning]:
         )
 
 
-def _find_simulated(services: Services) -> Iterator[StatusWarning]:
-    names = [] if services.routing.slack_token else ["Slack"]
+def _find_simulated(routing: Routing) -> Iterator[StatusWarning]:
+    names = [] if routing.slack_token else ["Slack"]
     titles = [
         responder.title
-        for responder in services.routing.responders.values()
+        for responder in routing.responders.values()
         if (target := responder.find_target(PAGERDUTY)) is not None and not target.secret
     ]
     names += [f"PagerDuty for {', '.join(titles)}"] if titles else []
