@@ -2,7 +2,9 @@
 can be extended; and the layout of an incident's Redis hash.
 
 The hash has a field `head` (the incident without alerts and deliveries), `a:FINGERPRINT` for a single alert,
-`b:DIGEST` for a batch of alerts, and `d:KEY` for a delivery.
+`b:DIGEST` for a batch of alerts, and `d:KEY` for a delivery. The head has two parts, of which lists read the
+first alone: the length of the incident without its alert states in four bytes and that incident, then the
+alert states.
 """
 
 from __future__ import annotations
@@ -17,8 +19,10 @@ from receiver.model.alert import Alert
 from receiver.model.delivery import Delivery
 from receiver.model.incident import AlertState, Incident, TimelineEvent
 
+_LENGTH = 4
 _encoder = msgspec.msgpack.Encoder()
 _incidents = msgspec.msgpack.Decoder(Incident)
+_alert_states = msgspec.msgpack.Decoder(dict[str, AlertState])
 _alerts = msgspec.msgpack.Decoder(Alert)
 _batches = msgspec.msgpack.Decoder(list[Alert])
 _deliveries = msgspec.msgpack.Decoder(Delivery)
@@ -27,9 +31,20 @@ _events = msgspec.msgpack.Decoder(TimelineEvent)
 
 def encode_incident(incident: Incident) -> bytes:
     """Encode an incident without its alerts and deliveries, which have fields of their own."""
-    if incident.alerts or incident.deliveries or incident.is_past:
-        incident = msgspec.structs.replace(incident, alerts={}, deliveries={}, is_past=False)
-    return _encoder.encode(incident)
+    brief = _encoder.encode(replace(incident, alert_states={}, alerts={}, deliveries={}, is_past=False))
+    return len(brief).to_bytes(_LENGTH, "big") + brief + _encoder.encode(incident.alert_states)
+
+
+def decode_incident(head: bytes) -> Incident:
+    """Return the incident of a head, without alerts and deliveries."""
+    end = _LENGTH + int.from_bytes(head[:_LENGTH], "big")
+    alert_states = _alert_states.decode(memoryview(head)[end:])
+    return replace(_incidents.decode(memoryview(head)[_LENGTH:end]), alert_states=alert_states)
+
+
+def decode_brief(head: bytes) -> Incident:
+    """Return the incident of the first part of a head; it has no alert states."""
+    return _incidents.decode(memoryview(head)[_LENGTH:])
 
 
 def encode(value: Alert | Delivery | TimelineEvent) -> bytes:
@@ -45,7 +60,6 @@ def encode_names(names: Sequence[str]) -> bytes:
 
 
 decode_alerts = _batches.decode
-decode_incident = _incidents.decode
 decode_alert = _alerts.decode
 decode_delivery = _deliveries.decode
 decode_event = _events.decode

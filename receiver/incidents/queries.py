@@ -1,9 +1,10 @@
-"""Lists and counts of open and closed incidents, without their alerts."""
+"""Lists of open and closed incidents, without their alerts, and the log of their changes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from msgspec.structs import replace
 
@@ -11,10 +12,12 @@ from receiver.errors import NotFound
 from receiver.incidents import codec
 from receiver.incidents.codec import DELIVERY
 from receiver.model.incident import Incident
-from receiver.storage.connection import Client, store_errors
-from receiver.storage.keys import Keys, shard_of
+from receiver.storage.connection import Client, ScriptCall, Scripts, store_errors
+from receiver.storage.keys import CHANGES_LIMIT, Keys, shard_of
 
 _SCANNED_AT_MOST = 5000
+# Incidents of one round trip, and of one run of a script, which keeps Redis from all others for 1 ms.
+_BATCH, _IDS_PER_CALL = 500, 100
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class RedisListing:
 
     def __init__(self, client: Client, *, shards: int = 1) -> None:
         self._redis = client
+        self._scripts = Scripts(client)
         self._shards = shards
 
     def keys_of(self, group_id: str) -> Keys:
@@ -47,24 +51,24 @@ class RedisListing:
         limit: int = 50,
         cursor: str = "",
         deliveries: Sequence[str] = (),
+        is_brief: bool = False,
     ) -> StoredIncidentPage:
         """Return incidents, newest first; without *states*, all. Scans 5,000 at most in one call.
 
         Only incidents opened from *opened_from* on and before *opened_before* (Unix times) are returned. They
-        have no alerts, and only the deliveries with the keys in *deliveries*. Raises NotFound for an invalid
-        *cursor*.
+        have no alerts, and only the deliveries with the keys in *deliveries*; where *is_brief*, no alert
+        states either. Raises NotFound for an invalid *cursor*.
         """
         found: list[Incident] = []
         position = _parse_cursor(cursor) or ((opened_before, "") if opened_before else None)
-        scanned = 0
+        scanned, size = 0, min(limit, _BATCH)
         while scanned < _SCANNED_AT_MOST:
-            batch = self._list_newest_entries(states, position, 200, opened_from)
+            batch = self._list_newest_entries(states, position, size, opened_from)
             if not batch:
                 return StoredIncidentPage(tuple(found), None)
-            scanned += len(batch)
-            for entry, incident in zip(
-                batch, self._load_heads([member for _, member in batch], deliveries), strict=True
-            ):
+            scanned, size = scanned + len(batch), _BATCH
+            heads = self._load_heads([member for _, member in batch], deliveries, is_brief=is_brief)
+            for entry, incident in zip(batch, heads, strict=True):
                 position = entry
                 if incident is None or not _matches_query(incident, states, severity, alertname):
                     continue
@@ -73,14 +77,15 @@ class RedisListing:
                     return StoredIncidentPage(tuple(found), _format_cursor(position))
         return StoredIncidentPage(tuple(found), _format_cursor(position))
 
-    def list_open(self) -> Iterator[Incident]:
-        """Yield every open incident, newest first, without alerts and deliveries."""
+    def list_open(self, *, is_brief: bool = False) -> Iterator[Incident]:
+        """Yield every open incident, newest first, without alerts and deliveries; where *is_brief*, without
+        alert states, too.
+        """
         position: tuple[float, str] | None = None
-        while batch := self._list_newest_entries(frozenset({"open"}), position, 500):
+        while batch := self._list_newest_entries(frozenset({"open"}), position, _BATCH):
             position = batch[-1]
-            yield from (
-                one for one in self._load_heads([member for _, member in batch], ()) if one is not None
-            )
+            heads = self._load_heads([member for _, member in batch], (), is_brief=is_brief)
+            yield from (one for one in heads if one is not None)
 
     def _list_newest_entries(
         self, states: frozenset[str], after: tuple[float, str] | None, count: int, opened_from: float = 0.0
@@ -98,49 +103,78 @@ class RedisListing:
         ordered = sorted(entries, reverse=True)
         return [entry for entry in ordered if after is None or entry < after][:count]
 
-    def _load_heads(self, ids: Sequence[str], deliveries: Sequence[str]) -> list[Incident | None]:
+    def _load_heads(
+        self, ids: Sequence[str], deliveries: Sequence[str], *, is_brief: bool = False
+    ) -> list[Incident | None]:
         """Return the incidents of *ids* with the given deliveries; None for those that do not exist."""
-        fields = ["id", "head", *(DELIVERY + key.encode() for key in deliveries)]
-        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
-            for incident_id in ids:
-                group_id = incident_id.partition("-")[0]
-                pipe.hmget(self.keys_of(group_id).incident(group_id), fields)
-                pipe.hmget(self.keys_of(group_id).past_incident(incident_id), fields)
-            rows = pipe.execute()
-        heads: list[Incident | None] = []
-        for incident_id, latest, past in zip(ids, rows[::2], rows[1::2], strict=True):
-            member, head, *packed = latest if latest[0] == incident_id.encode() else past
-            if member is None:
-                heads.append(None)
-                continue
-            known = {
-                key: codec.decode_delivery(one) for key, one in zip(deliveries, packed, strict=True) if one
-            }
-            heads.append(replace(codec.decode_incident(head), deliveries=known))
-        return heads
-
-    def load_heads(self, ids: Sequence[str], deliveries: Sequence[str] = ()) -> dict[str, Incident]:
-        """Return the incidents of *ids* that exist, without alerts and with the given deliveries only."""
+        decode = codec.decode_brief if is_brief else codec.decode_incident
+        fields = [DELIVERY + key.encode() for key in deliveries]
+        by_shard: dict[int, list[str]] = {}
+        for one in ids:
+            by_shard.setdefault(shard_of(one.partition("-")[0], self._shards), []).append(one)
+        calls: list[ScriptCall] = []
+        for shard, mine in by_shard.items():
+            keys = Keys(shard)
+            calls += (
+                (
+                    "read_heads",
+                    [keys.incident(""), keys.past_incident("")],
+                    [int(is_brief), len(fields), *fields, *mine[start : start + _IDS_PER_CALL]],
+                )
+                for start in range(0, len(mine), _IDS_PER_CALL)
+            )
+        with store_errors():
+            answers = chain.from_iterable(self._scripts.run_each(calls))
         found: dict[str, Incident] = {}
-        for start in range(0, len(ids), 500):
-            heads = self._load_heads(ids[start : start + 500], deliveries)
+        for one, row in zip(chain.from_iterable(by_shard.values()), answers, strict=True):
+            if row is None:
+                continue
+            incident = decode(row[0])
+            if fields:
+                pairs = zip(deliveries, row[1:], strict=True)
+                known = {key: codec.decode_delivery(packed) for key, packed in pairs if packed}
+                incident = replace(incident, deliveries=known)
+            found[one] = incident
+        return [found.get(one) for one in ids]
+
+    def load_heads(
+        self, ids: Sequence[str], deliveries: Sequence[str] = (), *, is_brief: bool = False
+    ) -> dict[str, Incident]:
+        """Return the incidents of *ids* that exist, without alerts and with the given deliveries only; where
+        *is_brief*, without alert states, too.
+        """
+        found: dict[str, Incident] = {}
+        for start in range(0, len(ids), _BATCH):
+            heads = self._load_heads(ids[start : start + _BATCH], deliveries, is_brief=is_brief)
             found |= {head.id: head for head in heads if head is not None}
         return found
 
-    def count_open(self) -> dict[tuple[str, str], int]:
-        """Return the number of open incidents by (state, severity), among the newest 5,000."""
-        counts: dict[tuple[str, str], int] = {}
-        position: tuple[float, str] | None = None
-        for _ in range(_SCANNED_AT_MOST // 500):
-            batch = self._list_newest_entries(frozenset({"open"}), position, 500)
-            if not batch:
-                break
-            position = batch[-1]
-            for incident in self._load_heads([member for _, member in batch], ()):
-                if incident is not None:
-                    kind = (incident.state, incident.severity.value)
-                    counts[kind] = counts.get(kind, 0) + 1
-        return counts
+    # --- changes ---
+
+    def find_last_changes(self) -> list[str]:
+        """Return the position of the last entry in each shard's log of changes."""
+        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
+            for keys in map(Keys, range(self._shards)):
+                pipe.xrevrange(keys.changes, count=1)
+            return [rows[0][0].decode() if rows else "" for rows in pipe.execute()]
+
+    def list_changes(self, positions: Sequence[str]) -> tuple[list[str], list[str]] | None:
+        """Return the IDs of the incidents that changed after *positions*, and the new positions.
+
+        None if a log does not reach back to its position: then any incident may have changed.
+        """
+        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
+            for keys, position in zip(map(Keys, range(self._shards)), positions, strict=True):
+                pipe.xrange(keys.changes, min=position or "-", count=2 * CHANGES_LIMIT)
+            answers = pipe.execute()
+        changed: dict[str, None] = {}
+        latest = []
+        for position, rows in zip(positions, answers, strict=True):
+            if position and not (rows and rows[0][0].decode() == position):
+                return None
+            changed |= {fields[b"id"].decode(): None for _, fields in rows[1 if position else 0 :]}
+            latest.append(rows[-1][0].decode() if rows else "")
+        return list(changed), latest
 
 
 def _indexes(keys: Keys, states: frozenset[str]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from receiver.engine.ports import Notices, Runbooks
+from receiver.incidents.open_incidents import OpenIncident
 from receiver.model.alert import Alert, Severity, describe_unknown_severity, fingerprint
 from receiver.model.incident import Incident
 from receiver.model.routing import EscalationPolicy, Route, RoutingTable, find_route
@@ -63,7 +64,7 @@ def find_severity_warnings(routing: RoutingTable, labels: Mapping[str, str]) -> 
     return ()
 
 
-def is_unpaged_critical(routing: RoutingTable, incident: Incident) -> bool:
+def is_unpaged_critical(routing: RoutingTable, incident: Incident | OpenIncident) -> bool:
     """Tell whether *incident* is critical and its escalation policy has no steps."""
     return incident.severity is Severity.CRITICAL and not routing.get_policy(incident.policy).steps
 

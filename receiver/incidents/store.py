@@ -44,7 +44,7 @@ from receiver.model.owners import (
     group_family_of,
 )
 from receiver.storage.connection import Client, ScriptCall, Scripts, store_errors
-from receiver.storage.keys import QUEUES, TIMELINE_LIMIT, WAKE, Keys, shard_of
+from receiver.storage.keys import CHANGES_LIMIT, QUEUES, TIMELINE_LIMIT, WAKE, Keys, shard_of
 from receiver.storage.timestamps import BY_WALL_CLOCK, Moments
 
 # The clocks of processes and Redis may differ, so the index keeps an owner longer than it is valid.
@@ -195,7 +195,6 @@ class RedisIncidents(RedisListing):
     ) -> None:
         super().__init__(client, shards=shards)
         self.moments = moments
-        self._scripts = Scripts(client)
         self._history_s = int(history_s)
         self._owners = RedisAlertOwners(
             self._scripts, history_s=self._history_s, flap_window_s=flap_window_s, shards=shards
@@ -271,8 +270,10 @@ class RedisIncidents(RedisListing):
         gone, kept = build_reworded_fields(whole, alerts) if whole is not None else ([], [])
         fields: Fields = ["head", codec.encode_incident(incident)]
         fields += [part for pair in kept for part in pair] if whole is not None else build_own_fields(alerts)
-        return [self.keys_of(loaded.group_id).incident(loaded.group_id)], [
+        keys = self.keys_of(loaded.group_id)
+        return [keys.incident(loaded.group_id), keys.changes], [
             loaded.version,
+            CHANGES_LIMIT,
             len(gone),
             *gone,
             *fields,
@@ -306,6 +307,7 @@ class RedisIncidents(RedisListing):
                 *indexes,
                 keys.alert_owners(group_family),
                 keys.ended_alert_owners(group_family),
+                keys.changes,
                 *(
                     keys.incoming(queue, incident.severity) if update.is_incoming else keys.queue(queue)
                     for queue in update.queues
@@ -325,6 +327,7 @@ class RedisIncidents(RedisListing):
                 *(codec.encode_names(names) for names in (changes.begun, changes.ended, left_owners)),
                 self._owners.kept_after_end_s,
                 latest,
+                CHANGES_LIMIT,
                 *(codec.encode(event) for event in change.events),
                 *update.queues,
                 *fields,
@@ -396,6 +399,7 @@ class RedisIncidents(RedisListing):
                     keys.timeline(incident_id),
                     keys.lease_owners(queue),
                     keys.failed,
+                    keys.changes,
                     *(keys.queue(other) for other in queues),
                 ],
                 [
@@ -410,6 +414,7 @@ class RedisIncidents(RedisListing):
                     *said,
                     f"{delivery.failed_at:.3f}" if delivery.failed_at else "",
                     self._history_s,
+                    CHANGES_LIMIT,
                     *queues,
                 ],
             )
@@ -419,11 +424,13 @@ class RedisIncidents(RedisListing):
     def drop_compacted(self, incident_id: str) -> None:
         """Delete the stored alerts that were compacted; does nothing if the group is changed meanwhile."""
         group_id = incident_id.partition("-")[0]
-        key = self.keys_of(group_id).incident(group_id)
+        keys = self.keys_of(group_id)
+        key = keys.incident(group_id)
         with store_errors():
             fields = self._redis.hgetall(key)
             if fields.get(b"id") != incident_id.encode():
                 return
             gone, kept = split_compacted_fields(fields)
             if gone or kept:
-                self._scripts.run("compact", [key], [fields[b"v"], len(gone), *gone, *kept])
+                args = [fields[b"v"], CHANGES_LIMIT, len(gone), *gone, *kept]
+                self._scripts.run("compact", [key, keys.changes], args)

@@ -59,6 +59,8 @@ CONFIG_REFUSED = "rcv:config:refused"
 CONFIG_REFUSED_FOR_S = 10
 # A posted notice is remembered for this long, so that a retry that fails again posts no second one.
 NOTICE_FOR_S = 14 * 86400
+# Each log of changes is capped: whoever reads it less often reads all open incidents instead.
+CHANGES_LIMIT = 2000
 # Each timeline is capped: an incident that flaps for a month must not fill the memory.
 TIMELINE_LIMIT = 500
 
@@ -144,6 +146,13 @@ class Keys:
     def open(self) -> str:
         """A sorted set: open incidents by opening time. No expiry: it holds only open incidents."""
         return self._name("open")
+
+    @property
+    def changes(self) -> str:
+        """A stream, capped: the IDs of changed incidents. No expiry: its last entry tells readers that they
+        have missed none.
+        """
+        return self._name("changes")
 
     @property
     def closed(self) -> str:

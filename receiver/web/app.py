@@ -8,6 +8,7 @@ from flask import Blueprint, Flask, Response, request
 
 from receiver.app.channels import build_notification_builder, build_slack_interactions
 from receiver.app.services import Services
+from receiver.incidents.open_incidents import OpenIncidents
 from receiver.web.api.incidents import IncidentHandler
 from receiver.web.api.routes import ApiHandlers, build_api
 from receiver.web.api.status import (
@@ -91,9 +92,10 @@ def _build_hooks(services: Services, request_guard: RequestGuard) -> Iterator[Bl
 def _build_api_and_pages(services: Services) -> Iterator[Blueprint]:
     settings, routing, clock = services.settings, services.routing, services.clock
     processes = ProcessMonitor(services.work_queue, clock, services.run_id)
+    open_incidents = OpenIncidents(services.incidents)
     gauges = StoredGauges(
         work_queue=services.work_queue,
-        incidents=services.incidents,
+        open_incidents=open_incidents,
         failures=services.failures,
         server_check=services.server_check,
         maintenance=services.maintenance,
@@ -124,7 +126,7 @@ def _build_api_and_pages(services: Services) -> Iterator[Blueprint]:
     yield build_api(ApiHandlers(incidents, storms, maintenance, status, services.runbooks, settings))
 
     pages = build_pages(maintenance, clock)
-    board = IncidentBoard(services.incidents, services.maintenance, routing, clock)
+    board = IncidentBoard(services.incidents, open_incidents, services.maintenance, routing, clock)
     warnings = WarningList(services.failures, storms, services.config, routing)
     sent_messages = SentMessageList(services.simulated, build_notification_builder(services))
     page = IncidentPage(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from collections import Counter
 
 from flask import Blueprint, Response, jsonify
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
@@ -16,7 +17,7 @@ from receiver.config_state import ConfigReport
 from receiver.engine.queue import SILENT_AFTER_S, WorkQueue
 from receiver.errors import StoreError
 from receiver.incidents.failures import RedisFailures
-from receiver.incidents.store import RedisIncidents
+from receiver.incidents.open_incidents import OpenIncidents
 from receiver.last_webhooks import LastWebhooks
 from receiver.maintenance import RedisMaintenance
 from receiver.storage.keys import QUEUES
@@ -66,7 +67,7 @@ class StoredGauges:
         self,
         *,
         work_queue: WorkQueue,
-        incidents: RedisIncidents,
+        open_incidents: OpenIncidents,
         failures: RedisFailures,
         server_check: RedisServerCheck,
         maintenance: RedisMaintenance,
@@ -74,7 +75,7 @@ class StoredGauges:
         last_webhooks: LastWebhooks,
     ) -> None:
         self._work_queue = work_queue
-        self._incidents = incidents
+        self._open_incidents = open_incidents
         self._failures = failures
         self._server_check = server_check
         self._maintenance = maintenance
@@ -90,7 +91,8 @@ class StoredGauges:
         metrics.FAILED_DELIVERIES.set(self._failures.count())
         metrics.REDIS_MEMORY.set(self._server_check.get_memory_used_ratio())
         metrics.MAINTENANCE.set(self._maintenance.find_active(now) is not None)
-        metrics.record_incident_counts(self._incidents.count_open())
+        open_incidents = self._open_incidents.list_all()
+        metrics.record_incident_counts(Counter((one.state, one.severity.value) for one in open_incidents))
         metrics.CONFIG_SUCCESSFUL.set(not self._config.list_refused())
         metrics.CONFIG_TIMESTAMP.set(self._config.state.loaded_at)
         metrics.record_last_webhooks(self._last_webhooks.list_all())

@@ -14,6 +14,7 @@ from receiver.incidents.service import IncidentService
 from receiver.incidents.store import RedisIncidents
 from receiver.maintenance import RedisMaintenance
 from receiver.model.delivery import Delivery
+from receiver.model.escalation import EscalationState, evaluate_escalation
 from receiver.model.incident import Incident, Person
 from receiver.model.plan import resolve_policy
 from receiver.model.routing import EscalationPolicy
@@ -81,16 +82,18 @@ class IncidentHandler:
     def describe(self, incident_id: str) -> IncidentDetail:
         """Return one incident with all its details."""
         now = self._clock()
-        return self.serialize(*self.load(incident_id, now), now)
+        incident, policy = self.load(incident_id, now)
+        return self.serialize(incident, policy.name, evaluate_escalation(incident, policy, now))
 
     def load(self, incident_id: str, now: float) -> tuple[Incident, EscalationPolicy]:
         """Return one incident, and its escalation policy at *now*: paused during maintenance."""
         incident = self._incidents.load(incident_id)
         return incident, resolve_policy(self._routing, incident, self._maintenance.paused_until(now))
 
-    def serialize(self, incident: Incident, policy: EscalationPolicy, now: float) -> IncidentDetail:
+    def serialize(self, incident: Incident, policy_name: str, escalation: EscalationState) -> IncidentDetail:
         """Return *incident* with its timeline, which is read here."""
-        return serialize_incident(incident, policy, self._incidents.load_timeline(incident.id), now)
+        timeline = self._incidents.load_timeline(incident.id)
+        return serialize_incident(incident, policy_name, escalation, timeline)
 
     def acknowledge(self, incident_id: str, asked: ActorFields) -> IncidentDetail:
         """Acknowledge the incident and return it; a repeated call restarts the acknowledgement timeout."""
@@ -181,12 +184,13 @@ class IncidentHandler:
         )
 
     def _serialize_rows(
-        self, incidents: Iterable[Incident], serialize: Callable[[Incident, EscalationPolicy, float], R]
+        self, incidents: Iterable[Incident], serialize: Callable[[Incident, EscalationState], R]
     ) -> Iterator[R]:
         now = self._clock()
         paused_until = self._maintenance.paused_until(now)
         for incident in incidents:
-            yield serialize(incident, resolve_policy(self._routing, incident, paused_until), now)
+            policy = resolve_policy(self._routing, incident, paused_until)
+            yield serialize(incident, evaluate_escalation(incident, policy, now))
 
     def list_failures(self, asked: FailureQuery) -> FailurePage:
         """Return one page of the failed deliveries that were not sent since, newest first."""

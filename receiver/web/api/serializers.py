@@ -9,10 +9,9 @@ from msgspec.structs import asdict
 from receiver.config.model import Routing
 from receiver.incidents.failures import delivery_id
 from receiver.model.delivery import Delivery
-from receiver.model.escalation import EscalationState, StepState, evaluate_escalation
+from receiver.model.escalation import EscalationState, StepState
 from receiver.model.heading import find_heading
 from receiver.model.incident import Incident, SilenceRequest, Suppression, TimelineEvent
-from receiver.model.routing import EscalationPolicy
 from receiver.runbooks.model import Runbook, Section
 from receiver.storms.model import find_storm_of
 from receiver.web.api.responses import (
@@ -47,10 +46,10 @@ def format_optional_moment(moment: float | None) -> str | None:
     return format_moment(moment) if moment else None
 
 
-def serialize_row(incident: Incident, policy: EscalationPolicy, now: float) -> IncidentRow:
+def serialize_row(incident: Incident, escalation: EscalationState) -> IncidentRow:
     """Return one row of the list. *incident* needs its deliveries but not its alerts."""
     heading = find_heading(incident)
-    upcoming = evaluate_escalation(incident, policy, now).next_step
+    upcoming = escalation.next_step
     return IncidentRow(
         id=incident.id,
         state=State(incident.state),
@@ -72,10 +71,10 @@ def serialize_row(incident: Incident, policy: EscalationPolicy, now: float) -> I
     )
 
 
-def serialize_history_row(incident: Incident, policy: EscalationPolicy, now: float) -> HistoryRow:
+def serialize_history_row(incident: Incident, escalation: EscalationState) -> HistoryRow:
     """Return one row of the history: that of the list, and the durations."""
     return HistoryRow(
-        **asdict(serialize_row(incident, policy, now)),
+        **asdict(serialize_row(incident, escalation)),
         resolved_at=format_optional_moment(incident.resolved_at),
         duration_s=_seconds_after_opening(incident, incident.resolved_at),
         acknowledged_after_s=_seconds_after_opening(incident, incident.first_acknowledged_at),
@@ -83,11 +82,11 @@ def serialize_history_row(incident: Incident, policy: EscalationPolicy, now: flo
 
 
 def serialize_incident(
-    incident: Incident, policy: EscalationPolicy, timeline: list[TimelineEvent], now: float
+    incident: Incident, policy_name: str, escalation: EscalationState, timeline: list[TimelineEvent]
 ) -> IncidentDetail:
     """Return one incident with its alerts, timeline, escalation and deliveries."""
     return IncidentDetail(
-        **asdict(serialize_row(incident, policy, now)),
+        **asdict(serialize_row(incident, escalation)),
         source=incident.source,
         truncated=incident.truncated,
         acknowledged_at=format_optional_moment(incident.acknowledged_at),
@@ -101,7 +100,7 @@ def serialize_incident(
         silences=[_serialize_silence(incident, request) for request in incident.silences],
         alerts=[_serialize_alert(incident, fingerprint) for fingerprint in incident.alert_states],
         timeline=[_serialize_event(event) for event in timeline],
-        escalation=_serialize_escalation(policy, evaluate_escalation(incident, policy, now)),
+        escalation=_serialize_escalation(policy_name, escalation),
         deliveries=[_serialize_delivery(incident.id, *each) for each in sorted(incident.deliveries.items())],
     )
 
@@ -172,9 +171,9 @@ def _serialize_event(event: TimelineEvent) -> EventRow:
     )
 
 
-def _serialize_escalation(policy: EscalationPolicy, escalation: EscalationState) -> Escalation:
+def _serialize_escalation(policy_name: str, escalation: EscalationState) -> Escalation:
     return Escalation(
-        policy=policy.name or None,
+        policy=policy_name or None,
         steps=[
             StepRow(
                 step=step_state.step.name,

@@ -5,10 +5,11 @@ Incidents are listed most urgent first, a hundred per page.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 from urllib.parse import urlencode
 
 from flask import Blueprint, redirect, request
@@ -18,13 +19,13 @@ from werkzeug.wrappers import Response
 from receiver.clock import Clock, parse_time
 from receiver.config.model import Routing
 from receiver.config.settings import Settings
+from receiver.incidents.open_incidents import OpenIncident, OpenIncidents, urgency_of
 from receiver.incidents.store import RedisIncidents
 from receiver.maintenance import RedisMaintenance
 from receiver.model.alert import describe_unknown_severity
 from receiver.model.escalation import EscalationState, evaluate_escalation
 from receiver.model.incident import Incident
 from receiver.model.plan import resolve_policy
-from receiver.model.routing import EscalationPolicy
 from receiver.text import one_line
 from receiver.web.api.requests import EndMaintenanceRequest, StartMaintenanceRequest, read_query
 from receiver.web.api.responses import IncidentRow, StepStatus
@@ -45,6 +46,8 @@ from receiver.web.pages.warnings import (
 )
 from receiver.web.urls import url_for
 
+_CARDS_AT_MOST = 1000
+
 
 class DashboardQuery(PageQuery, frozen=True):
     """The filter of the dashboard, as query parameters."""
@@ -58,17 +61,17 @@ class DashboardQuery(PageQuery, frozen=True):
     def is_filtered(self) -> bool:
         return bool(self.state or self.severity or self.route or self.text)
 
-    def matches(self, incident: Incident, now: float) -> bool:
+    def matches(self, incident: OpenIncident, now: float) -> bool:
+        """Tell whether all of the filter but its text matches *incident*."""
         return (
             self._has_state(incident, now)
             and self.severity in ("", incident.severity)
             and self.route in ("", incident.route)
-            and (not self.text or self.text.casefold() in _searchable_text(incident))
         )
 
-    def _has_state(self, incident: Incident, now: float) -> bool:
+    def _has_state(self, incident: OpenIncident, now: float) -> bool:
         if self.state == "stale":
-            return incident.is_stale(now)
+            return now >= incident.stale_at
         return self.state in ("", "acknowledged" if incident.is_acknowledged else "unacknowledged")
 
 
@@ -119,59 +122,113 @@ class OpenCounts:
         return f"{text}, nobody has {'it' if self.open == 1 else 'them'}"
 
 
+class _CachedCard(NamedTuple):
+    """A card, and what it was built from: it is valid until the escalation's next change by time."""
+
+    card: IncidentCard
+    incident: OpenIncident
+    paused_until: float
+    built_at: float
+    valid_until: float
+
+    def is_valid(self, incident: OpenIncident, paused_until: float, now: float) -> bool:
+        is_same = self.incident is incident and self.paused_until == paused_until
+        return is_same and self.built_at <= now < self.valid_until
+
+
 class IncidentBoard:
     """Builds lists of incidents, most urgent first. Raises StoreError."""
 
     def __init__(
-        self, incidents: RedisIncidents, maintenance: RedisMaintenance, routing: Routing, clock: Clock
+        self,
+        incidents: RedisIncidents,
+        open_incidents: OpenIncidents,
+        maintenance: RedisMaintenance,
+        routing: Routing,
+        clock: Clock,
     ) -> None:
         self._incidents = incidents
+        self._open_incidents = open_incidents
         self._maintenance = maintenance
         self._routing = routing
         self._clock = clock
         self._delivery_keys = delivery_keys(routing)
+        self._cards: dict[str, _CachedCard] = {}
 
     def build_dashboard(self, asked: DashboardQuery) -> tuple[Dashboard, OpenCounts]:
         """Return the open incidents that match *asked*, one page of them, and the counts."""
-        now, everything = self._clock(), list(self._incidents.list_open())
+        now, everything = self._clock(), self._open_incidents.list_all()
         counts = OpenCounts(
             open=len(everything),
-            unacknowledged=sum(not incident.is_acknowledged for incident in everything),
-            stale=sum(incident.is_stale(now) for incident in everything),
+            unacknowledged=sum(not one.is_acknowledged for one in everything),
+            stale=sum(now >= one.stale_at for one in everything),
             alarms=list_severity_warnings(self._routing, everything),
         )
-        return self.build_page((one for one in everything if asked.matches(one, now)), asked.page), counts
+        found: Sequence[OpenIncident] = everything
+        if asked.is_filtered:
+            found = self._select_matching(everything, asked, now)
+        page_slice = paginate(found, asked.page)
+        cards = self._list_cards(page_slice.rows, now)
+        return Dashboard(format_moment(now), len(found), page_slice.page, page_slice.pages, cards), counts
+
+    def _select_matching(
+        self, everything: Sequence[OpenIncident], asked: DashboardQuery, now: float
+    ) -> list[OpenIncident]:
+        found = [one for one in everything if asked.matches(one, now)]
+        if not asked.text:
+            return found
+        text, heads = (
+            asked.text.casefold(),
+            self._incidents.load_heads([one.id for one in found], is_brief=True),
+        )
+        return [one for one in found if one.id in heads and text in _searchable_text(heads[one.id])]
 
     def build_page(self, incidents: Iterable[Incident], page: int) -> Dashboard:
         """Return page *page* of *incidents*, most urgent first."""
-        now, found = self._clock(), sorted(incidents, key=sort_key)
+        now, found = self._clock(), sorted(incidents, key=urgency_of)
         page_slice = paginate(found, page)
-        ids = [incident.id for incident in page_slice.rows]
-        heads = self._incidents.load_heads(ids, self._delivery_keys)
+        heads = self._incidents.load_heads([one.id for one in page_slice.rows], self._delivery_keys)
         paused_until = self._maintenance.paused_until(now)
-        cards = [
-            build_card(heads[one], resolve_policy(self._routing, heads[one], paused_until), now)
-            for one in ids
-            if one in heads
-        ]
-        return Dashboard(format_moment(now), len(found), page_slice.page, page_slice.pages, tuple(cards))
+        cards = tuple(self._build_card(head, paused_until, now)[0] for head in heads.values())
+        return Dashboard(format_moment(now), len(found), page_slice.page, page_slice.pages, cards)
+
+    def _list_cards(self, incidents: Sequence[OpenIncident], now: float) -> tuple[IncidentCard, ...]:
+        """Return the cards of *incidents*; those that can't have changed are not built again."""
+        paused_until = self._maintenance.paused_until(now)
+        if len(self._cards) > _CARDS_AT_MOST:
+            self._cards = {}
+        known, found = self._cards, {}
+        for one in incidents:
+            cached = known.get(one.id)
+            if cached is not None and cached.is_valid(one, paused_until, now):
+                found[one.id] = cached.card
+        missing = [one for one in incidents if one.id not in found]
+        heads = self._incidents.load_heads([one.id for one in missing], self._delivery_keys)
+        for one in missing:
+            if (head := heads.get(one.id)) is not None:
+                card, valid_until = self._build_card(head, paused_until, now)
+                known[one.id] = _CachedCard(card, one, paused_until, now, valid_until)
+                found[one.id] = card
+        return tuple(found[one.id] for one in incidents if one.id in found)
+
+    def _build_card(self, incident: Incident, paused_until: float, now: float) -> tuple[IncidentCard, float]:
+        """Return the card of *incident*, and until when it stays as it is unless the incident changes."""
+        policy = resolve_policy(self._routing, incident, paused_until)
+        escalation = evaluate_escalation(incident, policy, now)
+        upcoming = escalation.next_step
+        moments = (
+            escalation.next_check_at,
+            upcoming.due_at if upcoming is not None else None,
+            incident.stale_at,
+            paused_until,
+        )
+        valid_until = min((at for at in moments if at is not None and at > now), default=math.inf)
+        return build_card(incident, escalation, now), valid_until
 
 
-def sort_key(incident: Incident) -> tuple[bool, bool, bool, int, float]:
-    """Return the sort key: unacknowledged incidents first, then by severity, then the oldest first."""
-    return (
-        incident.is_resolved,
-        incident.is_acknowledged,
-        incident.is_paused,
-        -incident.severity.rank,
-        incident.opened_at,
-    )
-
-
-def build_card(incident: Incident, policy: EscalationPolicy, now: float) -> IncidentCard:
+def build_card(incident: Incident, escalation: EscalationState, now: float) -> IncidentCard:
     """Return an incident as the dashboard shows it."""
-    row = serialize_row(incident, policy, now)
-    escalation = evaluate_escalation(incident, policy, now)
+    row = serialize_row(incident, escalation)
     step = escalation.next_step
     waits = step is not None and row.next_step_at is not None and not incident.is_paused
     return IncidentCard(

@@ -246,6 +246,7 @@ def build_history_report(
         opened_before=until,
         limit=_MAX_INCIDENTS,
         deliveries=sorted({*keys, RENAMED}),
+        is_brief=True,
     )
     found = list(page.incidents)
     if asked.label:

@@ -214,9 +214,10 @@ class IncidentPage:
         found, policy = self._handler.load(incident_id, now)
         escalation = evaluate_escalation(found, policy, now)
         upcoming = escalation.next_step if not found.is_paused else None
-        whole, card = self._handler.serialize(found, policy, now), build_card(found, policy, now)
+        whole = self._handler.serialize(found, policy.name, escalation)
+        card = build_card(found, escalation, now)
         sent_messages, status = self._sent_messages.list_messages(found, policy, now), self._status.describe()
-        alarms = list_severity_warnings(self._routing, [found])
+        alarms = list_severity_warnings(self._routing, [] if found.is_resolved else [found])
         status_warnings = self._warnings.list_serious(status, alarms)
         return conditional_response(
             "incident.html",

@@ -106,9 +106,8 @@ def add_runbooks(
     def runbooks() -> str:
         """List the runbooks, and what is missing or inconsistent."""
         asked = read_query(PageQuery, request.args)
-        seen = Counter(
-            incident.alertname for incident in incidents.list_newest(limit=_MAX_INCIDENTS).incidents
-        )
+        newest = incidents.list_newest(limit=_MAX_INCIDENTS, is_brief=True).incidents
+        seen = Counter(incident.alertname for incident in newest)
         report = build_runbook_report(catalogue, routing, seen, rules.get_rules() if rules else None)
         page_slice = paginate(report.usages, asked.page)
         return render_template(

@@ -9,6 +9,7 @@ from datetime import datetime
 from receiver.config.model import Routing
 from receiver.config_state import ConfigReport
 from receiver.incidents.failures import RedisFailures
+from receiver.incidents.open_incidents import OpenIncident
 from receiver.incidents.routing_preview import REMEDY, is_unpaged_critical
 from receiver.model.alert import describe_unknown_severity
 from receiver.model.incident import Incident
@@ -59,17 +60,17 @@ def delivery_label(key: str) -> str:
 _SHOWN = 5
 
 
-def list_severity_warnings(routing: Routing, incidents: Iterable[Incident]) -> tuple[StatusWarning, ...]:
-    """Return warnings about critical *incidents* that page no responder, and about unknown severities.
+def list_severity_warnings(
+    routing: Routing, incidents: Iterable[Incident | OpenIncident]
+) -> tuple[StatusWarning, ...]:
+    """Return warnings about critical open *incidents* that page no responder, and about unknown severities.
 
     They are computed from the open incidents, so they are shown until those are resolved or `severities`
     contains the word.
     """
-    unpaged: list[Incident] = []
-    words: dict[str, Incident] = {}
+    unpaged: list[Incident | OpenIncident] = []
+    words: dict[str, Incident | OpenIncident] = {}
     for incident in incidents:
-        if incident.is_resolved:
-            continue
         if is_unpaged_critical(routing, incident):
             unpaged.append(incident)
         for word in incident.unknown_severities:
@@ -78,7 +79,7 @@ def list_severity_warnings(routing: Routing, incidents: Iterable[Incident]) -> t
     return (*_warn_of_unpaged(unpaged), *_warn_of_unknown(words))
 
 
-def _warn_of_unpaged(incidents: list[Incident]) -> Iterator[StatusWarning]:
+def _warn_of_unpaged(incidents: list[Incident | OpenIncident]) -> Iterator[StatusWarning]:
     if not incidents:
         return
     count = len(incidents)
@@ -91,7 +92,7 @@ def _warn_of_unpaged(incidents: list[Incident]) -> Iterator[StatusWarning]:
     yield StatusWarning("alarm", title, words, links=tuple(map(_link, incidents[:_SHOWN])))
 
 
-def _warn_of_unknown(words: dict[str, Incident]) -> Iterator[StatusWarning]:
+def _warn_of_unknown(words: dict[str, Incident | OpenIncident]) -> Iterator[StatusWarning]:
     for word, incident in list(words.items())[:_SHOWN]:
         title = f"An alert has the {describe_unknown_severity(word)}."
         yield StatusWarning("alarm", title, f"{REMEDY[0].upper()}{REMEDY[1:]}:", links=(_link(incident),))
@@ -99,7 +100,7 @@ def _warn_of_unknown(words: dict[str, Incident]) -> Iterator[StatusWarning]:
         yield StatusWarning("alarm", f"{len(words) - _SHOWN} more severities are unknown.")
 
 
-def _link(incident: Incident) -> Link:
+def _link(incident: Incident | OpenIncident) -> Link:
     words = incident.alertname or incident.id
     return Link(url_for("pages.incident", incident_id=incident.id), words)
 
