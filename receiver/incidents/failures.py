@@ -20,7 +20,7 @@ from receiver.model.delivery import Delivery
 from receiver.model.incident import Incident, Person, TimelineEvent
 from receiver.model.routing import PAGERDUTY, find_digest
 from receiver.storage.connection import Client, Scripts, store_errors
-from receiver.storage.keys import CHANGES_LIMIT, TIMELINE_LIMIT, WAKE, Keys
+from receiver.storage.keys import TIMELINE_LIMIT, WAKE, Keys
 
 logger = logging.getLogger(__name__)
 TASK_NAME = "refused"
@@ -168,7 +168,6 @@ class RedisFailures:
                     self._incidents.moments.at(now),
                     WAKE,
                     queue,
-                    CHANGES_LIMIT,
                 ],
             )
         return bool(answer)

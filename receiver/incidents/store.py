@@ -44,7 +44,7 @@ from receiver.model.owners import (
     group_family_of,
 )
 from receiver.storage.connection import Client, ScriptCall, Scripts, store_errors
-from receiver.storage.keys import CHANGES_LIMIT, QUEUES, TIMELINE_LIMIT, WAKE, Keys, shard_of
+from receiver.storage.keys import QUEUES, TIMELINE_LIMIT, WAKE, Keys, shard_of
 from receiver.storage.timestamps import BY_WALL_CLOCK, Moments
 
 # The clocks of processes and Redis may differ, so the index keeps an owner longer than it is valid.
@@ -273,7 +273,6 @@ class RedisIncidents(RedisListing):
         keys = self.keys_of(loaded.group_id)
         return [keys.incident(loaded.group_id), keys.changes], [
             loaded.version,
-            CHANGES_LIMIT,
             len(gone),
             *gone,
             *fields,
@@ -327,7 +326,6 @@ class RedisIncidents(RedisListing):
                 *(codec.encode_names(names) for names in (changes.begun, changes.ended, left_owners)),
                 self._owners.kept_after_end_s,
                 latest,
-                CHANGES_LIMIT,
                 *(codec.encode(event) for event in change.events),
                 *update.queues,
                 *fields,
@@ -414,7 +412,6 @@ class RedisIncidents(RedisListing):
                     *said,
                     f"{delivery.failed_at:.3f}" if delivery.failed_at else "",
                     self._history_s,
-                    CHANGES_LIMIT,
                     *queues,
                 ],
             )
@@ -432,5 +429,5 @@ class RedisIncidents(RedisListing):
                 return
             gone, kept = split_compacted_fields(fields)
             if gone or kept:
-                args = [fields[b"v"], CHANGES_LIMIT, len(gone), *gone, *kept]
+                args = [fields[b"v"], len(gone), *gone, *kept]
                 self._scripts.run("compact", [key, keys.changes], args)

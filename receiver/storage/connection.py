@@ -126,6 +126,10 @@ def list_servers(client: Client) -> list[Client]:
     return client.list_masters() if isinstance(client, ClusterClient) else [client]
 
 
+# The functions that scripts share, and their files.
+_SHARED = {"moment(": "_timestamps.lua", "log_change(": "_changes.lua"}
+
+
 @cache
 def read_scripts() -> dict[str, str]:
     """Return the text of each Lua script by name; they lie in the folder `scripts` of each package.
@@ -136,9 +140,9 @@ def read_scripts() -> dict[str, str]:
     folders = [root / "scripts", *(package / "scripts" for package in root.iterdir() if package.is_dir())]
     files = [file for folder in folders if folder.is_dir() for file in folder.iterdir()]
     texts = {file.name: file.read_text() for file in files if file.name.endswith(".lua")}
-    shared = texts.pop("_timestamps.lua")
+    shared = {function: texts.pop(name) for function, name in _SHARED.items()}
     return {
-        name.removesuffix(".lua"): shared + text if "moment(" in text else text
+        name.removesuffix(".lua"): "".join((*(shared[one] for one in shared if one in text), text))
         for name, text in texts.items()
     }
 

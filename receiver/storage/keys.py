@@ -59,8 +59,10 @@ CONFIG_REFUSED = "rcv:config:refused"
 CONFIG_REFUSED_FOR_S = 10
 # A posted notice is remembered for this long, so that a retry that fails again posts no second one.
 NOTICE_FOR_S = 14 * 86400
-# Each log of changes is capped: whoever reads it less often reads all open incidents instead.
+# The log of changes is capped, and expires after a day without a change: a reader that finds a gap reads all
+# open incidents instead.
 CHANGES_LIMIT = 2000
+CHANGES_FOR_S = 86400
 # Each timeline is capped: an incident that flaps for a month must not fill the memory.
 TIMELINE_LIMIT = 500
 
@@ -149,9 +151,7 @@ class Keys:
 
     @property
     def changes(self) -> str:
-        """A stream, capped: the IDs of changed incidents. No expiry: its last entry tells readers that they
-        have missed none.
-        """
+        """A stream, capped: the IDs of changed incidents. Expires a day after the last change."""
         return self._name("changes")
 
     @property

@@ -6,7 +6,7 @@
 --       index, due time (see _timestamps.lua), wake channel, seconds to keep the past incident, timeline cap,
 --       number of events, three packed lists: the alerts that begin to fire, those that end, and
 --       `ALERT GROUP_ID VERSION` for each former owner as it was read; seconds to keep the owner of an
---       ended alert, latest time of the write (in ms, 0: any), cap of the log of changes; the events, the queues' names, then fields
+--       ended alert, latest time of the write (in ms, 0: any); the events, the queues' names, then fields
 --       and values
 -- Returns 1 if written, 0 if the group was changed or it is too late, else
 -- {{ALERT, GROUP_ID, ...}, GROUP_ID, version, head, ...}: the owners that prevent it, and their incidents.
@@ -47,7 +47,7 @@ if ARGV[2] == '1' then
   redis.call('EXPIRE', KEYS[2], ARGV[8])
 end
 local n = tonumber(ARGV[10])
-for i = 1, n do redis.call('RPUSH', KEYS[3], ARGV[16 + i]) end
+for i = 1, n do redis.call('RPUSH', KEYS[3], ARGV[15 + i]) end
 if n > 0 then redis.call('LTRIM', KEYS[3], -tonumber(ARGV[9]), -1) end
 for i = 1, #begun, 100 do
   local fields = {}
@@ -74,7 +74,7 @@ if redis.call('HLEN', KEYS[6]) == redis.call('ZCARD', KEYS[7]) then owners_for =
 redis.call('EXPIRE', KEYS[6], owners_for)
 redis.call('EXPIRE', KEYS[7], owners_for)
 local queues = #KEYS - 8
-local first = 17 + n + queues
+local first = 16 + n + queues
 for i = first, #ARGV, 200 do
   redis.call('HSET', KEYS[1], unpack(ARGV, i, math.min(i + 199, #ARGV)))
 end
@@ -89,10 +89,10 @@ else
   redis.call('PERSIST', KEYS[1])
   redis.call('PERSIST', KEYS[3])
 end
-redis.call('XADD', KEYS[8], 'MAXLEN', '~', ARGV[16], '*', 'id', ARGV[4])
+log_change(KEYS[8], ARGV[4])
 local due = moment(ARGV[6])
 for i = 1, queues do
   redis.call('ZADD', KEYS[8 + i], 'LT', due, ARGV[4])
-  redis.call('PUBLISH', ARGV[7], ARGV[16 + n + i] .. ' ' .. ARGV[6])
+  redis.call('PUBLISH', ARGV[7], ARGV[15 + n + i] .. ' ' .. ARGV[6])
 end
 return 1

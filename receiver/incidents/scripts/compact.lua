@@ -1,11 +1,10 @@
 -- Delete and replace alert fields of a group, unless its version changed since it was read.
 -- The version stays, since no input of a decision changes.
 -- KEYS: group, log of changes
--- ARGV: version read, cap of the log of changes, number of fields to delete, those fields, then fields and
---       values to write
+-- ARGV: version read, number of fields to delete, those fields, then fields and values to write
 if redis.call('HGET', KEYS[1], 'v') ~= ARGV[1] then return 0 end
-local n = tonumber(ARGV[3])
-for i = 1, n do redis.call('HDEL', KEYS[1], ARGV[3 + i]) end
-for i = 4 + n, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
-redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[2], '*', 'id', redis.call('HGET', KEYS[1], 'id'))
+local n = tonumber(ARGV[2])
+for i = 1, n do redis.call('HDEL', KEYS[1], ARGV[2 + i]) end
+for i = 3 + n, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+log_change(KEYS[2], redis.call('HGET', KEYS[1], 'id'))
 return 1

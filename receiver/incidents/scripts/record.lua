@@ -3,7 +3,7 @@
 --       queue to wake
 -- ARGV: id, worker ('' does not check the lease), field, value, due time, wake channel, timeline cap, number
 --       of events, the events, then the time of the final failure ('' if there is none), seconds to keep the
---       index, cap of the log of changes, and the queues' names
+--       index, and the queues' names
 -- Returns 1 if written, 0 if the worker does not hold the lease, -1 if the incident does not exist.
 if ARGV[2] ~= '' and redis.call('HGET', KEYS[4], ARGV[1]) ~= ARGV[2] then return 0 end
 local hash_key = KEYS[1]
@@ -27,9 +27,9 @@ else
   redis.call('EXPIRE', KEYS[5], ARGV[10 + n])
 end
 local due = moment(ARGV[5])
-redis.call('XADD', KEYS[6], 'MAXLEN', '~', ARGV[11 + n], '*', 'id', ARGV[1])
+log_change(KEYS[6], ARGV[1])
 for i = 7, #KEYS do
   redis.call('ZADD', KEYS[i], 'LT', due, ARGV[1])
-  redis.call('PUBLISH', ARGV[6], ARGV[11 + n + i - 6] .. ' ' .. ARGV[5])
+  redis.call('PUBLISH', ARGV[6], ARGV[10 + n + i - 6] .. ' ' .. ARGV[5])
 end
 return 1

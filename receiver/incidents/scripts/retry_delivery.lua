@@ -1,7 +1,6 @@
 -- Send a failed delivery again, unless it was retried or sent in between.
 -- KEYS: group, past, timeline, index of failed deliveries, queue, log of changes
--- ARGV: id, field, time of the failure, delivery, event, timeline cap, due time, wake channel, queue,
---       cap of the log of changes
+-- ARGV: id, field, time of the failure, delivery, event, timeline cap, due time, wake channel, queue
 local entry = ARGV[1] .. ' ' .. ARGV[2]
 local given_up = redis.call('ZSCORE', KEYS[4], entry)
 if not given_up or tonumber(given_up) ~= tonumber(ARGV[3]) then return 0 end
@@ -16,5 +15,5 @@ local ttl = redis.call('TTL', hash_key)
 if ttl > 0 then redis.call('EXPIRE', KEYS[3], ttl) end
 redis.call('ZADD', KEYS[5], 'LT', moment(ARGV[7]), ARGV[1])
 redis.call('PUBLISH', ARGV[8], ARGV[9] .. ' ' .. ARGV[7])
-redis.call('XADD', KEYS[6], 'MAXLEN', '~', ARGV[10], '*', 'id', ARGV[1])
+log_change(KEYS[6], ARGV[1])
 return 1
