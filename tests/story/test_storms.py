@@ -140,8 +140,8 @@ def test_the_page_of_an_incident_shows_no_page_that_only_the_storm_sent(rig: Rig
         for is_bundled in (False, True)
     )
     words = "the page, as it would read now"
-    assert words in rig.client.get(f"/incidents/{single}").text
-    assert words not in rig.client.get(f"/incidents/{bundled}").text
+    assert words in rig.client.get(f"/incidents/{single}/sent").text
+    assert words not in rig.client.get(f"/incidents/{bundled}/sent").text
 
 
 def test_further_steps_are_bundled_into_one_page_of_their_responder(rig: Rig) -> None:

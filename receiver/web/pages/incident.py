@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from json import dumps
 from typing import Any
 from urllib.parse import parse_qsl
 
-from flask import Blueprint, redirect, request
+from flask import Blueprint, redirect, render_template, request
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
@@ -125,15 +125,17 @@ class SentMessageList:
         self._simulated = simulated
         self._notification_builder = notification_builder
 
-    def list_messages(self, incident: Incident, policy: EscalationPolicy, now: float) -> list[SentMessage]:
-        """Return the messages, newest first; of an edited message only the latest version."""
-        recorded = [
-            one
-            for one in self._simulated.list_newest(_RECORDED_AT_MOST)
-            if one.get("incident") == incident.id
-        ]
-        found = [*map(_render_recorded, recorded), *self._render_current(incident, policy, now)]
-        return sorted(found, key=lambda message: message.at, reverse=True)[:_SHOWN_AT_MOST]
+    def list_simulated(self, incident: Incident) -> list[SentMessage]:
+        """Return what simulated channels would have sent, newest first."""
+        receipts = (delivery.receipt for delivery in incident.deliveries.values())
+        if not any(receipt is not None and receipt.is_simulated for receipt in receipts):
+            return []
+        recorded = self._simulated.list_newest(_RECORDED_AT_MOST)
+        return _sort_messages(_render_recorded(one) for one in recorded if one.get("incident") == incident.id)
+
+    def list_current(self, incident: Incident, policy: EscalationPolicy, now: float) -> list[SentMessage]:
+        """Return the messages in the channels as they read now, newest first."""
+        return _sort_messages(self._render_current(incident, policy, now))
 
     def _render_current(
         self, incident: Incident, policy: EscalationPolicy, now: float
@@ -174,6 +176,10 @@ class SentMessageList:
             )
 
 
+def _sort_messages(messages: Iterable[SentMessage]) -> list[SentMessage]:
+    return sorted(messages, key=lambda message: message.at, reverse=True)[:_SHOWN_AT_MOST]
+
+
 def _render_recorded(message: Mapping[str, Any]) -> SentMessage:
     whole = message.get("event") or {k: message[k] for k in ("text", "blocks") if k in message}
     return SentMessage(
@@ -209,19 +215,19 @@ class IncidentPage:
         self._clock = clock
 
     def render(self, incident_id: str) -> Response:
-        """Return the page: alerts, escalation, timeline, deliveries, runbook and sent messages."""
+        """Return the page: alerts, escalation, timeline, deliveries, runbook and simulated messages."""
         now = self._clock()
         found, policy = self._handler.load(incident_id, now)
         escalation = evaluate_escalation(found, policy, now)
         upcoming = escalation.next_step if not found.is_paused else None
         whole = self._handler.serialize(found, policy.name, escalation)
         card = build_card(found, escalation, now)
-        sent_messages, status = self._sent_messages.list_messages(found, policy, now), self._status.describe()
+        simulated, status = self._sent_messages.list_simulated(found), self._status.describe()
         alarms = list_severity_warnings(self._routing, [] if found.is_resolved else [found])
         status_warnings = self._warnings.list_serious(status, alarms)
         return conditional_response(
             "incident.html",
-            (whole, card, sent_messages, status_warnings, status.maintenance),
+            (whole, card, simulated, status_warnings, status.maintenance),
             incident=whole,
             card=card,
             state=describe_state(found),
@@ -234,10 +240,20 @@ class IncidentPage:
             message_link=_find_link(found),
             can_silence=found.source in self._routing.alertmanagers,
             name_delivery=delivery_label,
-            sent_messages=sent_messages,
+            simulated=simulated,
+            is_sent=any(
+                row.state is DeliveryState.DELIVERED and not row.simulated for row in whole.deliveries
+            ),
             status_warnings=status_warnings,
             **self._find_runbook(found),
         )
+
+    def render_sent_messages(self, incident_id: str) -> str:
+        """Return the page of the messages in the channels, as they read now."""
+        now = self._clock()
+        found, policy = self._handler.load(incident_id, now)
+        messages = self._sent_messages.list_current(found, policy, now)
+        return render_template("sent.html", incident=found, messages=messages)
 
     def _find_runbook(self, incident: Incident) -> dict[str, object]:
         """Return the runbook of the incident's first alert that has an excerpt, as variables of the
@@ -266,6 +282,11 @@ def add_incident(pages: Blueprint, page: IncidentPage, handler: IncidentHandler)
     def incident(incident_id: str) -> Response:
         """Show one incident."""
         return page.render(incident_id)
+
+    @pages.get("/incidents/<incident_id>/sent")
+    def sent_messages(incident_id: str) -> str:
+        """Show the messages of one incident, as they read now."""
+        return page.render_sent_messages(incident_id)
 
     @pages.post("/incidents/<incident_id>/<what>")
     def post_transition(incident_id: str, what: str) -> Response:
