@@ -44,9 +44,11 @@ from receiver.web.pages.warnings import (
     list_severity_warnings,
     list_webhooks,
 )
+from receiver.web.server.connection import yield_to_others
 from receiver.web.urls import url_for
 
-_CARDS_AT_MOST = 1000
+# How many cards are kept, and how many are built before webhooks are answered.
+_CARDS_AT_MOST, _CARDS_AT_ONCE = 1000, 10
 
 
 class DashboardQuery(PageQuery, frozen=True):
@@ -204,7 +206,9 @@ class IncidentBoard:
                 found[one.id] = cached.card
         missing = [one for one in incidents if one.id not in found]
         heads = self._incidents.load_heads([one.id for one in missing], self._delivery_keys)
-        for one in missing:
+        for number, one in enumerate(missing):
+            if number % _CARDS_AT_ONCE == 0:
+                yield_to_others()
             if (head := heads.get(one.id)) is not None:
                 card, valid_until = self._build_card(head, paused_until, now)
                 known[one.id] = _CachedCard(card, one, paused_until, now, valid_until)

@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Annotated, Any, Generic, TypeVar, cast
 
-from flask import Response, current_app, render_template, request
+from flask import Response, current_app, request, stream_template
 from msgspec import Meta, Struct
 from msgspec.structs import asdict
 
 from receiver.web.api.requests import ActorFields
 from receiver.web.auth.principal import current_principal
+from receiver.web.server.connection import yield_to_others
 
 _HEADER = "X-Receiver-Stamp"
+# So many take about a millisecond; webhooks are answered in between.
+_PIECES_AT_ONCE = 50
 
 
 def etag_of(*shown: object) -> str:
@@ -33,7 +36,12 @@ def conditional_response(template: str, shown: tuple[object, ...], **context: ob
     etag = etag_of(*shown)
     if request.headers.get(_HEADER) == etag:
         return Response(status=204)
-    return Response(render_template(template, etag=etag, **context), content_type="text/html; charset=utf-8")
+    pieces = []
+    for number, piece in enumerate(stream_template(template, etag=etag, **context)):
+        pieces.append(piece)
+        if number % _PIECES_AT_ONCE == 0:
+            yield_to_others()
+    return Response("".join(pieces), content_type="text/html; charset=utf-8")
 
 
 T = TypeVar("T")
