@@ -62,7 +62,7 @@ def test_one_thread_reads_the_open_incidents_and_the_others_wait_for_it() -> Non
 
 
 def test_after_a_store_error_the_next_thread_reads_the_open_incidents() -> None:
-    slow = Slow(fails=1)
+    slow = Slow(failures=1)
     former = FormerRoutes(slow, {}, time.sleep)  # type: ignore[arg-type]
     assert assign_at_once(former, 10, 1000.0) == ["away"]
     assert slow.listed == 2

@@ -1,4 +1,4 @@
-"""What there is to review: which incidents, how they are counted, and in which order."""
+"""The content of a review: which incidents, their counts, and their order."""
 
 from __future__ import annotations
 
@@ -26,16 +26,23 @@ ROUTE = "alerts-info"
 
 
 def info(
-    name: str = "DiskWillFill", at: float = FRIDAY + 60, *, over: bool = False, count: int = 1, **changes
+    name: str = "DiskWillFill",
+    at: float = FRIDAY + 60,
+    *,
+    is_resolved: bool = False,
+    count: int = 1,
+    **changes,
 ) -> Incident:
-    """Return an incident of *count* info alerts that opened at *at*, and is over a minute later if so."""
+    """Return an incident of *count* info alerts that opened at *at*, perhaps resolved a minute later."""
     alerts = [
-        an_alert(name, severity="info", instance=f"web-{n}", starts_at=at, ends_at=at + 60 if over else 0.0)
+        an_alert(
+            name, severity="info", instance=f"web-{n}", starts_at=at, ends_at=at + 60 if is_resolved else 0.0
+        )
         for n in range(count)
     ]
     group = a_group(*alerts, group_key=f"{{}}:{name}:{at}")
     incident = an_incident(group=group, channel="#alerts-info", opened_at=at, **changes)
-    return replace(incident, resolved_at=at + 60) if over else incident
+    return replace(incident, resolved_at=at + 60) if is_resolved else incident
 
 
 def gather(*incidents: Incident, since: float = FRIDAY, until: float = MONDAY) -> Review | None:
@@ -45,9 +52,9 @@ def gather(*incidents: Incident, since: float = FRIDAY, until: float = MONDAY) -
 
 def test_alerts_are_counted_by_name():
     review = gather(
-        info("DiskWillFill", FRIDAY + 60, over=True, count=2),
-        info("DiskWillFill", FRIDAY + 7200, over=True),
-        info("CertExpires", FRIDAY + 90, over=True),
+        info("DiskWillFill", FRIDAY + 60, is_resolved=True, count=2),
+        info("DiskWillFill", FRIDAY + 7200, is_resolved=True),
+        info("CertExpires", FRIDAY + 90, is_resolved=True),
     )
     assert review is not None
     assert [(item.alertname, item.count, item.still_firing) for item in review.items] == [
@@ -58,10 +65,10 @@ def test_alerts_are_counted_by_name():
     assert review.items[0].last_at == FRIDAY + 7200
 
 
-def test_what_still_fires_comes_first_then_the_most_frequent():
+def test_firing_alerts_are_listed_first_then_the_most_frequent():
     review = gather(
-        info("Often", count=9, over=True),
-        info("Seldom", count=2, over=True),
+        info("Often", count=9, is_resolved=True),
+        info("Seldom", count=2, is_resolved=True),
         info("StillOnce"),
         info("StillTwice", count=2),
     )
@@ -69,42 +76,42 @@ def test_what_still_fires_comes_first_then_the_most_frequent():
     assert [item.alertname for item in review.items] == ["StillTwice", "StillOnce", "Often", "Seldom"]
 
 
-def test_nothing_to_review_is_no_review():
+def test_without_incidents_there_is_no_review():
     assert gather() is None
-    assert gather(info(at=FRIDAY - 3600, over=True), replace(info(), route="alerts-warning")) is None
+    assert gather(info(at=FRIDAY - 3600, is_resolved=True), replace(info(), route="alerts-warning")) is None
 
 
-def test_an_incident_from_before_is_in_it_only_while_it_fires():
-    review = gather(info("Old", FRIDAY - 86400), info("OldAndOver", FRIDAY - 86400, over=True))
+def test_an_older_incident_is_included_only_while_it_fires():
+    review = gather(info("Old", FRIDAY - 86400), info("OldAndOver", FRIDAY - 86400, is_resolved=True))
     assert review is not None
     assert [(item.alertname, item.count, item.still_firing) for item in review.items] == [("Old", 1, 1)]
 
 
-def test_an_acknowledged_incident_still_fires():
+def test_an_acknowledged_incident_counts_as_firing():
     review = gather(info("Old", FRIDAY - 86400, acknowledged_by="alice"))
     assert review is not None
     assert review.still_firing == 1
 
 
-def test_an_incident_that_fired_again_since_is_new():
-    again = replace(info(at=FRIDAY - 3600, over=True), reopened_at=FRIDAY + 300)
+def test_an_incident_that_fired_again_since_then_is_new():
+    again = replace(info(at=FRIDAY - 3600, is_resolved=True), reopened_at=FRIDAY + 300)
     review = gather(again)
     assert review is not None
     assert review.items[0].last_at == FRIDAY + 300
 
 
 def test_each_incident_is_in_exactly_one_review_however_late_it_is_stored():
-    """Opened the moment before a review is gathered, an incident may not be stored yet."""
-    late = info(at=MONDAY - STORING_S / 2, over=True)
+    """An incident that opened just before a review is gathered may not be stored yet."""
+    late = info(at=MONDAY - STORING_S / 2, is_resolved=True)
     assert gather(late) is None
     assert gather(late, since=MONDAY, until=MONDAY + 86400) is not None
-    early = info(at=MONDAY - STORING_S, over=True)
+    early = info(at=MONDAY - STORING_S, is_resolved=True)
     assert gather(early) is not None
     assert gather(early, since=MONDAY, until=MONDAY + 86400) is None
 
 
-def test_only_the_latest_incident_of_a_group_is_believed_to_fire():
-    """Closed by hand while it fired, an incident isn't told of the end of its alerts once a newer one holds the group."""
+def test_only_the_latest_incident_of_a_group_counts_as_firing():
+    """A manually resolved incident gets no updates of its alerts once the group has a newer incident."""
     group = a_group(an_alert("Stale", severity="info"), group_key="{}:stale")
     closed = an_incident(group=group, channel="#alerts-info", opened_at=FRIDAY + 60, resolved_by="bob")
     newer = replace(
@@ -121,7 +128,7 @@ def test_only_the_latest_incident_of_a_group_is_believed_to_fire():
     assert (alone.count, alone.still_firing) == (1, 1)
 
 
-def test_a_sender_whose_clock_is_ahead_does_not_date_a_review_to_the_future():
+def test_a_sender_whose_clock_is_ahead_does_not_date_a_review_in_the_future():
     incident = info()
     ahead = {fp: replace(s, starts_at=MONDAY + 9999) for fp, s in incident.alert_states.items()}
     review = gather(replace(incident, alert_states=ahead))
@@ -129,37 +136,37 @@ def test_a_sender_whose_clock_is_ahead_does_not_date_a_review_to_the_future():
     assert review.items[0].last_at == MONDAY
 
 
-def test_the_worst_severity_of_a_name_counts():
+def test_a_row_has_the_worst_severity_of_its_name():
     worse = replace(info(at=FRIDAY + 90), severity=Severity.WARNING)
     review = gather(info(), worse)
     assert review is not None
     assert review.items[0].severity is Severity.WARNING
 
 
-def test_a_few_incidents_are_named_the_newest_first():
-    incidents = [info(at=FRIDAY + 60 * n, over=True) for n in range(1, 8)]
+def test_only_a_few_incidents_are_listed_newest_first():
+    incidents = [info(at=FRIDAY + 60 * n, is_resolved=True) for n in range(1, 8)]
     review = gather(*incidents)
     assert review is not None
     newest = [incident.id for incident in reversed(incidents)]
     assert review.items[0].incident_ids == tuple(newest[:MAX_IDS])
 
 
-def test_a_storm_of_names_is_counted_beyond_the_first():
-    review = gather(*(info(f"Alert{n:04}", over=n % 2 == 0, count=2) for n in range(MAX_ITEMS * 4)))
+def test_further_names_are_counted():
+    review = gather(*(info(f"Alert{n:04}", is_resolved=n % 2 == 0, count=2) for n in range(MAX_ITEMS * 4)))
     assert review is not None
     assert len(review.items) == MAX_ITEMS
     assert (review.more_names, review.more_alerts) == (MAX_ITEMS * 3, MAX_ITEMS * 6)
     assert (review.count, review.still_firing) == (MAX_ITEMS * 8, MAX_ITEMS * 4)
 
 
-def test_names_are_bounded_and_on_one_line():
+def test_names_are_cut_and_on_one_line():
     review = gather(info("x\n" * 5000))
     assert review is not None
     assert len(review.items[0].alertname) <= 200
     assert "\n" not in review.items[0].alertname
 
 
-# --- how reviews stand ---
+# --- state of the reviews ---
 
 
 def a_state() -> ReviewState:
@@ -168,14 +175,14 @@ def a_state() -> ReviewState:
     return ReviewState(FRIDAY, FRIDAY).with_review(review)
 
 
-def test_a_review_waits_to_be_posted_at_once():
+def test_a_review_is_due_at_once():
     state = a_state()
     assert (state.since, state.checked_at) == (MONDAY, MONDAY)
     assert state.pending is state.records[0]
     assert state.records[0].post_at == 0.0
 
 
-def test_an_attempt_under_way_is_left_alone_for_a_while():
+def test_an_attempt_in_progress_is_not_repeated_for_a_while():
     record = a_state().records[0]
     tried = replace(record, delivery=record.delivery.with_attempt(record.id, "open", "slack:#x", MONDAY))
     assert tried.post_at == MONDAY + IN_FLIGHT_S
@@ -187,20 +194,20 @@ def test_an_attempt_under_way_is_left_alone_for_a_while():
     assert MONDAY + 1.3 < failed.post_at < MONDAY + 1.7
 
 
-def test_a_review_that_cannot_be_delivered_leaves_its_time_to_the_next():
+def test_the_period_of_a_review_that_failed_permanently_is_in_the_next_one():
     state = a_state()
     record = state.records[0]
     tried = record.delivery.with_attempt(record.id, "open", "slack:#x", MONDAY)
     failed = tried.with_failure(PermanentDeliveryError("is_archived"), MONDAY, was_maybe_sent=False, salt="s")
-    lost = state.with_record(replace(record, delivery=failed))
-    assert lost.pending is None
-    assert (lost.since, lost.checked_at) == (FRIDAY, MONDAY)
+    failed_state = state.with_record(replace(record, delivery=failed))
+    assert failed_state.pending is None
+    assert (failed_state.since, failed_state.checked_at) == (FRIDAY, MONDAY)
 
 
-def test_an_edit_is_wanted_once_somebody_marked_a_posted_review():
+def test_an_edit_is_due_once_a_posted_review_was_marked():
     record = a_state().records[0]
     marked = replace(record, reviewed_by=Person("alice"), reviewed_at=MONDAY + 60)
-    assert marked.edit_at is None  # there is no message yet, and the one to come will show it
+    assert marked.edit_at is None  # there is no message yet, and the first version will show it
     posted = Delivery(record.id, "open", attempts=1).with_receipt(Receipt(MONDAY, "C0INFO:1.0"))
     assert replace(record, delivery=posted).edit_at is None
     assert replace(marked, delivery=posted).edit_at == 0.0
@@ -209,7 +216,7 @@ def test_an_edit_is_wanted_once_somebody_marked_a_posted_review():
     assert replace(marked, delivery=posted, edit=edited).edit_at is None
 
 
-def test_the_latest_reviews_are_kept():
+def test_only_the_latest_reviews_are_stored():
     state = a_state()
     for n in range(1, 30):
         review = gather(info(at=MONDAY + n * 86400 - 3600), since=MONDAY, until=MONDAY + n * 86400)

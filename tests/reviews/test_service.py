@@ -1,7 +1,7 @@
-"""Reviews as they come about: on a real Valkey, with a mock Slack and a clock that is moved.
+"""Reviews on a real Valkey, with a mock Slack and a clock that the test sets.
 
-A worker that dies is one whose Slack or store raises something that nobody catches; the next worker
-finds what it left.
+A worker that is killed is one whose Slack or store raises an exception that no code catches; the next worker
+continues with what is stored.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ ALICE = Person("alice", "slack", "U0ALICE12")
 
 
 class Death(BaseException):
-    """The worker is killed here."""
+    """Raised where the worker is killed."""
 
 
 def at(text: str, zone: str = NEW_YORK) -> float:
-    """Return the moment of a local time, `2026-11-23 09:00`."""
+    """Return the timestamp of a local time such as `2026-11-23 09:00`."""
     return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone)).timestamp()
 
 
 class Office:
-    """A route with its reviewer, an outside, and time."""
+    """A route with its review service, the mock Slack and a clock."""
 
     def __init__(self, redis: Client, slack: MockSlack, hours: BusinessHours) -> None:
         self.slack = slack
@@ -61,7 +61,7 @@ class Office:
         )
 
     def review_service(self, *, channel: object = None, reviews: object = None) -> ReviewService:
-        """Return the reviewer of a fresh worker."""
+        """Return the review service of a new worker."""
         return ReviewService(
             reviews or self.reviews,
             self.incidents,
@@ -73,29 +73,34 @@ class Office:
             ),
         )
 
-    def works(self, review_service: ReviewService | None = None) -> float:
+    def run(self, review_service: ReviewService | None = None) -> float:
         return (review_service or self.review_service()).run(ROUTE, self.now)
 
     def passes_to(self, moment: float | str) -> float:
-        """Let time pass, working at each moment that was asked for; return the next one."""
+        """Advance the clock, running the service when it is due; return when it is due next."""
         end = at(moment, self.hours.timezone) if isinstance(moment, str) else moment
-        due = self.works()
+        due = self.run()
         while due <= end:
             assert due > self.now
             self.now = due
-            due = self.works()
+            due = self.run()
         self.now = end
         return due
 
     def fires(
-        self, name: str = "DiskWillFill", moment: str = "", *, over: bool = False, route: str = "alerts-info"
+        self,
+        name: str = "DiskWillFill",
+        moment: str = "",
+        *,
+        is_resolved: bool = False,
+        route: str = "alerts-info",
     ) -> str:
-        """Have an alert fire (and resolve a minute later) at *moment*; return the incident's id."""
+        """Let an alert fire at *moment*, perhaps resolved a minute later; return the incident's ID."""
         opened_at = at(moment, self.hours.timezone) if moment else self.now
         route_settings = RouteSettings(route, f"#{route}", "")
         alert = an_alert(name, severity="info", starts_at=opened_at)
         incident_id = self._ingest(a_group(alert), route_settings, opened_at)
-        if over:
+        if is_resolved:
             self._ingest(a_group(replace(alert, ends_at=opened_at + 60)), route_settings, opened_at + 60)
         return incident_id
 
@@ -107,8 +112,8 @@ class Office:
         assert self.incidents.commit([IncidentUpdate(loaded, change, (), moment)]) == [True]
         return change.incident.id
 
-    def said(self) -> list[str]:
-        """Return each review's headline, oldest first."""
+    def headlines(self) -> list[str]:
+        """Return the headline of each review, oldest first."""
         return [root.text for root in self.slack.roots]
 
 
@@ -123,82 +128,82 @@ def office(redis_client: Client, slack: MockSlack) -> Office:
     return Office(redis_client, slack, BusinessHours(NEW_YORK, holidays="US"))
 
 
-# --- when it comes ---
+# --- when a review is posted ---
 
 
-def test_a_friday_evenings_infos_are_reviewed_on_monday_morning_once(office):
+def test_alerts_of_friday_evening_are_reviewed_once_on_monday_morning(office):
     office.passes_to("2026-11-20 17:02")
-    office.fires("DiskWillFill", "2026-11-20 18:30", over=True)
+    office.fires("DiskWillFill", "2026-11-20 18:30", is_resolved=True)
     office.fires("CertExpires", "2026-11-21 03:00")
     due = office.passes_to("2026-11-23 08:59")
-    assert (office.said(), due) == ([], at("2026-11-23 09:00"))
+    assert (office.headlines(), due) == ([], at("2026-11-23 09:00"))
     due = office.passes_to("2026-11-23 09:00")
-    assert office.said() == ["Review: 2 alerts since Friday 09:00, 1 still firing"]
+    assert office.headlines() == ["Review: 2 alerts since Friday 09:00, 1 still firing"]
     assert due == at("2026-11-24 09:00")
-    words = office.slack.roots[0].words
-    assert words.index("CertExpires") < words.index("DiskWillFill")
-    assert "<https://receiver.example/incidents/" in words
-    assert "<https://wiki.example|Wiki>" in words
+    text = office.slack.roots[0].words
+    assert text.index("CertExpires") < text.index("DiskWillFill")
+    assert "<https://receiver.example/incidents/" in text
+    assert "<https://wiki.example|Wiki>" in text
     office.passes_to("2026-11-23 23:00")
-    assert len(office.said()) == 1
+    assert len(office.headlines()) == 1
 
 
-def test_it_comes_on_tuesday_where_monday_is_a_holiday(office):
+def test_the_review_is_on_tuesday_if_monday_is_a_holiday(office):
     office.now = at("2026-01-16 12:00")
-    office.works()
-    office.fires(moment="2026-01-16 18:30", over=True)
+    office.run()
+    office.fires(moment="2026-01-16 18:30", is_resolved=True)
     office.passes_to("2026-01-20 08:59")
-    assert office.said() == []
+    assert office.headlines() == []
     office.passes_to("2026-01-20 09:00")
-    assert office.said() == ["Review: 1 alert since Friday 12:00"]
+    assert office.headlines() == ["Review: 1 alert since Friday 12:00"]
 
 
-def test_the_first_start_ever_reviews_nothing_of_the_time_before(office):
-    office.fires("Ancient", "2026-11-01 12:00", over=True)
+def test_the_first_start_reviews_nothing_of_the_time_before(office):
+    office.fires("Ancient", "2026-11-01 12:00", is_resolved=True)
     assert office.review_service().next_due_at(ROUTE, office.now) == office.now
-    assert office.works() == at("2026-11-19 09:00")
+    assert office.run() == at("2026-11-19 09:00")
     office.passes_to("2026-11-19 12:00")
-    assert office.said() == []
+    assert office.headlines() == []
 
 
-def test_nothing_to_review_is_no_message(office):
-    office.works()
+def test_without_incidents_there_is_no_message(office):
+    office.run()
     office.fires("Other", "2026-11-18 13:00", route="alerts-warning")
     due = office.passes_to("2026-11-19 09:00")
-    assert (office.said(), due) == ([], at("2026-11-20 09:00"))
+    assert (office.headlines(), due) == ([], at("2026-11-20 09:00"))
 
 
-def test_what_is_still_firing_is_called_to_mind_each_business_day(office):
-    office.works()
+def test_firing_alerts_are_in_the_review_of_each_business_day(office):
+    office.run()
     office.fires()
     office.passes_to("2026-11-20 12:00")
-    assert office.said() == [
+    assert office.headlines() == [
         "Review: 1 alert since Wednesday 12:00, 1 still firing",
         "Review: 1 alert since Thursday 09:00, 1 still firing",
     ]
 
 
-def test_workers_that_were_down_at_the_opening_review_as_soon_as_they_are_back(office):
-    office.works()
-    office.fires(over=True)
+def test_after_an_outage_at_the_start_of_business_the_review_is_posted_at_once(office):
+    office.run()
+    office.fires(is_resolved=True)
     office.now = at("2026-11-19 11:00")
-    assert office.works() == at("2026-11-20 09:00")
-    assert len(office.said()) == 1
+    assert office.run() == at("2026-11-20 09:00")
+    assert len(office.headlines()) == 1
 
 
-def test_more_incidents_than_a_page_holds_are_all_counted(office):
-    office.works()
+def test_more_incidents_than_a_page_are_all_counted(office):
+    office.run()
     for n in range(230):
-        office.fires(f"Noise{n}", "2026-11-18 15:00", over=True)
+        office.fires(f"Noise{n}", "2026-11-18 15:00", is_resolved=True)
     office.passes_to("2026-11-19 09:00")
-    assert office.said() == ["Review: 230 alerts since Wednesday 12:00"]
+    assert office.headlines() == ["Review: 230 alerts since Wednesday 12:00"]
 
 
-def test_what_is_open_is_found_behind_a_long_history_that_is_not_read(office):
-    office.works()
+def test_open_incidents_are_found_without_reading_a_long_history(office):
+    office.run()
     office.fires("Old", "2026-11-10 06:00")
     for n in range(700):
-        office.fires(f"Noise{n}", "2026-11-11 06:00", over=True)
+        office.fires(f"Noise{n}", "2026-11-11 06:00", is_resolved=True)
     asked = []
 
     class Counted:
@@ -211,8 +216,8 @@ def test_what_is_open_is_found_behind_a_long_history_that_is_not_read(office):
     review_service = ReviewService(
         office.reviews, Counted(), office.channel, office.hours, lambda: office.now
     )
-    office.works(review_service)
-    assert office.said() == ["Review: 1 alert since Wednesday 12:00, 1 still firing"]
+    office.run(review_service)
+    assert office.headlines() == ["Review: 1 alert since Wednesday 12:00, 1 still firing"]
     assert asked == [200, 1]
 
 
@@ -228,12 +233,12 @@ def test_what_is_open_is_found_behind_a_long_history_that_is_not_read(office):
     ],
 )
 @pytest.mark.parametrize("start", ["01:30", "01:45", "02:15", "02:30", "09:00"])
-def test_when_clocks_change_a_day_still_has_one_review(redis_client, slack, zone, saturday, start):
+def test_a_day_on_which_clocks_change_has_one_review(redis_client, slack, zone, saturday, start):
     hour, minute = start.split(":")
     hours = BusinessHours(zone, frozenset(range(7)), int(hour) * 60 + int(minute), 24 * 60)
     office = Office(redis_client, slack, hours)
     office.now = at(f"{saturday} 12:00", zone)
-    office.works()
+    office.run()
     office.fires()
     for n in range(1, 53):
         office.passes_to(at(f"{saturday} 12:00", zone) + n * 1800.0)
@@ -242,11 +247,11 @@ def test_when_clocks_change_a_day_still_has_one_review(redis_client, slack, zone
     assert [moment.date() for moment in posted] == [sunday]
 
 
-# --- once, whatever happens ---
+# --- exactly once ---
 
 
 class DyingChannel:
-    """Slack as a worker meets it that is killed before or after its post arrives."""
+    """The channel of a worker that is killed before or after its post arrives."""
 
     def __init__(self, real: SlackReviews, *, after_the_post: bool) -> None:
         self._real = real
@@ -262,139 +267,137 @@ class DyingChannel:
 
 
 class DyingStore:
-    """A store whose worker is killed before its write number *survives* + 1."""
+    """The store of a worker that is killed before its write number *survives* + 1."""
 
-    def __init__(self, real: RedisReviews, survives: int) -> None:
+    def __init__(self, real: RedisReviews, writes: int) -> None:
         self._real = real
-        self._left = survives
+        self._remaining_writes = writes
 
     def load_reviews(self, group_id: str) -> VersionedReviews:
         return self._real.load_reviews(group_id)
 
     def save_if_unchanged(self, loaded: VersionedReviews, state: ReviewState) -> bool:
-        if self._left == 0:
+        if self._remaining_writes == 0:
             raise Death
-        self._left -= 1
+        self._remaining_writes -= 1
         return self._real.save_if_unchanged(loaded, state)
 
 
-def is_due(office: Office) -> None:
-    """Bring *office* to a moment at which a review is to be posted."""
-    office.works()
-    office.fires(over=True)
+def advance_to_review(office: Office) -> None:
+    """Advance *office* to a time at which a review is due."""
+    office.run()
+    office.fires(is_resolved=True)
     office.now = at("2026-11-19 09:00")
 
 
 @pytest.mark.parametrize("after_the_post", [False, True])
-def test_a_worker_that_dies_at_the_post_leaves_one_message(office, after_the_post):
-    is_due(office)
+def test_a_worker_killed_at_the_post_leaves_one_message(office, after_the_post):
+    advance_to_review(office)
     with pytest.raises(Death):
-        office.works(
-            office.review_service(channel=DyingChannel(office.channel, after_the_post=after_the_post))
-        )
+        office.run(office.review_service(channel=DyingChannel(office.channel, after_the_post=after_the_post)))
     office.passes_to("2026-11-19 09:10")
-    assert len(office.said()) == 1
+    assert len(office.headlines()) == 1
     assert office.passes_to("2026-11-19 23:00") == at("2026-11-20 09:00")
-    assert len(office.said()) == 1
+    assert len(office.headlines()) == 1
 
 
-@pytest.mark.parametrize("survives", [0, 1, 2])
-def test_a_worker_that_dies_between_any_two_writes_leaves_one_message(office, survives):
-    """The writes are: what there is to review, the attempt, the receipt."""
-    is_due(office)
+@pytest.mark.parametrize("writes", [0, 1, 2])
+def test_a_worker_killed_between_any_two_writes_leaves_one_message(office, writes):
+    """The writes are the review, the attempt, and the receipt."""
+    advance_to_review(office)
     with pytest.raises(Death):
-        office.works(office.review_service(reviews=DyingStore(office.reviews, survives)))
+        office.run(office.review_service(reviews=DyingStore(office.reviews, writes)))
     office.passes_to("2026-11-19 09:10")
-    assert office.said() == ["Review: 1 alert since Wednesday 12:00"]
+    assert office.headlines() == ["Review: 1 alert since Wednesday 12:00"]
 
 
-def test_a_worker_killed_again_and_again_still_leaves_one_message(office):
-    is_due(office)
+def test_workers_killed_repeatedly_still_leave_one_message(office):
+    advance_to_review(office)
     for n in range(12):
         with pytest.raises(Death):
-            office.works(office.review_service(reviews=DyingStore(office.reviews, n % 2)))
+            office.run(office.review_service(reviews=DyingStore(office.reviews, n % 2)))
         office.now += IN_FLIGHT_S
     office.passes_to("2026-11-19 12:00")
-    assert len(office.said()) == 1
+    assert len(office.headlines()) == 1
 
 
-def test_of_two_workers_at_once_one_posts(office):
-    is_due(office)
+def test_of_two_concurrent_workers_one_posts(office):
+    advance_to_review(office)
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: office.works(), range(16)))
-    assert len(office.said()) == 1
+        list(pool.map(lambda _: office.run(), range(16)))
+    assert len(office.headlines()) == 1
 
 
-def test_a_worker_leaves_alone_what_another_is_about_to_send(office):
-    """The first one's lease ran out while Slack was slow; the second must not send it too."""
-    is_due(office)
+def test_a_worker_does_not_repeat_an_attempt_in_progress_of_another(office):
+    """The lease of the first worker expired while Slack was slow; the second must not send it too."""
+    advance_to_review(office)
     dues = []
 
     class SlowChannel(DyingChannel):
         def send_review(self, notification: ReviewNotification) -> Receipt:
-            dues.append(office.works())
+            dues.append(office.run())
             return office.channel.send_review(notification)
 
-    office.works(office.review_service(channel=SlowChannel(office.channel, after_the_post=False)))
+    office.run(office.review_service(channel=SlowChannel(office.channel, after_the_post=False)))
     assert dues == [office.now + IN_FLIGHT_S]
-    assert len(office.said()) == 1
+    assert len(office.headlines()) == 1
 
 
-def test_an_answer_that_got_lost_is_looked_for(office):
-    is_due(office)
+def test_a_post_whose_response_was_lost_is_searched(office):
+    advance_to_review(office)
     office.slack.drop_answer("chat.postMessage")
-    due = office.works()
+    due = office.run()
     assert office.now < due < office.now + 1
     office.passes_to("2026-11-19 12:00")
-    assert len(office.said()) == 1
+    assert len(office.headlines()) == 1
     assert len(office.slack.calls_of("chat.postMessage")) == 1
 
 
-def test_a_slack_that_is_away_gets_it_when_it_is_back(office):
-    is_due(office)
+def test_after_an_outage_of_slack_the_review_is_posted(office):
+    advance_to_review(office)
     office.slack.fail_next("chat.postMessage", status=503, body=b"", times=10_000)
     office.passes_to("2026-11-19 09:30")
-    assert office.said() == []
+    assert office.headlines() == []
     office.slack.heal()
     office.passes_to("2026-11-19 09:31")
-    assert office.said() == ["Review: 1 alert since Wednesday 12:00"]
+    assert office.headlines() == ["Review: 1 alert since Wednesday 12:00"]
 
 
-def test_the_wait_that_slack_asks_for_is_kept(office):
-    is_due(office)
+def test_the_retry_after_of_slack_is_respected(office):
+    advance_to_review(office)
     office.slack.fail_next("chat.postMessage", status=429, retry_after=40)
-    assert office.works() == office.now + 40
+    assert office.run() == office.now + 40
 
 
-def test_a_review_that_could_not_be_posted_at_all_is_made_up_for_by_the_next(office):
-    is_due(office)
+def test_a_review_that_failed_permanently_is_included_in_the_next(office):
+    advance_to_review(office)
     office.slack.archive("#alerts-info")
-    assert office.works() == at("2026-11-20 09:00")
+    assert office.run() == at("2026-11-20 09:00")
     office.slack.workspace.archived.clear()
-    office.fires("CertExpires", "2026-11-19 15:00", over=True)
+    office.fires("CertExpires", "2026-11-19 15:00", is_resolved=True)
     office.passes_to("2026-11-20 09:00")
-    assert office.said() == ["Review: 2 alerts since Wednesday 12:00"]
+    assert office.headlines() == ["Review: 2 alerts since Wednesday 12:00"]
 
 
-def test_a_store_that_is_away_is_for_the_caller_to_know(office):
+def test_an_unavailable_store_is_an_error_for_the_caller(office):
     class Away:
         def load_reviews(self, group_id: str) -> VersionedReviews:
             raise StoreError("Redis: away")
 
     with pytest.raises(StoreError):
-        office.works(office.review_service(reviews=Away()))
+        office.run(office.review_service(reviews=Away()))
 
 
-# --- marking it ---
+# --- marking a review ---
 
 
 def a_posted_review(office: Office) -> str:
-    is_due(office)
-    office.works()
+    advance_to_review(office)
+    office.run()
     return office.slack.roots[-1].buttons["reviewed"]
 
 
-def test_a_marked_review_says_by_whom_and_loses_its_button(office):
+def test_a_marked_review_shows_who_marked_it_and_has_no_button(office):
     review_id = a_posted_review(office)
     office.now += 600
     record = office.review_service().mark_reviewed(review_id, ALICE, office.now)
@@ -405,7 +408,7 @@ def test_a_marked_review_says_by_whom_and_loses_its_button(office):
     assert "DiskWillFill" in root.words
 
 
-def test_the_second_to_mark_it_changes_nothing(office):
+def test_a_second_mark_changes_nothing(office):
     review_id = a_posted_review(office)
     office.review_service().mark_reviewed(review_id, ALICE, office.now)
     record = office.review_service().mark_reviewed(review_id, Person("bob"), office.now + 60)
@@ -413,7 +416,7 @@ def test_the_second_to_mark_it_changes_nothing(office):
     assert office.slack.roots[0].edits == 1
 
 
-def test_a_mark_that_slack_did_not_take_is_shown_later(office):
+def test_a_mark_whose_edit_slack_refused_is_shown_later(office):
     review_id = a_posted_review(office)
     office.slack.fail_next("chat.update", status=503, body=b"")
     record = office.review_service().mark_reviewed(review_id, ALICE, office.now)
@@ -423,27 +426,27 @@ def test_a_mark_that_slack_did_not_take_is_shown_later(office):
     assert office.slack.roots[0].buttons == {}
 
 
-def test_a_message_that_somebody_deleted_is_not_edited_for_ever(office):
+def test_a_deleted_message_is_not_edited_for_ever(office):
     review_id = a_posted_review(office)
     office.slack.delete_message(office.slack.roots[0])
     record = office.review_service().mark_reviewed(review_id, ALICE, office.now)
     assert record.edit_at is None
-    assert office.works() == at("2026-11-20 09:00")
+    assert office.run() == at("2026-11-20 09:00")
 
 
 def test_an_older_review_can_still_be_marked(office):
     review_id = a_posted_review(office)
-    office.fires("CertExpires", "2026-11-19 15:00", over=True)
+    office.fires("CertExpires", "2026-11-19 15:00", is_resolved=True)
     office.passes_to("2026-11-20 10:00")
     office.review_service().mark_reviewed(review_id, ALICE, office.now)
     assert [bool(root.buttons) for root in office.slack.roots] == [False, True]
 
 
-def test_a_button_clicked_before_the_receipt_was_saved_is_shown_in_the_end(office):
-    """The worker died after the post; somebody pressed the button before the next one looked."""
-    is_due(office)
+def test_a_click_before_the_receipt_was_saved_is_shown_in_the_end(office):
+    """The worker was killed after the post; the button was clicked before the next worker ran."""
+    advance_to_review(office)
     with pytest.raises(Death):
-        office.works(office.review_service(channel=DyingChannel(office.channel, after_the_post=True)))
+        office.run(office.review_service(channel=DyingChannel(office.channel, after_the_post=True)))
     review_id = office.slack.roots[0].buttons["reviewed"]
     office.review_service().mark_reviewed(review_id, ALICE, office.now + 1)
     office.passes_to("2026-11-19 09:05")

@@ -1,4 +1,4 @@
-"""Reviews on a real Valkey: kept whole, changed by one at a time, and gone when nobody needs them."""
+"""Reviews on a real Valkey: stored completely, changed by compare-and-set, and expired."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_route_that_was_never_checked_has_no_state(reviews):
     assert (loaded.group_id, loaded.state, loaded.version) == (GROUP_ID, None, 0)
 
 
-def test_what_was_saved_is_loaded_whole(reviews):
+def test_saved_reviews_are_loaded_completely(reviews):
     port: ReviewRepository = reviews
     assert port.save_if_unchanged(port.load_reviews(GROUP_ID), a_state())
     loaded = port.load_reviews(GROUP_ID)
@@ -54,26 +54,26 @@ def test_routes_do_not_share_their_reviews(reviews):
     assert reviews.load_reviews(review_group_id("alerts-warning")).state is None
 
 
-def test_a_change_of_what_somebody_else_changed_meanwhile_is_refused(reviews):
+def test_a_change_of_a_state_that_changed_meanwhile_is_refused(reviews):
     loaded = reviews.load_reviews(GROUP_ID)
     assert reviews.save_if_unchanged(loaded, a_state())
     assert not reviews.save_if_unchanged(loaded, ReviewState(1.0, 1.0))
     assert reviews.load_reviews(GROUP_ID).state == a_state()
 
 
-def test_of_many_who_change_it_at_once_one_is_let_through(reviews):
+def test_of_many_concurrent_changes_one_is_saved(reviews):
     loaded = reviews.load_reviews(GROUP_ID)
     with ThreadPoolExecutor(8) as pool:
-        kept = list(
+        saved = list(
             pool.map(lambda n: reviews.save_if_unchanged(loaded, ReviewState(float(n), NOW)), range(32))
         )
-    assert kept.count(True) == 1
+    assert saved.count(True) == 1
     state = reviews.load_reviews(GROUP_ID).state
     assert state is not None
-    assert state.since == kept.index(True)
+    assert state.since == saved.index(True)
 
 
-def test_each_write_keeps_them_for_another_400_days(reviews, redis_client):
+def test_each_write_extends_the_expiry_to_400_days(reviews, redis_client):
     reviews.save_if_unchanged(reviews.load_reviews(GROUP_ID), a_state())
     (key,) = redis_client.keys("*reviews*")
     redis_client.expire(key, 60)
@@ -86,7 +86,7 @@ def test_scripts_that_redis_lost_are_loaded_again(reviews, redis_client):
     assert reviews.save_if_unchanged(reviews.load_reviews(GROUP_ID), a_state())
 
 
-def test_a_store_that_is_away_is_said_so():
+def test_an_unavailable_redis_is_a_store_error():
     reviews = RedisReviews(connect("redis://127.0.0.1:1/0", timeout_s=0.2))
     with pytest.raises(StoreError):
         reviews.load_reviews(GROUP_ID)

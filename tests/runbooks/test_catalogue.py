@@ -72,8 +72,8 @@ def test_a_missing_path_is_a_problem_and_no_crash(tmp_path):
 
 
 def test_a_second_runbook_for_an_alert_is_reported_and_the_first_is_used(tmp_path):
-    write(tmp_path / "a.md", words="first")
-    write(tmp_path / "b.md", words="second")
+    write(tmp_path / "a.md", text="first")
+    write(tmp_path / "b.md", text="second")
     catalogue = RunbookCatalogue([tmp_path])
     assert get_text(catalogue) == "first"
     (warning,) = catalogue.warnings
@@ -125,9 +125,9 @@ def test_a_named_pipe_is_no_runbook(tmp_path):
 
 
 def test_a_change_is_loaded_after_two_seconds(tmp_path, clock):
-    path = write(tmp_path / "a.md", words="old words")
+    path = write(tmp_path / "a.md", text="old words")
     catalogue = RunbookCatalogue([tmp_path], clock=clock)
-    write(path, words="new")
+    write(path, text="new")
     clock.now += 1.9
     assert get_text(catalogue) == "old words"
     clock.now += 0.1
@@ -135,10 +135,10 @@ def test_a_change_is_loaded_after_two_seconds(tmp_path, clock):
 
 
 def test_a_replaced_file_of_the_same_length_and_time_is_loaded(tmp_path, clock):
-    path = write(tmp_path / "a.md", words="old")
+    path = write(tmp_path / "a.md", text="old")
     before = path.stat()
     catalogue = RunbookCatalogue([tmp_path], clock=clock)
-    write(tmp_path / "new", words="new").replace(path)
+    write(tmp_path / "new", text="new").replace(path)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     clock.now += 2
     assert get_text(catalogue) == "new"
@@ -175,15 +175,15 @@ def test_only_changed_files_are_parsed_again(tmp_path, clock):
 
 
 def test_a_clock_that_is_set_back_does_not_stop_the_reloads(tmp_path, clock):
-    path = write(tmp_path / "a.md", words="old")
+    path = write(tmp_path / "a.md", text="old")
     catalogue = RunbookCatalogue([tmp_path], clock=clock)
-    write(path, words="new words")
+    write(path, text="new words")
     clock.now -= 3600
     assert get_text(catalogue) == "new words"
 
 
 def test_many_threads_may_read_while_files_change(tmp_path, clock):
-    path = write(tmp_path / "a.md", words="0")
+    path = write(tmp_path / "a.md", text="0")
     catalogue = RunbookCatalogue([tmp_path], clock=clock)
     failures: list[str] = []
 
@@ -197,7 +197,7 @@ def test_many_threads_may_read_while_files_change(tmp_path, clock):
     for thread in threads:
         thread.start()
     for number in range(50):
-        write(tmp_path / "new", words=str(number)).replace(path)
+        write(tmp_path / "new", text=str(number)).replace(path)
     for thread in threads:
         thread.join()
     assert failures == []
@@ -230,7 +230,7 @@ PAGE = "https://alerts.example.org/runbooks/DiskFull"
 def test_the_link_leads_to_the_whole_runbook_or_to_the_annotations_url(
     tmp_path, text, annotations, public_url, url
 ):
-    write(tmp_path / "a.md", words=text)
+    write(tmp_path / "a.md", text=text)
     excerpt = RunbookCatalogue([tmp_path], public_url).find_excerpt(an_alert(**annotations))
     assert excerpt is not None
     assert (excerpt.url, excerpt.is_cut) == (url, len(text) > 1000)
