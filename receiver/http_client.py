@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http.client import HTTPException, HTTPResponse, InvalidURL
 from ipaddress import ip_address
 from typing import Any, TypeVar
@@ -180,6 +182,45 @@ def _describe_failure(error: Exception, timeout_s: float) -> str:
     if isinstance(cause, OSError) and cause.strerror and not isinstance(cause, ssl.SSLError):
         return one_line(cause.strerror, 100).lower()
     return next((words for kind, words in _REASONS.items() if isinstance(cause, kind)), "no connection")
+
+
+def as_object(value: object) -> dict[str, Any]:
+    """Return *value* if it is a JSON object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_objects(value: object) -> list[dict[str, Any]]:
+    """Return the objects in the JSON list *value*; none if it is no list."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def parse_timestamp(value: object) -> float:
+    """Return the ISO 8601 time *value* (UTC by default) in seconds; 0 if it is invalid or before 1970."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+        if moment is None or moment.year < 1970:
+            return 0.0
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def parse_date_header(date: str) -> float | None:
+    """Return the time of a Date header (RFC 9110), by the server's clock; None if it is invalid."""
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def measure_clock_lead(date: str, now: float, agree_within_s: float) -> float:
+    """Return by how many seconds our clock is ahead of that of the server that sent the Date header *date*.
+
+    The header has whole seconds and is slightly old: below *agree_within_s* the clocks count as equal.
+    """
+    dated_at = parse_date_header(date)
+    ahead_s = now - dated_at if dated_at is not None else 0.0
+    return ahead_s if abs(ahead_s) > agree_within_s else 0.0
 
 
 T = TypeVar("T")

@@ -12,7 +12,14 @@ from receiver.clock import format_duration
 from receiver.config.formats import is_channel
 from receiver.config.model import Routing
 from receiver.errors import TemporaryDeliveryError
-from receiver.http_client import BaseUrl, HttpResponse, parse_base_url, send_request
+from receiver.http_client import (
+    BaseUrl,
+    HttpResponse,
+    as_object,
+    as_objects,
+    parse_base_url,
+    send_request,
+)
 from receiver.model.routing import PAGERDUTY, Responder
 from receiver.text import Secret, lowercase_ascii, one_line
 
@@ -48,7 +55,7 @@ class SlackProbe:
         except TemporaryDeliveryError as error:
             findings.error(self._file, f"Slack at {self._address}: {error.detail}", "an answer")
             return
-        found = _read(answer)
+        found = as_object(answer.parse_json())
         if "ok" not in found:
             what = f"what answers at {self._address} (status {answer.status}) is not Slack"
             findings.error(self._file, what, "Slack's API, see SLACK_API_URL")
@@ -87,17 +94,11 @@ class SlackProbe:
         """Return the handles of all user groups and users; None if Slack refuses to list them."""
         handles: set[str] = set()
         for method, kind in (("usergroups.list", "usergroups"), ("users.list", "members")):
-            cursor = ""
-            for _ in range(MAX_PAGES):
-                found = _read(self._call_api(method, limit=PAGE_SIZE, cursor=cursor))
+            for found, _ in self._fetch_pages(method):
                 if not found.get("ok"):
                     return None
-                people = found.get(kind)
-                for one in people if isinstance(people, list) else []:
-                    handles |= _list_handles_of(one) if isinstance(one, dict) else set()
-                cursor = _next_cursor(found)
-                if not cursor:
-                    break
+                for one in as_objects(found.get(kind)):
+                    handles |= _list_handles_of(one)
         return frozenset(handles)
 
     def _probe_channels(
@@ -132,22 +133,25 @@ class SlackProbe:
 
     def _list_kinds(self, kinds: str) -> _Listing:
         channels: dict[str, Json] = {}
+        found: Json = {}
+        for found, answer in self._fetch_pages("conversations.list", types=kinds, exclude_archived="true"):
+            if not found.get("ok") or not isinstance(found.get("channels"), list):
+                return _Listing(reason=_error(found, answer))
+            for channel in as_objects(found["channels"]):
+                channels |= {str(channel.get("id")): channel, f"#{channel.get('name')}": channel}
+        if _next_cursor(found):
+            return _Listing(reason=f"more than {MAX_PAGES * PAGE_SIZE} channels, too many to look through")
+        return _Listing(channels)
+
+    def _fetch_pages(self, method: str, **arguments: str) -> Iterator[tuple[Json, HttpResponse]]:
         cursor = ""
         for _ in range(MAX_PAGES):
-            answer = self._call_api(
-                "conversations.list", types=kinds, limit=PAGE_SIZE, exclude_archived="true", cursor=cursor
-            )
-            found = _read(answer)
-            page = found.get("channels")
-            if not found.get("ok") or not isinstance(page, list):
-                return _Listing(reason=_error(found, answer))
-            for channel in page:
-                if isinstance(channel, dict):
-                    channels |= {str(channel.get("id")): channel, f"#{channel.get('name')}": channel}
+            answer = self._call_api(method, **arguments, limit=PAGE_SIZE, cursor=cursor)
+            found = as_object(answer.parse_json())
+            yield found, answer
             cursor = _next_cursor(found)
             if not cursor:
-                return _Listing(channels)
-        return _Listing(reason=f"more than {MAX_PAGES * PAGE_SIZE} channels, too many to look through")
+                return
 
     def _call_api(self, method: str, **arguments: object) -> HttpResponse:
         query = urlencode({name: value for name, value in arguments.items() if value})
@@ -157,8 +161,7 @@ class SlackProbe:
 
 def _list_handles_of(one: Json) -> set[str]:
     """Return the handles of a user group, or of a user who is not deactivated."""
-    profile = one.get("profile")
-    shown = profile.get("display_name") if isinstance(profile, dict) else ""
+    shown = as_object(one.get("profile")).get("display_name")
     names = (
         [] if one.get("deleted") else [one.get("handle"), one.get("name") if "profile" in one else "", shown]
     )
@@ -166,8 +169,7 @@ def _list_handles_of(one: Json) -> set[str]:
 
 
 def _next_cursor(found: Json) -> str:
-    more = found.get("response_metadata")
-    return str(more.get("next_cursor") or "") if isinstance(more, dict) else ""
+    return str(as_object(found.get("response_metadata")).get("next_cursor") or "")
 
 
 def _list_routed_channels(routing: Routing) -> list[str]:
@@ -190,11 +192,6 @@ def _scopes(answer: HttpResponse) -> frozenset[str]:
     """Return the token's scopes from Slack's header; empty if it is missing."""
     scopes = answer.headers.get("x-oauth-scopes", "").split(",")
     return frozenset(scope.strip() for scope in scopes if scope.strip())
-
-
-def _read(answer: HttpResponse) -> Json:
-    found = answer.parse_json()
-    return found if isinstance(found, dict) else {}
 
 
 def _error(found: Json, answer: HttpResponse) -> str:
@@ -255,9 +252,7 @@ class PagerDutyProbe:
             return
         unknown = dict(names)
         for service in services:
-            keys = [
-                _text(_object(each).get("integration_key")) for each in _array(service.get("integrations"))
-            ]
+            keys = [_text(each.get("integration_key")) for each in as_objects(service.get("integrations"))]
             mine = [unknown.pop(key) for key in keys if key in unknown]
             if mine:
                 self._check_service(service, ", ".join(mine), windows, findings)
@@ -311,7 +306,7 @@ class PagerDutyProbe:
                     self._file, f"PagerDuty's API does not tell {words} (status {answer.status})"
                 )
                 return
-            yield from map(_object, _array(body.get(name)))
+            yield from as_objects(body.get(name))
             if body.get("more") is not True:
                 return
 
@@ -326,15 +321,7 @@ class PagerDutyProbe:
 
 
 def _covers(window: Json, service_id: str) -> bool:
-    return any(_object(each).get("id") == service_id for each in _array(window.get("services")))
-
-
-def _array(value: object) -> list[object]:
-    return value if isinstance(value, list) else []
-
-
-def _object(value: object) -> Json:
-    return value if isinstance(value, dict) else {}
+    return any(each.get("id") == service_id for each in as_objects(window.get("services")))
 
 
 def _text(value: object) -> str:

@@ -14,7 +14,14 @@ from urllib.parse import quote, urlencode
 
 from receiver import clock as wall
 from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
-from receiver.http_client import HttpResponse, gather, parse_base_url, send_request
+from receiver.http_client import (
+    HttpResponse,
+    gather,
+    measure_clock_lead,
+    parse_base_url,
+    parse_date_header,
+    send_request,
+)
 from receiver.integrations.alertmanager import responses as bodies
 from receiver.integrations.alertmanager.responses import format_timestamp
 from receiver.integrations.alertmanager.status import Poll, RemoteSilence, Replica, UnreachableReplica
@@ -47,13 +54,15 @@ class AlertmanagerApi:
         """Return the alerts with *labels*, muted or not; both requests share the timeout."""
         deadline = time.monotonic() + self._timeout_s
         response = self._request("GET", f"/alerts?{_render_filter(labels)}")
-        dated_at = bodies.parse_date_header(response.headers)
+        dated_at = parse_date_header(response.headers.get("date", ""))
         now = self._clock() if dated_at is None else dated_at
         alerts = _parse_body(response, lambda body: bodies.parse_alerts(body, now))
         # Request the status last: after a restart in between, the new start time comes with the old list;
         # the other way round, an empty list could come with the old start time.
         status = self._request("GET", "/status", max(0.1, deadline - time.monotonic()))
-        up_since = _parse_body(status, bodies.parse_uptime) + self._measure_clock_lead(status)
+        up_since = _parse_body(status, bodies.parse_uptime) + measure_clock_lead(
+            status.headers.get("date", ""), self._clock(), _SAME_CLOCK_S
+        )
         return Replica(self.url, alerts, up_since)
 
     def check_status(self) -> None:
@@ -100,12 +109,6 @@ class AlertmanagerApi:
         if not response.is_ok and response.status not in or_statuses:
             raise _convert_refusal(response, may_be_done=method != "GET")
         return response
-
-    def _measure_clock_lead(self, response: HttpResponse) -> float:
-        """Return by how many seconds our clock is ahead of the Date header of *response*; 0 if unknown."""
-        dated_at = bodies.parse_date_header(response.headers)
-        ahead = 0.0 if dated_at is None else self._clock() - dated_at
-        return ahead if abs(ahead) > _SAME_CLOCK_S else 0.0
 
 
 def _render_filter(labels: Mapping[str, str]) -> str:
@@ -198,18 +201,7 @@ class AlertmanagerClient:
 
         Raises a DeliveryError when a replica does not answer and no other knows the silence.
         """
-        errors = []
-        for replica in self._replicas:
-            try:
-                silence = replica.find_silence(silence_id)
-            except DeliveryError as error:
-                errors.append(error)
-            else:
-                if silence is not None:
-                    return silence
-        if errors or not self._replicas:
-            raise _choose_error(errors)
-        return None
+        return self._ask_in_turn(lambda replica: replica.find_silence(silence_id))
 
     def make_silence(
         self,
@@ -236,7 +228,10 @@ class AlertmanagerClient:
             raise PermanentDeliveryError("silence_expired", "it has ended in Alertmanager meanwhile")
         silence: dict[str, object] = {
             # Always in the same order: for changed matchers Alertmanager would create a new silence.
-            "matchers": [_build_equality_matcher(name, matchers[name]) for name in sorted(matchers)],
+            "matchers": [
+                {"name": name, "value": matchers[name], "isRegex": False, "isEqual": True}
+                for name in sorted(matchers)
+            ],
             "startsAt": format_timestamp(former.starts_at if former else starts_at),
             "endsAt": format_timestamp(ends_at),
             "createdBy": by,
@@ -249,15 +244,22 @@ class AlertmanagerClient:
 
         Raises a DeliveryError when a replica does not answer and no other knows the silence.
         """
+        self._ask_in_turn(lambda replica: replica.expire_silence(silence_id) or None)
+
+    def _ask_in_turn(self, ask: Callable[[AlertmanagerApi], T | None]) -> T | None:
+        """Return the first answer that is not None; None if every replica answers so."""
         errors = []
         for replica in self._replicas:
             try:
-                if replica.expire_silence(silence_id):
-                    return
+                answer = ask(replica)
             except DeliveryError as error:
                 errors.append(error)
+            else:
+                if answer is not None:
+                    return answer
         if errors or not self._replicas:
             raise _choose_error(errors)
+        return None
 
     def _post_silence(self, silence: Mapping[str, object]) -> str:
         """Send the silence to the first replica that accepts it; return the ID."""
@@ -273,10 +275,6 @@ class AlertmanagerClient:
                     raise
                 errors.append(error)
         raise _choose_error(errors)
-
-
-def _build_equality_matcher(name: str, value: str) -> dict[str, object]:
-    return {"name": name, "value": value, "isRegex": False, "isEqual": True}
 
 
 def _choose_error(errors: Sequence[DeliveryError]) -> DeliveryError:

@@ -5,14 +5,13 @@ For the API v2 of Alertmanager 0.25 to 0.34. Matchers are not parsed: since 0.32
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from receiver.http_client import as_objects, parse_timestamp
 from receiver.integrations.alertmanager.status import RemoteAlert, RemoteSilence, SilenceState
 from receiver.model.alert import fingerprint
 from receiver.text import one_line
@@ -71,7 +70,7 @@ def _build_alert(alert: _ApiAlert, now: float) -> RemoteAlert:
     return RemoteAlert(
         fingerprint=_text(alert.fingerprint) or fingerprint(_decode(bytes(alert.labels), dict[str, str])),
         # `active`, `suppressed` and `unprocessed` all fire; Alertmanager omits resolved alerts.
-        is_firing=not 0 < _parse_timestamp(alert.ends_at) <= now,
+        is_firing=not 0 < parse_timestamp(alert.ends_at) <= now,
         silenced_by=_texts(status.silenced_by),
         inhibited_by=_texts(status.inhibited_by),
         muted_by=_texts(status.muted_by),
@@ -94,8 +93,8 @@ def _build_silence(silence: _Silence) -> RemoteSilence:
     return RemoteSilence(
         id=silence.id,
         state=_STATES.get(state, "active"),
-        starts_at=_parse_timestamp(silence.starts_at),
-        ends_at=_parse_timestamp(silence.ends_at),
+        starts_at=parse_timestamp(silence.starts_at),
+        ends_at=parse_timestamp(silence.ends_at),
         by=_text(silence.created_by),
         # Not truncated, as our mark is at its end.
         comment=silence.comment if isinstance(silence.comment, str) else "",
@@ -104,7 +103,7 @@ def _build_silence(silence: _Silence) -> RemoteSilence:
 
 def parse_uptime(body: bytes) -> float:
     """Return the start time of Alertmanager in `GET /status`, by its clock; raises UnexpectedResponse."""
-    timestamp = _parse_timestamp(_decode(body, _Uptime).uptime)
+    timestamp = parse_timestamp(_decode(body, _Uptime).uptime)
     if timestamp <= 0:
         raise UnexpectedResponse("it doesn't say since when it is up")
     return timestamp
@@ -130,14 +129,6 @@ def parse_error_message(body: bytes) -> str:
     return one_line(str(said), _MAX_MESSAGE) if said is not None else ""
 
 
-def parse_date_header(headers: Mapping[str, str]) -> float | None:
-    """Return the time in the Date header, by the server's clock; None without a valid header."""
-    try:
-        return parsedate_to_datetime(headers.get("date", "")).timestamp()
-    except (ValueError, OverflowError):
-        return None
-
-
 def format_timestamp(at: float) -> str:
     """Return *at* as ISO 8601 in UTC, limited to the year 9000."""
     timestamp = datetime.fromtimestamp(min(max(at, 0.0), _LAST), UTC)
@@ -151,19 +142,6 @@ def _decode(body: bytes, kind: Any) -> Any:
         raise UnexpectedResponse(one_line(f"not as Alertmanager answers: {error}", _MAX_MESSAGE)) from None
 
 
-def _parse_timestamp(value: object) -> float:
-    """Return the time *value* in seconds; 0 for an invalid one and for the year 1 (Go's zero time)."""
-    if not isinstance(value, str):
-        return 0.0
-    try:
-        timestamp = datetime.fromisoformat(value)
-    except ValueError:
-        return 0.0
-    if timestamp.year < 1970:
-        return 0.0
-    return (timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)).timestamp()
-
-
 def _text(value: object) -> str:
     return value[:_MAX_TEXT] if isinstance(value, str) else ""
 
@@ -174,5 +152,4 @@ def _texts(value: object) -> tuple[str, ...]:
 
 
 def _names(value: object) -> tuple[str, ...]:
-    entries = value if isinstance(value, list) else []
-    return tuple(_text(entry.get("name")) for entry in entries if isinstance(entry, dict))
+    return tuple(_text(entry.get("name")) for entry in as_objects(value))

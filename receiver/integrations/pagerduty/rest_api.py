@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
 
@@ -13,13 +10,14 @@ from requests import Response
 
 from receiver import clock as wall
 from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
-from receiver.http_client import gather
+from receiver.http_client import as_object, as_objects, gather, measure_clock_lead, parse_timestamp
 from receiver.integrations.pagerduty.session import (
     NoResponse,
     find_retry_after,
     open_rest_session,
     send_once,
 )
+from receiver.integrations.pagerduty.webhook import USER_TYPES, parse_id
 from receiver.model.incident import OnCallPerson
 from receiver.model.page_check import PagerDutyStatus
 from receiver.text import Secret, one_line
@@ -37,10 +35,7 @@ _CLOCKS_AGREE_WITHIN_S = 2.0
 _PAGE_SIZE = 100
 _PAGES_AT_MOST = 5
 _MAX_TEXT = 255
-_ID = re.compile(r"[A-Za-z0-9]{1,40}", re.ASCII)
 _WORST_LEVEL = 99
-# The reference types of a person; services, integrations and event rules have other types.
-USER_TYPES = frozenset({"user", "user_reference"})
 
 
 class PagerDutyRestClient:
@@ -67,7 +62,7 @@ class PagerDutyRestClient:
     def find_status(self, incident_id: str) -> PagerDutyStatus:
         """Return the current status of a PagerDuty incident; `merged` if it was merged into another."""
         body, ahead_s = self._request(f"incidents/{_require_id(incident_id)}", {}, self._timeout_s)
-        return _parse_status(_object(body.get("incident")), ahead_s)
+        return _parse_status(as_object(body.get("incident")), ahead_s)
 
     def find_open(self, dedup_key: str) -> tuple[str, ...]:
         """Return the IDs of the open PagerDuty incidents with a page of that key."""
@@ -100,7 +95,7 @@ class PagerDutyRestClient:
             "limit": _LATEST,
         }
         body, ahead_s = self._request("incidents", query, self._timeout_s)
-        found = tuple(_parse_status(incident, ahead_s) for incident in _objects(body, "incidents"))
+        found = tuple(_parse_status(incident, ahead_s) for incident in as_objects(body.get("incidents")))
         if found and found[0].status == "merged" and not any(status.is_open for status in found):
             # The incident it was merged into has the alert; it is usually in the list, else request it.
             return (*found, self.find_status(found[0].merged_into))
@@ -111,7 +106,7 @@ class PagerDutyRestClient:
         query = {"schedule_ids[]": [schedule], "include[]": ["users"], "earliest": "true"}
         found: dict[str, OnCallPerson] = {}
         for entry in self._list_objects("oncalls", "oncalls", query, _ON_CALL_TIMEOUT_S):
-            person, user_id = _parse_person(entry), _text(_object(entry.get("user")).get("id"))
+            person, user_id = _parse_person(entry), _text(as_object(entry.get("user")).get("id"))
             if person.name:
                 known = found.setdefault(user_id or person.name, person)
                 if person.level < known.level:
@@ -124,13 +119,10 @@ class PagerDutyRestClient:
         """Yield the objects of a list, page by page."""
         for number in range(_PAGES_AT_MOST):
             more = {"limit": _PAGE_SIZE, "offset": number * _PAGE_SIZE}
-            body = self._get_body(path, {**query, **more}, timeout_s or self._timeout_s)
-            yield from _objects(body, name)
+            body, _ = self._request(path, {**query, **more}, timeout_s or self._timeout_s)
+            yield from as_objects(body.get(name))
             if body.get("more") is not True:
                 return
-
-    def _get_body(self, path: str, query: Mapping[str, Any], timeout_s: float) -> Json:
-        return self._request(path, query, timeout_s)[0]
 
     def _request(self, path: str, query: Mapping[str, Any], timeout_s: float) -> tuple[Json, float]:
         """Return the response's body, and by how many seconds our clock is ahead of PagerDuty's."""
@@ -140,19 +132,9 @@ class PagerDutyRestClient:
         except NoResponse as error:
             # Only the type: the message holds the URL with the query.
             raise TemporaryDeliveryError("no_answer", type(error.cause).__name__) from None
-        return _parse_body(response), _measure_clock_lead(response, self._clock())
-
-
-def _measure_clock_lead(response: Response, now: float) -> float:
-    """Return by how many seconds our clock is ahead of PagerDuty's, from the Date header (RFC 9110).
-
-    The header has whole seconds and is slightly old: below two seconds the clocks count as equal.
-    """
-    try:
-        ahead_s = now - parsedate_to_datetime(response.headers.get("Date", "")).timestamp()
-    except (TypeError, ValueError, OverflowError):
-        return 0.0
-    return ahead_s if abs(ahead_s) > _CLOCKS_AGREE_WITHIN_S else 0.0
+        return _parse_body(response), measure_clock_lead(
+            response.headers.get("Date", ""), self._clock(), _CLOCKS_AGREE_WITHIN_S
+        )
 
 
 def _parse_body(response: Response) -> Json:
@@ -192,67 +174,46 @@ def _parse_status(incident: Json, ahead_s: float) -> PagerDutyStatus:
 
     https://developer.pagerduty.com/api-reference/9d0b4b12e36f9-list-incidents
     """
-    reason = _object(incident.get("resolve_reason"))
+    reason = as_object(incident.get("resolve_reason"))
     status = "merged" if reason else _text(incident.get("status"))
-    acknowledgers = [_object(each.get("acknowledger")) for each in _objects(incident, "acknowledgements")]
-    by = acknowledgers[-1] if acknowledgers else {}
+    acknowledgements = as_objects(incident.get("acknowledgements"))
+    by = as_object(acknowledgements[-1].get("acknowledger")) if acknowledgements else {}
     if status == "resolved":
-        by = _object(incident.get("last_status_change_by"))
+        by = as_object(incident.get("last_status_change_by"))
     return PagerDutyStatus(
         status,
         by=_text(by.get("summary")),
-        changed_at=_parse_timestamp(incident.get("last_status_change_at"), ahead_s),
+        changed_at=_convert_time(incident.get("last_status_change_at"), ahead_s),
         is_person=_text(by.get("type")) in USER_TYPES,
-        created_at=_parse_timestamp(incident.get("created_at"), ahead_s),
-        id=_parse_id(incident.get("id")),
+        created_at=_convert_time(incident.get("created_at"), ahead_s),
+        id=parse_id(incident.get("id")),
         link=_text(incident.get("html_url")),
-        merged_into=_parse_id(_object(reason.get("incident")).get("id")),
+        merged_into=parse_id(as_object(reason.get("incident")).get("id")),
     )
 
 
 def _parse_person(entry: Json) -> OnCallPerson:
-    user, level = _object(entry.get("user")), entry.get("escalation_level")
+    user, level = as_object(entry.get("user")), entry.get("escalation_level")
     return OnCallPerson(
         name=_text(user.get("name")) or _text(user.get("summary")),
         email=_text(user.get("email")),
         level=level if isinstance(level, int) and 0 < level < _WORST_LEVEL else _WORST_LEVEL,
-        until=_parse_timestamp(entry.get("end")),
+        until=parse_timestamp(entry.get("end")),
     )
 
 
 def _require_id(incident_id: str) -> str:
     """Return *incident_id* if it is a valid ID, as it becomes part of a URL; else raise `not_found`."""
-    if not _ID.fullmatch(incident_id):
+    if not parse_id(incident_id):
         raise PermanentDeliveryError("not_found", "that is no incident's id")
     return incident_id
-
-
-def _parse_id(value: object) -> str:
-    """Return *value* if it is a PagerDuty ID, else an empty string: it becomes part of a URL."""
-    return value if isinstance(value, str) and _ID.fullmatch(value) else ""
-
-
-def _objects(body: Json, name: str) -> list[Json]:
-    found = body.get(name)
-    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
-
-
-def _object(value: object) -> Json:
-    return value if isinstance(value, dict) else {}
 
 
 def _text(value: object) -> str:
     return one_line(value, _MAX_TEXT) if isinstance(value, str) else ""
 
 
-def _parse_timestamp(value: object, ahead_s: float = 0.0) -> float:
-    """Return the ISO 8601 time *value* (UTC by default) plus *ahead_s*, in seconds; 0 if invalid."""
-    try:
-        timestamp = datetime.fromisoformat(value) if isinstance(value, str) else None
-        if timestamp is None:
-            return 0.0
-        return max(
-            0.0, (timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)).timestamp() + ahead_s
-        )
-    except (ValueError, OverflowError):
-        return 0.0
+def _convert_time(value: object, ahead_s: float) -> float:
+    """Return the time *value* by our clock, 0 if invalid."""
+    moment = parse_timestamp(value)
+    return max(0.0, moment + ahead_s) if moment else 0.0

@@ -65,7 +65,7 @@ def parse_event(body: bytes) -> PagerDutyEvent | None:
         return None
     # A responder, a note or an update refers to its incident; else the data is the incident.
     incident = _object(data.get("incident")) or data
-    incident_id = _id(incident.get("id"))
+    incident_id = parse_id(incident.get("id"))
     if not incident_id:
         return None
     return PagerDutyEvent(
@@ -77,7 +77,7 @@ def parse_event(body: bytes) -> PagerDutyEvent | None:
         by=_find_actor(event),
         occurred_at=parse_timestamp(event.get("occurred_at"), math.inf),
         to=_list_receivers(event_type, data),
-        merged_into=_id(_object(_object(incident.get("resolve_reason")).get("incident")).get("id")),
+        merged_into=parse_id(_object(_object(incident.get("resolve_reason")).get("incident")).get("id")),
         is_person=_text(_object(event.get("agent")).get("type")) in USER_TYPES,
     )
 
@@ -111,6 +111,6 @@ def _text(value: object) -> str:
     return one_line(replace_surrogates(value), _MAX_TEXT) if isinstance(value, str) else ""
 
 
-def _id(value: object) -> str:
+def parse_id(value: object) -> str:
     """Return *value* if it is a PagerDuty ID, else an empty string: it becomes part of a URL."""
     return value if isinstance(value, str) and _ID.fullmatch(value) else ""

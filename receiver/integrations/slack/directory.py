@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from msgspec.structs import replace as change
@@ -50,13 +51,11 @@ class ChannelDirectory:
         return self._channels.get(name)
 
     def _fetch_channels(self, name: str) -> None:
-        cursor = ""
-        for _ in range(_CHANNEL_PAGES):
-            page = self._client.get("conversations.list", _list_arguments(cursor))
+        query = {"types": "public_channel,private_channel", "exclude_archived": True}
+        for page in fetch_pages(self._client, "conversations.list", _CHANNEL_PAGES, query):
             for channel in list_objects(page, "channels"):
                 self.remember_channel(str(channel.get("name", "")), str(channel.get("id", "")))
-            cursor = next_cursor(page)
-            if name in self._channels or not cursor:
+            if name in self._channels:
                 return
 
     def find_team_url(self) -> str:
@@ -73,13 +72,17 @@ class ChannelDirectory:
         return url
 
 
-def _list_arguments(cursor: str) -> dict[str, str | int | bool]:
-    arguments: dict[str, str | int | bool] = {
-        "limit": _PAGE_SIZE,
-        "types": "public_channel,private_channel",
-        "exclude_archived": True,
-    }
-    return {**arguments, "cursor": cursor} if cursor else arguments
+def fetch_pages(
+    client: SlackClient, method: str, at_most: int, query: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Yield the pages of a list, *at_most* of them; raises a DeliveryError."""
+    cursor = ""
+    for _ in range(at_most):
+        page = client.get(method, {"limit": _PAGE_SIZE, **query} | ({"cursor": cursor} if cursor else {}))
+        yield page
+        cursor = next_cursor(page)
+        if not cursor:
+            return
 
 
 # A page must not wait long for the look-up of a mention.
@@ -147,14 +150,14 @@ class UserDirectory:
     def _resolve_person(self, person: OnCallPerson, deadline: float) -> OnCallPerson:
         if not person.email or person.slack_id:
             return person
-        cached = self._emails.find_value(person.email, _remaining_s(deadline))
+        cached = self._emails.find_value(person.email, remaining_s(deadline))
         return change(person, slack_id=cached.value) if cached is not None else person
 
     def _find_handle_id(self, handle: str, deadline: float) -> str:
         """Return the ID of the user group, else of the user, with this *handle*; empty if not found."""
         name = lowercase_ascii(handle.removeprefix("@"))
         for ids in (self._groups, self._users):
-            cached = ids.find_value(_ALL, _remaining_s(deadline))
+            cached = ids.find_value(_ALL, remaining_s(deadline))
             if cached is not None and name in cached.value:
                 return cached.value[name]
         return ""
@@ -169,22 +172,13 @@ class UserDirectory:
 
         A display name that several users share is left out.
         """
-        users = [user for user in self._list_users() if not user.get("deleted") and user.get("id")]
+        pages = fetch_pages(self._client, "users.list", _PAGES, {})
+        members = chain.from_iterable(list_objects(page, "members") for page in pages)
+        users = [user for user in members if not user.get("deleted") and user.get("id")]
         names = [(_display_name(user), str(user["id"])) for user in users]
         times = Counter(name for name, _ in names)
         shown = {name: user_id for name, user_id in names if name and times[name] == 1}
         return shown | {name: str(user["id"]) for user in users if (name := _user_name(user))}
-
-    def _list_users(self) -> Iterator[dict[str, Any]]:
-        cursor = ""
-        for _ in range(_PAGES):
-            page = self._client.get(
-                "users.list", {"limit": _PAGE_SIZE} | ({"cursor": cursor} if cursor else {})
-            )
-            yield from list_objects(page, "members")
-            cursor = next_cursor(page)
-            if not cursor:
-                return
 
     def _fetch_id_by_email(self, email: str) -> str:
         """Return the ID of the user with that e-mail address; empty if there is none."""
@@ -212,5 +206,6 @@ def _display_name(user: dict[str, Any]) -> str:
     return lowercase_ascii(str(profile.get("display_name") or "")) if isinstance(profile, dict) else ""
 
 
-def _remaining_s(deadline: float) -> float:
+def remaining_s(deadline: float) -> float:
+    """Return the seconds until *deadline*, a time of the monotonic clock; 0 after it."""
     return max(0.0, deadline - time.monotonic())

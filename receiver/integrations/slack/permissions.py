@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import chain
 
 from msgspec import Struct
 
 from receiver.cache import Cache
 from receiver.errors import DeliveryError, PermanentDeliveryError
-from receiver.integrations.slack.client import SlackClient, next_cursor
-from receiver.integrations.slack.directory import ChannelDirectory, UserDirectory
+from receiver.integrations.slack.client import SlackClient
+from receiver.integrations.slack.directory import (
+    ChannelDirectory,
+    UserDirectory,
+    fetch_pages,
+    remaining_s,
+)
 from receiver.integrations.slack.mrkdwn import is_user
 from receiver.integrations.slack.requests import Request, is_read_only
 
@@ -26,7 +32,6 @@ _RETRY_S = 30.0
 # The user is not in our workspace and shares no channel with it.
 _UNKNOWN = ("user_not_found", "user_not_visible")
 _PAGES = 20
-_PAGE_SIZE = 1000
 _OURS = "ours"
 OTHER_WORKSPACE = "You are not of the workspace that this receiver is installed in, so you can't answer here"
 GUEST = "Guests of this workspace can't answer here"
@@ -94,8 +99,8 @@ class SlackResponderCheck:
         """
         deadline = time.monotonic() + self._wait_s
         user_id = request.by.slack_id
-        team = self._team.find_value(_OURS, _remaining_s(deadline))
-        user = self._users.find_value(user_id, _remaining_s(deadline))
+        team = self._team.find_value(_OURS, remaining_s(deadline))
+        user = self._users.find_value(user_id, remaining_s(deadline))
         ours = team.value if team is not None else _Team(request.origin_team, "")
         known = user.value if user is not None else _User(request.team)
         if (
@@ -115,7 +120,7 @@ class SlackResponderCheck:
                 return ""
             if is_user(name):
                 continue
-            members = self._members.find_value(name, _remaining_s(deadline))
+            members = self._members.find_value(name, remaining_s(deadline))
             if members is None:
                 is_known = False
             elif user_id in members.value:
@@ -150,7 +155,8 @@ class SlackResponderCheck:
             channel = self._channel_directory.find_channel(name)
             if channel is None:
                 raise PermanentDeliveryError("channel_not_found")
-            return frozenset(self._list_members(channel))
+            pages = fetch_pages(self._client, "conversations.members", _PAGES, {"channel": channel})
+            return frozenset(chain.from_iterable(_texts(page.get("members")) for page in pages))
         found = self._user_directory.find_handle_id(name)
         if not found:
             raise PermanentDeliveryError("handle_not_found")
@@ -158,22 +164,6 @@ class SlackResponderCheck:
             return frozenset({found})
         return frozenset(_texts(self._client.get("usergroups.users.list", {"usergroup": found}).get("users")))
 
-    def _list_members(self, channel: str) -> list[str]:
-        members: list[str] = []
-        cursor = ""
-        for _ in range(_PAGES):
-            query = {"channel": channel, "limit": _PAGE_SIZE} | ({"cursor": cursor} if cursor else {})
-            page = self._client.get("conversations.members", query)
-            members += _texts(page.get("members"))
-            cursor = next_cursor(page)
-            if not cursor:
-                break
-        return members
-
 
 def _texts(found: object) -> list[str]:
     return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
-
-
-def _remaining_s(deadline: float) -> float:
-    return max(0.0, deadline - time.monotonic())
