@@ -21,6 +21,7 @@ from receiver.heartbeats.service import TASK_NAME as HEARTBEATS
 from receiver.heartbeats.service import HeartbeatFilter, RedisHeartbeats
 from receiver.incidents.dispatcher import RedisSimulatedMessages
 from receiver.incidents.failures import RedisFailures
+from receiver.incidents.former_routes import FormerRoutes, build_route_settings
 from receiver.incidents.ingest import IncidentIngester
 from receiver.incidents.service import IncidentService
 from receiver.incidents.store import RedisIncidents
@@ -107,6 +108,7 @@ def build_services(
         sources=routing.sources,
         notices=notices,
     )
+    former_routes = FormerRoutes(incidents, build_route_settings(routing), pause)
     return Services(
         settings=settings,
         routing=routing,
@@ -127,7 +129,7 @@ def build_services(
         last_webhooks=LastWebhooks(RedisLastWebhooks(client, limit=MAX_SOURCES)),
         notices=notices,
         failures=RedisFailures(client, incidents, shards=shards),
-        ingester=IncidentIngester(incidents, routing, heartbeat_filter, pause, incidents),
+        ingester=IncidentIngester(incidents, routing, former_routes, heartbeat_filter.extract, pause),
         incident_service=IncidentService(incidents),
         runbooks=build_runbook_catalogue(settings, routing, clock),
         clock=clock,

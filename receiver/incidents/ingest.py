@@ -1,26 +1,20 @@
-"""Ingestion of alert groups: find the route of each alert, merge the alerts into their incidents, and commit.
-
-After a change of the routes an alert that fires already stays in its incident (`FormerRoutes`). So a changed
-matcher, channel or order of routes sends no second page, and the resolve reaches that incident. New alerts
-use the new routes.
-"""
+"""Ingestion of alert groups: routes each alert, merges the alerts into their incidents, and commits."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from receiver.engine.ports import Incidents, OwnerReading, UpdateRefusal
+from receiver.engine.ports import OwnerReading, UpdateRefusal
 from receiver.errors import StoreError
+from receiver.incidents.former_routes import FormerRoutes, RoutedAlerts, build_route_settings
+from receiver.incidents.store import RedisIncidents
 from receiver.model.alert import Alert, Group
-from receiver.model.incident import Incident, IncidentChange, IncidentUpdate, VersionedIncident, group_id_of
+from receiver.model.incident import IncidentChange, IncidentUpdate, VersionedIncident, group_id_of
 from receiver.model.merge import merge
 from receiver.model.owners import (
     AlertOwner,
@@ -35,142 +29,10 @@ from receiver.model.owners import (
     is_firing_in,
 )
 from receiver.model.plan import queues_for
-from receiver.model.routing import Route, RouteSettings, RoutingTable
+from receiver.model.routing import RouteSettings, RoutingTable
 
-# Delays after the first read at which open incidents are read again: other processes may still open incidents
-# by the former routes.
-_REFRESH_AFTER_S = (0.0, 15.0, 60.0, 300.0)
-# Polling interval and count while another thread reads the open incidents: shorter than a webhook's timeout.
-_WAIT_S, _WAITS = 0.01, 350
-RoutedAlerts = tuple[RouteSettings, list[Alert]]
-
-
-class OpenIncidentReader(Protocol):
-    """Store of open incidents; both methods may raise StoreError."""
-
-    def list_open(self) -> Iterator[Incident]: ...
-    def load_latest(self, group_ids: Sequence[str]) -> list[VersionedIncident]: ...
-
-
-@dataclass(frozen=True)
-class _FormerOwner:
-    """The owner of a firing alert: the incident's group ID, and the route settings with which it opened."""
-
-    group_id: str
-    route: str
-    channel: str
-    policy: str
-    steps: tuple[str, ...]
-
-
-class FormerRoutes:
-    """The owners of the alerts that fired when this configuration was loaded. Thread-safe.
-
-    *route_settings* are the present settings by route name; *pause* sleeps for a number of seconds. An alert
-    that arrives on the route on which it fires is dropped from the list, since it needs no reassignment. Any
-    other alert of the list is looked up each time, which costs a round trip.
-    """
-
-    def __init__(
-        self,
-        incidents: OpenIncidentReader,
-        route_settings: Mapping[str, RouteSettings],
-        pause: Callable[[float], None],
-    ) -> None:
-        self._incidents = incidents
-        self._pause = pause
-        self._route_settings = route_settings
-        self._owners: dict[tuple[str, str], _FormerOwner] = {}
-        self._began_at: float | None = None
-        self._times = 0
-        self._refreshing = threading.Lock()
-
-    def assign_routes(self, source: str, routed_alerts: list[RoutedAlerts], now: float) -> list[RoutedAlerts]:
-        """Return *routed_alerts*, the alerts of one group by route settings, with the alerts that fire
-        already on another route moved to that route. Raises StoreError.
-        """
-        self._refresh(now)
-        if not self._owners:
-            return routed_alerts
-        moved = self._find_moved(source, routed_alerts)
-        if not moved:
-            return routed_alerts
-        group_ids = sorted({owner.group_id for owner in moved.values()})
-        loaded = {one.group_id: one.incident for one in self._incidents.load_latest(group_ids)}
-        placed: dict[str, RoutedAlerts] = {}
-        for route_settings, alerts in routed_alerts:
-            for alert in alerts:
-                owner = moved.get(alert.fingerprint)
-                if owner is not None and not is_firing_in(loaded[owner.group_id], alert.fingerprint):
-                    self._owners.pop((source, alert.fingerprint), None)  # resolved there
-                    owner = None
-                there = route_settings if owner is None else self._get_route_settings(owner, route_settings)
-                placed.setdefault(there.route, (there, []))[1].append(alert)
-        return list(placed.values())
-
-    def _find_moved(self, source: str, routed_alerts: list[RoutedAlerts]) -> dict[str, _FormerOwner]:
-        moved = {}
-        for route_settings, alerts in routed_alerts:
-            for alert in alerts:
-                owner = self._owners.get((source, alert.fingerprint))
-                if owner is not None and owner.route == route_settings.route:
-                    self._owners.pop((source, alert.fingerprint), None)
-                elif owner is not None:
-                    moved[alert.fingerprint] = owner
-        return moved
-
-    def _get_route_settings(self, owner: _FormerOwner, like: RouteSettings) -> RouteSettings:
-        """Return the settings of the owner's route; built from its incident if the route was removed."""
-        known = self._route_settings.get(owner.route)
-        if known is not None:
-            return known
-        return RouteSettings(
-            route=owner.route,
-            channel=owner.channel,
-            policy=owner.policy,
-            steps=owner.steps,
-            flap_window=like.flap_window,
-            flap_count=like.flap_count,
-            severities=like.severities,
-        )
-
-    def _refresh(self, now: float) -> None:
-        """Read the open incidents if that is due. One thread reads; only the first time the others wait."""
-        if not self._is_time(now):
-            return
-        for _ in range(_WAITS):
-            if self._refreshing.acquire(blocking=False):
-                break
-            if self._times:
-                return
-            self._pause(_WAIT_S)
-        else:
-            raise StoreError("what is open is still being read, for another webhook")
-        try:
-            if self._is_time(now):
-                self._load_open()
-        finally:
-            self._refreshing.release()
-
-    def _is_time(self, now: float) -> bool:
-        times = self._times
-        if times == len(_REFRESH_AFTER_S):
-            return False
-        if self._began_at is None or now < self._began_at:  # the clock was set back
-            self._began_at = now
-        return now >= self._began_at + _REFRESH_AFTER_S[times]
-
-    def _load_open(self) -> None:
-        for incident in self._incidents.list_open():
-            owner = _FormerOwner(
-                incident.group_id, incident.route, incident.channel, incident.policy, incident.steps
-            )
-            for name, alert_state in incident.alert_states.items():
-                if alert_state.is_firing:
-                    self._owners[incident.source, name] = owner
-        self._times += 1
-
-
+# Removes the heartbeat alerts from groups at a time; returns the remaining groups and the number removed.
+ExtractHeartbeats = Callable[[tuple[Group, ...], float], tuple[tuple[Group, ...], int]]
 # Each further pass means that another process changed the same group in the same millisecond.
 MAX_PASSES = 25
 # Waits for a claim of another process to become an incident: in total a little more than the 3 s after which
@@ -193,12 +55,6 @@ class IngestResult:
         self.resolved += change.resolved
         if change.incident is not None and change.incident.id not in self.incidents:
             self.incidents.append(change.incident.id)
-
-
-class HeartbeatExtractor(Protocol):
-    """Removes heartbeat alerts from incoming groups; returns the remaining groups and the number removed."""
-
-    def extract(self, groups: tuple[Group, ...], now: float) -> tuple[tuple[Group, ...], int]: ...
 
 
 class _RoutedGroup(Struct, frozen=True):
@@ -238,26 +94,22 @@ class _Pass:
 
 
 class IncidentIngester:
-    """Ingests groups of alerts into incidents. *pause* sleeps for a number of seconds. With *open_incidents*,
-    firing alerts stay in their incident when their route changes.
-    """
+    """Ingests groups of alerts into incidents. *pause* sleeps for a number of seconds."""
 
     def __init__(
         self,
-        incidents: Incidents,
+        incidents: RedisIncidents,
         routing: RoutingTable,
-        heartbeat_filter: HeartbeatExtractor | None = None,
-        pause: Callable[[float], None] = time.sleep,
-        open_incidents: OpenIncidentReader | None = None,
+        former_routes: FormerRoutes,
+        extract_heartbeats: ExtractHeartbeats,
+        pause: Callable[[float], None],
     ) -> None:
         self._incidents = incidents
-        self._pause = pause
-        self._heartbeat_filter = heartbeat_filter
         self._routing = routing
-        self._route_settings = {route.name: _build_route_settings(routing, route) for route in routing.routes}
-        self._former = (
-            FormerRoutes(open_incidents, self._route_settings, pause) if open_incidents is not None else None
-        )
+        self._route_settings = build_route_settings(routing)
+        self._former_routes = former_routes
+        self._extract_heartbeats = extract_heartbeats
+        self._pause = pause
         self._matched = tuple({matcher.name for route in routing.routes for matcher in route.matchers})
 
     def ingest(self, groups: tuple[Group, ...], now: float) -> IngestResult:
@@ -270,8 +122,7 @@ class IncidentIngester:
         StoreError.
         """
         result = IngestResult()
-        if self._heartbeat_filter is not None:
-            groups, result.duplicates = self._heartbeat_filter.extract(groups, now)
+        groups, result.duplicates = self._extract_heartbeats(groups, now)
         return self._ingest_all(self._route_groups(groups, now), result, now)
 
     def ingest_group(self, group: Group, route_settings: RouteSettings, now: float) -> IngestResult:
@@ -432,12 +283,11 @@ class IncidentIngester:
     def _route_groups(self, groups: tuple[Group, ...], now: float) -> list[_RoutedGroup]:
         routed_groups = []
         for group in groups:
-            routed_alerts = [
+            routed_alerts: list[RoutedAlerts] = [
                 (self._route_settings[name], alerts)
                 for name, alerts in self._sort_by_route(group.alerts).items()
             ]
-            if self._former is not None:
-                routed_alerts = self._former.assign_routes(group.source, routed_alerts, now)
+            routed_alerts = self._former_routes.assign_routes(group.source, routed_alerts, now)
             for route_settings, alerts in routed_alerts:
                 part = group if len(routed_alerts) == 1 else replace(group, alerts=tuple(alerts))
                 routed_groups.append(self._build_routed_group(part, route_settings))
@@ -506,15 +356,3 @@ def _is_owner_uncertain(routed_group: _RoutedGroup) -> bool:
     incident, owners = routed_group.loaded[routed_group.group_id].incident, routed_group.owners or {}
     names = (alert.fingerprint for alert in routed_group.group.alerts)
     return any(name not in owners and not is_firing_in(incident, name) for name in names)
-
-
-def _build_route_settings(routing: RoutingTable, route: Route) -> RouteSettings:
-    return RouteSettings(
-        route=route.name,
-        channel=route.channel,
-        policy=route.escalation,
-        steps=tuple(step.name for step in routing.get_policy(route.escalation).steps),
-        flap_window=routing.flap_window,
-        flap_count=routing.flap_count,
-        severities=routing.severities,
-    )

@@ -8,7 +8,6 @@ import pytest
 
 from receiver.engine.queue import WorkQueue
 from receiver.errors import ClaimLost, NotFound, StoreError
-from receiver.incidents.ingest import IncidentIngester
 from receiver.incidents.store import RedisIncidents
 from receiver.model.alert import BUILT_IN_WORDS
 from receiver.model.delivery import Delivery, Receipt
@@ -18,6 +17,7 @@ from receiver.model.routing import Route, RouteSettings
 from receiver.model.transitions import resolve
 from receiver.storage.connection import Client, connect
 from tests.builders import OPENED_AT, a_group, an_alert
+from tests.ingesting import build_ingester
 from tests.moments import SHARED_CLOCK
 
 NOW = OPENED_AT
@@ -202,7 +202,7 @@ def test_the_same_group_ingested_by_many_threads_makes_one_incident(
             return NO_POLICY
 
     def ingest(_: int) -> object:
-        return IncidentIngester(RedisIncidents(connect(valkey_url), history_s=1000), Rules()).ingest(
+        return build_ingester(RedisIncidents(connect(valkey_url), history_s=1000), Rules()).ingest(
             (a_group(an_alert(), an_alert(instance="web-2")),), NOW
         )
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from receiver.engine.ports import UpdateRefusal
-from receiver.incidents.ingest import IncidentIngester, IngestResult
+from receiver.incidents.ingest import IngestResult
 from receiver.incidents.store import RedisIncidents
 from receiver.model.alert import BUILT_IN_WORDS, Alert, Group
 from receiver.model.incident import IncidentUpdate, Person, VersionedIncident, group_id_of
@@ -21,6 +21,7 @@ from receiver.model.transitions import resolve
 from receiver.storage.connection import Client
 from receiver.storage.keys import Keys
 from tests.builders import OPENED_AT, a_group, an_alert
+from tests.ingesting import build_ingester
 
 NOW = OPENED_AT
 ROUTE_SETTINGS = RouteSettings("#alerts", "#alerts", "")
@@ -96,7 +97,7 @@ def load_group(incidents: RedisIncidents, key: str) -> VersionedIncident:
 
 
 def ingest_alerts(incidents: object, key: str, *alerts: Alert, now: float = NOW) -> IngestResult:
-    return IncidentIngester(incidents, Rules()).ingest((group(key, *alerts),), now)  # type: ignore[arg-type]
+    return build_ingester(incidents, Rules()).ingest((group(key, *alerts),), now)
 
 
 def an_update(
@@ -239,7 +240,7 @@ def test_within_the_flap_window_an_alert_returns_to_its_owner_and_later_it_has_n
 
 def trips(incidents: RedisIncidents, *news: Group) -> list[int]:
     counting = Counting(incidents)
-    ingester = IncidentIngester(counting, Rules())  # type: ignore[arg-type]
+    ingester = build_ingester(counting, Rules())
     counts = []
     for one in news:
         counting.trips.clear()
@@ -300,7 +301,7 @@ def test_a_copy_waits_while_another_process_writes_the_claimed_alert(divided: Re
         if len(pauses) == 3:
             assert ingest_alerts(divided, ONE, alert).new == 1
 
-    ingester = IncidentIngester(divided, Rules(), pause=pause)  # type: ignore[arg-type]
+    ingester = build_ingester(divided, Rules(), pause)
     result = ingester.ingest((group(TWO, alert),), NOW)
     assert (result.new, result.duplicates) == (0, 1)
     assert len(pauses) == 3
@@ -355,7 +356,7 @@ def test_two_processes_that_ingest_one_group_never_share_its_alerts(divided: Red
         assert owners(divided, *alerts[1:]) == [""] * 29
         assert ingest_alerts(divided, ONE, *alerts).new == 30
 
-    ingester = IncidentIngester(divided, Rules(), pause=pause)  # type: ignore[arg-type]
+    ingester = build_ingester(divided, Rules(), pause)
     assert ingester.ingest((group(TWO, *alerts),), NOW).duplicates == 30
 
 
@@ -369,7 +370,7 @@ def test_unclaimed_alerts_do_not_wait_for_those_claimed_by_another_process(divid
             seen.append(load_group(divided, TWO).incident.firing)
             ingest_alerts(divided, ONE, alerts[2])
 
-    ingester = IncidentIngester(divided, Rules(), pause=pause)  # type: ignore[arg-type]
+    ingester = build_ingester(divided, Rules(), pause)
     result = ingester.ingest((group(TWO, *alerts),), NOW)
     assert seen == [2]
     assert (result.new, result.duplicates) == (2, 1)

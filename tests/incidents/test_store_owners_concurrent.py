@@ -8,7 +8,6 @@ import pytest
 from redis.crc import key_slot
 
 from receiver.errors import StoreError
-from receiver.incidents.ingest import IncidentIngester
 from receiver.incidents.store import RedisIncidents
 from receiver.model.incident import group_id_of
 from receiver.model.owners import group_family_of
@@ -17,6 +16,7 @@ from receiver.storage.keys import CLUSTER_SHARDS, Keys, shard_of
 from tests.builders import OPENED_AT, a_group, an_alert
 from tests.incidents.test_store_owners import Rules
 from tests.incidents.two_processes import AlertsOf, a_hundred_alerts, ingest_all_at_once, one_alert
+from tests.ingesting import build_ingester
 from tests.redis_servers import Cluster, needs_redis, wait_until
 
 pytestmark = pytest.mark.timeout(300)
@@ -83,7 +83,7 @@ def test_while_a_cluster_node_is_down_alerts_of_the_other_nodes_are_ingested(
     """A duplicate needs only the shard of its incident; a new alert also needs the shard of its claim."""
     dead_node = cluster.nodes[2]
     incidents = RedisIncidents(client, history_s=1000, shards=CLUSTER_SHARDS)
-    ingester = IncidentIngester(incidents, Rules())  # type: ignore[arg-type]
+    ingester = build_ingester(incidents, Rules())
     family = group_family_of("default", "#alerts")
 
     def is_on_dead_node(shard: int) -> bool:

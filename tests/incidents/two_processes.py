@@ -8,12 +8,13 @@ from collections.abc import Callable
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
-from receiver.incidents.ingest import IncidentIngester, IngestResult
+from receiver.incidents.ingest import IngestResult
 from receiver.incidents.store import RedisIncidents
 from receiver.model.alert import Alert
 from receiver.storage.connection import connect, count_shards
 from tests.builders import OPENED_AT, a_group, an_alert
 from tests.incidents.test_store_owners import Rules
+from tests.ingesting import build_ingester
 
 SLOW_S = 120.0
 # Returns the alerts that a process ingests in round *n*.
@@ -50,7 +51,7 @@ def ingest_all_at_once(url: str, alerts_of: AlertsOf, times: int) -> list[list[t
 
 def _ingest(number: int, url: str, rounds: list[AlertsOf], start: Barrier, answers: Any) -> None:
     incidents = RedisIncidents(connect(url), history_s=1000, shards=count_shards(url))
-    ingester, results = IncidentIngester(incidents, Rules()), []  # type: ignore[arg-type]
+    ingester, results = build_ingester(incidents, Rules()), []
     for n, alerts_of in enumerate(rounds):
         alerts = alerts_of(n)
         source = {"receiver": f"receiver-{number}", "group_key": f"{{}}/{{way{number}}}:{{{n}}}"}

@@ -13,7 +13,6 @@ from receiver.engine.jobs import JobQueue
 from receiver.engine.queue import WorkQueue
 from receiver.errors import ConfigError, StoreError
 from receiver.incidents.dispatcher import RedisSimulatedMessages
-from receiver.incidents.ingest import IncidentIngester
 from receiver.incidents.store import RedisIncidents
 from receiver.reviews.service import RedisReviews
 from receiver.storage.address import parse_store_url
@@ -23,6 +22,7 @@ from receiver.storage.server_check import RedisServerCheck
 from receiver.storage.timestamps import Moments
 from tests.builders import a_group, an_alert
 from tests.incidents.test_store_owners import Rules
+from tests.ingesting import build_ingester
 from tests.redis_servers import Server, needs_redis
 from tests.rig import Clock
 
@@ -145,7 +145,7 @@ def test_the_documented_redis_user_may_run_every_command_of_the_receiver(secured
     assert RedisReviews(client).load_reviews("route").version == 0
     for shards in (1, 16):
         incidents = RedisIncidents(client, history_s=1000, shards=shards)
-        ingester = IncidentIngester(incidents, Rules())  # type: ignore[arg-type]
+        ingester = build_ingester(incidents, Rules())
         for alert in (an_alert(), an_alert(), an_alert(ends_at=now)):
             ingester.ingest((a_group(alert, source=f"{shards} shards"),), now)
         assert [one.is_resolved for one in incidents.list_newest(limit=1).incidents] == [True]

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from receiver.errors import StoreError
-from receiver.incidents.ingest import FormerRoutes
+from receiver.incidents.former_routes import FormerRoutes
 from receiver.model.incident import Incident
 
 
