@@ -1,7 +1,7 @@
-"""Bodies that nobody meant to send: real ones changed here and there, and bytes of any kind.
+"""Mutated bodies: real ones with random changes, and bytes of any kind.
 
 FUZZ_EXAMPLES sets how many of them each test tries; a longer run finds more. A failure prints how to
-have the same one again (`@reproduce_failure`).
+reproduce it (`@reproduce_failure`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _nested(depth: int) -> object:
     return inner
 
 
-# What has troubled programs like this one before.
+# Values that have caused errors in similar programs.
 NASTY: list[Any] = [
     None,
     True,
@@ -100,7 +100,7 @@ def mutate(rng: random.Random, body: Any, times: int) -> Any:
             continue
         place = rng.choice(places)
         new = rng.choice([*NASTY, *places[:20]])
-        new = json.loads(json.dumps(new))  # no loops
+        new = json.loads(json.dumps(new))  # a copy without reference cycles
         if isinstance(place, dict):
             keys = list(place) or ["a"]
             key = rng.choice(keys)
@@ -123,7 +123,7 @@ def mutate(rng: random.Random, body: Any, times: int) -> Any:
 
 
 def scramble(rng: random.Random, body: bytes) -> bytes:
-    """Cut, double, overwrite or recode some of the bytes."""
+    """Cut, duplicate, overwrite or re-encode some of the bytes."""
     if rng.random() < 0.1:
         return body.decode("utf-8", "replace").encode(rng.choice(["utf-16", "utf-32-le", "utf-8-sig"]))
     for _ in range(rng.randrange(1, 4)):
@@ -138,7 +138,7 @@ def scramble(rng: random.Random, body: bytes) -> bytes:
 
 @st.composite
 def bodies(draw: st.DrawFn, originals: list[Any]) -> bytes:
-    """Give a body made from one of *originals*, or bytes of any kind."""
+    """Draw a body mutated from one of *originals*, or bytes of any kind."""
     kind = draw(st.integers(0, 9))
     if kind == 0:
         return draw(st.binary(max_size=300))

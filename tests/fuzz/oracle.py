@@ -1,4 +1,4 @@
-"""Looks whether the receiver stumbled: an answer of 5xx, or a traceback in its log."""
+"""The check of the fuzz tests: no 5xx response, and no traceback in the log."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 
-class Stumbles:
-    """What was logged with a traceback since the last look."""
+class LoggedErrors:
+    """The tracebacks that were logged since the last check."""
 
     def __init__(self, log: pytest.LogCaptureFixture) -> None:
         self._log = log
 
-    def none(self, answer: Any = None) -> None:
+    def assert_none(self, answer: Any = None) -> None:
+        """Assert that no traceback was logged, and that the response *answer* is no 5xx."""
         records = [record for record in self._log.records if record.exc_info]
         self._log.clear()
         assert not records, logging.Formatter().format(records[0])

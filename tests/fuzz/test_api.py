@@ -1,4 +1,4 @@
-"""Whatever API and pages are asked: never a 5xx, never a traceback."""
+"""Any request to API and pages: never a 5xx, never a traceback."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from receiver.web.api.openapi import PREFIX
 from receiver.web.api.routes import OPERATIONS
 from tests.fuzz.mutations import FUZZED, NASTY, bodies
-from tests.fuzz.oracle import Stumbles
+from tests.fuzz.oracle import LoggedErrors
 from tests.rig import ROUTING, Rig
 
 TEXTS = [str(text).encode("utf-8", "replace").decode() for text in NASTY]
@@ -19,13 +19,13 @@ FIELDS = ["state", "severity", "alertname", "limit", "cursor", "since", "a", ""]
 PAGES = ["/", "/incidents/{}", "/runbooks/{}", "/history", "/runbooks", "/routing", "/static/{}", "/metrics"]
 
 
-def test_no_question_is_a_fault(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_request_causes_an_error(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     rig.configure(ROUTING + 'alertmanager: {url: "http://127.0.0.1:1"}\n')
-    stumbles, incident = Stumbles(caplog), rig.fires("DiskFull")
+    errors, incident = LoggedErrors(caplog), rig.fires("DiskFull")
     names = st.sampled_from([incident, "DiskFull", "..", "../..", "..%2f..", *TEXTS]) | st.text(max_size=10)
-    # A silence waits for a worker to ask Alertmanager, and there is none.
-    asked = [one for one in OPERATIONS if one.id != "silenceIncident"]
-    paths = [(one.method, PREFIX + one.path.replace(f"{{{one.name}}}", "{}")) for one in asked]
+    # A silence needs a worker that sends it to Alertmanager, and there is none here.
+    operations = [one for one in OPERATIONS if one.id != "silenceIncident"]
+    paths = [(one.method, PREFIX + one.path.replace(f"{{{one.name}}}", "{}")) for one in operations]
     originals = [
         {"by": "alice"},
         {"by": "alice", "for": "1h", "via": "page"},
@@ -42,19 +42,19 @@ def test_no_question_is_a_fault(rig: Rig, caplog: pytest.LogCaptureFixture) -> N
         bodies(originals),
         st.booleans(),
     )
-    def ask(
-        asked: tuple[str, str], name: str, query: list[tuple[str, str]], body: bytes, is_quoted: bool
+    def send(
+        operation: tuple[str, str], name: str, query: list[tuple[str, str]], body: bytes, is_quoted: bool
     ) -> None:
-        method, path = asked
+        method, path = operation
         written = quote(name.encode("utf-8", "replace"), safe="") if is_quoted else quote(name.encode())
         tail = "&".join(f"{field}={quote(value.encode('utf-8', 'replace'))}" for field, value in query)
         answer = rig.client.open(
             f"{path.format(written)}?{tail}", method=method, data=body if method == "POST" else None
         )
-        stumbles.none(answer)
+        errors.assert_none(answer)
         if not 200 <= answer.status_code < 400:
             assert len(answer.json["error"]["message"]) > 5
         rig.works()
-        stumbles.none()
+        errors.assert_none()
 
-    ask()
+    send()

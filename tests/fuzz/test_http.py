@@ -1,4 +1,4 @@
-"""Whatever comes over a connection: never an answer of 500, never a traceback, and the next is served."""
+"""Any bytes on a connection: never a 500, never a traceback, and the next request is served."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def serving(tmp_path: Path) -> Iterator[Serving]:
     serving.process.wait(5)
 
 
-def test_nothing_that_is_sent_is_a_fault(serving: Serving) -> None:
+def test_no_bytes_cause_an_error(serving: Serving) -> None:
     @FUZZED
     @given(st.integers(0, 2**32))
     def send(seed: int) -> None:

@@ -1,4 +1,4 @@
-"""Whatever stands in routing.yaml: a Routing that alerts can be sent through, or faults with their lines."""
+"""Any routing.yaml: it is loaded into a Routing that matches alerts, or refused with lines."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def change(rng: random.Random, lines: list[str], times: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def test_every_file_is_read_or_refused_with_its_lines(tmp_path: Path) -> None:
+def test_every_file_is_loaded_or_refused_with_lines(tmp_path: Path) -> None:
     path = tmp_path / "routing.yaml"
 
     @FUZZED

@@ -1,4 +1,4 @@
-"""Whatever Slack signs: never a 5xx, never a traceback."""
+"""Any request that Slack signs: never a 5xx, never a traceback."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzz.mutations import FUZZED, NASTY, bodies
-from tests.fuzz.oracle import Stumbles
+from tests.fuzz.oracle import LoggedErrors
 from tests.rig import ROUTING, Rig
 from tests.slack_people import SECRET, SlackPeople, a_click, a_command, a_submission
 
@@ -24,10 +24,10 @@ def people(rig: Rig) -> SlackPeople:
     return SlackPeople(rig.client, rig.clock, rig.slack)
 
 
-def test_no_button_and_no_form_is_a_fault(
+def test_no_button_and_no_form_causes_an_error(
     rig: Rig, people: SlackPeople, caplog: pytest.LogCaptureFixture
 ) -> None:
-    stumbles, incident = Stumbles(caplog), rig.fires("DiskFull")
+    errors, incident = LoggedErrors(caplog), rig.fires("DiskFull")
     originals = [a_click(button, incident) for button in ("acknowledge", "resolve", "silence", "reviewed")]
     originals += [a_submission(incident), a_submission(incident, None, "2h", "why")]
 
@@ -35,16 +35,16 @@ def test_no_button_and_no_form_is_a_fault(
     @given(bodies(originals), st.booleans())
     def post(body: bytes, is_form: bool) -> None:
         answer = people.posts("interactions", urlencode({"payload": body}).encode() if is_form else body)
-        stumbles.none(answer)
+        errors.assert_none(answer)
         assert answer.status_code in (200, 400)
         rig.works()
-        stumbles.none()
+        errors.assert_none()
 
     post()
 
 
-def test_no_command_is_a_fault(rig: Rig, people: SlackPeople, caplog: pytest.LogCaptureFixture) -> None:
-    stumbles, incident = Stumbles(caplog), rig.fires("DiskFull")
+def test_no_command_causes_an_error(rig: Rig, people: SlackPeople, caplog: pytest.LogCaptureFixture) -> None:
+    errors, incident = LoggedErrors(caplog), rig.fires("DiskFull")
     nasty = [text.encode("utf-8", "replace").decode() for text in NASTY if isinstance(text, str)]
     words = st.sampled_from([*WORDS, incident, incident[:4], *nasty]) | st.text(max_size=10)
 
@@ -57,11 +57,11 @@ def test_no_command_is_a_fault(rig: Rig, people: SlackPeople, caplog: pytest.Log
     def post(line: list[str], changes: dict[str, str], tail: bytes) -> None:
         fields = {**a_command(" ".join(line)), **changes}
         answer = people.posts("commands", urlencode(fields).encode("utf-8", "replace") + tail)
-        stumbles.none(answer)
+        errors.assert_none(answer)
         assert answer.status_code in (200, 400)
         if answer.status_code == 200 and answer.data:
             json.loads(answer.data)
         rig.works()
-        stumbles.none()
+        errors.assert_none()
 
     post()

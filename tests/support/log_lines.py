@@ -1,4 +1,4 @@
-"""What the receiver writes to its log, with states that last written as `setup_logs` has them written."""
+"""The log lines of the receiver; lasting states are written as `setup_logs` configures it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from receiver.logs import JsonFormatter, StateHandler
 
 @contextmanager
 def written_log() -> Iterator[io.StringIO]:
-    """Hand out the lines that are written within this context, as JSON."""
+    """Return the list of lines, parsed from JSON, that are written within this context."""
     stream = io.StringIO()
     handler = StateHandler(stream)
     handler.setFormatter(JsonFormatter())
@@ -30,6 +30,6 @@ def written_log() -> Iterator[io.StringIO]:
 
 
 def count_lines(log: io.StringIO) -> Counter[tuple[str, str]]:
-    """Count the lines by event and by the lane or the part of the worker that they name."""
+    """Count the lines by event and by the queue or thread of the worker that they name."""
     lines = map(json.loads, log.getvalue().splitlines())
     return Counter((line["event"], line.get("queue") or line.get("what") or "") for line in lines)

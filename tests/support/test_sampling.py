@@ -1,4 +1,4 @@
-"""A sample is spread over all cases, can be replayed, and differs from commit to commit."""
+"""A sample is spread over all cases, can be reproduced, and differs between commits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_a_sample_has_one_case_of_each_part_in_their_order() -> None:
     assert sample(CASES[:3], 4, "here") == [0, 1, 2]
 
 
-def test_the_seed_replays_a_sample_and_another_seed_makes_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_seed_reproduces_a_sample_and_another_seed_gives_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SEED_VARIABLE, "a")
     first = sample(CASES, 10, "here"), shuffle(CASES, "here")
     assert (sample(CASES, 10, "here"), shuffle(CASES, "here")) == first
@@ -26,7 +26,7 @@ def test_the_seed_replays_a_sample_and_another_seed_makes_another(monkeypatch: p
     assert sample(CASES, 10, "here") != first[0]
 
 
-def test_a_used_up_budget_lets_each_test_take_one_case() -> None:
+def test_with_no_time_left_each_test_still_runs_one_case() -> None:
     assert list(Budget(time.time() - 1).limit(CASES)) == [0]
     assert list(Budget(None).limit(CASES)) == CASES
     assert list(Budget(time.time() + 3600).share(10).limit(CASES)) == CASES

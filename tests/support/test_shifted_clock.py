@@ -1,4 +1,4 @@
-"""The shim that moves the wall clock moves nothing else."""
+"""The library that shifts the wall clock shifts nothing else."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = [
 SOURCE = Path(__file__).with_name("shifted_clock.c")
 DAYS_400_S = 400 * 86400
 
-# Each wait is until a moment 0.3 s ahead by the clock that its program reads.
+# Each wait is until a time 0.3 s ahead by the clock that its program reads.
 PROGRAM = """
 import ctypes, json, subprocess, sys, threading, time
 
@@ -91,7 +91,7 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shim, compiled as `.ci/run` compiles it."""
+    """The library, compiled as `.ci/run` compiles it."""
     built = tmp_path_factory.mktemp("shim") / "shifted_clock.so"
     flags = ["-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror"]
     subprocess.run(["gcc", *flags, "-o", str(built), str(SOURCE), "-ldl"], check=True)
@@ -99,18 +99,18 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("shift_s", [DAYS_400_S, -DAYS_400_S, 0])
-def test_the_wall_clock_is_moved_and_no_wait_is(shim: Path, shift_s: int) -> None:
-    # These tests may run with it themselves.
+def test_the_wall_clock_is_shifted_and_no_wait_is(shim: Path, shift_s: int) -> None:
+    # These tests may themselves run with a shifted clock.
     plain = {
         name: value for name, value in os.environ.items() if name not in ("LD_PRELOAD", "LD_SHIFTED_CLOCK_S")
     }
     here = read_real_clock(plain)
     environ = plain | {"LD_PRELOAD": str(shim), "LD_SHIFTED_CLOCK_S": str(shift_s)}
-    found = json.loads(subprocess.check_output([sys.executable, "-c", PROGRAM], env=environ, timeout=60))
+    clocks = json.loads(subprocess.check_output([sys.executable, "-c", PROGRAM], env=environ, timeout=60))
     for name in ("wall", "clock_gettime", "gmtime", "child"):
-        assert found[name] == pytest.approx(here + shift_s, abs=30), name
-    assert found["monotonic"] == pytest.approx(time.monotonic(), abs=30)
-    assert {name: took for name, took in found["waits"].items() if not 0.29 <= took < 5} == {}
+        assert clocks[name] == pytest.approx(here + shift_s, abs=30), name
+    assert clocks["monotonic"] == pytest.approx(time.monotonic(), abs=30)
+    assert {name: took for name, took in clocks["waits"].items() if not 0.29 <= took < 5} == {}
 
 
 def read_real_clock(environ: dict[str, str]) -> float:
