@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from receiver.engine.notification import IncidentNotification
@@ -12,8 +11,7 @@ from receiver.engine.rate_limit import Permit
 from receiver.model.actions import CheckPage, DeliveryAction
 from receiver.model.alert import Alert
 from receiver.model.delivery import Delivery, Receipt
-from receiver.model.incident import Incident, IncidentUpdate, OnCallPerson, TimelineEvent, VersionedIncident
-from receiver.model.owners import AlertOwner, Claim
+from receiver.model.incident import Incident, OnCallPerson
 from receiver.model.page_check import PagerDutyStatus
 from receiver.model.routing import EscalationPolicy, Responder
 from receiver.runbooks.model import Excerpt
@@ -109,87 +107,6 @@ class OnCallLookup(Protocol):
 
     def list_on_call(self, responder: Responder) -> Sequence[OnCallPerson]:
         """Return the people on call; empty if unknown. Never raises, and returns within 2 s."""
-        ...
-
-
-@dataclass(frozen=True)
-class OwnerReading:
-    """The incidents by group ID, and the owners of alerts by (group family, fingerprint).
-
-    *fault* is set if the owners on some Redis nodes could not be read.
-    """
-
-    loaded: Mapping[str, VersionedIncident]
-    owners: Mapping[tuple[str, str], AlertOwner]
-    fault: Exception | None = None
-
-
-@dataclass(frozen=True)
-class UpdateRefusal:
-    """Why a change was not written: its group was changed meanwhile, or other groups own some of its alerts.
-
-    In the second case *owners* holds those owners by fingerprint, and *loaded* their incidents by group ID.
-    """
-
-    owners: Mapping[str, AlertOwner] = field(default_factory=dict)
-    loaded: Mapping[str, VersionedIncident] = field(default_factory=dict)
-
-
-class Incidents(Protocol):
-    """Store of incidents; every method may raise StoreError."""
-
-    def load_latest(self, group_ids: Sequence[str]) -> list[VersionedIncident]: ...
-
-    def commit(self, updates: Sequence[IncidentUpdate]) -> list[bool]:
-        """Write each change; False where it was refused."""
-        ...
-
-    def try_commit(self, updates: Sequence[IncidentUpdate]) -> list[UpdateRefusal | None]:
-        """Write each change; return None where it was written, else the reason of the refusal."""
-        ...
-
-    def save_reworded(self, updates: Sequence[IncidentUpdate]) -> list[bool]:
-        """Write the newer labels and annotations of each change, without a new version and without waking a
-        worker; False where the group was changed since it was read.
-        """
-        ...
-
-    @property
-    def is_divided(self) -> bool:
-        """Whether the groups of one family may lie on several Redis nodes.
-
-        Then `try_commit` cannot check the owners of alerts, and the alerts must be claimed first.
-        """
-        ...
-
-    def find_owners(self, group_ids: Sequence[str], claims: Sequence[Claim]) -> OwnerReading:
-        """Make *claims*, and read *group_ids*, in one round trip.
-
-        If the store is not divided, it claims nothing: it returns the owners, and reads their groups as well.
-        """
-        ...
-
-    def load(self, incident_id: str) -> Incident:
-        """Return the incident with its alerts and deliveries. Raises NotFound."""
-        ...
-
-    def drop_compacted(self, incident_id: str) -> None:
-        """Delete the stored alerts that `compact_alerts` removed from the incident."""
-        ...
-
-    def record_delivery(
-        self,
-        incident_id: str,
-        key: str,
-        delivery: Delivery,
-        *,
-        worker: str = "",
-        queue: str = "",
-        events: Iterable[TimelineEvent] = (),
-        wake: Iterable[str] = (),
-        due: float = 0.0,
-    ) -> None:
-        """Store the state of a delivery. With a *worker*, raises ClaimLost if it does not hold the lease."""
         ...
 
 

@@ -8,10 +8,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import msgspec
 from msgspec.structs import replace
 
-from receiver.engine.ports import Incidents, Notices
+from receiver.engine.ports import Notices
 from receiver.heartbeats.model import ROUTE, Heartbeat, HeartbeatSignal
 from receiver.incidents.ingest import IncidentIngester
 from receiver.incidents.service import IncidentService
+from receiver.incidents.store import RedisIncidents
 from receiver.model.alert import Alert, Group, fingerprint
 from receiver.model.incident import AlertState, Incident, IncidentChange, TimelineEvent, VersionedIncident
 from receiver.model.merge import merge
@@ -269,7 +270,7 @@ class HeartbeatMonitor:
         heartbeats: Sequence[Heartbeat],
         signals: RedisHeartbeats,
         ingester: IncidentIngester,
-        incidents: Incidents,
+        incidents: RedisIncidents,
     ) -> None:
         self._routing = routing
         self._heartbeats: Mapping[str, Heartbeat] = {one.name: one for one in heartbeats}

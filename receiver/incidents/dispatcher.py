@@ -19,7 +19,6 @@ from receiver.engine.health import DeliveryHealthRecorder
 from receiver.engine.notification import IncidentNotification
 from receiver.engine.ports import (
     Channel,
-    Incidents,
     Notices,
     PageAcknowledgementCheck,
     PageEventCheck,
@@ -29,6 +28,7 @@ from receiver.engine.rate_limit import RateLimiter
 from receiver.errors import ClaimLost, DeliveryError, RefusalKind, TemporaryDeliveryError
 from receiver.incidents.routing_keys import RoutingKeys
 from receiver.incidents.service import IncidentService
+from receiver.incidents.store import RedisIncidents
 from receiver.model.actions import (
     AcknowledgePage,
     AddTimelineEntry,
@@ -102,7 +102,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        incidents: Incidents,
+        incidents: RedisIncidents,
         channels: Mapping[str, Channel],
         status_check: StatusCheck | None,
         clock: Callable[[], float],

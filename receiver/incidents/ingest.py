@@ -9,10 +9,9 @@ from itertools import chain
 from msgspec import Struct
 from msgspec.structs import replace
 
-from receiver.engine.ports import OwnerReading, UpdateRefusal
 from receiver.errors import StoreError
 from receiver.incidents.former_routes import FormerRoutes, RoutedAlerts, build_route_settings
-from receiver.incidents.store import RedisIncidents
+from receiver.incidents.store import OwnerReading, RedisIncidents, UpdateRefusal
 from receiver.model.alert import Alert, Group
 from receiver.model.incident import IncidentChange, IncidentUpdate, VersionedIncident, group_id_of
 from receiver.model.merge import merge

@@ -11,7 +11,6 @@ from receiver.engine.health import DeliveryHealthRecorder
 from receiver.engine.ports import (
     Bundler,
     Channel,
-    Incidents,
     Notices,
     PageAcknowledgementCheck,
     PageEventCheck,
@@ -24,6 +23,7 @@ from receiver.incidents.dispatcher import Dispatcher
 from receiver.incidents.notifications import NotificationBuilder
 from receiver.incidents.routing_keys import RoutingKeys
 from receiver.incidents.routing_preview import SeverityNotices
+from receiver.incidents.store import RedisIncidents
 from receiver.model.actions import Action, DeliveryAction, Page, Plan, Transition
 from receiver.model.delivery import Delivery, is_storm
 from receiver.model.incident import Incident
@@ -76,7 +76,7 @@ class Reconciler:
 
     def __init__(
         self,
-        incidents: Incidents,
+        incidents: RedisIncidents,
         channels: Mapping[str, Channel],
         routing: RoutingTable,
         notification_builder: NotificationBuilder,

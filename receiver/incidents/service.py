@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from receiver.engine.ports import Incidents
 from receiver.errors import NotFound, StoreError
 from receiver.incidents.ingest import MAX_PASSES
+from receiver.incidents.store import RedisIncidents
 from receiver.model import transitions
 from receiver.model.heading import find_heading
 from receiver.model.incident import (
@@ -51,7 +51,7 @@ class IncidentService:
     raise NotFound and StoreError, and may be repeated: a second acknowledgement restarts its timeout.
     """
 
-    def __init__(self, incidents: Incidents) -> None:
+    def __init__(self, incidents: RedisIncidents) -> None:
         self._incidents = incidents
 
     def acknowledge(self, incident_id: str, by: Person, now: float) -> IncidentChange:

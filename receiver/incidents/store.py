@@ -8,11 +8,11 @@ different nodes. So each alert is claimed first, on the shard of its group famil
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
-from receiver.engine.ports import OwnerReading, UpdateRefusal
 from receiver.errors import ClaimLost, NotFound, StoreError
 from receiver.incidents import codec
 from receiver.incidents.codec import (
@@ -49,6 +49,29 @@ from receiver.storage.timestamps import BY_WALL_CLOCK, Moments
 
 # The clocks of processes and Redis may differ, so the index keeps an owner longer than it is valid.
 _CLOCKS_DIFFER_S = 60
+
+
+@dataclass(frozen=True)
+class OwnerReading:
+    """The incidents by group ID, and the owners of alerts by (group family, fingerprint).
+
+    *fault* is set if the owners on some Redis nodes could not be read.
+    """
+
+    loaded: Mapping[str, VersionedIncident]
+    owners: Mapping[tuple[str, str], AlertOwner]
+    fault: Exception | None = None
+
+
+@dataclass(frozen=True)
+class UpdateRefusal:
+    """Why a change was not written: its group was changed meanwhile, or other groups own some of its alerts.
+
+    In the second case *owners* holds those owners by fingerprint, and *loaded* their incidents by group ID.
+    """
+
+    owners: Mapping[str, AlertOwner] = field(default_factory=dict)
+    loaded: Mapping[str, VersionedIncident] = field(default_factory=dict)
 
 
 class RedisAlertOwners:

@@ -13,13 +13,14 @@ from msgspec.structs import replace
 
 from receiver import metrics
 from receiver.engine.health import DeliveryHealthRecorder
-from receiver.engine.ports import Incidents, Notices, PageStatuses
+from receiver.engine.ports import Notices, PageStatuses
 from receiver.engine.rate_limit import RateLimiter
 from receiver.errors import DeliveryError, NotFound, PermanentDeliveryError
 from receiver.incidents.dispatcher import describe_kind
 from receiver.incidents.failures import is_refused_under_former
 from receiver.incidents.routing_keys import RoutingKeys
 from receiver.incidents.service import IncidentService
+from receiver.incidents.store import RedisIncidents
 from receiver.model import transitions
 from receiver.model.actions import (
     AcknowledgePage,
@@ -102,7 +103,7 @@ class StormReconciler:
         self,
         store: StormRepository,
         storms: StormService,
-        incidents: Incidents,
+        incidents: RedisIncidents,
         *,
         heads: IncidentHeads,
         channels: Mapping[str, StormChannel],

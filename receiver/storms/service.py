@@ -14,7 +14,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from receiver import metrics
-from receiver.engine.ports import Incidents, LeaseQueue
+from receiver.engine.ports import LeaseQueue
 from receiver.engine.rate_limit import Permit
 from receiver.errors import (
     DeliveryError,
@@ -24,6 +24,7 @@ from receiver.errors import (
     TemporaryDeliveryError,
 )
 from receiver.incidents.ingest import MAX_PASSES
+from receiver.incidents.store import RedisIncidents
 from receiver.model.actions import DeliveryAction, FallbackMention, Page, Post, Reply
 from receiver.model.delivery import BUNDLING, Delivery, Receipt
 from receiver.model.delivery_status import FALLBACK, find_announcing_storm
@@ -67,7 +68,7 @@ class StormService:
     def __init__(
         self,
         store: StormRepository,
-        incidents: Incidents,
+        incidents: RedisIncidents,
         work_queue: LeaseQueue,
         clock: Callable[[], float],
         max_initial_wait_s: float = MAX_INITIAL_WAIT_S,

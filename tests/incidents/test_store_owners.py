@@ -9,9 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from receiver.engine.ports import UpdateRefusal
 from receiver.incidents.ingest import IngestResult
-from receiver.incidents.store import RedisIncidents
+from receiver.incidents.store import RedisIncidents, UpdateRefusal
 from receiver.model.alert import BUILT_IN_WORDS, Alert, Group
 from receiver.model.incident import IncidentUpdate, Person, VersionedIncident, group_id_of
 from receiver.model.merge import merge

@@ -13,9 +13,9 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from receiver.engine.ports import Incidents
 from receiver.errors import DeliveryError, NotFound, TemporaryDeliveryError
 from receiver.incidents.service import IncidentService
+from receiver.incidents.store import RedisIncidents
 from receiver.integrations.pagerduty.page_state import ResponderPage
 from receiver.integrations.pagerduty.sync import PagerDutySync
 from receiver.model import transitions
@@ -111,7 +111,7 @@ class AcknowledgementCheck:
         pagerduty_sync: PagerDutySync,
         incident_service: IncidentService,
         storms: StormPages,
-        incidents: Incidents,
+        incidents: RedisIncidents,
         *,
         clock: Callable[[], float],
     ) -> None:

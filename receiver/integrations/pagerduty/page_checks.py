@@ -11,8 +11,9 @@ import logging
 from collections.abc import Callable, Sequence
 
 from receiver.engine.health import DeliveryHealthRecorder
-from receiver.engine.ports import Incidents, Notices
+from receiver.engine.ports import Notices
 from receiver.errors import DeliveryError, PermanentDeliveryError
+from receiver.incidents.store import RedisIncidents
 from receiver.integrations.pagerduty.acknowledgement_check import PagerDutyStatusClient
 from receiver.integrations.pagerduty.page_state import ResponderPage
 from receiver.integrations.pagerduty.sync import PagerDutySync
@@ -48,7 +49,7 @@ class PageChecker:
 
     def __init__(
         self,
-        incidents: Incidents,
+        incidents: RedisIncidents,
         pagerduty_sync: PagerDutySync,
         status_client: PagerDutyStatusClient | None,
         clock: Callable[[], float],

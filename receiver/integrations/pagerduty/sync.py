@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 from msgspec import ValidationError, convert
 from msgspec.structs import replace
 
-from receiver.engine.ports import Incidents
 from receiver.errors import NotFound, PermanentDeliveryError, TemporaryDeliveryError
 from receiver.incidents.service import IncidentService
+from receiver.incidents.store import RedisIncidents
 from receiver.integrations.pagerduty.page_state import ResponderPage
 from receiver.integrations.pagerduty.rest_api import PagerDutyRestClient
 from receiver.model import transitions
@@ -45,7 +45,7 @@ class PagerDutySync:
     """
 
     def __init__(
-        self, incident_service: IncidentService, incidents: Incidents, clock: Callable[[], float]
+        self, incident_service: IncidentService, incidents: RedisIncidents, clock: Callable[[], float]
     ) -> None:
         self._incident_service = incident_service
         self._incidents = incidents
@@ -134,7 +134,7 @@ class PagerDutyWebhookHandler:
     def __init__(
         self,
         incident_service: IncidentService,
-        incidents: Incidents,
+        incidents: RedisIncidents,
         api: PagerDutyRestClient | None,
         routing: RoutingTable,
         clock: Callable[[], float],
