@@ -83,7 +83,6 @@ def is_acknowledged_everywhere(outside: Outside, name: str, incident: str) -> bo
     )
 
 
-@pytest.mark.alone
 def test_each_side_reaches_the_others_within_two_seconds_and_stops_the_escalation(outside: Outside) -> None:
     for number, side in enumerate(SIDES):
         name = f"Alert{number}"

@@ -17,10 +17,7 @@ from tests.e2e.outside import Outside
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 
-pytestmark = [
-    pytest.mark.alone,
-    pytest.mark.skipif(sys.platform != "linux", reason="measures as Linux does"),
-]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="measures as Linux does")
 
 MEBIBYTE = 1024 * 1024
 FOR_S = 5.0

@@ -14,10 +14,7 @@ from tests.e2e.outside import QUICK_ROUTING, Outside
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 
-pytestmark = [
-    pytest.mark.alone,
-    pytest.mark.skipif(sys.platform != "linux", reason="kills as Linux does"),
-]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kills as Linux does")
 
 
 @pytest.fixture

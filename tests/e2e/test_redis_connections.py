@@ -18,7 +18,6 @@ from tests.mocks.slack import MockSlack
 from tests.redis_servers import Server, needs_redis, wait_until
 
 pytestmark = [
-    pytest.mark.alone,
     needs_redis,
     pytest.mark.skipif(sys.platform != "linux", reason="kills as Linux does"),
 ]
