@@ -340,8 +340,9 @@ class Key:
     shown: str  # its default on the reference page, where that is no value
 
     def read(self, table: MappingNode, reader: Reader) -> Any:
-        node, path = table.find_node(self.name), join_path(table.path, self.name)
+        node = table.find_node(self.name)
         if node is None and self.variable:
+            path = join_path(table.path, self.name)
             value = reader.environ.get(self.variable, "").strip()
             node = ScalarNode(table.line, path, value, raw="", is_from_environment=True)
         is_empty_list = isinstance(node, SequenceNode) and not node.items
