@@ -101,11 +101,11 @@ class Kind(ABC, Generic[T]):
 class Format(Kind[T]):
     """How a value is written as one text, in the environment and in routing.yaml alike."""
 
-    form: str  # in words: what is expected in place of a list
     parse: Callable[[str], T]  # raises Fault
     pattern: str = ""  # for the JSON Schema; a text with `${` always fits
     types: tuple[str, ...] = ("string",)  # of the JSON Schema: how it may be written without quotes
     bounds: tuple[int, int] | None = None  # of a value without quotes
+    form: str = "a text"  # what is expected in place of a list or table
     is_secret: bool = False  # may be or contain one: never quoted, and checked for quotes and `$NAME`
     is_empty_absent: bool = True
     find_oddity: Callable[[T], Fault | None] | None = None  # for a warning
@@ -278,9 +278,7 @@ class Table(Kind[S]):
 
     @cached_property
     def keys(self) -> dict[str, Key]:
-        """The section's keys by attribute, in the order of their declaration."""
-        found = {each.name: each.metadata.get("key") for each in fields(self.section)}
-        return {name: replace(each, name=each.name or name) for name, each in found.items() if each}
+        return list_keys(self.section)
 
     def read(self, node: Node, reader: Reader) -> S:
         if isinstance(node, SequenceNode) and self.list_as:
@@ -330,7 +328,7 @@ class Table(Kind[S]):
 
 @dataclass(frozen=True)
 class Key:
-    """One key of a section."""
+    """One key of a section, or one environment variable."""
 
     name: str
     kind: Kind[Any]
@@ -379,13 +377,20 @@ def key(
     variable: str = "",
     shown: str = "",
 ) -> T:
-    """Declare a key of a section; its name is that of the attribute unless *name* is given.
+    """Declare a key; its name is that of the attribute unless *name* is given.
 
     Without *default*, an absent list or table is an empty one. Its text is the string below it.
     """
+    is_shown = not (isinstance(kind, Format) and kind.is_secret)  # a URL may contain a login
     metadata = {"key": Key(name, kind, default, required, variable, shown)}
-    declared: T = field(default=default, metadata=metadata)
+    declared: T = field(default=default, repr=is_shown, metadata=metadata)
     return declared
+
+
+def list_keys(declaring: Any) -> dict[str, Key]:
+    """Return the keys of a dataclass by attribute, in the order of their declaration."""
+    found = {each.name: each.metadata.get("key") for each in fields(declaring)}
+    return {name: replace(each, name=each.name or name) for name, each in found.items() if each}
 
 
 def list_texts(declaring: type) -> dict[str, str]:

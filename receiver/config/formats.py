@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -24,7 +23,11 @@ MAX_DURATION_S = 10 * 365 * 86400.0
 MAX_COUNT = 1_000_000
 
 
-def _by_pattern(pattern: str, what: str, expected: str) -> Callable[[str], str]:
+TEXT = Format(str, types=("string", "number", "boolean"))
+
+
+def by_pattern(pattern: str, what: str, expected: str) -> Format[str]:
+    """A text of this form; any other is the fault that *what* and *expected* describe."""
     form = re.compile(pattern)
 
     def parse(text: str) -> str:
@@ -32,17 +35,7 @@ def _by_pattern(pattern: str, what: str, expected: str) -> Callable[[str], str]:
             raise Fault(what, expected)
         return text
 
-    return parse
-
-
-TEXT = Format("a text", str, types=("string", "number", "boolean"))
-
-
-def choice(word: str, fault: str, expected: str) -> Format[str]:
-    """One word, which a number may look like; *fault* is what is wrong with any other."""
-    types = ("integer", "string") if word.isdigit() else ("string",)
-    bounds = (int(word), int(word)) if word.isdigit() else None
-    return Format("a text", _by_pattern(word, fault, expected), word, types, bounds)
+    return Format(parse, pattern)
 
 
 def duration(least: float = 0.0) -> Format[float]:
@@ -60,11 +53,11 @@ def duration(least: float = 0.0) -> Format[float]:
         return seconds
 
     return Format(
-        "a duration like 30s, 5m or 1h30m",
         parse,
         r"0|(?:\d+y)?(?:\d+w)?(?:\d+d)?(?:\d+h)?(?:\d+m)?(?:\d+s)?(?:\d+ms)?",
         ("string", "integer"),
         (0, 0),
+        form="a duration like 30s, 5m or 1h30m",
         is_empty_absent=False,
         write=lambda seconds: format_duration(seconds) if seconds else "0",
     )
@@ -78,7 +71,8 @@ def count(least: int, most: int = MAX_COUNT) -> Format[int]:
             raise Fault("is no usable number", expected)
         return int(text)
 
-    return Format(expected, parse, "[0-9]+", ("integer", "string"), (least, most), is_empty_absent=False)
+    types = ("integer", "string")
+    return Format(parse, "[0-9]+", types, (least, most), form=expected, is_empty_absent=False)
 
 
 @dataclass(frozen=True)
@@ -105,7 +99,11 @@ def _format_rate(rate: RateLimit) -> str:
 
 
 RATE = Format(
-    "a rate like 1/s, 50/m or 1000/h", _parse_rate, _RATE.pattern, is_empty_absent=False, write=_format_rate
+    _parse_rate,
+    _RATE.pattern,
+    form="a rate like 1/s, 50/m or 1000/h",
+    is_empty_absent=False,
+    write=_format_rate,
 )
 
 
@@ -127,7 +125,7 @@ def slack_token(prefix: str = "") -> Format[Secret]:
             raise Fault(*mistake)
         return secret
 
-    return Format("a text", parse, is_secret=True)
+    return Format(parse, is_secret=True)
 
 
 def _find_odd_bot_token(token: Secret) -> Fault | None:
@@ -147,7 +145,7 @@ def _find_odd_routing_key(key: Secret) -> Fault | None:
     )
 
 
-SECRET = Format("a text", _parse_secret, types=("string", "number"), is_secret=True)
+SECRET = Format(_parse_secret, types=("string", "number"), is_secret=True)
 FILE_BOT_TOKEN = replace(slack_token(BOT_TOKEN), find_oddity=_find_odd_bot_token)
 ROUTING_KEY = replace(SECRET, find_oddity=_find_odd_routing_key)
 
@@ -163,7 +161,7 @@ def _split_words(text: str) -> list[str]:
     return list(dict.fromkeys(word for word in map(str.strip, text.split(",")) if word))
 
 
-TOKENS = Format("a text", _parse_tokens, is_secret=True)
+TOKENS = Format(_parse_tokens, is_secret=True)
 
 
 def _parse_url(text: str, *, is_base: bool = False) -> str:
@@ -179,12 +177,12 @@ def _parse_store_url(text: str) -> Secret:
 
 
 _WEB = r"https?://\S+"
-URL = Format("a text", _parse_url, _WEB, is_secret=True)
+URL = Format(_parse_url, _WEB, is_secret=True)
 # Paths are appended to it, so it may have no query and loses its trailing `/`.
-BASE_URL = Format("a text", lambda text: _parse_url(text, is_base=True), _WEB, is_secret=True)
+BASE_URL = Format(lambda text: _parse_url(text, is_base=True), _WEB, is_secret=True)
 # slack_sdk appends its methods to a URL with a trailing `/`.
-FOLDER_URL = Format("a text", lambda text: _parse_url(text, is_base=True) + "/", _WEB, is_secret=True)
-STORE_URL = Format("a text", _parse_store_url, is_secret=True)
+FOLDER_URL = Format(lambda text: _parse_url(text, is_base=True) + "/", _WEB, is_secret=True)
+STORE_URL = Format(_parse_store_url, is_secret=True)
 
 
 # --- users, hosts and networks in the environment ---
@@ -198,7 +196,7 @@ def words(expected: str) -> Format[tuple[str, ...]]:
             raise Fault("names nobody", expected)
         return found
 
-    return Format("a text", parse)
+    return Format(parse)
 
 
 _HOSTS = "names of hosts separated by commas, without port, like receiver.internal"
@@ -232,16 +230,16 @@ def _parse_header(text: str) -> str:
     return text
 
 
-HOSTS = Format("a text", _parse_hosts)
-NETWORKS = Format("a text", _parse_networks)
-HEADER = Format("a text", _parse_header)
+HOSTS = Format(_parse_hosts)
+NETWORKS = Format(_parse_networks)
+HEADER = Format(_parse_header)
 
 
 # --- Slack's names ---
 
 _CHANNEL = r"#[^\s#@,:<>&]{1,80}|[CGD][A-Z0-9]{2,20}"
 _HANDLE = r"@[^\s@#<>&|]{1,80}|[UWS][A-Z0-9]{2,20}"
-_MEMBER = r"@[^\s@]{1,80}|#[^\s#]{1,80}|[UW][A-Z0-9]{3,20}"
+_MEMBER = r"(?:@[^\s@]{1,80}|#[^\s#]{1,80}|[UW][A-Z0-9]{3,20})(?: members)?"
 MEMBERS = '"@group", "@user", "#channel" for its members, or the ID of a user'
 
 
@@ -255,24 +253,11 @@ def _find_odd_channel(channel: str) -> Fault | None:
     return Fault(": Slack knows channels in lower case only") if is_odd else None
 
 
-CHANNEL = Format(
-    "a text",
-    _by_pattern(_CHANNEL, "is no Slack channel", "#name or an ID (C…, G…, D…)"),
-    _CHANNEL,
-    find_oddity=_find_odd_channel,
+CHANNEL = replace(
+    by_pattern(_CHANNEL, "is no Slack channel", "#name or an ID (C…, G…, D…)"), find_oddity=_find_odd_channel
 )
-HANDLE = Format(
-    "a text",
-    _by_pattern(_HANDLE, "is nobody in Slack", "@name or an ID (U…, W…, S… for a user group)"),
-    _HANDLE,
-)
-_parse_member = _by_pattern(_MEMBER, "is nobody in Slack", MEMBERS)
-MEMBER = Format(
-    "a text",
-    lambda text: _parse_member(text.removesuffix(" members")),
-    rf"(?:{_MEMBER})(?: members)?",
-    is_empty_absent=False,
-)
+HANDLE = by_pattern(_HANDLE, "is nobody in Slack", "@name or an ID (U…, W…, S… for a user group)")
+MEMBER = replace(by_pattern(_MEMBER, "is nobody in Slack", MEMBERS), is_empty_absent=False)
 
 
 # --- matchers, severities and runbooks ---
@@ -309,9 +294,9 @@ def _list_words(matcher: Matcher) -> tuple[str, ...]:
 
 
 MATCHER = _MatcherFormat(
-    """a matcher like 'severity="critical"'""",
     parse_matcher,
     r"[^=!~]+(?:=~|!~|!=|=)(?:.|\n)*",
+    form="""a matcher like 'severity="critical"'""",
     is_empty_absent=False,
 )
 
@@ -324,7 +309,7 @@ def _parse_word(text: str) -> str:
     return word
 
 
-WORD = Format("a text", _parse_word, types=("string", "number", "boolean"), is_empty_absent=False)
+WORD = Format(_parse_word, types=("string", "number", "boolean"), is_empty_absent=False)
 
 
 class _RunbookFormat(Format["Path | str"]):
@@ -351,7 +336,7 @@ def _find_missing_runbook(place: Path | str) -> Fault | None:
     return Fault(" is not there", "a Markdown file or a folder of them") if is_missing else None
 
 
-RUNBOOK = _RunbookFormat("a text", str, find_oddity=_find_missing_runbook)
+RUNBOOK = _RunbookFormat(str, find_oddity=_find_missing_runbook)
 
 
 # --- business hours ---
@@ -401,14 +386,13 @@ def _parse_country(text: str) -> str:
     )
 
 
-TIMEZONE = Format("a text", _parse_timezone)
-DAYS = Format("a text", _parse_days)
+TIMEZONE = Format(_parse_timezone)
+DAYS = Format(_parse_days)
 # YAML 1.1 reads 8:30 as a number.
 TIME = Format(
-    "a text",
     _parse_time,
     _TIME.pattern,
     ("string", "integer"),
     write=lambda minutes: f'"{minutes // 60:02}:{minutes % 60:02}"',
 )
-COUNTRY = Format("a text", _parse_country, types=("string", "boolean"))
+COUNTRY = Format(_parse_country, types=("string", "boolean"))

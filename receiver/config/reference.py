@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import MISSING, fields
+from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
-from receiver.config.fields import Key, Kind, ListOf, MapOf, Schema, Table, list_texts
+from receiver.config.fields import Key, Kind, ListOf, MapOf, Schema, Table, list_keys, list_texts
 from receiver.config.sections import RoutingFile
-from receiver.config.settings import Setting, Settings
+from receiver.config.settings import Settings
 
 # The names of the fields, and the table that follows; the whole page around these is written by hand.
 _BLOCK = re.compile(r"(<!-- fields: ([^\n]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -44,20 +44,13 @@ def list_fields(page: str) -> list[str]:
 
 
 def _render_table(names: str) -> str:
-    settings = {each.metadata["setting"].name: each for each in fields(Settings)}
+    settings = {each.name: (attribute, each) for attribute, each in list_keys(Settings).items()}
     listed = names.split(", ")
     if not settings.keys() & set(listed):
         return _HEAD.format("key") + "".join(_render_section(_find_table(names), ""))
     texts = list_texts(Settings)
-    rows = (
-        _render_setting(settings[name].metadata["setting"], texts[settings[name].name]) for name in listed
-    )
-    return _HEAD.format("variable") + "".join(rows)
-
-
-def _render_setting(setting: Setting, text: str) -> str:
-    default = f"`{setting.default}`" if setting.default else "unset"
-    return f"| `{setting.name}` | {default} | {text} |\n"
+    rows = [(settings[name][1], texts[settings[name][0]]) for name in listed]
+    return _HEAD.format("variable") + "".join(_render_row(each, text, absent="unset") for each, text in rows)
 
 
 def _find_table(section: str) -> Table[Any]:
@@ -84,16 +77,19 @@ def _render_section(table: Table[Any], prefix: str) -> Iterator[str]:
         if isinstance(item, Table) and not texts[attribute]:
             yield from _render_section(item, f"{prefix}{each.name}{place}.")
         else:
-            yield f"| `{prefix}{each.name}` | {_render_default(each)} | {texts[attribute]} |\n"
+            yield _render_row(each, texts[attribute], prefix)
 
 
-def _render_default(each: Key) -> str:
+def _render_row(each: Key, text: str, prefix: str = "", absent: str = "none") -> str:
     if each.required:
-        return "required"
-    if each.shown or each.variable:
-        return each.shown or f"`${{{each.variable}}}`"
-    is_none = each.default is MISSING or each.default in ("", (), None)
-    return "none" if is_none else f"`{each.kind.format(each.default)}`"
+        default = "required"
+    elif each.shown or each.variable:
+        default = each.shown or f"`${{{each.variable}}}`"
+    elif each.default is MISSING or (not each.default and each.default != 0):
+        default = absent
+    else:
+        default = f"`{each.kind.format(each.default)}`"
+    return f"| `{prefix}{each.name}` | {default} | {text} |\n"
 
 
 def main(root: Path) -> None:

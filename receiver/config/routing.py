@@ -107,7 +107,7 @@ def _build_routing(file: RoutingFile, reader: Reader) -> Routing:
         runbooks=tuple(dict.fromkeys(place for place in file.runbooks if isinstance(place, Path))),
         runbook_hosts=tuple(dict.fromkeys(place for place in file.runbooks if isinstance(place, str))),
         slack_token=file.slack.token,
-        slack_responders=file.slack.responders,
+        slack_responders=tuple(name.removesuffix(" members") for name in file.slack.responders),
         pagerduty_api_token=file.pagerduty.api_token,
         alertmanagers=alertmanagers,
         sources=tuple(file.alertmanagers or ()),

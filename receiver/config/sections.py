@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -30,7 +30,7 @@ from receiver.config.formats import (
     URL,
     WORD,
     RateLimit,
-    choice,
+    by_pattern,
     count,
     duration,
     is_channel,
@@ -44,8 +44,9 @@ NEXT_BUSINESS_DAY = "next-business-day"
 # Each route is compared with all routes before it, so their number is limited.
 MAX_ROUTES = 1_000
 _UNSET = Secret()
-_ESCALATION = Reference("a text", str, section="escalations", noun="escalation")
-_RESPONDER = Reference("a text", str, section="responders", noun="responder")
+_VERSION = replace(by_pattern("1", "is unknown", "version: 1"), types=("integer", "string"), bounds=(1, 1))
+_ESCALATION = Reference(str, section="escalations", noun="escalation")
+_RESPONDER = Reference(str, section="responders", noun="responder")
 
 
 class _Fallback(Reference):
@@ -57,7 +58,7 @@ class _Fallback(Reference):
         return node.value
 
 
-_FALLBACK = _Fallback("a text", str, section="responders")
+_FALLBACK = _Fallback(str, section="responders")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +151,7 @@ class RouteSection(Section):
     """Where the message is posted."""
     escalation: str = key(_ESCALATION, "")
     """Name of an escalation. None: nobody is paged."""
-    review: str = key(choice(NEXT_BUSINESS_DAY, "is no review", NEXT_BUSINESS_DAY), "")
+    review: str = key(by_pattern(NEXT_BUSINESS_DAY, "is no review", NEXT_BUSINESS_DAY), "")
     """`next-business-day`: a message lists these alerts when the next business day begins, see
     [review](#review)."""
     fallback: str = key(_FALLBACK, "")
@@ -282,7 +283,7 @@ class RoutingFile(Section):
 
     EXCLUSIVE: ClassVar = ("alertmanager", "alertmanagers")
 
-    version: str = key(choice("1", "is unknown", "version: 1"), required="version: 1")
+    version: str = key(_VERSION, required="version: 1")
     """`1`, the form of this file."""
     # First of all: the matchers of the others interpret severities by these words.
     severities: SeveritySection = key(Table(SeveritySection))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
-from receiver.config.fields import Fault, Format
+from receiver.config.fields import Fault, Format, Kind, key, list_keys
 from receiver.config.formats import (
     BASE_URL,
     FOLDER_URL,
@@ -32,33 +32,7 @@ from receiver.config.yaml_tree import Interpolation
 from receiver.errors import ConfigError, Problem
 from receiver.text import Secret
 
-T = TypeVar("T")
 _UNSET = Secret()
-
-
-def setting(name: str, kind: Format[T], default: T) -> T:
-    """Declare the environment variable *name*; its text is the string below it, in Markdown."""
-    declared: T = field(
-        default=default,
-        repr=not (kind.is_secret and isinstance(default, str)),  # a URL may contain a login
-        metadata={"setting": Setting(name, kind, default)},
-    )
-    return declared
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One environment variable."""
-
-    name: str
-    kind: Format[Any]
-    default: Any
-
-    def parse(self, text: str) -> Any:
-        """Return the value; raises Fault."""
-        if mistake := find_mistake(text):
-            raise Fault(*mistake)
-        return self.kind.parse(text)
 
 
 _PEOPLE = "names, e-mail addresses and group:NAME, separated by commas"
@@ -68,80 +42,80 @@ _PEOPLE = "names, e-mail addresses and group:NAME, separated by commas"
 class Settings:
     """The environment variables; an empty one counts as unset. URLs have no trailing `/`, except Slack's."""
 
-    redis_url: Secret = setting("REDIS_URL", STORE_URL, _UNSET)
+    redis_url: Secret = key(STORE_URL, _UNSET, name="REDIS_URL")
     """Where the state is stored: `redis://host:6379/0`, `rediss://…` (TLS), `unix:///path/to/socket`,
     `redis+sentinel://host:port,host:port/service` or `redis+cluster://host:port,host:port`;
     [more](../redis.md). Unset, `receiver run` starts an embedded Valkey in the data folder; `web` and
     `worker` require it."""
-    redis_max_connections: int = setting("REDIS_MAX_CONNECTIONS", count(2, 1000), 10)
+    redis_max_connections: int = key(count(2, 1000), 10, name="REDIS_MAX_CONNECTIONS")
     """The most connections to Redis (in a cluster: to each node) of one process, from 2 to 1000. A request
     that finds none free waits for one, 2 seconds at most. [How many there are in
     all](../redis.md#connections)."""
-    embedded_max_memory: int = setting("RECEIVER_EMBEDDED_MAX_MEMORY", count(32, 1024 * 1024), 512)
+    embedded_max_memory: int = key(count(32, 1024 * 1024), 512, name="RECEIVER_EMBEDDED_MAX_MEMORY")
     """The memory limit, in MiB, of the Valkey that `receiver run` starts. When it is full, webhooks are
     answered 503 and Alertmanager sends them again."""
-    slack_bot_token: Secret = setting("SLACK_BOT_TOKEN", slack_token(BOT_TOKEN), _UNSET)
+    slack_bot_token: Secret = key(slack_token(BOT_TOKEN), _UNSET, name="SLACK_BOT_TOKEN")
     """The bot's token, `xoxb-…`; a user's (`xoxp-…`) or an app-level one is a fault. Unset: Slack is
     simulated."""
-    slack_signing_secret: Secret = setting("SLACK_SIGNING_SECRET", slack_token(), _UNSET)
+    slack_signing_secret: Secret = key(slack_token(), _UNSET, name="SLACK_SIGNING_SECRET")
     """Verifies that buttons and commands come from Slack. Unset: those webhooks are refused."""
-    slack_app_token: Secret = setting("SLACK_APP_TOKEN", slack_token(APP_TOKEN), _UNSET)
+    slack_app_token: Secret = key(slack_token(APP_TOKEN), _UNSET, name="SLACK_APP_TOKEN")
     """App-level token, `xapp-…`, for Socket Mode: buttons and commands without an open port. Unset: no
     socket."""
-    pagerduty_api_token: Secret = setting("PAGERDUTY_API_TOKEN", slack_token(), _UNSET)
+    pagerduty_api_token: Secret = key(slack_token(), _UNSET, name="PAGERDUTY_API_TOKEN")
     """For PagerDuty's REST API, for example to read who is on call. Pages don't need it: they use the routing
     keys in `routing.yaml`. Unset: the API isn't called."""
-    pagerduty_webhook_secret: Secret = setting("PAGERDUTY_WEBHOOK_SECRET", slack_token(), _UNSET)
+    pagerduty_webhook_secret: Secret = key(slack_token(), _UNSET, name="PAGERDUTY_WEBHOOK_SECRET")
     """Verifies that a webhook comes from PagerDuty. Unset: those webhooks are refused."""
-    webhook_tokens: tuple[Secret, ...] = setting("RECEIVER_WEBHOOK_TOKEN", TOKENS, ())
+    webhook_tokens: tuple[Secret, ...] = key(TOKENS, (), name="RECEIVER_WEBHOOK_TOKEN")
     """What Alertmanager must present, as a bearer token or as the password of basic auth."""
-    api_tokens: tuple[Secret, ...] = setting("RECEIVER_API_TOKEN", TOKENS, ())
+    api_tokens: tuple[Secret, ...] = key(TOKENS, (), name="RECEIVER_API_TOKEN")
     """What clients of the API, of `/metrics` and of the web page must present; the command line presents it,
     too."""
-    viewer_tokens: tuple[Secret, ...] = setting("RECEIVER_VIEWER_TOKEN", TOKENS, ())
+    viewer_tokens: tuple[Secret, ...] = key(TOKENS, (), name="RECEIVER_VIEWER_TOKEN")
     """Reads all of that and changes nothing: for dashboards, and for Prometheus to scrape `/metrics`."""
-    oidc_issuer: str = setting("OIDC_ISSUER", BASE_URL, "")
+    oidc_issuer: str = key(BASE_URL, "", name="OIDC_ISSUER")
     """Your OpenID provider, as it names itself: `https://login.example.org/realms/ops`. With the next two and
     `PUBLIC_URL`, users sign in there. Register `PUBLIC_URL` + `/sign-in/callback` as the redirect URI, for a
     confidential web client with the authorization code flow. It needs `pip install 'receiver[oidc]'`, which
     the image has; `receiver check --online` tries it."""
-    oidc_client_id: str = setting("OIDC_CLIENT_ID", TEXT, "")
+    oidc_client_id: str = key(TEXT, "", name="OIDC_CLIENT_ID")
     """The client ID that the provider gave us."""
-    oidc_client_secret: Secret = setting("OIDC_CLIENT_SECRET", SECRET, _UNSET)
+    oidc_client_secret: Secret = key(SECRET, _UNSET, name="OIDC_CLIENT_SECRET")
     """The client's secret. Changing it ends every session."""
-    oidc_scopes: str = setting("OIDC_SCOPES", TEXT, "openid profile email")
+    oidc_scopes: str = key(TEXT, "openid profile email", name="OIDC_SCOPES")
     """The scopes that are requested; some providers need `groups` here, too."""
-    oidc_groups_claim: str = setting("OIDC_GROUPS_CLAIM", TEXT, "groups")
+    oidc_groups_claim: str = key(TEXT, "groups", name="OIDC_GROUPS_CLAIM")
     """The claim that holds a user's groups."""
-    trusted_proxies: tuple[Network, ...] = setting("RECEIVER_TRUSTED_PROXY", NETWORKS, ())
+    trusted_proxies: tuple[Network, ...] = key(NETWORKS, (), name="RECEIVER_TRUSTED_PROXY")
     """Addresses and networks of reverse proxies that authenticate users, like `10.0.0.5,10.1.0.0/16`. Unset:
     the two headers are ignored."""
-    user_header: str = setting("RECEIVER_USER_HEADER", HEADER, "")
+    user_header: str = key(HEADER, "", name="RECEIVER_USER_HEADER")
     """The header in which they send the user's name, like `X-Forwarded-User` or `Remote-User`."""
-    groups_header: str = setting("RECEIVER_GROUPS_HEADER", HEADER, "")
+    groups_header: str = key(HEADER, "", name="RECEIVER_GROUPS_HEADER")
     """The header with the user's groups, separated by commas."""
-    responders: tuple[str, ...] = setting("RECEIVER_RESPONDERS", words(_PEOPLE), ())
+    responders: tuple[str, ...] = key(words(_PEOPLE), (), name="RECEIVER_RESPONDERS")
     """Which of these users may respond: names, e-mail addresses and `group:NAME`, separated by commas. Unset:
     all of them."""
-    viewers: tuple[str, ...] = setting("RECEIVER_VIEWERS", words(_PEOPLE), ())
+    viewers: tuple[str, ...] = key(words(_PEOPLE), (), name="RECEIVER_VIEWERS")
     """Which other users may read, written likewise. Unset: all others."""
-    public_url: str = setting("PUBLIC_URL", BASE_URL, "")
+    public_url: str = key(BASE_URL, "", name="PUBLIC_URL")
     """How users reach this receiver, for links in messages. Unset: no such links. It may have a path, see
     [below a path](#below-a-path)."""
-    allowed_hosts: tuple[str, ...] = setting("RECEIVER_ALLOWED_HOSTS", HOSTS, ())
+    allowed_hosts: tuple[str, ...] = key(HOSTS, (), name="RECEIVER_ALLOWED_HOSTS")
     """Names (without port, separated by commas) to which the receiver answers where no token is required,
     beside IP addresses, `localhost` and the host of `PUBLIC_URL`. Unset: on loopback none, beyond it
     (`--insecure`) any."""
-    slack_api_url: str = setting("SLACK_API_URL", FOLDER_URL, "https://slack.com/api/")
+    slack_api_url: str = key(FOLDER_URL, "https://slack.com/api/", name="SLACK_API_URL")
     """Slack's API, or a proxy for it."""
-    pagerduty_events_url: str = setting("PAGERDUTY_EVENTS_URL", BASE_URL, "https://events.pagerduty.com")
+    pagerduty_events_url: str = key(BASE_URL, "https://events.pagerduty.com", name="PAGERDUTY_EVENTS_URL")
     """PagerDuty's Events API, for pages. In the EU: `https://events.eu.pagerduty.com`."""
-    pagerduty_api_url: str = setting("PAGERDUTY_API_URL", BASE_URL, "https://api.pagerduty.com")
+    pagerduty_api_url: str = key(BASE_URL, "https://api.pagerduty.com", name="PAGERDUTY_API_URL")
     """PagerDuty's REST API. In the EU: `https://api.eu.pagerduty.com`."""
-    alertmanager_url: str = setting("ALERTMANAGER_URL", BASE_URL, "")
+    alertmanager_url: str = key(BASE_URL, "", name="ALERTMANAGER_URL")
     """Your Alertmanager, polled to learn whether an alert still fires. Used by `routing.yaml`, and by
     `receiver fire`."""
-    prometheus_url: str = setting("PROMETHEUS_URL", BASE_URL, "")
+    prometheus_url: str = key(BASE_URL, "", name="PROMETHEUS_URL")
     """Your Prometheus. Used by `routing.yaml`."""
 
     @property
@@ -283,17 +257,16 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     problems: list[Problem] = []
     values: dict[str, Any] = {}
     faulty: set[str] = set()
-    for each in fields(Settings):
-        declared: Setting = each.metadata["setting"]
+    for attribute, declared in list_keys(Settings).items():
         name = declared.name
         try:
             if text := environ.get(name, "").strip():
-                values[each.name] = declared.parse(text)
+                values[attribute] = _parse_value(declared.kind, text)
         except Fault as fault:
             problems.append(_report(f"{name} {fault.what}", fault.expected))
             faulty.add(name)
             if isinstance(declared.default, str):
-                values[each.name] = text  # set, although it is unusable
+                values[attribute] = text  # set, although it is unusable
         except ConfigError as error:  # a file that does not exist
             problems += error.problems
             faulty.add(name)
@@ -305,6 +278,12 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
     return settings
+
+
+def _parse_value(kind: Kind[Any], text: str) -> Any:
+    if mistake := find_mistake(text):
+        raise Fault(*mistake)
+    return kind.parse(text) if isinstance(kind, Format) else None
 
 
 def _report(what: str, expected: str) -> Problem:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -17,8 +16,8 @@ _NO_STORE = (
     f"one that begins with {', '.join(f'{scheme}://' for scheme in _STORES)}",
 )
 _NO_DATABASE = ("ends in a database that is no number", "a number, like the 0 of redis://localhost:6379/0")
-_NO_OPTION = ("has an unknown option behind its ?", "none")
 _MAX_WAIT_S = 60.0
+_NO_OPTION = ("has an unknown option behind its ?", "none")
 
 
 def is_url(text: str) -> bool:
@@ -99,74 +98,52 @@ def _find_option_mistake(text: str, scheme: str) -> Mistake | None:
     if scheme in ("rediss", "redis+sentinel", "redis+cluster"):
         known |= _TLS_OPTIONS
     if scheme in ("redis+sentinel", "redis+cluster"):
-        known["ssl"] = _is_switch
+        known["ssl"] = _SWITCH
     if scheme == "redis+cluster":
         del known["db"]  # a cluster has only database 0
     if scheme == "redis+sentinel":
-        known |= {"sentinel_username": bool, "sentinel_password": bool}
+        known |= {"sentinel_username": _TEXT, "sentinel_password": _TEXT}
     for name, value in parse_qsl(urlsplit(text).query, keep_blank_values=True):
         if name not in known:
             if name in _TLS_OPTIONS:
                 return "has options of TLS, and does not use it", "rediss:// in place of redis://"
             return _NO_OPTION if "@" in name else (_NO_OPTION[0], suggest_choice(name, known))
-        if not known[name](value):
-            return f"has no usable {name} behind its ?", _EXPECTED.get(known[name], "another value")
+        is_usable, expected = known[name]
+        if not is_usable(value):
+            return f"has no usable {name} behind its ?", expected
     return None
 
 
 def _is_wait(text: str) -> bool:
     try:
-        return 0 < float(text) <= _MAX_WAIT_S and math.isfinite(float(text))
+        return 0 < float(text) <= _MAX_WAIT_S
     except ValueError:
         return False
 
 
-def _is_whole(text: str) -> bool:
-    return re.fullmatch(r"\d{1,6}", text, re.ASCII) is not None
-
-
-def _is_positive(text: str) -> bool:
-    return _is_whole(text) and int(text) > 0
-
-
-def _is_switch(text: str) -> bool:
-    return text.lower() in ("1", "0", "true", "false", "yes", "no")
-
-
-def _is_verification(text: str) -> bool:
-    return text in ("none", "optional", "required")
-
-
-_EXPECTED: dict[Callable[[str], bool], str] = {
-    _is_wait: f"seconds, more than 0 and {_MAX_WAIT_S:.0f} at most",
-    _is_whole: "a whole number",
-    _is_positive: "a whole number from 1 on",
-    _is_switch: "true or false",
-    _is_verification: "none, optional or required",
-    bool: "a text",
+# Whether a value is usable, and what is expected in place of one that is not.
+_Option = tuple[Callable[[str], object], str]
+_TEXT: _Option = (bool, "a text")
+_WHOLE: _Option = (re.compile(r"\d{1,6}", re.ASCII).fullmatch, "a whole number")
+_POSITIVE: _Option = (re.compile(r"(?=0*[1-9])\d{1,6}", re.ASCII).fullmatch, "a whole number from 1 on")
+_SWITCH: _Option = (re.compile("1|0|true|false|yes|no", re.IGNORECASE).fullmatch, "true or false")
+_VERIFICATION: _Option = (re.compile("none|optional|required").fullmatch, "none, optional or required")
+_WAIT: _Option = (_is_wait, f"seconds, more than 0 and {_MAX_WAIT_S:.0f} at most")
+_OPTIONS = {
+    "db": _WHOLE,
+    "username": _TEXT,
+    "password": _TEXT,
+    "client_name": _TEXT,
+    "socket_timeout": _WAIT,
+    "health_check_interval": _WHOLE,
+    "max_connections": _POSITIVE,
 }
-_OPTIONS: dict[str, Callable[[str], bool]] = {
-    "db": _is_whole,
-    "username": bool,
-    "password": bool,
-    "client_name": bool,
-    "socket_timeout": _is_wait,
-    "health_check_interval": _is_whole,
-    "max_connections": _is_positive,
-}
-_TCP_OPTIONS: dict[str, Callable[[str], bool]] = {
-    "socket_connect_timeout": _is_wait,
-    "socket_keepalive": _is_switch,
-}
-_TLS_OPTIONS: dict[str, Callable[[str], bool]] = {
-    "ssl_ca_certs": bool,
-    "ssl_ca_path": bool,
-    "ssl_certfile": bool,
-    "ssl_keyfile": bool,
-    "ssl_password": bool,
-    "ssl_cert_reqs": _is_verification,
-    "ssl_check_hostname": _is_switch,
-    "ssl_ciphers": bool,
+_TCP_OPTIONS = {"socket_connect_timeout": _WAIT, "socket_keepalive": _SWITCH}
+_TLS_OPTIONS = {
+    **dict.fromkeys(("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_password"), _TEXT),
+    "ssl_cert_reqs": _VERIFICATION,
+    "ssl_check_hostname": _SWITCH,
+    "ssl_ciphers": _TEXT,
 }
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import fields
 from pathlib import Path
 
 import jsonschema_rs
 import pytest
 import yaml
 
-from receiver.config.fields import ListOf, MapOf, Table
+from receiver.config.fields import ListOf, MapOf, Table, list_keys
 from receiver.config.reference import PAGES, SCHEMA, build_schema, list_fields, render_page
 from receiver.config.sections import RoutingFile
 from receiver.config.settings import Settings
@@ -63,7 +62,7 @@ def test_the_schema_is_up_to_date_and_printed() -> None:
 
 
 def test_every_setting_is_on_the_page_once() -> None:
-    names = [each.metadata["setting"].name for each in fields(Settings)]
+    names = [each.name for each in list_keys(Settings).values()]
     assert sorted(list_fields(PAGE_TEXTS["docs/reference/settings.md"])) == sorted(names)
 
 
