@@ -133,7 +133,7 @@ class Cache(Generic[V]):
                     self._free += 1
 
         try:
-            threading.Thread(target=refresh, name=f"ask {self._name}", daemon=True).start()
+            threading.Thread(target=refresh, name=f"fetch {self._name}", daemon=True).start()
         except RuntimeError:  # no more threads, or the process is ending
             return None
         self._free -= 1

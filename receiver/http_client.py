@@ -255,5 +255,5 @@ def _start_call(call: Callable[[], T]) -> Future[T]:
         except BaseException as error:  # noqa: BLE001  # raised again by the waiting thread
             future.set_exception(error)
 
-    threading.Thread(target=answer, name="question", daemon=True).start()
+    threading.Thread(target=answer, name="http-call", daemon=True).start()
     return future

@@ -40,7 +40,7 @@ from receiver.incidents.failures import RefusedDeliveries
 from receiver.incidents.reconciler import Reconciler
 from receiver.incidents.routing_keys import RoutingKeys
 from receiver.integrations.alertmanager.status import PollPolicy
-from receiver.integrations.alertmanager.status_check import AlertmanagerPoller, AlertmanagerStatusCheck
+from receiver.integrations.alertmanager.status_check import AlertmanagerStatusCheck
 from receiver.integrations.pagerduty.acknowledgement_check import PagerDutyStatusClient
 from receiver.integrations.pagerduty.rest_api import PagerDutyRestClient
 from receiver.integrations.pagerduty.sync import PagerDutyWebhookHandler
@@ -83,10 +83,11 @@ def build_worker_services(
         for source, one in routing.alertmanagers.items()
     }
     status_check = AlertmanagerStatusCheck(
-        build_alertmanager_clients(services), poll_policies, services.incident_service, clock
-    )
-    poller = AlertmanagerPoller(
-        status_check, services.incidents, services.incident_service, poll_policies, clock
+        build_alertmanager_clients(services),
+        poll_policies,
+        services.incidents,
+        services.incident_service,
+        clock,
     )
     webhook_handler = PagerDutyWebhookHandler(
         services.incident_service, services.incidents, rest, routing, clock, storms=services.storms
@@ -110,7 +111,7 @@ def build_worker_services(
             keys=keys,
         ),
         PeriodicTasks(
-            _build_periodic_tasks(services, poller),
+            _build_periodic_tasks(services, status_check),
             services.job_queue,
             {"pagerduty": webhook_handler.handle_event},
             clock,
@@ -118,7 +119,9 @@ def build_worker_services(
     )
 
 
-def _build_periodic_tasks(services: Services, poller: AlertmanagerPoller) -> dict[str, PeriodicTask]:
+def _build_periodic_tasks(
+    services: Services, status_check: AlertmanagerStatusCheck
+) -> dict[str, PeriodicTask]:
     """Return the periodic tasks by name."""
     routing, review_service = services.routing, build_review_service(services)
     maintenance_task = MaintenanceTask(
@@ -135,7 +138,7 @@ def _build_periodic_tasks(services: Services, poller: AlertmanagerPoller) -> dic
     }
     for source, one in routing.alertmanagers.items():
         if one.urls:
-            runs[f"watch-{source}"] = _build_poll_task(poller, source, one.poll_interval_s)
+            runs[f"watch-{source}"] = _build_poll_task(status_check, source, one.poll_interval_s)
     for route in routing.routes:
         if route.review:
             runs[f"review-{route.name}"] = partial(review_service.run, route)
@@ -159,9 +162,11 @@ def _build_notifier(services: Services) -> Callable[[str, str, float], None]:
     return report_problem
 
 
-def _build_poll_task(poller: AlertmanagerPoller, source: str, every_s: float) -> Callable[[float], float]:
+def _build_poll_task(
+    status_check: AlertmanagerStatusCheck, source: str, every_s: float
+) -> Callable[[float], float]:
     def run_poll(now: float) -> float:
-        poller.poll_source(source)
+        status_check.poll_source(source)
         return now + every_s
 
     return run_poll

@@ -282,10 +282,12 @@ class HeartbeatMonitor:
 
     def run(self, now: float) -> float:
         """Check once; return when to check again. Doing it twice changes nothing. Raises StoreError."""
-        since = self._track_uptime(now)
+        since, self._ahead_s = self._heartbeat_store.record_uptime(
+            now, self._ahead_s, down_after_s=_DOWN_AFTER_S, differ_s=_CLOCKS_DIFFER_S
+        )
         signals = self._heartbeat_store.list_signals()
         for signal in signals[_SOURCES_AT_MOST:]:
-            logger.warning("too many sources of beats", extra={"fields": {"forgotten": signal.source}})
+            logger.warning("too many heartbeat sources", extra={"fields": {"deleted": signal.source}})
             self._heartbeat_store.delete_signal(signal)
         del signals[_SOURCES_AT_MOST:]
         if not signals:
@@ -296,13 +298,6 @@ class HeartbeatMonitor:
             self._update_incident(*each, since, now) for each in zip(signals, loaded, missed, strict=True)
         ]
         return min(now + CHECK_EVERY_S, *next_moments)
-
-    def _track_uptime(self, now: float) -> float:
-        """Record that the receiver is up; return since when without a gap."""
-        since, self._ahead_s = self._heartbeat_store.record_uptime(
-            now, self._ahead_s, down_after_s=_DOWN_AFTER_S, differ_s=_CLOCKS_DIFFER_S
-        )
-        return since
 
     def _update_incident(
         self, signal: HeartbeatSignal, loaded: VersionedIncident, is_missed: bool, since: float, now: float

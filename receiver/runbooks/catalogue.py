@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
-from receiver import clock as wall
 from receiver.errors import Problem
 from receiver.model.alert import Alert
 from receiver.runbooks.excerpt import EXCERPT_LIMIT, cut_excerpt
 from receiver.runbooks.matrix import MatrixRow, find_matrix
 from receiver.runbooks.model import Excerpt, Runbook
 from receiver.runbooks.parser import parse_runbooks
-from receiver.runbooks.remote import RunbookFetcher, connect_tls, resolve_host
+from receiver.runbooks.remote import RunbookFetcher
 from receiver.text import is_web_link
 
 MAX_FILE_BYTES = 1024 * 1024
@@ -152,25 +151,23 @@ class RunbookCatalogue:
     is used. Thread-safe.
 
     *paths* are files and folders; *public_url* is our own base URL, for links to the rest of a runbook;
-    *allowed_hosts* are the hosts from which a `runbook_url` is fetched; *limit* is the maximum length of an
-    excerpt in characters.
+    *limit* is the maximum length of an excerpt in characters; *fetcher* fetches a `runbook_url`.
     """
 
     def __init__(
         self,
         paths: Sequence[Path],
         public_url: str = "",
-        allowed_hosts: Collection[str] = (),
         limit: int = EXCERPT_LIMIT,
         *,
-        clock: Callable[[], float] = wall.now,
-        fetcher: RunbookFetcher | None = None,
+        fetcher: RunbookFetcher,
+        clock: Callable[[], float],
     ) -> None:
         self._paths = tuple(Path(path) for path in paths)
         self._public_url = public_url.rstrip("/")
         self._limit = limit
         self._clock = clock
-        self._fetcher = fetcher or RunbookFetcher(allowed_hosts, clock, connect_tls, resolve_host)
+        self._fetcher = fetcher
         self._reload_lock = threading.Lock()
         self._checked_at = clock()
         self._loaded = _read_contents(list_files(self._paths), _Contents())

@@ -8,18 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from receiver.runbooks.model import (
-    Excerpt,
-    Part,
-    Runbook,
-    Section,
-    markdown_size,
-    render_markdown,
-    render_plain,
-)
+from receiver.runbooks.model import Excerpt, Part, Runbook, Section, markdown_size
 from receiver.runbooks.parser import CANONICAL, DIAGNOSIS, ESCALATION, IMPACT, RESOLUTION, SYMPTOM
-
-__all__ = ["EXCERPT_LIMIT", "cut_excerpt", "render_markdown", "render_plain"]
 
 # Leaves room for the alerts in a Slack message: all its blocks together have about 9,000 characters, a
 # section of text 3,000.

@@ -47,7 +47,7 @@ def read_alert_title(title: str) -> AlertTitle | None:
         return None
     names, severity = _split_severity(_PREFIX.sub("", title))
     found = [name.strip() for name in re.split(r"[/,]", names)]
-    if not all(_NAME.fullmatch(name) and len(name) <= MAX_NAME_CHARS for name in found):
+    if not all(map(is_name, found)):
         return None
     return AlertTitle(tuple(dict.fromkeys(found)), severity)
 

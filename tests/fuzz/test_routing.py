@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from receiver.config.routing import load_routing
 from receiver.errors import ConfigError, Problem
-from receiver.runbooks.catalogue import RunbookCatalogue
 from tests.fuzz.mutations import FUZZED, NASTY
+from tests.support.catalogues import a_catalogue
 
 SHIPPED = (Path(__file__).parents[2] / "routing.yaml").read_text(encoding="utf-8")
 LINES = SHIPPED.splitlines()
@@ -74,6 +74,6 @@ def test_every_file_is_loaded_or_refused_with_lines(tmp_path: Path) -> None:
         for severity in ("critical", "warning", "info", ""):
             route = routing.find_route({"alertname": "A", "severity": severity})
             routing.get_policy(route.escalation)
-        RunbookCatalogue(routing.runbooks)
+        a_catalogue(routing.runbooks)
 
     load()

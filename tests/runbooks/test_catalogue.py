@@ -8,6 +8,7 @@ import pytest
 
 from receiver.model.alert import Alert
 from receiver.runbooks.catalogue import MAX_FILE_BYTES, RunbookCatalogue
+from tests.support.catalogues import a_catalogue
 
 
 class Clock:
@@ -42,7 +43,7 @@ def test_files_and_folders_are_loaded_and_names_sorted(tmp_path):
     write(tmp_path / "all" / "deep" / "b.md", "DiskSlow")
     write(tmp_path / "all" / "a.MARKDOWN", "DiskFull")
     write(tmp_path / "all" / "notes.txt", "NotMarkdown")
-    catalogue = RunbookCatalogue([tmp_path / "all", write(tmp_path / "one.txt", "CpuBusy")])
+    catalogue = a_catalogue([tmp_path / "all", write(tmp_path / "one.txt", "CpuBusy")])
     assert catalogue.list_names() == ["CpuBusy", "DiskFull", "DiskSlow"]
     assert [runbook.name for runbook in catalogue.list_runbooks()] == catalogue.list_names()
     assert catalogue.problems == ()
@@ -51,7 +52,7 @@ def test_files_and_folders_are_loaded_and_names_sorted(tmp_path):
 def test_a_name_is_found_exactly_or_otherwise_case_insensitively(tmp_path):
     write(tmp_path / "a.md", "diskFull", "lower")
     write(tmp_path / "b.md", "DiskFull", "upper")
-    catalogue = RunbookCatalogue([tmp_path])
+    catalogue = a_catalogue([tmp_path])
     assert (
         get_text(catalogue, "diskFull"),
         get_text(catalogue, "DiskFull"),
@@ -65,7 +66,7 @@ def test_a_name_is_found_exactly_or_otherwise_case_insensitively(tmp_path):
 
 
 def test_a_missing_path_is_a_problem_and_no_crash(tmp_path):
-    catalogue = RunbookCatalogue([tmp_path / "gone", write(tmp_path / "a.md")])
+    catalogue = a_catalogue([tmp_path / "gone", write(tmp_path / "a.md")])
     (problem,) = catalogue.problems
     assert (problem.file, problem.line) == (str(tmp_path / "gone"), 1)
     assert catalogue.list_names() == ["DiskFull"]
@@ -74,7 +75,7 @@ def test_a_missing_path_is_a_problem_and_no_crash(tmp_path):
 def test_a_second_runbook_for_an_alert_is_reported_and_the_first_is_used(tmp_path):
     write(tmp_path / "a.md", text="first")
     write(tmp_path / "b.md", text="second")
-    catalogue = RunbookCatalogue([tmp_path])
+    catalogue = a_catalogue([tmp_path])
     assert get_text(catalogue) == "first"
     (warning,) = catalogue.warnings
     assert (warning.file, warning.line) == (str(tmp_path / "b.md"), 1)
@@ -82,12 +83,12 @@ def test_a_second_runbook_for_an_alert_is_reported_and_the_first_is_used(tmp_pat
 
 def test_a_file_that_is_no_utf8_causes_no_error(tmp_path):
     (tmp_path / "a.md").write_bytes(b"## DiskFull (Critical)\n\n**Symptom**: fu\xff\xfell\n")
-    assert get_text(RunbookCatalogue([tmp_path])) == "fu\ufffd\ufffdll"
+    assert get_text(a_catalogue([tmp_path])) == "fu\ufffd\ufffdll"
 
 
 def test_a_file_that_is_too_large_is_a_problem(tmp_path):
     (tmp_path / "a.md").write_text("## DiskFull (Critical)\n" + "x" * MAX_FILE_BYTES)
-    catalogue = RunbookCatalogue([tmp_path])
+    catalogue = a_catalogue([tmp_path])
     assert catalogue.list_names() == []
     assert "too many" in catalogue.problems[0].what
 
@@ -96,7 +97,7 @@ def test_the_number_of_loaded_files_is_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr("receiver.runbooks.catalogue.MAX_FILES", 2)
     for name in ("ADown", "BDown", "CDown"):
         write(tmp_path / f"{name}.md", name)
-    catalogue = RunbookCatalogue([tmp_path])
+    catalogue = a_catalogue([tmp_path])
     assert catalogue.list_names() == ["ADown", "BDown"]
     assert "more than 2" in catalogue.problems[0].what
 
@@ -108,25 +109,25 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path):
     (tmp_path / "books" / "folder").symlink_to(tmp_path / "secret")
     (tmp_path / "books" / "nowhere.md").symlink_to(tmp_path / "gone.md")
     (tmp_path / "books" / "self.md").symlink_to("self.md")
-    assert RunbookCatalogue([tmp_path / "books"]).list_names() == ["DiskFull"]
+    assert a_catalogue([tmp_path / "books"]).list_names() == ["DiskFull"]
 
 
 def test_a_folder_mounted_by_kubernetes_is_loaded_once(tmp_path):
     write(tmp_path / "..2026_11_23" / "a.md")
     (tmp_path / "..data").symlink_to("..2026_11_23")
     (tmp_path / "a.md").symlink_to("..data/a.md")
-    catalogue = RunbookCatalogue([tmp_path])
+    catalogue = a_catalogue([tmp_path])
     assert (catalogue.list_names(), catalogue.warnings, catalogue.problems) == (["DiskFull"], (), ())
 
 
 def test_a_named_pipe_is_no_runbook(tmp_path):
     os.mkfifo(tmp_path / "a.md")
-    assert RunbookCatalogue([tmp_path, tmp_path / "a.md"]).list_names() == []
+    assert a_catalogue([tmp_path, tmp_path / "a.md"]).list_names() == []
 
 
 def test_a_change_is_loaded_after_two_seconds(tmp_path, clock):
     path = write(tmp_path / "a.md", text="old words")
-    catalogue = RunbookCatalogue([tmp_path], clock=clock)
+    catalogue = a_catalogue([tmp_path], clock=clock)
     write(path, text="new")
     clock.now += 1.9
     assert get_text(catalogue) == "old words"
@@ -137,7 +138,7 @@ def test_a_change_is_loaded_after_two_seconds(tmp_path, clock):
 def test_a_replaced_file_of_the_same_length_and_time_is_loaded(tmp_path, clock):
     path = write(tmp_path / "a.md", text="old")
     before = path.stat()
-    catalogue = RunbookCatalogue([tmp_path], clock=clock)
+    catalogue = a_catalogue([tmp_path], clock=clock)
     write(tmp_path / "new", text="new").replace(path)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     clock.now += 2
@@ -146,7 +147,7 @@ def test_a_replaced_file_of_the_same_length_and_time_is_loaded(tmp_path, clock):
 
 def test_added_and_removed_files_are_noticed(tmp_path, clock):
     path = write(tmp_path / "a.md")
-    catalogue = RunbookCatalogue([tmp_path], clock=clock)
+    catalogue = a_catalogue([tmp_path], clock=clock)
     write(tmp_path / "b" / "c.md", "DiskSlow")
     clock.now += 2
     assert catalogue.list_names() == ["DiskFull", "DiskSlow"]
@@ -156,7 +157,7 @@ def test_added_and_removed_files_are_noticed(tmp_path, clock):
 
 
 def test_a_folder_that_appears_later_is_loaded_and_its_problem_removed(tmp_path, clock):
-    catalogue = RunbookCatalogue([tmp_path / "later"], clock=clock)
+    catalogue = a_catalogue([tmp_path / "later"], clock=clock)
     assert catalogue.problems
     write(tmp_path / "later" / "a.md")
     clock.now += 2
@@ -166,7 +167,7 @@ def test_a_folder_that_appears_later_is_loaded_and_its_problem_removed(tmp_path,
 def test_only_changed_files_are_parsed_again(tmp_path, clock):
     write(tmp_path / "a.md", "DiskFull")
     path = write(tmp_path / "b.md", "DiskSlow")
-    catalogue = RunbookCatalogue([tmp_path], clock=clock)
+    catalogue = a_catalogue([tmp_path], clock=clock)
     full, slow = catalogue.list_runbooks()
     write(path, "DiskSlow", "new words")
     clock.now += 2
@@ -176,7 +177,7 @@ def test_only_changed_files_are_parsed_again(tmp_path, clock):
 
 def test_a_clock_that_is_set_back_does_not_stop_the_reloads(tmp_path, clock):
     path = write(tmp_path / "a.md", text="old")
-    catalogue = RunbookCatalogue([tmp_path], clock=clock)
+    catalogue = a_catalogue([tmp_path], clock=clock)
     write(path, text="new words")
     clock.now -= 3600
     assert get_text(catalogue) == "new words"
@@ -184,7 +185,7 @@ def test_a_clock_that_is_set_back_does_not_stop_the_reloads(tmp_path, clock):
 
 def test_many_threads_may_read_while_files_change(tmp_path, clock):
     path = write(tmp_path / "a.md", text="0")
-    catalogue = RunbookCatalogue([tmp_path], clock=clock)
+    catalogue = a_catalogue([tmp_path], clock=clock)
     failures: list[str] = []
 
     def ask() -> None:
@@ -207,7 +208,7 @@ def test_the_matrix_is_loaded(tmp_path):
     (tmp_path / "p.md").write_text(
         "## Escalation Matrix\n\n| Severity | Time | Path |\n|-|-|-|\n| Info | soon | team |\n"
     )
-    (row,) = RunbookCatalogue([tmp_path]).list_matrix_rows()
+    (row,) = a_catalogue([tmp_path]).list_matrix_rows()
     assert (row.severity, row.path, row.file, row.line) == ("info", ("team",), str(tmp_path / "p.md"), 5)
 
 
@@ -231,13 +232,13 @@ def test_the_link_leads_to_the_whole_runbook_or_to_the_annotations_url(
     tmp_path, text, annotations, public_url, url
 ):
     write(tmp_path / "a.md", text=text)
-    excerpt = RunbookCatalogue([tmp_path], public_url).find_excerpt(an_alert(**annotations))
+    excerpt = a_catalogue([tmp_path], public_url).find_excerpt(an_alert(**annotations))
     assert excerpt is not None
     assert (excerpt.url, excerpt.is_cut) == (url, len(text) > 1000)
 
 
 def test_an_alert_without_a_runbook_has_the_annotations_link(tmp_path):
-    catalogue = RunbookCatalogue([tmp_path], "https://alerts.example.org")
+    catalogue = a_catalogue([tmp_path], "https://alerts.example.org")
     excerpt = catalogue.find_excerpt(an_alert(runbook_url=LINK))
     assert excerpt is not None
     assert (excerpt.name, excerpt.sections, excerpt.url) == ("DiskFull", (), LINK)
@@ -250,14 +251,14 @@ def test_an_alert_without_a_runbook_has_the_annotations_link(tmp_path):
 def test_an_annotation_may_name_another_runbook_of_the_catalogue(tmp_path, named):
     write(tmp_path / "a.md", "DiskFull")
     write(tmp_path / "b.md", "DiskSlow")
-    excerpt = RunbookCatalogue([tmp_path]).find_excerpt(an_alert(runbook=named))
+    excerpt = a_catalogue([tmp_path]).find_excerpt(an_alert(runbook=named))
     assert excerpt is not None
     assert excerpt.name == "DiskSlow"
 
 
 def test_an_excerpt_does_not_exceed_the_limit(tmp_path):
     (tmp_path / "a.md").write_text("## DiskFull (Critical)\n\n**Symptom**:\n" + "- step by step\n" * 1000)
-    excerpt = RunbookCatalogue([tmp_path], limit=300).find_excerpt(an_alert())
+    excerpt = a_catalogue([tmp_path], limit=300).find_excerpt(an_alert())
     assert excerpt is not None
     assert 100 < sum(len(part.text) for part in excerpt.sections[0].parts) < 300
 
@@ -281,7 +282,7 @@ def test_no_name_is_used_as_a_file_path(tmp_path: Path, name: str) -> None:
     (tmp_path / "books" / "a.md").write_text("## DiskFull (Critical)\n\n**Symptom**: ours\n")
     (tmp_path / "secret").mkdir()
     (tmp_path / "secret" / "Secret.md").write_text("# Secret\n\n## Meaning\n\nhidden\n")
-    catalogue, name = RunbookCatalogue([tmp_path / "books"]), name.format(tmp_path)
+    catalogue, name = a_catalogue([tmp_path / "books"]), name.format(tmp_path)
     assert catalogue.find_runbook(name) is None
     for labels, annotations in (({"alertname": name}, {}), ({"alertname": "A"}, {"runbook": name})):
         excerpt = catalogue.find_excerpt(Alert("f" * 16, labels, annotations, 0.0))

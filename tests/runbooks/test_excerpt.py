@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.runbooks.excerpt import cut_excerpt, render_markdown, render_plain
-from receiver.runbooks.model import Part, Runbook, Section
+from receiver.runbooks.excerpt import cut_excerpt
+from receiver.runbooks.model import Part, Runbook, Section, render_markdown, render_plain
 from receiver.runbooks.parser import parse_runbooks
 
 

@@ -11,8 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from receiver.model.alert import Alert
-from receiver.runbooks.catalogue import RunbookCatalogue
 from receiver.runbooks.remote import MAX_BYTES, TIMEOUT_S, RunbookFetcher
+from tests.support.catalogues import a_catalogue
 
 PUBLIC = "93.184.216.34"
 WORDS = "# DiskFull\n\n## Meaning\n\nIt is full.\n\n## Mitigation\n\n1. Free it.\n"
@@ -323,7 +323,7 @@ def an_alert(name: str = "DiskFull") -> Alert:
 def test_the_catalogue_returns_first_the_link_and_later_the_text(wiki, tmp_path):
     wiki.has("/DiskFull.md")
     fetcher = a_fetcher(wiki)
-    catalogue = RunbookCatalogue([tmp_path], fetcher=fetcher)
+    catalogue = a_catalogue([tmp_path], fetcher=fetcher)
     first = catalogue.find_excerpt(an_alert())
     read(fetcher, "https://wiki.example.org/DiskFull.md")
     second = catalogue.find_excerpt(an_alert())
@@ -336,7 +336,7 @@ def test_the_catalogue_returns_first_the_link_and_later_the_text(wiki, tmp_path)
 
 def test_a_local_runbook_is_used_without_fetching_the_link(wiki, tmp_path):
     (tmp_path / "a.md").write_text("## DiskFull (Critical)\n\n**Symptom**: ours\n")
-    catalogue = RunbookCatalogue([tmp_path], fetcher=a_fetcher(wiki))
+    catalogue = a_catalogue([tmp_path], fetcher=a_fetcher(wiki))
     excerpt = catalogue.find_excerpt(an_alert())
     assert excerpt is not None
     assert excerpt.sections[0].parts[0].text == "ours"
@@ -344,6 +344,6 @@ def test_a_local_runbook_is_used_without_fetching_the_link(wiki, tmp_path):
 
 
 def test_without_allowed_hosts_nothing_is_ever_fetched(tmp_path):
-    excerpt = RunbookCatalogue([tmp_path]).find_excerpt(an_alert())
+    excerpt = a_catalogue([tmp_path]).find_excerpt(an_alert())
     assert excerpt is not None
     assert (excerpt.sections, excerpt.url) == ((), "https://wiki.example.org/DiskFull.md")

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from receiver.runbooks.catalogue import RunbookCatalogue
-from receiver.runbooks.excerpt import EXCERPT_LIMIT, cut_excerpt, render_plain
+from receiver.runbooks.excerpt import EXCERPT_LIMIT, cut_excerpt
+from receiver.runbooks.model import render_plain
+from tests.support.catalogues import a_catalogue
 
-SHELF = RunbookCatalogue([Path(__file__).parents[2] / "runbooks"])
+SHELF = a_catalogue([Path(__file__).parents[2] / "runbooks"])
 SEVERITIES = {
     "APIHighErrorRate": "warning",
     "APIRateLimitExceeded": "critical",

@@ -5,26 +5,20 @@ Both ask Alertmanager whether the alerts of an incident still fire unmuted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
 
 from receiver.cache import Cache
 from receiver.errors import DeliveryError, NotFound
+from receiver.incidents.queries import RedisListing
 from receiver.incidents.service import IncidentService
+from receiver.integrations.alertmanager.client import AlertmanagerClient
 from receiver.integrations.alertmanager.status import Poll, PollPolicy, RemoteSilence, evaluate_poll
-from receiver.model.incident import Incident
+from receiver.model.incident import Incident, IncidentChange
 
 # Many steps may be due at once; they share one poll.
 _GOOD_FOR_S = 2.0
-
-
-class Alertmanager(Protocol):
-    """One Alertmanager, or the members of one cluster."""
-
-    def poll(self, matchers: Mapping[str, str] = ...) -> Poll: ...
-    def list_silences(self, mark: str) -> Sequence[RemoteSilence]: ...
 
 
 @dataclass(frozen=True)
@@ -40,13 +34,15 @@ class AlertmanagerStatusCheck:
 
     def __init__(
         self,
-        alertmanagers: Mapping[str, Alertmanager],
+        alertmanagers: Mapping[str, AlertmanagerClient],
         poll_policies: Mapping[str, PollPolicy],
+        incidents: RedisListing,
         incident_service: IncidentService,
         clock: Callable[[], float],
     ) -> None:
         self._alertmanagers = alertmanagers
         self._poll_policies = poll_policies
+        self._incidents = incidents
         self._incident_service = incident_service
         self._clock = clock
         self._snapshots = Cache(
@@ -62,13 +58,31 @@ class AlertmanagerStatusCheck:
         snapshot = self.fetch_status(source, since=since)
         # *since* may come from a host whose clock is ahead: this poll was started after it all the same.
         now = max(self._clock(), since)
+        evaluate = self._build_evaluation(source, snapshot, now, is_for_step=True)
+        self._incident_service.update(incident_id, evaluate, now)
+
+    def poll_source(self, source: str) -> None:
+        """Poll once, and apply the result to each open incident of *source*.
+
+        So silences, their ends, and resolves whose webhook never arrived are detected. Incidents without a
+        change are read but not written. Raises StoreError.
+        """
+        mine = [incident for incident in self._incidents.list_open() if incident.source == source]
+        if not mine:
+            return
+        snapshot, now = self.fetch_status(source), self._clock()
+        evaluate = self._build_evaluation(source, snapshot, now, is_for_step=False)
+        for incident in mine:
+            if evaluate(incident).is_changed:
+                with suppress(NotFound):
+                    self._incident_service.update(incident.id, evaluate, now)
+
+    def _build_evaluation(
+        self, source: str, snapshot: StatusSnapshot, now: float, *, is_for_step: bool
+    ) -> Callable[[Incident], IncidentChange]:
         policy = self._poll_policies[source]
-        self._incident_service.update(
-            incident_id,
-            lambda incident: evaluate_poll(
-                incident, snapshot.poll, snapshot.silences, policy, now, is_for_step=True
-            ),
-            now,
+        return lambda incident: evaluate_poll(
+            incident, snapshot.poll, snapshot.silences, policy, now, is_for_step=is_for_step
         )
 
     def _fetch_snapshot(self, source: str) -> StatusSnapshot:
@@ -79,57 +93,3 @@ class AlertmanagerStatusCheck:
             with suppress(DeliveryError):
                 silences = {one.id: one for one in self._alertmanagers[source].list_silences("")}
         return StatusSnapshot(poll, silences)
-
-
-class PolledIncidents(Protocol):
-    """Lists the open incidents."""
-
-    def list_open(self) -> Iterator[Incident]: ...
-
-
-class AlertmanagerPoller:
-    """Polls periodically to detect silences, their ends, and resolves whose webhook never arrived."""
-
-    def __init__(
-        self,
-        status_check: AlertmanagerStatusCheck,
-        incidents: PolledIncidents,
-        incident_service: IncidentService,
-        poll_policies: Mapping[str, PollPolicy],
-        clock: Callable[[], float],
-    ) -> None:
-        self._status_check = status_check
-        self._incidents = incidents
-        self._incident_service = incident_service
-        self._poll_policies = poll_policies
-        self._clock = clock
-
-    def poll_source(self, source: str) -> None:
-        """Poll once, and apply the result to each open incident of *source*.
-
-        Incidents without a change are read but not written. Raises StoreError.
-        """
-        mine = [incident for incident in self._incidents.list_open() if incident.source == source]
-        if not mine:
-            return
-        snapshot, policy, now = (
-            self._status_check.fetch_status(source),
-            self._poll_policies[source],
-            self._clock(),
-        )
-
-        for incident in mine:
-            if not evaluate_poll(
-                incident, snapshot.poll, snapshot.silences, policy, now, is_for_step=False
-            ).is_changed:
-                continue
-            try:
-                self._incident_service.update(
-                    incident.id,
-                    lambda latest: evaluate_poll(
-                        latest, snapshot.poll, snapshot.silences, policy, now, is_for_step=False
-                    ),
-                    now,
-                )
-            except NotFound:
-                continue
