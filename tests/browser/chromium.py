@@ -1,4 +1,4 @@
-"""Debian's Chromium: where it is and how it is started."""
+"""Debian's Chromium: its path and its flags."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shutil
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
-    "--no-sandbox",  # as root, as tests in a container are
+    "--no-sandbox",  # needed as root, which tests in a container are
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",

@@ -1,4 +1,4 @@
-"""A real receiver between mock Slack and PagerDuty, and a real Chromium that looks at its pages."""
+"""A real receiver with mock Slack and PagerDuty, and a real Chromium that opens its pages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.browser.chromium import CHROMIUM, FLAGS
 from tests.browser.week import play_week, serve
-from tests.e2e.outside import Outside
+from tests.e2e.outside import Deployment
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.rig import ROUTING, Rig
@@ -45,12 +45,12 @@ def chromium() -> Iterator[object]:
 
 @pytest.fixture
 def page(chromium: Any) -> Iterator[Any]:
-    """A page at desktop width; what goes wrong in it fails the test."""
+    """A page of desktop width; any error in its console fails the test."""
     context = chromium.new_context(viewport={"width": 1280, "height": 900})
     context.set_default_timeout(10_000)
     page = context.new_page()
     faults: list[str] = []
-    page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: faults.append(str(error)))
     yield page
     context.close()
@@ -58,18 +58,18 @@ def page(chromium: Any) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     folder: Path = tmp_path_factory.mktemp("browser")
     (folder / "runbooks").mkdir()
     (folder / "runbooks" / "disk.md").write_text(RUNBOOK)
     with MockSlack() as slack, MockPagerDuty() as pagerduty:
-        outside = Outside(folder, slack, pagerduty, ROUTING, PUBLIC_URL="http://ops.example")
-        yield outside
-        outside.receiver.end()
+        deployment = Deployment(folder, slack, pagerduty, ROUTING, PUBLIC_URL="http://ops.example")
+        yield deployment
+        deployment.receiver.end()
 
 
 @pytest.fixture(scope="module")
 def week(tmp_path_factory: pytest.TempPathFactory, valkey_url: str) -> Iterator[tuple[Rig, str]]:
-    """A played week, and where its pages are."""
+    """A simulated week, and the URL of its pages."""
     with play_week(tmp_path_factory.mktemp("week"), valkey_url) as rig, serve(rig) as address:
         yield rig, address

@@ -1,4 +1,4 @@
-"""A real nginx that takes a prefix off what it hands on, as its documentation shows it, and sets nothing else."""
+"""A real nginx that strips a path prefix, configured as its documentation shows and no more."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ http {{
 
 
 class Nginx:
-    """Serves `/receiver/` on *port* of loopback; with *is_secure* by TLS, with a certificate nobody knows."""
+    """Serves `/receiver/` on *port* of loopback; with *is_secure* over TLS with a self-signed certificate."""
 
     def __init__(self, folder: Path, port: int, upstream: int, *, is_secure: bool) -> None:
         self._folder = folder
@@ -80,7 +80,7 @@ class Nginx:
 
 
 def _make_certificate(folder: Path) -> tuple[Path, Path]:
-    """Return the files of a certificate that signs itself, and of its key."""
+    """Return the files of a self-signed certificate and of its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ops.example.org")])
     certificate = (

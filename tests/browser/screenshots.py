@@ -1,6 +1,6 @@
-"""Pictures of every page at desktop and phone width, for the documents: `make screenshots`.
+"""Screenshots of every page in desktop and phone width, for the documents: `make screenshots`.
 
-Of a played week at a fixed moment, so that a picture changes only with the page.
+They show a simulated week at a fixed time, so that a screenshot changes only with its page.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from receiver.standalone.valkey import EmbeddedValkey
 from tests.browser.chromium import CHROMIUM, FLAGS
 from tests.browser.week import break_out, list_paths, play_week, serve
 
-# Width, the height that is shown at most, and the colour scheme.
+# Width, maximum height, and colour scheme.
 SIZES = {"desktop": (1280, 1400, "light"), "phone": (360, 1600, "dark")}
 HOME = Path(__file__).parents[2]
 

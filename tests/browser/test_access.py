@@ -1,4 +1,4 @@
-"""Everybody can use the pages: axe-core finds nothing, nothing is cut off on a phone, keys reach everything."""
+"""Accessibility: axe-core finds no violation, nothing is cut off on a phone, keys reach everything."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ pytestmark = [
 PAGES = ("now", "incident", "history", "runbooks", "runbook", "routing", "missing", "storm")
 SCHEMES = ("light", "dark")
 WIDTHS = (1280, 360)
-# Of a list the first rows: the others are of the same template, and a storm's hundred take a minute.
+# Only the first rows of a list: the others have the same template, and the hundred rows of a storm take a
+# minute.
 ROWS = {"exclude": [["li:nth-child(n+9)"], ["tr:nth-child(n+9)"]]}
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
@@ -33,10 +34,10 @@ def addresses(week: tuple[Rig, str]) -> dict[str, str]:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("name", PAGES)
-def test_no_page_is_harder_to_use_than_need_be(
+def test_no_page_violates_accessibility_rules(
     chromium: Browser, addresses: dict[str, str], name: str, scheme: Any
 ) -> None:
-    """axe-core finds nothing against WCAG 2.2 AA, and nothing is cut off on a phone."""
+    """axe-core finds no violation of WCAG 2.2 AA, and nothing is cut off on a phone."""
     for width in WIDTHS:
         context = chromium.new_context(color_scheme=scheme, viewport={"width": width, "height": 800})
         page = context.new_page()

@@ -1,4 +1,4 @@
-"""The pages below a prefix that a real nginx takes off, in a real browser, and at our own address beside it."""
+"""The pages below a path prefix that a real nginx strips, and at our own address, in a real browser."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.browser.chromium import CHROMIUM, FLAGS
 from tests.browser.conftest import RUNBOOK
 from tests.browser.nginx import NGINX, Nginx
 from tests.browser.test_pages import fire
-from tests.e2e.outside import Outside, free_port
+from tests.e2e.outside import Deployment, free_port
 from tests.mocks.openid import MockProvider
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
@@ -27,20 +27,20 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (Debian: apt install chromium)"),
     pytest.mark.skipif(NGINX is None, reason="nginx is not installed (Debian: apt install nginx-light)"),
 ]
-# Over plain HTTP a browser sends no Sec-Fetch-Site to such a name, only to loopback.
+# Over plain HTTP a browser sends Sec-Fetch-Site only to loopback, not to such a host name.
 NAME = "ops.example.org"
 
 
 @dataclass
 class Site:
-    """A receiver, and where browsers reach it: below the prefix, and at its own address."""
+    """A receiver with its URLs: below the prefix, and at its own address."""
 
-    outside: Outside
+    deployment: Deployment
     public: str
 
     @property
     def own(self) -> str:
-        return self.outside.receiver.address
+        return self.deployment.receiver.address
 
 
 @contextmanager
@@ -55,11 +55,11 @@ def serving(folder: Path, scheme: str, **environ: str) -> Iterator[Site]:
         MockPagerDuty() as pagerduty,
         Nginx(folder, port, own, is_secure=scheme == "https"),
     ):
-        outside = Outside(folder, slack, pagerduty, ROUTING, port=own, PUBLIC_URL=public, **more)
+        deployment = Deployment(folder, slack, pagerduty, ROUTING, port=own, PUBLIC_URL=public, **more)
         try:
-            yield Site(outside, public)
+            yield Site(deployment, public)
         finally:
-            outside.receiver.end()
+            deployment.receiver.end()
 
 
 @pytest.fixture(scope="module", params=["http", "https"])
@@ -70,7 +70,7 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[object]:
-    """A browser to which the name leads to loopback."""
+    """A browser that resolves the host name to loopback."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -82,15 +82,15 @@ def chromium() -> Iterator[object]:
 
 @pytest.fixture
 def page(chromium: Browser) -> Iterator[Page]:
-    """A page; what goes wrong in it fails the test."""
+    """A page; any error in its console fails the test."""
     context = chromium.new_context(viewport={"width": 1280, "height": 900}, ignore_https_errors=True)
     context.set_default_timeout(10_000)
     page = context.new_page()
     faults: list[str] = []
-    page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: faults.append(str(error)))
     yield page
-    # Without TLS one of our headers is for nothing, which is no fault of the page.
+    # Without TLS the browser ignores one of our headers and reports it, which is no error of the page.
     faults = [fault for fault in faults if not fault.startswith("The Cross-Origin-Opener-Policy header")]
     context.close()
     assert faults == []
@@ -102,20 +102,20 @@ def base(request: pytest.FixtureRequest, site: Site) -> str:
 
 
 @pytest.fixture
-def asked(page: Page) -> list[str]:
-    """Every address that the page asks for."""
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    return asked
+def requested_urls(page: Page) -> list[str]:
+    """Every URL that the page requests."""
+    requested_urls: list[str] = []
+    page.on("request", lambda request: requested_urls.append(request.url))
+    return requested_urls
 
 
-def test_somebody_looks_acknowledges_and_goes_from_page_to_page(
-    page: Page, site: Site, base: str, asked: list[str]
+def test_a_user_reads_acknowledges_and_navigates(
+    page: Page, site: Site, base: str, requested_urls: list[str]
 ) -> None:
     page.goto(f"{base}/")
     page.evaluate("window.isSame = true")
-    name = f"DiskFull{len(asked)}{'Public' if base == site.public else 'Own'}"
-    incident = fire(site.outside, name)
+    name = f"DiskFull{len(requested_urls)}{'Public' if base == site.public else 'Own'}"
+    incident = fire(site.deployment, name)
     card = page.locator(".card", has_text=name)
     expect(card).to_be_visible()  # by a look of the script's
     assert page.evaluate("window.isSame") is True
@@ -124,7 +124,7 @@ def test_somebody_looks_acknowledges_and_goes_from_page_to_page(
     expect(page).to_have_url(re.compile(f"^{re.escape(base)}/(\\?.*)?$"))
     page.get_by_role("link", name=name).first.click()
     expect(page).to_have_url(f"{base}/incidents/{incident}")
-    site.outside.ask("POST", f"/api/v1/incidents/{incident}/unacknowledge", {"by": "alice"})
+    site.deployment.ask("POST", f"/api/v1/incidents/{incident}/unacknowledge", {"by": "alice"})
     expect(page.locator("#state")).to_have_text(re.compile("^open"))  # by a look of the script's
     page.get_by_role("button", name="Resolve").click()
     expect(page.locator("#state")).to_have_text(re.compile("resolved by"))
@@ -144,15 +144,13 @@ def test_somebody_looks_acknowledges_and_goes_from_page_to_page(
     expect(page).to_have_url(re.compile(f"^{re.escape(base)}/incidents/"))
     page.get_by_role("link", name="receiver").first.click()
     expect(page).to_have_url(f"{base}/")
-    assert [url for url in asked if not url.startswith(f"{base}/")] == []
+    assert [url for url in requested_urls if not url.startswith(f"{base}/")] == []
 
 
-def test_an_address_from_a_message_and_one_that_is_not_there(
-    chromium: Browser, site: Site, base: str
-) -> None:
-    incident = fire(site.outside, "FromAMessage")
-    slack = site.outside.slack
-    site.outside.sees(
+def test_the_url_of_a_message_and_an_unknown_url(chromium: Browser, site: Site, base: str) -> None:
+    incident = fire(site.deployment, "FromAMessage")
+    slack = site.deployment.slack
+    site.deployment.wait_for(
         lambda: any(f"{site.public}/incidents/{incident}" in root.words for root in slack.roots)
     )
     context = chromium.new_context(ignore_https_errors=True)
@@ -162,13 +160,13 @@ def test_an_address_from_a_message_and_one_that_is_not_there(
     page.goto(f"{base}/incidents/none/deeper/still")
     expect(page.get_by_role("heading", level=1)).to_have_text("There is no such page")
     style = page.evaluate("getComputedStyle(document.querySelector('header.top')).display")
-    assert style != "block"  # our style sheet was found
+    assert style != "block"  # our style sheet was loaded
     page.get_by_role("link", name="What is open now").click()
     expect(page).to_have_url(f"{base}/")
     context.close()
 
 
-def test_the_cookie_is_for_the_prefix_alone(page: Page, site: Site) -> None:
+def test_the_cookie_is_restricted_to_the_prefix(page: Page, site: Site) -> None:
     page.goto(f"{site.public}/")
     kept = {cookie["name"]: cookie for cookie in page.context.cookies(site.public + "/")}
     prefix = "__Secure-" if site.public.startswith("https:") else ""
@@ -176,14 +174,12 @@ def test_the_cookie_is_for_the_prefix_alone(page: Page, site: Site) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["https"])
-def test_somebody_signs_in_below_the_prefix_from_wherever_they_came(
-    chromium: Any, tmp_path: Path, scheme: str
-) -> None:
+def test_a_user_signs_in_below_the_prefix_from_any_page(chromium: Any, tmp_path: Path, scheme: str) -> None:
     with MockProvider(redirect_uri="unknown yet") as provider:
         provider.people = {"alice": {}}
         with serving(tmp_path, scheme, **provider.environ) as site:
             provider.redirect_uris = [f"{site.public}/sign-in/callback"]
-            incident = fire(site.outside, "DiskFull")
+            incident = fire(site.deployment, "DiskFull")
             for base in (site.public, site.own):
                 context = chromium.new_context(ignore_https_errors=True)
                 context.set_default_timeout(10_000)

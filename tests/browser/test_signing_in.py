@@ -1,4 +1,4 @@
-"""Somebody signs in with a provider, in a real browser, and answers under their own name."""
+"""A user signs in with a provider, in a real browser, and acknowledges under their own name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.chromium import CHROMIUM
 from tests.browser.test_access import RULES
 from tests.browser.test_pages import body
-from tests.e2e.outside import Outside, free_port
+from tests.e2e.outside import Deployment, free_port
 from tests.mocks.openid import MockProvider
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
@@ -33,24 +33,24 @@ def provider() -> Iterator[MockProvider]:
 
 
 @pytest.fixture(scope="module")
-def outside(tmp_path_factory: pytest.TempPathFactory, provider: MockProvider) -> Iterator[Outside]:
-    """A receiver that asks whoever looks to sign in."""
+def deployment(tmp_path_factory: pytest.TempPathFactory, provider: MockProvider) -> Iterator[Deployment]:
+    """A receiver that requires a login."""
     folder: Path = tmp_path_factory.mktemp("signing-in")
     with MockSlack() as slack, MockPagerDuty() as pagerduty:
         port = free_port()
         home = f"http://127.0.0.1:{port}"
         provider.redirect_uris = [f"{home}/sign-in/callback"]
         environ = {**provider.environ, "PUBLIC_URL": home, "RECEIVER_RESPONDERS": "group:sre"}
-        outside = Outside(folder, slack, pagerduty, ROUTING, port=port, **environ)
-        yield outside
-        outside.receiver.end()
+        deployment = Deployment(folder, slack, pagerduty, ROUTING, port=port, **environ)
+        yield deployment
+        deployment.receiver.end()
 
 
-def test_somebody_signs_in_acknowledges_and_is_named(page: Page, outside: Outside) -> None:
-    incident = outside.post(body("DiskFull"))["incidents"][0]
-    page.goto(f"{outside.receiver.address}/incidents/{incident}")
+def test_a_user_signs_in_acknowledges_and_is_named(page: Page, deployment: Deployment) -> None:
+    incident = deployment.post(body("DiskFull"))["incidents"][0]
+    page.goto(f"{deployment.receiver.address}/incidents/{incident}")
     page.get_by_role("link", name="Sign in as alice").click()
-    expect(page).to_have_url(f"{outside.receiver.address}/incidents/{incident}")
+    expect(page).to_have_url(f"{deployment.receiver.address}/incidents/{incident}")
     expect(page.locator(".who")).to_contain_text("alice responder")
     page.get_by_role("button", name="Acknowledge").click()
     expect(page.locator("#state")).to_have_text("acknowledged by alice")
@@ -58,25 +58,27 @@ def test_somebody_signs_in_acknowledges_and_is_named(page: Page, outside: Outsid
     assert Axe().run(page, options={"runOnly": RULES}).response["violations"] == []
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("heading", name="You are signed out")).to_be_visible()
-    page.goto(outside.receiver.address + "/")
+    page.goto(deployment.receiver.address + "/")
     expect(page.get_by_role("link", name="Sign in as alice")).to_be_visible()
 
 
-def test_a_viewer_sees_it_grow_and_has_no_buttons(page: Page, outside: Outside) -> None:
-    page.goto(outside.receiver.address + "/")
+def test_a_viewer_sees_updates_and_has_no_buttons(page: Page, deployment: Deployment) -> None:
+    page.goto(deployment.receiver.address + "/")
     page.get_by_role("link", name="Sign in as bob").click()
     expect(page.locator(".who")).to_contain_text("bob viewer")
-    outside.post(body("HighLatency"))
+    deployment.post(body("HighLatency"))
     card = page.locator(".card", has_text="HighLatency")
     expect(card).to_be_visible()
     expect(card.locator(".countdown")).to_have_text(re.compile(r"in 4:\d\d"))
     expect(page.get_by_role("button")).to_have_text(["Sign out"])
 
 
-def test_a_page_whose_session_ends_leads_to_signing_in(chromium: Browser, outside: Outside) -> None:
+def test_a_page_whose_session_has_expired_leads_to_the_login(
+    chromium: Browser, deployment: Deployment
+) -> None:
     context = chromium.new_context()
     page = context.new_page()
-    page.goto(outside.receiver.address + "/")
+    page.goto(deployment.receiver.address + "/")
     page.get_by_role("link", name="Sign in as alice").click()
     expect(page.locator("#live")).to_be_visible()
     context.clear_cookies(name="receiver_session")

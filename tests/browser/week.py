@@ -1,4 +1,4 @@
-"""A week of a small team, played on the rig: so that pages have something to show, the same each time."""
+"""A simulated week of a small team, the same each time, so that the pages have content."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.mocks.slack import MockSlack
 from tests.rig import NAMES, START, Clock, Rig
 
 HOME = Path(__file__).parents[2]
-NIGHT = START - 9 * 3600 + 12 * 60  # 3:12 in the morning of that Monday
+NIGHT = START - 9 * 3600 + 12 * 60  # 03:12 of that Monday
 HOUR = 3600.0
 # Alert, severity, and how often in the week.
 USUAL = (
@@ -33,9 +33,9 @@ PEOPLE = ("priya", "tom", "ana")
 
 @contextmanager
 def play_week(folder: Path, valkey_url: str) -> Iterator[Rig]:
-    """Give the rig at ten past three in the night, when the week is over and something is on fire."""
+    """Yield the rig at 03:10 of the night after the week, with some alerts firing."""
     store = connect(valkey_url)
-    store.flushall()  # of what other tests left there
+    store.flushall()  # removes the data of other tests
     store.close()
     clock = Clock(NIGHT - 7 * 24 * HOUR)
     with MockSlack(clock=clock) as slack, MockPagerDuty(clock=clock) as pagerduty:
@@ -49,7 +49,7 @@ def play_week(folder: Path, valkey_url: str) -> Iterator[Rig]:
 
 @contextmanager
 def serve(rig: Rig) -> Iterator[str]:
-    """Give the address at which the rig's pages are served."""
+    """Yield the URL at which the pages of the rig are served."""
     server = make_server("127.0.0.1", 0, create_app(rig.services), threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -62,7 +62,7 @@ def serve(rig: Rig) -> Iterator[str]:
 
 
 def list_paths(rig: Rig) -> dict[str, str]:
-    """Return the path of each page, in its most telling form."""
+    """Return the path of each page, with the parameters that show most."""
     rows = rig.client.get("/api/v1/incidents?state=open").json["incidents"]
     worst = next(row["id"] for row in rows if row["alertname"] == "DeepSeekAPIDown")
     return {
@@ -136,7 +136,7 @@ def _play_night(rig: Rig) -> None:
 
 
 def break_out(rig: Rig, count: int = 60) -> str:
-    """Have more fire at once than can be said one by one; return the ID of the storm."""
+    """Fire more alerts at once than can be sent one by one; return the ID of the storm."""
     rig.configure((rig.folder / "routing.yaml").read_text().partition("\nlimits:")[0] + "\nlimits: {}\n")
     for n in range(count):
         name = ("PodCrashLooping", "HighLatency", "InstanceDown")[n % 3]

@@ -38,7 +38,7 @@ def a_body(
     summary: str = "",
     alertmanager: int = 1,
 ) -> dict[str, Any]:
-    """Return the body of a group of its own, with as many alerts as there are instances."""
+    """Return the webhook body of one group with one alert for each of *instances*."""
     summary = summary or f"{name} is bad"
     alerts = [
         an_alert(

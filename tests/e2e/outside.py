@@ -1,4 +1,4 @@
-"""A receiver as processes between real Alertmanagers and mock Slack and PagerDuty."""
+"""A receiver as real processes between real Alertmanagers and the mock Slack and PagerDuty."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class Outside:
-    """Starts, kills and starts again; what comes out is read from the mocks."""
+class Deployment:
+    """Starts, kills and restarts the receiver; the results are read from the mocks."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Outside:
         return running
 
     def kill_everything(self) -> None:
-        """kill -9, the supervisor first and then whatever still lives."""
+        """Kill with kill -9, first the supervisor and then all processes that are left."""
         self.receiver.process.kill()
         for line in self.receiver.left_over():
             with suppress(ProcessLookupError):
@@ -103,7 +103,7 @@ class Outside:
             connection.close()
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
-        """Ask the API; return status and answer."""
+        """Send a request to the API; return status and body."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
             connection.request(method, path, json.dumps(body or {}), {"Content-Type": "application/json"})
@@ -113,7 +113,7 @@ class Outside:
             connection.close()
 
     def post_at_once(self, bodies: list[dict[str, Any]]) -> None:
-        """Post all of *bodies* at the same instant, each on a connection of its own."""
+        """Post all of *bodies* at the same instant, each on its own connection."""
         start = threading.Barrier(len(bodies))
 
         def post(body: dict[str, Any]) -> None:
@@ -132,8 +132,8 @@ class Outside:
     def paged_at(self) -> dict[str, float]:
         return {NAMES[incident.routing_key]: incident.opened_at for incident in self.pagerduty.opened()}
 
-    def sees(self, is_so: Callable[[], object], within_s: float = 15.0) -> None:
-        """Wait until *is_so*; fail with what did come out."""
+    def wait_for(self, is_so: Callable[[], object], within_s: float = 15.0) -> None:
+        """Wait until *is_so* returns true; otherwise fail with the received messages and pages."""
         deadline = time.monotonic() + within_s
         while not is_so():
             assert time.monotonic() < deadline, self.describe()
@@ -145,7 +145,7 @@ class Outside:
         return f"Slack: {messages}\nPagerDuty: {events}\n{self.receiver.log()[-3000:]}"
 
 
-# How soon Alertmanager tells of a group: so that a test sees its repeats, too.
+# Short intervals of Alertmanager's notifications, so that a test gets repeated ones too.
 QUICK_PACE = "group_wait: 500ms, group_interval: 1s, repeat_interval: 2s"
 
 
@@ -188,7 +188,7 @@ class Alertmanagers:
         wait_until(lambda: all(self._answers(port) for port in self.ports))
 
     def _write_config(self, route: str, receivers: Sequence[str] = ("the.receiver",)) -> None:
-        """Write one route with its children, and *receivers* that are all our webhook; the first is the root's."""
+        """Write a route with its children, and *receivers*, which all use our webhook."""
         webhook = f"{{url: '{self._url}/webhooks/alertmanager', send_resolved: true}}"
         named = ", ".join(f"{{name: {name}, webhook_configs: [{webhook}]}}" for name in receivers)
         self._config.write_text(
@@ -198,13 +198,13 @@ class Alertmanagers:
     def reload(
         self, route: str = "group_by: [alertname]", receivers: Sequence[str] = ("the.receiver",)
     ) -> None:
-        """Have both read their configuration again; another route gives its groups other keys."""
+        """Let both reload their configuration; with another route the groups get other keys."""
         self._write_config(route, receivers)
         for port in self.ports:
             assert self._request(port, "POST", "/-/reload", None) == 200
 
     def refused(self) -> list[float]:
-        """Return how many notifications of each came to nothing at a try."""
+        """Return the number of failed notification attempts of each Alertmanager."""
         return [self._count_refused(port) for port in self.ports]
 
     @staticmethod
@@ -234,7 +234,7 @@ class Alertmanagers:
             connection.close()
 
     def send(self, *alerts: dict[str, Any]) -> None:
-        """Tell both, as Prometheus does."""
+        """Send the alerts to both, as Prometheus does."""
         for port in self.ports:
             assert self._request(port, "POST", "/api/v2/alerts", list(alerts)) == 200
 

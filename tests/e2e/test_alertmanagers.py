@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import wait_until
-from tests.e2e.outside import ALERTMANAGER, Alertmanagers, Outside
+from tests.e2e.outside import ALERTMANAGER, Alertmanagers, Deployment
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 
@@ -24,16 +24,16 @@ ALERTS = {"DiskFull": "critical", "SlowTests": "warning", "CertRenewed": "info"}
 
 
 @pytest.fixture
-def outside(tmp_path: Path) -> Iterator[Outside]:
+def deployment(tmp_path: Path) -> Iterator[Deployment]:
     with MockSlack() as slack, MockPagerDuty() as pagerduty:
-        outside = Outside(tmp_path, slack, pagerduty)
-        yield outside
-        outside.kill_everything()
+        deployment = Deployment(tmp_path, slack, pagerduty)
+        yield deployment
+        deployment.kill_everything()
 
 
 @pytest.fixture
-def pair(tmp_path: Path, outside: Outside) -> Iterator[Alertmanagers]:
-    pair = Alertmanagers(tmp_path, f"http://127.0.0.1:{outside.port}")
+def pair(tmp_path: Path, deployment: Deployment) -> Iterator[Alertmanagers]:
+    pair = Alertmanagers(tmp_path, f"http://127.0.0.1:{deployment.port}")
     yield pair
     pair.stop()
 
@@ -49,55 +49,57 @@ def an_alert(name: str, severity: str, *, started: dt.datetime, ended: bool = Fa
     }
 
 
-def test_each_severity_its_channel_its_page_and_its_end(outside: Outside, pair: Alertmanagers) -> None:
+def test_alerts_of_each_severity_are_posted_paged_and_resolved(
+    deployment: Deployment, pair: Alertmanagers
+) -> None:
     started = dt.datetime.now(dt.UTC)
     pair.send(*(an_alert(name, severity, started=started) for name, severity in ALERTS.items()))
-    outside.sees(lambda: len(outside.slack.roots) == 3 and len(outside.paged()) == 2)
-    assert sorted(root.channel for root in outside.slack.roots) == [
+    deployment.wait_for(lambda: len(deployment.slack.roots) == 3 and len(deployment.paged()) == 2)
+    assert sorted(root.channel for root in deployment.slack.roots) == [
         "#alerts-critical",
         "#alerts-info",
         "#alerts-warning",
     ]
-    time.sleep(5)  # some repeats, from either of the pair
-    assert len(outside.slack.roots) == 3
-    assert len(outside.pagerduty.triggers()) == 2
-    assert {event.action for event in outside.pagerduty.events} == {"trigger"}
+    time.sleep(5)  # repeated notifications of both Alertmanagers
+    assert len(deployment.slack.roots) == 3
+    assert len(deployment.pagerduty.triggers()) == 2
+    assert {event.action for event in deployment.pagerduty.events} == {"trigger"}
 
     pair.send(*(an_alert(name, severity, started=started, ended=True) for name, severity in ALERTS.items()))
-    outside.sees(lambda: not outside.pagerduty.still_open())
-    outside.sees(lambda: all("esolved" in root.text for root in outside.slack.roots))
+    deployment.wait_for(lambda: not deployment.pagerduty.still_open())
+    deployment.wait_for(lambda: all("esolved" in root.text for root in deployment.slack.roots))
     time.sleep(3)
-    assert len(outside.slack.roots) == 3
-    assert [event.action for event in outside.pagerduty.events].count("resolve") == 2
+    assert len(deployment.slack.roots) == 3
+    assert [event.action for event in deployment.pagerduty.events].count("resolve") == 2
 
 
-def test_routes_changed_while_it_fires_page_nobody_again_and_the_end_closes_all(
-    outside: Outside, pair: Alertmanagers
+def test_a_change_of_routes_during_an_incident_causes_no_page_and_its_end_resolves_all(
+    deployment: Deployment, pair: Alertmanagers
 ) -> None:
     started = dt.datetime.now(dt.UTC)
     pair.send(*(an_alert(name, "critical", started=started) for name in ("DiskFull", "DiskSlow")))
-    outside.sees(lambda: len(outside.paged()) == 2 and len(outside.slack.roots) == 2)
+    deployment.wait_for(lambda: len(deployment.paged()) == 2 and len(deployment.slack.roots) == 2)
 
     for route in (
         "group_by: [severity]",
         "group_by: ['...'], routes: [{matchers: ['alertname=~\"Disk.*\"'], group_by: [alertname, severity]}]",
     ):
         pair.reload(route)
-        time.sleep(4)  # some repeats under the new keys
-    assert outside.paged() == ["on-call", "on-call"]
-    assert len(outside.slack.roots) == 2
-    keys = {row["group_key"] for row in outside.ask("GET", "/api/v1/incidents")[1]["incidents"]}
+        time.sleep(4)  # repeated notifications with the new group keys
+    assert deployment.paged() == ["on-call", "on-call"]
+    assert len(deployment.slack.roots) == 2
+    keys = {row["group_key"] for row in deployment.ask("GET", "/api/v1/incidents")[1]["incidents"]}
     assert keys == {'{}:{alertname="DiskFull"}', '{}:{alertname="DiskSlow"}'}
 
     pair.send(an_alert("DiskFull", "critical", started=started, ended=True))
-    outside.sees(lambda: len(outside.pagerduty.still_open()) == 1)
+    deployment.wait_for(lambda: len(deployment.pagerduty.still_open()) == 1)
     pair.send(an_alert("DiskSlow", "critical", started=started, ended=True))
-    outside.sees(lambda: not outside.pagerduty.still_open())
-    outside.sees(lambda: all("esolved" in root.text for root in outside.slack.roots))
-    assert outside.paged() == ["on-call", "on-call"]
+    deployment.wait_for(lambda: not deployment.pagerduty.still_open())
+    deployment.wait_for(lambda: all("esolved" in root.text for root in deployment.slack.roots))
+    assert deployment.paged() == ["on-call", "on-call"]
 
 
-# Each alert goes to both, as merged configurations of several teams have it.
+# Each alert is sent to both receivers, as in the merged configurations of several teams.
 TWO_RECEIVERS = (
     "group_by: [alertname], routes: ["
     "{receiver: shop, matchers: ['severity=\"critical\"'], continue: true}, "
@@ -105,8 +107,8 @@ TWO_RECEIVERS = (
 )
 
 
-def count_alerts(outside: Outside, outcome: str) -> float:
-    connection = http.client.HTTPConnection("127.0.0.1", outside.port, timeout=10)
+def count_alerts(deployment: Deployment, outcome: str) -> float:
+    connection = http.client.HTTPConnection("127.0.0.1", deployment.port, timeout=10)
     try:
         connection.request("GET", "/metrics")
         lines = connection.getresponse().read().decode().splitlines()
@@ -116,65 +118,67 @@ def count_alerts(outside: Outside, outcome: str) -> float:
     return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
 
 
-def test_an_alert_that_continues_to_a_second_receiver_is_one_incident_until_it_ends_by_both(
-    outside: Outside, pair: Alertmanagers
+def test_an_alert_sent_to_two_receivers_is_one_incident_until_both_resolve_it(
+    deployment: Deployment, pair: Alertmanagers
 ) -> None:
     pair.reload(TWO_RECEIVERS, ["root", "shop", "other"])
-    for n in range(2):  # it fires, ends by both, and fires again
+    for n in range(2):  # it fires, is resolved by both receivers, and fires again
         started = dt.datetime.now(dt.UTC)
-        known = count_alerts(outside, "duplicate")
+        known = count_alerts(deployment, "duplicate")
         pair.send(*(an_alert(f"Queue{one}", "critical", started=started) for one in range(5)))
-        outside.sees(lambda: len(outside.pagerduty.still_open()) == 5)
-        outside.sees(lambda known=known: count_alerts(outside, "duplicate") > known + 10)
-        assert count_alerts(outside, "new") == 5 * (n + 1)
-        assert len(outside.slack.roots) == 5
+        deployment.wait_for(lambda: len(deployment.pagerduty.still_open()) == 5)
+        deployment.wait_for(lambda known=known: count_alerts(deployment, "duplicate") > known + 10)
+        assert count_alerts(deployment, "new") == 5 * (n + 1)
+        assert len(deployment.slack.roots) == 5
         ended = [an_alert(f"Queue{one}", "critical", started=started, ended=True) for one in range(5)]
         pair.send(*ended)
-        outside.sees(lambda: not outside.pagerduty.still_open())
-        time.sleep(2)  # the other's end
-    assert count_alerts(outside, "resolved") == 10
-    assert outside.paged() == ["on-call"] * 10
-    assert len(outside.slack.roots) == 5
-    rows = outside.ask("GET", "/api/v1/incidents")[1]["incidents"]
+        deployment.wait_for(lambda: not deployment.pagerduty.still_open())
+        time.sleep(2)  # the resolve of the other receiver
+    assert count_alerts(deployment, "resolved") == 10
+    assert deployment.paged() == ["on-call"] * 10
+    assert len(deployment.slack.roots) == 5
+    rows = deployment.ask("GET", "/api/v1/incidents")[1]["incidents"]
     assert len(rows) == 5
     assert {row["receiver"] for row in rows} <= {"shop", "other"}
     assert {row["state"] for row in rows} == {"resolved"}
 
 
-def test_a_renamed_receiver_pages_what_is_acknowledged_no_more(outside: Outside, pair: Alertmanagers) -> None:
+def test_a_renamed_receiver_does_not_page_acknowledged_alerts(
+    deployment: Deployment, pair: Alertmanagers
+) -> None:
     started = dt.datetime.now(dt.UTC)
     pair.send(an_alert("DiskFull", "critical", started=started))
-    outside.sees(lambda: outside.paged() == ["on-call"] and len(outside.slack.roots) == 1)
-    [row] = outside.ask("GET", "/api/v1/incidents")[1]["incidents"]
-    assert outside.ask("POST", f"/api/v1/incidents/{row['id']}/acknowledge", {"by": "alice"})[0] == 200
-    known = count_alerts(outside, "duplicate")
+    deployment.wait_for(lambda: deployment.paged() == ["on-call"] and len(deployment.slack.roots) == 1)
+    [row] = deployment.ask("GET", "/api/v1/incidents")[1]["incidents"]
+    assert deployment.ask("POST", f"/api/v1/incidents/{row['id']}/acknowledge", {"by": "alice"})[0] == 200
+    known = count_alerts(deployment, "duplicate")
     pair.reload(receivers=["renamed"])
-    outside.sees(lambda: count_alerts(outside, "duplicate") > known + 2)
-    [now] = outside.ask("GET", "/api/v1/incidents")[1]["incidents"]
+    deployment.wait_for(lambda: count_alerts(deployment, "duplicate") > known + 2)
+    [now] = deployment.ask("GET", "/api/v1/incidents")[1]["incidents"]
     assert (now["id"], now["state"], now["receiver"]) == (row["id"], "acknowledged", row["receiver"])
     pair.send(an_alert("DiskFull", "critical", started=started, ended=True))
-    outside.sees(lambda: not outside.pagerduty.still_open())
-    assert outside.paged() == ["on-call"]
-    assert len(outside.slack.roots) == 1
+    deployment.wait_for(lambda: not deployment.pagerduty.still_open())
+    assert deployment.paged() == ["on-call"]
+    assert len(deployment.slack.roots) == 1
 
 
-def test_a_slash_too_many_in_the_address_loses_nothing(outside: Outside, tmp_path: Path) -> None:
-    """As a base address with a `/` at its end makes it: `//webhooks/alertmanager`."""
-    pair = Alertmanagers(tmp_path, f"http://127.0.0.1:{outside.port}/")
+def test_a_doubled_slash_in_the_webhook_url_loses_no_alert(deployment: Deployment, tmp_path: Path) -> None:
+    """As from a base URL with a `/` at its end: `//webhooks/alertmanager`."""
+    pair = Alertmanagers(tmp_path, f"http://127.0.0.1:{deployment.port}/")
     try:
         pair.send(an_alert("DiskFull", "critical", started=dt.datetime.now(dt.UTC)))
-        outside.sees(lambda: len(outside.slack.roots) == 1 and outside.paged())
+        deployment.wait_for(lambda: len(deployment.slack.roots) == 1 and deployment.paged())
     finally:
         pair.stop()
 
 
-def test_at_another_address_the_alerts_are_said_to_be_lost(outside: Outside, tmp_path: Path) -> None:
-    pair = Alertmanagers(tmp_path, f"http://127.0.0.1:{outside.port}/receiver")
+def test_alerts_sent_to_another_path_are_reported_as_lost(deployment: Deployment, tmp_path: Path) -> None:
+    pair = Alertmanagers(tmp_path, f"http://127.0.0.1:{deployment.port}/receiver")
     try:
         pair.send(an_alert("DiskFull", "critical", started=dt.datetime.now(dt.UTC)))
-        wait_until(lambda: outside.receiver.events("webhook at a wrong address"), outside.receiver.log)
+        wait_until(lambda: deployment.receiver.events("webhook at a wrong address"), deployment.receiver.log)
     finally:
         pair.stop()
-    (first, *_) = outside.receiver.events("webhook at a wrong address")
+    (first, *_) = deployment.receiver.events("webhook at a wrong address")
     assert first["path"] == "'/receiver/webhooks/alertmanager'"
-    assert outside.slack.roots == []
+    assert deployment.slack.roots == []

@@ -1,4 +1,4 @@
-"""An acknowledgement from any of five sides reaches all the others, and survives kill -9."""
+"""An acknowledgement over any of five clients reaches all others, and survives kill -9."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from receiver.integrations.slack.requests import sign_body
 from receiver.text import Secret
 from tests.cli.running import RECEIVER, clean_environ
 from tests.e2e.bodies import a_body
-from tests.e2e.outside import QUICK_ROUTING, Outside
+from tests.e2e.outside import QUICK_ROUTING, Deployment
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.pagerduty_webhooks import post_to
 from tests.mocks.slack import MockSlack
@@ -27,111 +27,115 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kills as Linux 
 
 
 @pytest.fixture
-def outside(tmp_path: Path) -> Iterator[Outside]:
+def deployment(tmp_path: Path) -> Iterator[Deployment]:
     with MockSlack() as slack, MockPagerDuty() as pagerduty:
-        outside = Outside(tmp_path, slack, pagerduty, QUICK_ROUTING)
-        yield outside
-        outside.kill_everything()
+        deployment = Deployment(tmp_path, slack, pagerduty, QUICK_ROUTING)
+        yield deployment
+        deployment.kill_everything()
 
 
-def post_signed(outside: Outside, path: str, fields: dict[str, str]) -> None:
-    stamp, form = str(int(time.time())), urlencode(fields).encode()
+def post_signed(deployment: Deployment, path: str, fields: dict[str, str]) -> None:
+    timestamp, form = str(int(time.time())), urlencode(fields).encode()
     headers = {
-        "X-Slack-Request-Timestamp": stamp,
-        "X-Slack-Signature": sign_body(Secret(SECRET), stamp, form),
+        "X-Slack-Request-Timestamp": timestamp,
+        "X-Slack-Signature": sign_body(Secret(SECRET), timestamp, form),
     }
-    url = f"http://127.0.0.1:{outside.port}/webhooks/slack/{path}"
+    url = f"http://127.0.0.1:{deployment.port}/webhooks/slack/{path}"
     with urllib.request.urlopen(urllib.request.Request(url, data=form, headers=headers), timeout=5) as answer:
         assert answer.status == 200
 
 
-def click(outside: Outside, incident: str) -> None:
-    post_signed(outside, "interactions", {"payload": json.dumps(a_click("acknowledge", incident))})
+def click(deployment: Deployment, incident: str) -> None:
+    post_signed(deployment, "interactions", {"payload": json.dumps(a_click("acknowledge", incident))})
 
 
-def command(outside: Outside, incident: str) -> None:
-    post_signed(outside, "commands", a_command(f"ack {incident}"))
+def command(deployment: Deployment, incident: str) -> None:
+    post_signed(deployment, "commands", a_command(f"ack {incident}"))
 
 
-def pagerduty(outside: Outside, _incident: str) -> None:
-    outside.pagerduty.acknowledges(outside.pagerduty.opened()[-1], by="Alice Doe")
-    answers = outside.pagerduty.webhooks.deliver(
-        post_to(f"http://127.0.0.1:{outside.port}/webhooks/pagerduty")
+def pagerduty(deployment: Deployment, _incident: str) -> None:
+    deployment.pagerduty.acknowledges(deployment.pagerduty.opened()[-1], by="Alice Doe")
+    answers = deployment.pagerduty.webhooks.deliver(
+        post_to(f"http://127.0.0.1:{deployment.port}/webhooks/pagerduty")
     )
     assert set(answers) == {202}
 
 
-def api(outside: Outside, incident: str) -> None:
-    assert outside.ask("POST", f"/api/v1/incidents/{incident}/acknowledge", {"by": "alice"})[0] == 200
+def api(deployment: Deployment, incident: str) -> None:
+    assert deployment.ask("POST", f"/api/v1/incidents/{incident}/acknowledge", {"by": "alice"})[0] == 200
 
 
-def command_line(outside: Outside, incident: str) -> None:
-    environ = clean_environ(RECEIVER_URL=f"http://127.0.0.1:{outside.port}")
+def command_line(deployment: Deployment, incident: str) -> None:
+    environ = clean_environ(RECEIVER_URL=f"http://127.0.0.1:{deployment.port}")
     subprocess.run([*RECEIVER, "ack", incident], env=environ, check=True, timeout=20, capture_output=True)
 
 
-SIDES: list[Callable[[Outside, str], None]] = [click, command, pagerduty, api, command_line]
+SIDES: list[Callable[[Deployment, str], None]] = [click, command, pagerduty, api, command_line]
 
 
-def is_acknowledged_everywhere(outside: Outside, name: str, incident: str) -> bool:
-    (root,) = [root for root in outside.slack.roots if name in root.text]
-    pages = [page for page in outside.pagerduty.opened() if name in page.summary]
+def is_acknowledged_everywhere(deployment: Deployment, name: str, incident: str) -> bool:
+    (root,) = [root for root in deployment.slack.roots if name in root.text]
+    pages = [page for page in deployment.pagerduty.opened() if name in page.summary]
     return (
-        outside.ask("GET", f"/api/v1/incidents/{incident}")[1]["state"] == "acknowledged"
+        deployment.ask("GET", f"/api/v1/incidents/{incident}")[1]["state"] == "acknowledged"
         and "unacknowledge" in root.buttons
         and all(page.state == "acknowledged" for page in pages)
     )
 
 
-def test_each_side_reaches_the_others_within_two_seconds_and_stops_the_escalation(outside: Outside) -> None:
+def test_each_client_reaches_the_others_within_two_seconds_and_stops_the_escalation(
+    deployment: Deployment,
+) -> None:
     for number, side in enumerate(SIDES):
         name = f"Alert{number}"
-        incident = outside.post(a_body(name))["incidents"][0]
-        outside.sees(lambda number=number: len(outside.paged()) == number + 1)
-        side(outside, incident)
+        incident = deployment.post(a_body(name))["incidents"][0]
+        deployment.wait_for(lambda number=number: len(deployment.paged()) == number + 1)
+        side(deployment, incident)
         pressed = time.monotonic()
-        outside.sees(
-            lambda name=name, one=incident: is_acknowledged_everywhere(outside, name, one), within_s=5
+        deployment.wait_for(
+            lambda name=name, one=incident: is_acknowledged_everywhere(deployment, name, one), within_s=5
         )
         assert time.monotonic() - pressed < 2.0, side.__name__
     time.sleep(5)
-    assert outside.paged() == ["on-call"] * len(SIDES)
+    assert deployment.paged() == ["on-call"] * len(SIDES)
 
 
 @pytest.mark.parametrize("side", [click, pagerduty], ids=["click", "pagerduty"])
-def test_killed_between_the_answer_and_what_follows(
-    outside: Outside, side: Callable[[Outside, str], None]
+def test_a_kill_right_after_an_acknowledgement_loses_nothing(
+    deployment: Deployment, side: Callable[[Deployment, str], None]
 ) -> None:
-    incident = outside.post(a_body("DiskFull"))["incidents"][0]
-    outside.sees(lambda: outside.paged() == ["on-call"])
-    side(outside, incident)
-    outside.kill_everything()
-    outside.start_again()
-    outside.sees(lambda: is_acknowledged_everywhere(outside, "DiskFull", incident))
+    incident = deployment.post(a_body("DiskFull"))["incidents"][0]
+    deployment.wait_for(lambda: deployment.paged() == ["on-call"])
+    side(deployment, incident)
+    deployment.kill_everything()
+    deployment.start_again()
+    deployment.wait_for(lambda: is_acknowledged_everywhere(deployment, "DiskFull", incident))
     time.sleep(5)
-    assert outside.paged() == ["on-call"]
+    assert deployment.paged() == ["on-call"]
 
 
-def test_over_a_socket_that_we_open_nothing_is_lost_with_a_worker(tmp_path: Path) -> None:
-    """Socket Mode: no port of ours; a worker that dies is followed by one with a line of its own."""
+def test_with_socket_mode_nothing_is_lost_when_a_worker_is_killed(tmp_path: Path) -> None:
+    """Socket Mode needs no open port of ours; a killed worker is replaced by one with its own connection."""
     with MockSlack() as slack, MockPagerDuty() as pagerduty:
-        outside = Outside(tmp_path, slack, pagerduty, QUICK_ROUTING, SLACK_APP_TOKEN="xapp-1-test")
+        deployment = Deployment(tmp_path, slack, pagerduty, QUICK_ROUTING, SLACK_APP_TOKEN="xapp-1-test")
         try:
             assert slack.connections.wait_open()
             for number in range(2):
                 name = f"Alert{number}"
-                incident = outside.post(a_body(name))["incidents"][0]
-                outside.sees(lambda name=name: [root for root in slack.roots if name in root.text])
+                incident = deployment.post(a_body(name))["incidents"][0]
+                deployment.wait_for(lambda name=name: [root for root in slack.roots if name in root.text])
                 assert slack.connections.deliver("interactive", a_click("acknowledge", incident)) is not None
-                outside.sees(lambda name=name, one=incident: is_acknowledged_everywhere(outside, name, one))
+                deployment.wait_for(
+                    lambda name=name, one=incident: is_acknowledged_everywhere(deployment, name, one)
+                )
                 if number == 0:
                     opened = slack.connections.opened
-                    outside.kill_everything()
-                    outside.start_again()
-                    outside.sees(
+                    deployment.kill_everything()
+                    deployment.start_again()
+                    deployment.wait_for(
                         lambda opened=opened: (
                             slack.connections.opened > opened and slack.connections.count == 1
                         )
                     )
         finally:
-            outside.kill_everything()
+            deployment.kill_everything()

@@ -1,6 +1,6 @@
-"""kill -9 of any process at any instant, while alerts keep coming: nothing lost, hardly anything doubled.
+"""kill -9 of any process at any instant while alerts arrive: nothing is lost, hardly anything doubled.
 
-The commit chooses the order of kills, or CHAOS_SEED does; CHAOS_SECONDS lets it last longer.
+The commit determines the order of kills, or CHAOS_SEED does; CHAOS_SECONDS sets how long it lasts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.bodies import a_body
-from tests.e2e.outside import QUICK_ROUTING, Outside
+from tests.e2e.outside import QUICK_ROUTING, Deployment
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.rig import NAMES
@@ -35,12 +35,12 @@ pytestmark = [
 SEED = int(os.environ.get("CHAOS_SEED") or build_random("chaos").randrange(1_000_000))
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "20"))
 ALERTS_PER_S = 4.0
-# What they would take in a minute must not be what this test measures.
+# This test does not measure rate limits, so they are high.
 LIMITS = "limits: {slack_posts: 100/s, slack_updates: 6000/m, pagerduty: 6000/m}\n"
 
 
 class Sender:
-    """Posts alerts as Alertmanager does: what is not answered 200 comes again until it is."""
+    """Posts alerts as Alertmanager does: a body that gets no 200 is sent again until it does."""
 
     def __init__(self, port: int, rng: random.Random) -> None:
         self.accepted: list[str] = []
@@ -50,7 +50,7 @@ class Sender:
         self._threads: list[threading.Thread] = []
 
     def send(self, name: str, *, ends_after_s: float | None) -> None:
-        """Let an alert fire, and end after a while, if it does; returns at once."""
+        """Fire an alert and resolve it after *ends_after_s*, unless that is None; returns at once."""
         thread = threading.Thread(target=self._live, args=(name, ends_after_s), daemon=True)
         self._threads.append(thread)
         thread.start()
@@ -61,20 +61,20 @@ class Sender:
 
     def _live(self, name: str, ends_after_s: float | None) -> None:
         started = dt.datetime.now(dt.UTC)
-        self._post_until_taken(a_body(name, started=started))
+        self._post_until_accepted(a_body(name, started=started))
         self.accepted.append(name)
         if ends_after_s is not None:
             time.sleep(ends_after_s)
-            self._post_until_taken(a_body(name, started=started, ended=dt.datetime.now(dt.UTC)))
+            self._post_until_accepted(a_body(name, started=started, ended=dt.datetime.now(dt.UTC)))
             self.ended.add(name)
 
-    def _post_until_taken(self, body: dict[str, object]) -> None:
+    def _post_until_accepted(self, body: dict[str, object]) -> None:
         deadline = time.monotonic() + 110
-        while not self._is_taken(body):
-            assert time.monotonic() < deadline, "nobody takes it"
+        while not self._is_accepted(body):
+            assert time.monotonic() < deadline, "the webhook is never accepted"
             time.sleep(0.3 + self._rng.random() * 0.5)
 
-    def _is_taken(self, body: dict[str, object]) -> bool:
+    def _is_accepted(self, body: dict[str, object]) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
         try:
             headers = {"Content-Type": "application/json"}
@@ -87,11 +87,11 @@ class Sender:
 
 
 class Killer:
-    """Kills one process after the other, as its seed says."""
+    """Kills one process after the other, in an order given by its seed."""
 
-    def __init__(self, outside: Outside, rng: random.Random) -> None:
+    def __init__(self, deployment: Deployment, rng: random.Random) -> None:
         self.killed: list[str] = []
-        self._outside = outside
+        self._deployment = deployment
         self._rng = rng
 
     def kill_one(self) -> None:
@@ -99,9 +99,9 @@ class Killer:
             ("worker", "web", "gunicorn worker", "valkey", "supervisor"), (6, 3, 3, 3, 1)
         )[0]
         if whom == "supervisor":
-            self._outside.receiver.process.kill()
-            self._outside.receiver.process.wait(10)
-            self._outside.start_again()
+            self._deployment.receiver.process.kill()
+            self._deployment.receiver.process.wait(10)
+            self._deployment.start_again()
         else:
             process = self._find(whom)
             if process is None:
@@ -111,7 +111,7 @@ class Killer:
         self.killed.append(whom)
 
     def _find(self, whom: str) -> int | None:
-        receiver = self._outside.receiver
+        receiver = self._deployment.receiver
         if whom != "gunicorn worker":
             return receiver.process_of(whom)
         children = list_children(receiver.process_of("web"))
@@ -121,53 +121,57 @@ class Killer:
 def list_children(process: int) -> list[int]:
     try:
         words = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    except OSError:  # it is dead, and its successor not born yet
+    except OSError:  # it has ended, and its successor has not started yet
         return []
-    return sorted(int(word) for word in words)
+    return sorted(int(part) for part in words)
 
 
 @pytest.fixture
-def outside(tmp_path: Path) -> Iterator[Outside]:
+def deployment(tmp_path: Path) -> Iterator[Deployment]:
     with MockSlack() as slack, MockPagerDuty() as pagerduty:
-        outside = Outside(tmp_path, slack, pagerduty, QUICK_ROUTING + LIMITS)
-        yield outside
-        outside.kill_everything()
+        deployment = Deployment(tmp_path, slack, pagerduty, QUICK_ROUTING + LIMITS)
+        yield deployment
+        deployment.kill_everything()
 
 
-def test_processes_killed_at_any_instant_lose_nothing_and_double_hardly_anything(outside: Outside) -> None:
+def test_processes_killed_at_any_instant_lose_nothing_and_double_hardly_anything(
+    deployment: Deployment,
+) -> None:
     rng = random.Random(SEED)
-    sender, killer = Sender(outside.port, random.Random(SEED + 1)), Killer(outside, rng)
-    begun, sent, next_kill_at = time.monotonic(), 0, 1.0
-    while (passed := time.monotonic() - begun) < SECONDS:
+    sender, killer = Sender(deployment.port, random.Random(SEED + 1)), Killer(deployment, rng)
+    started, sent, next_kill_at = time.monotonic(), 0, 1.0
+    while (passed := time.monotonic() - started) < SECONDS:
         if sent < passed * ALERTS_PER_S:
             sender.send(f"Alert{sent}", ends_after_s=rng.uniform(0, 6) if rng.random() < 0.4 else None)
             sent += 1
         if passed >= next_kill_at:
             killer.kill_one()
-            next_kill_at = time.monotonic() - begun + rng.uniform(0.3, 2.5)
+            next_kill_at = time.monotonic() - started + rng.uniform(0.3, 2.5)
         time.sleep(0.02)
     sender.wait()
 
     lasting = set(sender.accepted) - sender.ended
     assert len(sender.accepted) == sent
-    outside.sees(lambda: count_paged(outside, lasting) == 3 * len(lasting), within_s=90)
-    outside.sees(lambda: not still_open(outside, sender.ended), within_s=30)
-    outside.sees(lambda: len(find_roots(outside)) == sent, within_s=30)
-    outside.sees(lambda: all(is_shown_resolved(outside, name) for name in sender.ended), within_s=60)
+    deployment.wait_for(lambda: count_paged(deployment, lasting) == 3 * len(lasting), within_s=90)
+    deployment.wait_for(lambda: not still_open(deployment, sender.ended), within_s=30)
+    deployment.wait_for(lambda: len(find_roots(deployment)) == sent, within_s=30)
+    deployment.wait_for(
+        lambda: all(is_shown_resolved(deployment, name) for name in sender.ended), within_s=60
+    )
     time.sleep(3)
 
     print(f"{sent} alerts, {len(killer.killed)} kills {sorted(killer.killed)}, seed {SEED}")
-    print(f"Slack: {len(outside.slack.messages)} messages, {count_doubled(outside)} doubled")
-    assert set(find_roots(outside)) == set(sender.accepted)
-    assert count_doubled(outside) <= len(outside.slack.messages) / 100
-    assert count_paged(outside, lasting) == 3 * len(lasting)
-    assert not doubled_pages(outside), "PagerDuty saw a second incident"
+    print(f"Slack: {len(deployment.slack.messages)} messages, {count_doubled(deployment)} doubled")
+    assert set(find_roots(deployment)) == set(sender.accepted)
+    assert count_doubled(deployment) <= len(deployment.slack.messages) / 100
+    assert count_paged(deployment, lasting) == 3 * len(lasting)
+    assert not doubled_pages(deployment), "PagerDuty saw a second incident"
 
 
-def find_roots(outside: Outside) -> dict[str, int]:
-    """Return the alerts that have a message, and how many each."""
+def find_roots(deployment: Deployment) -> dict[str, int]:
+    """Return the number of messages for each alert."""
     found: dict[str, int] = {}
-    for root in outside.slack.roots:
+    for root in deployment.slack.roots:
         name = find_name(root.words)
         found[name] = found.get(name, 0) + 1
     return found
@@ -175,36 +179,36 @@ def find_roots(outside: Outside) -> dict[str, int]:
 
 def find_name(words: str) -> str:
     return next(
-        (word.strip("*:,()") for word in words.split() if word.strip("*:,()").startswith("Alert")), ""
+        (part.strip("*:,()") for part in words.split() if part.strip("*:,()").startswith("Alert")), ""
     )
 
 
-def count_doubled(outside: Outside) -> int:
-    """Return how many messages and replies carry a mark that another one carries."""
-    marks = [json.dumps(message.metadata, sort_keys=True) for message in outside.slack.messages]
+def count_doubled(deployment: Deployment) -> int:
+    """Return how many messages and replies have the marker of another one."""
+    marks = [json.dumps(message.metadata, sort_keys=True) for message in deployment.slack.messages]
     return len(marks) - len(set(marks))
 
 
-def is_shown_resolved(outside: Outside, name: str) -> bool:
-    return any(find_name(root.words) == name and "esolved" in root.text for root in outside.slack.roots)
+def is_shown_resolved(deployment: Deployment, name: str) -> bool:
+    return any(find_name(root.words) == name and "esolved" in root.text for root in deployment.slack.roots)
 
 
-def names_paged(outside: Outside) -> dict[tuple[str, str], int]:
-    """Return how often PagerDuty woke each responder for each alert."""
+def names_paged(deployment: Deployment) -> dict[tuple[str, str], int]:
+    """Return how often PagerDuty paged each responder for each alert."""
     woken: dict[tuple[str, str], int] = {}
-    for incident in outside.pagerduty.opened():
+    for incident in deployment.pagerduty.opened():
         key = (find_name(incident.summary), NAMES[incident.routing_key])
         woken[key] = woken.get(key, 0) + 1
     return woken
 
 
-def count_paged(outside: Outside, alerts: set[str]) -> int:
-    return sum(name in alerts for name, _ in names_paged(outside))
+def count_paged(deployment: Deployment, alerts: set[str]) -> int:
+    return sum(name in alerts for name, _ in names_paged(deployment))
 
 
-def doubled_pages(outside: Outside) -> dict[tuple[str, str], int]:
-    return {key: times for key, times in names_paged(outside).items() if times > 1}
+def doubled_pages(deployment: Deployment) -> dict[tuple[str, str], int]:
+    return {key: times for key, times in names_paged(deployment).items() if times > 1}
 
 
-def still_open(outside: Outside, alerts: set[str]) -> list[str]:
-    return [one.summary for one in outside.pagerduty.still_open() if find_name(one.summary) in alerts]
+def still_open(deployment: Deployment, alerts: set[str]) -> list[str]:
+    return [one.summary for one in deployment.pagerduty.still_open() if find_name(one.summary) in alerts]

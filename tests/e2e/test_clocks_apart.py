@@ -1,4 +1,4 @@
-"""A web side and workers on hosts whose clocks are 30 s apart, as processes of their own on one Redis."""
+"""A web process and workers on hosts whose clocks are 30 s apart, as real processes on one Redis."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Hosts:
-    """Processes that share one Redis, each with a clock of its own."""
+    """Processes that share one Redis, each with its own clock."""
 
     def __init__(self, folder: Path, shim: Path, slack: MockSlack, pagerduty: MockPagerDuty) -> None:
         self.folder = folder
@@ -119,18 +119,18 @@ def hosts(tmp_path: Path, shim: Path) -> Iterator[Hosts]:
 
 
 @pytest.mark.parametrize("ahead_s", [APART_S, -APART_S])
-def test_pages_are_prompt_the_receiver_is_ready_and_the_difference_is_said(
+def test_with_differing_clocks_pages_are_prompt_and_the_difference_is_reported(
     hosts: Hosts, ahead_s: int
 ) -> None:
     hosts.start("worker")
     hosts.start_web(ahead_s)
     wait_until(hosts.is_ready, hosts.log)
-    hosts.post("Warm")  # everything is loaded
+    hosts.post("Warm")  # loads all modules and scripts
     wait_until(lambda: len(hosts.pagerduty.opened()) == 1, hosts.log)
-    begun = time.monotonic()
+    started = time.monotonic()
     hosts.post("DiskFull")
     wait_until(lambda: len(hosts.pagerduty.opened()) == 2, hosts.log)
-    assert time.monotonic() - begun < 2.0
+    assert time.monotonic() - started < 2.0
     wait_until(lambda: len(hosts.slack.roots) == 2, hosts.log, 3.0)
     for _ in range(10):
         assert hosts.ask("GET", "/readyz")[0] == 200
@@ -140,7 +140,7 @@ def test_pages_are_prompt_the_receiver_is_ready_and_the_difference_is_said(
     assert ahead == {"web": pytest.approx(ahead_s, abs=1.0), "worker": pytest.approx(0.0, abs=1.0)}
 
 
-def test_clocks_that_agree_are_not_said(hosts: Hosts) -> None:
+def test_equal_clocks_are_not_reported(hosts: Hosts) -> None:
     hosts.start("worker")
     hosts.start_web()
     wait_until(hosts.is_ready, hosts.log)
@@ -148,7 +148,7 @@ def test_clocks_that_agree_are_not_said(hosts: Hosts) -> None:
 
 
 @pytest.mark.parametrize("ahead_s", [APART_S, -APART_S])
-def test_what_a_killed_worker_had_is_free_within_three_seconds(hosts: Hosts, ahead_s: int) -> None:
+def test_the_leases_of_a_killed_worker_expire_within_three_seconds(hosts: Hosts, ahead_s: int) -> None:
     killed = hosts.start("worker", ahead_s=ahead_s)
     hosts.start_web()
     wait_until(hosts.is_ready, hosts.log)
@@ -160,9 +160,9 @@ def test_what_a_killed_worker_had_is_free_within_three_seconds(hosts: Hosts, ahe
     hosts.start("worker")
     wait_until(lambda: hosts.ask("GET", "/readyz")[1]["workers"] == 2, hosts.log)
     time.sleep(3.0)
-    assert len(hosts.pagerduty.triggers()) == 2  # it is held, whatever the clocks say
+    assert len(hosts.pagerduty.triggers()) == 2  # the lease is respected, whatever the clocks show
     killed.send_signal(signal.SIGKILL)
-    begun = time.monotonic()
+    started = time.monotonic()
     wait_until(lambda: len(hosts.pagerduty.triggers()) == 3, hosts.log)
-    assert time.monotonic() - begun < 3.0
+    assert time.monotonic() - started < 3.0
     assert len(hosts.pagerduty.opened()) == 2

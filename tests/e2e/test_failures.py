@@ -1,4 +1,4 @@
-"""What is given up, with real processes: told elsewhere at once, listed, and sent again by the command line."""
+"""Permanent failures, with real processes: sent to the fallback at once, listed, and retried by the CLI."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.invoke import receiver
 from tests.e2e.bodies import a_body
-from tests.e2e.outside import QUICK_ROUTING, Outside
+from tests.e2e.outside import QUICK_ROUTING, Deployment
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.rig import KEYS
@@ -21,17 +21,17 @@ CRITICAL = "#alerts-critical"
 
 
 @pytest.fixture
-def outside(tmp_path: Path) -> Iterator[Outside]:
+def deployment(tmp_path: Path) -> Iterator[Deployment]:
     line = f'channel: "{CRITICAL}", escalation: critical'
     text = NOTICES + QUICK_ROUTING.replace(line, f'{line}, fallback: "#alerts-warning"')
     with MockSlack() as slack, MockPagerDuty() as pagerduty:
-        outside = Outside(tmp_path, slack, pagerduty, text)
-        yield outside
-        outside.kill_everything()
+        deployment = Deployment(tmp_path, slack, pagerduty, text)
+        yield deployment
+        deployment.kill_everything()
 
 
 def test_a_revoked_token_and_a_wrong_key_that_are_replaced(tmp_path: Path) -> None:
-    """SIGHUP reads the mounted files anew; what was refused under the former ones goes out by itself."""
+    """SIGHUP reads the mounted files again; refused deliveries are then sent again by themselves."""
     token, key = tmp_path / "token", tmp_path / "key"
     token.write_text("xoxb-revoked\n")
     key.write_text("0" * 31 + "d\n")
@@ -39,43 +39,43 @@ def test_a_revoked_token_and_a_wrong_key_that_are_replaced(tmp_path: Path) -> No
     text = text.replace("${PAGERDUTY_ONCALL_KEY}", f"${{file:{key}}}")
     with MockSlack(token="xoxb-right") as slack, MockPagerDuty() as pagerduty:
         pagerduty.routing_keys = list(KEYS.values())
-        outside = Outside(tmp_path, slack, pagerduty, text)
+        deployment = Deployment(tmp_path, slack, pagerduty, text)
         try:
-            url = f"http://127.0.0.1:{outside.port}"
-            outside.post(a_body("DiskFull"))
-            outside.sees(lambda: "team-lead" in outside.paged())
+            url = f"http://127.0.0.1:{deployment.port}"
+            deployment.post(a_body("DiskFull"))
+            deployment.wait_for(lambda: "team-lead" in deployment.paged())
             listed = json.loads(receiver("failed", "--json", RECEIVER_URL=url).stdout)["deliveries"]
             refused = {(row["what"], row["reason"]) for row in listed}
             assert {("root", "invalid_auth"), ("page:on-call", "invalid_routing_key")} <= refused
-            assert outside.slack.roots == []
+            assert deployment.slack.roots == []
 
             token.write_text("xoxb-right\n")
             key.write_text(KEYS["PAGERDUTY_ONCALL_KEY"])
-            outside.receiver.process.send_signal(signal.SIGHUP)
-            outside.sees(lambda: channels(outside) == [CRITICAL])
-            outside.sees(lambda: "on-call" in outside.paged())
+            deployment.receiver.process.send_signal(signal.SIGHUP)
+            deployment.wait_for(lambda: channels(deployment) == [CRITICAL])
+            deployment.wait_for(lambda: "on-call" in deployment.paged())
             assert receiver("failed", RECEIVER_URL=url).stdout == "Nothing was given up.\n"
         finally:
-            outside.kill_everything()
+            deployment.kill_everything()
 
 
-def channels(outside: Outside) -> list[str]:
-    return [root.channel for root in outside.slack.roots]
+def channels(deployment: Deployment) -> list[str]:
+    return [root.channel for root in deployment.slack.roots]
 
 
-def test_a_channel_that_was_archived_and_is_back(outside: Outside) -> None:
-    outside.slack.archive(CRITICAL)
-    outside.post(a_body("DiskFull"))
-    outside.sees(lambda: sorted(channels(outside)) == ["#alerts-warning", "#monitoring"])
-    assert outside.paged()[:1] == ["on-call"]
+def test_a_channel_that_was_archived_and_restored(deployment: Deployment) -> None:
+    deployment.slack.archive(CRITICAL)
+    deployment.post(a_body("DiskFull"))
+    deployment.wait_for(lambda: sorted(channels(deployment)) == ["#alerts-warning", "#monitoring"])
+    assert deployment.paged()[:1] == ["on-call"]
 
-    url = f"http://127.0.0.1:{outside.port}"
+    url = f"http://127.0.0.1:{deployment.port}"
     listed = json.loads(receiver("failed", "--json", RECEIVER_URL=url).stdout)["deliveries"]
     assert [(row["what"], row["reason"]) for row in listed] == [("root", "is_archived")]
 
-    outside.slack.workspace.archived.clear()
+    deployment.slack.workspace.archived.clear()
     assert "1 delivery is sent again." in receiver("retry", "--all", RECEIVER_URL=url).stdout
-    outside.sees(lambda: channels(outside).count(CRITICAL) == 1)
+    deployment.wait_for(lambda: channels(deployment).count(CRITICAL) == 1)
     assert receiver("failed", RECEIVER_URL=url).stdout == "Nothing was given up.\n"
-    outside.sees(lambda: any("goes on in" in root.words for root in outside.slack.roots))
-    assert channels(outside).count("#alerts-warning") == 1
+    deployment.wait_for(lambda: any("goes on in" in root.words for root in deployment.slack.roots))
+    assert channels(deployment).count("#alerts-warning") == 1

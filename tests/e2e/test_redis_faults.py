@@ -1,4 +1,4 @@
-"""What befalls a Redis, while the receiver runs as processes on it: 503 in time, and on by itself."""
+"""Faults of Redis while the receiver runs as processes on it: 503 in time, and recovery without a restart."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.bodies import a_body
-from tests.e2e.outside import Outside
-from tests.e2e.redis_traffic import has_paged_once, post, post_until_taken
+from tests.e2e.outside import Deployment
+from tests.e2e.redis_traffic import has_paged_once, post, post_until_accepted
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.redis_servers import Server, needs_redis, wait_until
@@ -30,7 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = Server(
         tmp_path_factory.mktemp("redis"),
         *("--appendonly", "yes", "--repl-diskless-sync-delay", "0"),
-        # What loads takes its time, and says so meanwhile.
+        # Loading its file takes Redis some time, in which it responds with LOADING.
         *("--loading-process-events-interval-bytes", "1024"),
     ).start()
     yield server
@@ -38,24 +38,24 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def outside(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Iterator[Outside]:
+def deployment(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Iterator[Deployment]:
     with MockSlack() as slack, MockPagerDuty() as pagerduty:
-        outside = Outside(tmp_path_factory.mktemp("outside"), slack, pagerduty, REDIS_URL=server.url)
-        yield outside
-        outside.kill_everything()
+        deployment = Deployment(tmp_path_factory.mktemp("outside"), slack, pagerduty, REDIS_URL=server.url)
+        yield deployment
+        deployment.kill_everything()
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that befalls a Redis, how it ends, and what `/readyz` says meanwhile."""
+    """A fault of Redis, how it ends, and what `/readyz` shows meanwhile."""
 
     begin: Callable[[Server], object]
     end: Callable[[Server], object]
-    said: str
+    readiness_error: str
 
 
 def kill_and_load(server: Server) -> None:
-    """Come back with a large file to load: 90 keys of 0.1 s each."""
+    """Restart Redis with a large file to load: 90 keys of 0.1 s each."""
     with server.build_client() as client:
         for n in range(90):
             client.set(f"big:{n}", "x" * 100, ex=300)
@@ -68,7 +68,7 @@ def kill_and_load(server: Server) -> None:
 
 
 def break_saving(server: Server) -> None:
-    """Have its snapshot fail: where the file belongs lies a folder."""
+    """Make its snapshot fail: a folder has the name of the file."""
     (server.folder / "dump.rdb").unlink(missing_ok=True)
     (server.folder / "dump.rdb").mkdir()
     server.run_command("CONFIG", "SET", "save", "1000 1000")
@@ -113,66 +113,70 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_alertmanager_hears_503_in_time_and_all_goes_on_by_itself(
-    outside: Outside, server: Server, name: str
+def test_alertmanager_gets_a_503_in_time_and_the_receiver_recovers_without_a_restart(
+    deployment: Deployment, server: Server, name: str
 ) -> None:
     fault = FAULTS[name]
     before, during = a_body(f"before {name}"), a_body(f"while {name}")
-    post_until_taken(outside, before)
-    outside.sees(lambda: has_paged_once(outside, before))
+    post_until_accepted(deployment, before)
+    deployment.wait_for(lambda: has_paged_once(deployment, before))
     fault.begin(server)
     for _ in range(3):
-        begun = time.monotonic()
-        status, answer = post(outside, during)
-        assert (status, time.monotonic() - begun < 5.0) == (503, True), answer
-    begun = time.monotonic()
-    status, answer = outside.ask("GET", "/readyz")
+        started = time.monotonic()
+        status, answer = post(deployment, during)
+        assert (status, time.monotonic() - started < 5.0) == (503, True), answer
+    started = time.monotonic()
+    status, answer = deployment.ask("GET", "/readyz")
     assert (status, answer["error"]["type"]) == (503, "store"), answer
-    assert re.search(fault.said, answer["error"]["message"])
-    assert time.monotonic() - begun < 5.0
+    assert re.search(fault.readiness_error, answer["error"]["message"])
+    assert time.monotonic() - started < 5.0
     fault.end(server)
-    post_until_taken(outside, during)
-    outside.sees(lambda: has_paged_once(outside, during))
-    wait_until(lambda: outside.ask("GET", "/readyz")[0] == 200, outside.describe)
-    assert has_paged_once(outside, before)
-    assert outside.receiver.events("child died") == []
+    post_until_accepted(deployment, during)
+    deployment.wait_for(lambda: has_paged_once(deployment, during))
+    wait_until(lambda: deployment.ask("GET", "/readyz")[0] == 200, deployment.describe)
+    assert has_paged_once(deployment, before)
+    assert deployment.receiver.events("child died") == []
 
 
-def test_a_redis_that_would_forget_is_not_ready(outside: Outside, server: Server) -> None:
+def test_a_redis_that_may_evict_keys_is_not_ready(deployment: Deployment, server: Server) -> None:
     server.run_command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
-    said = {
+    readiness_error = {
         "type": "eviction",
         "message": "Redis may throw away what it was given (maxmemory-policy is "
         "allkeys-lru): set maxmemory-policy noeviction",
     }
-    wait_until(lambda: outside.ask("GET", "/readyz") == (503, {"error": said}), outside.describe)
+    wait_until(
+        lambda: deployment.ask("GET", "/readyz") == (503, {"error": readiness_error}), deployment.describe
+    )
     server.run_command("CONFIG", "SET", "maxmemory-policy", "noeviction")
-    wait_until(lambda: outside.ask("GET", "/readyz")[0] == 200)
+    wait_until(lambda: deployment.ask("GET", "/readyz")[0] == 200)
 
 
-def test_a_redis_that_is_slow_at_each_step_is_not_waited_for_too_long(tmp_path: Path) -> None:
-    """Login, read and write take 1.8 s each: each alone is in time, together they are not."""
+def test_a_redis_that_is_slow_at_each_step_is_a_503_in_time(tmp_path: Path) -> None:
+    """Login, read and write take 1.8 s each: each alone is in time, all together are not."""
     server = Server(tmp_path / "redis").start()
     server.run_command("ACL", "SETUSER", "slow", "on", ">pw", "~*", "&*", "+@all")
     line = SlowRelay(server.port)
     with MockSlack() as slack, MockPagerDuty() as pagerduty:
         url = f"redis://slow:pw@127.0.0.1:{line.port}/0"
-        outside = Outside(tmp_path, slack, pagerduty, REDIS_URL=url)
+        deployment = Deployment(tmp_path, slack, pagerduty, REDIS_URL=url)
         try:
             line.delay_s = 1.8
             for n in range(3):
                 server.run_command(
                     "CLIENT", "KILL", "USER", "slow"
-                )  # so that every line begins with the login
-                begun = time.monotonic()
-                status, answer = post(outside, a_body(f"slow {n}"))
-                assert time.monotonic() - begun < 5.0
+                )  # so that every connection starts with the login
+                started = time.monotonic()
+                status, answer = post(deployment, a_body(f"slow {n}"))
+                assert time.monotonic() - started < 5.0
                 assert status == 503, answer
             line.delay_s = 0.0
             for n in range(3):
-                post_until_taken(outside, a_body(f"slow {n}"))
-            outside.sees(lambda: all(has_paged_once(outside, a_body(f"slow {n}")) for n in range(3)))
+                post_until_accepted(deployment, a_body(f"slow {n}"))
+            deployment.wait_for(
+                lambda: all(has_paged_once(deployment, a_body(f"slow {n}")) for n in range(3))
+            )
         finally:
-            outside.kill_everything()
+            deployment.kill_everything()
             line.close()
             server.kill()

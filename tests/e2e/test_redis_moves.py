@@ -1,4 +1,4 @@
-"""A failover by real sentinels and slots on their way, in the midst of traffic: nothing lost, nothing doubled."""
+"""A failover by real sentinels, and slots that move, under traffic: nothing is lost, nothing doubled."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from redis.crc import key_slot
 
 from receiver.storage.keys import CLUSTER_SHARDS, Keys
 from tests.e2e.bodies import a_body
-from tests.e2e.outside import Outside
-from tests.e2e.redis_traffic import Body, has_paged_once, pages, post, post_until_taken
+from tests.e2e.outside import Deployment
+from tests.e2e.redis_traffic import Body, has_paged_once, pages, post, post_until_accepted
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.redis_servers import Cluster, Sentinels, Server, needs_redis, wait_until
@@ -34,14 +34,14 @@ def mocks() -> Iterator[tuple[MockSlack, MockPagerDuty]]:
 
 
 class Traffic:
-    """Posts alert after alert, each until it is taken."""
+    """Posts one alert after the other, each until it is accepted."""
 
-    def __init__(self, outside: Outside, count: int, master: Server | None = None) -> None:
+    def __init__(self, deployment: Deployment, count: int, master: Server | None = None) -> None:
         self.bodies = [a_body(f"Alert{n}") for n in range(count)]
-        self.taken: list[Body] = []
-        # Those whose state was on the replica as well when they were answered.
+        self.accepted: list[Body] = []
+        # The alerts whose incidents were on the replica too when they were accepted.
         self.replicated: list[Body] = []
-        self._outside = outside
+        self._deployment = deployment
         self._master = master
         self._thread = threading.Thread(target=self._run)
 
@@ -50,18 +50,18 @@ class Traffic:
 
     def wait(self) -> None:
         self._thread.join(60)
-        assert len(self.taken) == len(self.bodies), self._outside.describe()
+        assert len(self.accepted) == len(self.bodies), self._deployment.describe()
 
     def _run(self) -> None:
         for one in self.bodies:
-            post_until_taken(self._outside, one)
+            post_until_accepted(self._deployment, one)
             if self._is_replicated():
                 self.replicated.append(one)
-            self.taken.append(one)
+            self.accepted.append(one)
             time.sleep(0.1)
 
     def _is_replicated(self) -> bool:
-        """Tell whether the replica has all that the master wrote so far."""
+        """Return whether the replica has everything that the master has written so far."""
         if self._master is None:
             return False
         with suppress(redis.RedisError, OSError), self._master.build_client() as client:
@@ -70,8 +70,8 @@ class Traffic:
         return False
 
 
-def incidents_of(outside: Outside) -> list[str]:
-    status, answer = outside.ask("GET", "/api/v1/incidents?limit=200")
+def incidents_of(deployment: Deployment) -> list[str]:
+    status, answer = deployment.ask("GET", "/api/v1/incidents?limit=200")
     assert status == 200, answer
     return sorted(str(row["alertname"]) for row in answer["incidents"])
 
@@ -86,53 +86,53 @@ def sentinels(tmp_path: Path) -> Iterator[Sentinels]:
 def test_a_failover_loses_nothing_that_the_replica_had(
     tmp_path: Path, sentinels: Sentinels, mocks: tuple[MockSlack, MockPagerDuty]
 ) -> None:
-    outside = Outside(tmp_path, *mocks, REDIS_URL=sentinels.url)
+    deployment = Deployment(tmp_path, *mocks, REDIS_URL=sentinels.url)
     try:
-        traffic = Traffic(outside, 12, sentinels.master)
+        traffic = Traffic(deployment, 12, sentinels.master)
         traffic.start()
-        wait_until(lambda: len(traffic.taken) >= 4, outside.describe)
+        wait_until(lambda: len(traffic.accepted) >= 4, deployment.describe)
         sentinels.master.kill()
-        assert len(traffic.taken) < len(traffic.bodies)
+        assert len(traffic.accepted) < len(traffic.bodies)
         traffic.wait()
         assert len(traffic.replicated) >= 4
         names = [one["groupLabels"]["alertname"] for one in traffic.replicated]
-        assert set(names) <= set(incidents_of(outside))
-        for one in traffic.bodies:  # Alertmanager repeats what fires
-            assert post(outside, one)[0] == 200
-        outside.sees(lambda: all(has_paged_once(outside, one) for one in traffic.bodies))
-        assert incidents_of(outside) == sorted(one["groupLabels"]["alertname"] for one in traffic.bodies)
-        wait_until(lambda: outside.ask("GET", "/readyz")[0] == 200)
-        assert outside.receiver.events("child died") == []
+        assert set(names) <= set(incidents_of(deployment))
+        for one in traffic.bodies:  # Alertmanager repeats firing alerts
+            assert post(deployment, one)[0] == 200
+        deployment.wait_for(lambda: all(has_paged_once(deployment, one) for one in traffic.bodies))
+        assert incidents_of(deployment) == sorted(one["groupLabels"]["alertname"] for one in traffic.bodies)
+        wait_until(lambda: deployment.ask("GET", "/readyz")[0] == 200)
+        assert deployment.receiver.events("child died") == []
     finally:
-        outside.kill_everything()
+        deployment.kill_everything()
 
 
 def is_master(client: redis.Redis) -> bool:
-    """Tell whether a server has taken over; it closes its clients' lines as it does so."""
+    """Return whether a server is a master; at a failover it closes its clients' connections."""
     with suppress(redis.ConnectionError):
         return bool(client.info("replication")["role"] == "master")
     return False
 
 
-def test_a_master_that_is_demoted_is_left_for_the_new_one(
+def test_clients_leave_a_demoted_master_for_the_new_one(
     tmp_path: Path, sentinels: Sentinels, mocks: tuple[MockSlack, MockPagerDuty]
 ) -> None:
-    """The old master lives on as a replica, and every line to it stands: it answers READONLY."""
-    outside = Outside(tmp_path, *mocks, REDIS_URL=sentinels.url)
+    """The old master runs on as a replica, with all its connections open: it responds with READONLY."""
+    deployment = Deployment(tmp_path, *mocks, REDIS_URL=sentinels.url)
     try:
         before, after = a_body("Before"), a_body("After")
-        post_until_taken(outside, before)
-        outside.sees(lambda: has_paged_once(outside, before))
+        post_until_accepted(deployment, before)
+        deployment.wait_for(lambda: has_paged_once(deployment, before))
         sentinels.sentinels[0].run_command("SENTINEL", "FAILOVER", "receiver-master")
         with sentinels.replica.build_client() as client:
             wait_until(lambda: is_master(client))
-        post_until_taken(outside, after)
-        outside.sees(lambda: has_paged_once(outside, after))
-        assert pages(outside, before) == 1
-        wait_until(lambda: outside.ask("GET", "/readyz")[0] == 200)
-        assert incidents_of(outside) == ["After", "Before"]
+        post_until_accepted(deployment, after)
+        deployment.wait_for(lambda: has_paged_once(deployment, after))
+        assert pages(deployment, before) == 1
+        wait_until(lambda: deployment.ask("GET", "/readyz")[0] == 200)
+        assert incidents_of(deployment) == ["After", "Before"]
     finally:
-        outside.kill_everything()
+        deployment.kill_everything()
 
 
 def test_slots_that_move_while_alerts_fire_lose_and_double_nothing(
@@ -140,22 +140,26 @@ def test_slots_that_move_while_alerts_fire_lose_and_double_nothing(
 ) -> None:
     cluster = Cluster(tmp_path / "redis")
     try:
-        outside = Outside(tmp_path, *mocks, REDIS_URL=cluster.url)
+        deployment = Deployment(tmp_path, *mocks, REDIS_URL=cluster.url)
         try:
-            traffic = Traffic(outside, 24)
+            traffic = Traffic(deployment, 24)
             traffic.start()
-            wait_until(lambda: len(traffic.taken) >= 4, outside.describe)
+            wait_until(lambda: len(traffic.accepted) >= 4, deployment.describe)
             for shard in range(CLUSTER_SHARDS):
                 slot = key_slot(Keys(shard).open.encode())
                 there = cluster.nodes.index(cluster.find_owner(slot))
                 cluster.move_slot(slot, cluster.nodes[(there + 1) % 3], pause_s=0.05)
             traffic.wait()
-            outside.sees(lambda: all(has_paged_once(outside, one) for one in traffic.bodies), within_s=30.0)
-            assert incidents_of(outside) == sorted(one["groupLabels"]["alertname"] for one in traffic.bodies)
+            deployment.wait_for(
+                lambda: all(has_paged_once(deployment, one) for one in traffic.bodies), within_s=30.0
+            )
+            assert incidents_of(deployment) == sorted(
+                one["groupLabels"]["alertname"] for one in traffic.bodies
+            )
             assert all(int(node.run_command("DBSIZE")) > 0 for node in cluster.nodes)  # type: ignore[call-overload]
-            wait_until(lambda: outside.ask("GET", "/readyz")[0] == 200)
-            assert outside.receiver.events("child died") == []
+            wait_until(lambda: deployment.ask("GET", "/readyz")[0] == 200)
+            assert deployment.receiver.events("child died") == []
         finally:
-            outside.kill_everything()
+            deployment.kill_everything()
     finally:
         cluster.stop_all()

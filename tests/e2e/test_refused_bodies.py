@@ -1,4 +1,4 @@
-"""2,200 connections of strangers, each with a body that does not end: right webhooks are taken all the same."""
+"""2,200 connections of attackers, each with a body that does not end: valid webhooks are still accepted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.bodies import a_body
-from tests.e2e.outside import Outside
+from tests.e2e.outside import Deployment
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.sampling import sample
@@ -24,7 +24,7 @@ RIGHT = 112
 SAMPLED = 4
 TOKEN = "a-token-of-the-webhook"
 _NOW = b"X-Slack-Request-Timestamp: 1795435200\r\n"
-# What a stranger asks for, and what the right signature is not.
+# What an attacker requests; none of these has a valid signature.
 ASKED = {
     "no token": (b"POST /webhooks/alertmanager", b""),
     "a wrong token": (b"POST /webhooks/alertmanager", b"Authorization: Bearer nonsense\r\n"),
@@ -41,49 +41,51 @@ ASKED = {
 
 
 @pytest.fixture(scope="module")
-def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
     with MockSlack() as slack, MockPagerDuty() as pagerduty:
         tokens = {"RECEIVER_WEBHOOK_TOKEN": TOKEN, "RECEIVER_API_TOKEN": "a-token-of-the-api"}
-        outside = Outside(tmp_path_factory.mktemp("outside"), slack, pagerduty, **tokens)
-        yield outside
-        outside.kill_everything()
+        deployment = Deployment(tmp_path_factory.mktemp("outside"), slack, pagerduty, **tokens)
+        yield deployment
+        deployment.kill_everything()
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def post_right(outside: Outside) -> tuple[int, float]:
-    """Post a webhook with its token; return the status, and how long it took."""
-    begun = time.monotonic()
-    connection = http.client.HTTPConnection("127.0.0.1", outside.port, timeout=10)
+def post_valid(deployment: Deployment) -> tuple[int, float]:
+    """Post a webhook with its token; return the status and the seconds it took."""
+    started = time.monotonic()
+    connection = http.client.HTTPConnection("127.0.0.1", deployment.port, timeout=10)
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"}
     try:
         connection.request("POST", "/webhooks/alertmanager", json.dumps(a_body("DiskFull")), headers)
-        return connection.getresponse().status, time.monotonic() - begun
+        return connection.getresponse().status, time.monotonic() - started
     finally:
         connection.close()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Try some of the kinds, chosen by the commit, or all of them in an exhaustive run."""
+    """Test some of the kinds, chosen by the commit, or all of them in an exhaustive run."""
     if "kind" in metafunc.fixturenames:
         kinds = list(ASKED)
         is_exhaustive = metafunc.config.getoption("--exhaustive")
         metafunc.parametrize("kind", kinds if is_exhaustive else sample(kinds, SAMPLED, "refused bodies"))
 
 
-def test_strangers_whose_bodies_do_not_end_keep_nobody_out(outside: Outside, kind: str) -> None:
+def test_unauthenticated_bodies_that_do_not_end_block_no_valid_webhook(
+    deployment: Deployment, kind: str
+) -> None:
     line, header = ASKED[kind]
     head = line + b" HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n" + header + b"\r\nx"
     crowd = []
     try:
         for _ in range(CROWD):
-            client = socket.create_connection(("127.0.0.1", outside.port), timeout=10)
+            client = socket.create_connection(("127.0.0.1", deployment.port), timeout=10)
             crowd.append(client)
             client.sendall(head)
-        answers = [post_right(outside) for _ in range(RIGHT)]
+        answers = [post_valid(deployment) for _ in range(RIGHT)]
     finally:
         for client in crowd:
             client.close()
     assert [status for status, _ in answers] == [200] * RIGHT
-    assert sorted(took_s for _, took_s in answers)[-1 - RIGHT // 20] < 1.0
+    assert sorted(duration_s for _, duration_s in answers)[-1 - RIGHT // 20] < 1.0

@@ -1,4 +1,4 @@
-"""SIGHUP with real processes: secrets in mounted files that change, and a configuration that is refused."""
+"""SIGHUP with real processes: changed secrets in mounted files, and a configuration that is refused."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_secret_in_a_file_is_read_again_on_sighup(running: Running, pagerduty:
     wait_until(lambda: len(pagerduty.triggers()) == 2, running.log)
     assert [event.routing_key for event in pagerduty.triggers()] == [OLD_KEY, NEW_KEY]
 
-    # Until it has gone, the web worker from before knows the former tokens.
+    # Until it has ended, the former web process still accepts the former tokens.
     wait_until(lambda: "Worker exiting" in running.log(), running.log)
 
     (running.folder / "hook").write_text("")
@@ -140,7 +140,7 @@ def reload_metric(running: Running) -> float:
     return float(line.split()[1])
 
 
-def test_a_refused_reload_is_said_until_one_is_taken(plain: Running) -> None:
+def test_a_refused_reload_is_reported_until_one_succeeds(plain: Running) -> None:
     wait_until(plain.is_ready, plain.log)
     before = config(plain)
     assert before["error"] is None
@@ -164,8 +164,8 @@ def test_a_refused_reload_is_said_until_one_is_taken(plain: Running) -> None:
     assert "refused" not in get(plain, "/")
 
 
-def test_with_a_faulty_secret_web_and_worker_refuse_both(tmp_path: Path) -> None:
-    """The webhook's token is for the web side alone; neither goes on without the other."""
+def test_with_a_faulty_secret_web_process_and_worker_refuse_the_reload(tmp_path: Path) -> None:
+    """Only the web process uses the webhook token; the worker must refuse the configuration, too."""
     (tmp_path / "routing.yaml").write_text(PLAIN)
     (tmp_path / "hook").write_text("hook-token")
     running = Running(tmp_path, RECEIVER_WEBHOOK_TOKEN="${file:hook}")
@@ -180,8 +180,10 @@ def test_with_a_faulty_secret_web_and_worker_refuse_both(tmp_path: Path) -> None
         running.end()
 
 
-def test_a_web_process_says_what_a_worker_elsewhere_refused(plain: Running, tmp_path: Path) -> None:
-    """A worker with a configuration of its own on the same store, as on another host; and it is killed."""
+def test_a_web_process_reports_the_refused_reload_of_a_worker_on_another_host(
+    plain: Running, tmp_path: Path
+) -> None:
+    """A worker with its own configuration on the same Redis, as on another host; later it is killed."""
     wait_until(plain.is_ready, plain.log)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -210,7 +212,7 @@ def test_a_web_process_says_what_a_worker_elsewhere_refused(plain: Running, tmp_
     assert reload_metric(plain) == 1
 
 
-def test_the_last_webhook_is_known_after_a_kill_of_everything(plain: Running) -> None:
+def test_the_time_of_the_last_webhook_survives_a_kill_of_all_processes(plain: Running) -> None:
     wait_until(plain.is_ready, plain.log)
     assert "no webhook has come yet" in get(plain, "/")
     assert ask(plain, "POST", "/webhooks/alertmanager?source=eu", "", {"alerts": []}) == 200

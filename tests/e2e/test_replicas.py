@@ -1,4 +1,4 @@
-"""What a real pair of Alertmanagers does when we are away, when it is reloaded, and when an end comes again."""
+"""A real pair of Alertmanagers while the receiver is unavailable, after a reload, and with repeated resolves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.outside import ALERTMANAGER, Alertmanagers, Outside
+from tests.e2e.outside import ALERTMANAGER, Alertmanagers, Deployment
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 
@@ -22,16 +22,16 @@ pytestmark = [
 
 
 @pytest.fixture
-def outside(tmp_path: Path) -> Iterator[Outside]:
+def deployment(tmp_path: Path) -> Iterator[Deployment]:
     with MockSlack() as slack, MockPagerDuty() as pagerduty:
-        outside = Outside(tmp_path, slack, pagerduty)
-        yield outside
-        outside.kill_everything()
+        deployment = Deployment(tmp_path, slack, pagerduty)
+        yield deployment
+        deployment.kill_everything()
 
 
 @pytest.fixture
-def pair(tmp_path: Path, outside: Outside) -> Iterator[Alertmanagers]:
-    pair = Alertmanagers(tmp_path, f"http://127.0.0.1:{outside.port}")
+def pair(tmp_path: Path, deployment: Deployment) -> Iterator[Alertmanagers]:
+    pair = Alertmanagers(tmp_path, f"http://127.0.0.1:{deployment.port}")
     yield pair
     pair.stop()
 
@@ -46,57 +46,61 @@ def an_alert(instance: str, *, started: dt.datetime, ended: dt.datetime | None =
     }
 
 
-def actions(outside: Outside) -> list[str]:
-    return [event.action for event in outside.pagerduty.events]
+def actions(deployment: Deployment) -> list[str]:
+    return [event.action for event in deployment.pagerduty.events]
 
 
-def test_both_of_a_pair_try_again_after_our_5xx_and_it_is_one_incident(
-    outside: Outside, pair: Alertmanagers
+def test_both_alertmanagers_retry_after_a_5xx_and_there_is_one_incident(
+    deployment: Deployment, pair: Alertmanagers
 ) -> None:
-    valkey = outside.receiver.process_of("valkey")
+    valkey = deployment.receiver.process_of("valkey")
     os.kill(valkey, signal.SIGSTOP)
     try:
         pair.send(an_alert("db-1", started=dt.datetime.now(dt.UTC)))
-        outside.sees(lambda: all(pair.refused()), within_s=20)
+        deployment.wait_for(lambda: all(pair.refused()), within_s=20)
     finally:
         os.kill(valkey, signal.SIGCONT)
-    outside.sees(lambda: len(outside.slack.roots) == 1 and outside.paged() == ["on-call"], within_s=30)
+    deployment.wait_for(
+        lambda: len(deployment.slack.roots) == 1 and deployment.paged() == ["on-call"], within_s=30
+    )
     time.sleep(4)
-    assert len(outside.slack.roots) == 1
-    assert actions(outside) == ["trigger"]
+    assert len(deployment.slack.roots) == 1
+    assert actions(deployment) == ["trigger"]
 
 
-def test_a_reload_resolves_nothing_and_pages_nobody_anew(outside: Outside, pair: Alertmanagers) -> None:
-    """Groups are built up again after a reload, and may be posted with a part of their alerts."""
+def test_a_reload_of_alertmanager_resolves_nothing_and_causes_no_page(
+    deployment: Deployment, pair: Alertmanagers
+) -> None:
+    """Alertmanager rebuilds its groups after a reload, and may post them with a part of their alerts."""
     started = dt.datetime.now(dt.UTC)
     alerts = [an_alert(f"db-{n}", started=started) for n in range(30)]
     pair.send(*alerts)
-    outside.sees(lambda: outside.paged() == ["on-call"] and len(outside.slack.roots) == 1)
+    deployment.wait_for(lambda: deployment.paged() == ["on-call"] and len(deployment.slack.roots) == 1)
     for _ in range(5):
         pair.send(*alerts[:10])
         pair.reload()
         pair.send(*alerts)
         time.sleep(0.8)
     time.sleep(3)
-    assert actions(outside) == ["trigger"]
-    assert len(outside.slack.roots) == 1
-    assert "30 firing / 30" in outside.slack.roots[0].text
+    assert actions(deployment) == ["trigger"]
+    assert len(deployment.slack.roots) == 1
+    assert "30 firing / 30" in deployment.slack.roots[0].text
 
 
-def test_an_end_that_is_sent_again_changes_nothing(outside: Outside, pair: Alertmanagers) -> None:
-    """Prometheus tells each end for a quarter of an hour, to each of the pair."""
+def test_a_repeated_resolve_changes_nothing(deployment: Deployment, pair: Alertmanagers) -> None:
+    """Prometheus sends each resolve for a quarter of an hour, to both Alertmanagers."""
     started = dt.datetime.now(dt.UTC)
     pair.send(an_alert("db-1", started=started))
-    outside.sees(lambda: outside.paged() == ["on-call"])
+    deployment.wait_for(lambda: deployment.paged() == ["on-call"])
     ended = dt.datetime.now(dt.UTC)
     pair.send(an_alert("db-1", started=started, ended=ended))
-    outside.sees(lambda: not outside.pagerduty.still_open())
-    outside.sees(lambda: "esolved" in outside.slack.roots[0].text)
+    deployment.wait_for(lambda: not deployment.pagerduty.still_open())
+    deployment.wait_for(lambda: "esolved" in deployment.slack.roots[0].text)
     time.sleep(2)
-    before = (actions(outside), [message.words for message in outside.slack.messages])
+    before = (actions(deployment), [message.words for message in deployment.slack.messages])
     for _ in range(4):
         pair.send(an_alert("db-1", started=started, ended=ended))
         time.sleep(1)
     pair.reload()
     time.sleep(2)
-    assert (actions(outside), [message.words for message in outside.slack.messages]) == before
+    assert (actions(deployment), [message.words for message in deployment.slack.messages]) == before

@@ -1,4 +1,4 @@
-"""Signing in with real processes: a provider that never answers holds up nobody else."""
+"""Logins with real processes: a provider that never responds delays no other request."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from tests.mocks.openid import MockProvider
 
 
 def get(address: str, path: str, headers: dict[str, str]) -> tuple[int, float]:
-    """Return the status, and after how long it came."""
-    began = time.monotonic()
+    """Return the status, and the seconds it took."""
+    started = time.monotonic()
     connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=15)
     try:
         connection.request("GET", path, headers=headers)
-        return connection.getresponse().status, time.monotonic() - began
+        return connection.getresponse().status, time.monotonic() - started
     finally:
         connection.close()
 
 
-def test_a_silent_provider_holds_up_who_signs_in_and_nobody_else(tmp_path: Path) -> None:
+def test_a_hanging_provider_delays_only_logins(tmp_path: Path) -> None:
     token = {"Authorization": "Bearer api-token"}
     with MockProvider(redirect_uri="http://127.0.0.1:9080/sign-in/callback") as provider:
         provider.is_silent = True
@@ -36,19 +36,19 @@ def test_a_silent_provider_holds_up_who_signs_in_and_nobody_else(tmp_path: Path)
         try:
             wait_until(receiver.is_ready, receiver.log)
             found: list[tuple[int, float]] = []
-            ask = lambda: found.append(get(receiver.address, "/sign-in", {}))  # noqa: E731
-            threads = [threading.Thread(target=ask) for _ in range(20)]
+            send = lambda: found.append(get(receiver.address, "/sign-in", {}))  # noqa: E731
+            threads = [threading.Thread(target=send) for _ in range(20)]
             for thread in threads:
                 thread.start()
             wait_until(lambda: provider.asked)
             for _ in range(5):
-                status, took_s = get(receiver.address, "/api/v1/incidents", token)
+                status, duration_s = get(receiver.address, "/api/v1/incidents", token)
                 assert status == 200
-                assert took_s < 1
+                assert duration_s < 1
             for thread in threads:
                 thread.join(15)
             assert [status for status, _ in found] == [502] * 20
-            assert max(took_s for _, took_s in found) < 8
+            assert max(duration_s for _, duration_s in found) < 8
             assert len(provider.asked) == 1
         finally:
             receiver.end()

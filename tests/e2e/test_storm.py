@@ -1,6 +1,7 @@
-"""A thousand new groups in ten seconds, behind a real pair of Alertmanagers: what people see of such a night.
+"""A thousand new groups in ten seconds, behind a real pair of Alertmanagers: the resulting messages and
+pages.
 
-The night is played once, from the first alert to the last message; each test looks at one thing in it.
+The storm runs once, from the first alert to the last message; each test checks one aspect of it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.outside import ALERTMANAGER, Alertmanagers, Outside
+from tests.e2e.outside import ALERTMANAGER, Alertmanagers, Deployment
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.pagerduty_account import PagedIncident
 from tests.mocks.pagerduty_webhooks import post_to
@@ -35,10 +36,10 @@ MANY = 1000
 WITHIN_S = 10.0
 AT_ONCE = 10
 ALERTS = ("DiskFull", "HighCPUUsage", "InstanceDown", "PodCrashLooping", "SlowQueries")
-# The second step is due while the storm is on, the third after all is over. The limits are the vendors' own.
+# The second step is due during the storm, the third after its end. The rate limits are those of the vendors.
 STORMY_ROUTING = ROUTING.replace("{notify: team-lead, after: 5m}", "{notify: team-lead, after: 20s}")
 STORMY_ROUTING += "limits: {}\n"
-# Each alert is a group of its own and told soon; no repeats, for they are no news.
+# Each alert is its own group and is sent soon; there are no repeated notifications.
 EACH_ITS_OWN = "group_by: [alertname, instance]"
 PACE = "group_wait: 100ms, group_interval: 3s, repeat_interval: 1h"
 
@@ -47,24 +48,28 @@ Row = dict[str, Any]
 
 @dataclass
 class Night:
-    """What was seen. Incidents, messages and pages are those of the moment that is named."""
+    """What was recorded: incidents, messages and pages, each at the time given beside it."""
 
     slack: MockSlack
     pagerduty: MockPagerDuty
-    began_at: float = 0.0  # the first alert was put into Alertmanager then
+    began_at: float = 0.0  # when the first alert was sent to Alertmanager
     lasted_s: float = 0.0
-    warned_at: float = 0.0  # an alert for another channel was put in then
-    outbreak: list[SlackMessage] = field(default_factory=list)  # when on-call had been told of everything
-    steps: list[PagedIncident] = field(default_factory=list)  # when Team Lead had, too
-    paged: list[PagedIncident] = field(default_factory=list)  # before the first alert ended
+    warned_at: float = 0.0  # when an alert for another channel was sent to Alertmanager
+    outbreak: list[SlackMessage] = field(
+        default_factory=list
+    )  # when on-call had been notified of all incidents
+    steps: list[PagedIncident] = field(default_factory=list)  # when the team lead had been, too
+    paged: list[PagedIncident] = field(default_factory=list)  # before the first alert was resolved
     before_answer: list[Row] = field(default_factory=list)
     after_answer: list[Row] = field(default_factory=list)
     summary_after_answer: str = ""
     end: list[Row] = field(default_factory=list)
 
     def pages(self, responder: str) -> list[PagedIncident]:
-        """Return the pages from before the end. While all ends, one Alertmanager of the pair may send a late
-        copy that fires after the other sent the resolve: the receiver pages that (docs/adr/0003).
+        """Return the pages from before the resolves.
+
+        While the alerts resolve, one Alertmanager of the pair may send a late firing copy after the other
+        sent the resolve: the receiver pages for that (docs/adr/0003).
         """
         opened = self.paged or self.pagerduty.opened()
         return [page for page in opened if NAMES[page.routing_key] == responder]
@@ -78,7 +83,7 @@ class Night:
         return page
 
     def counted(self, rows: list[Row]) -> list[Row]:
-        """Return the incidents that on-call was not paged for one by one: the storm's page counts them."""
+        """Return the incidents without a page of their own for on-call: the page of the storm counts them."""
         return without(rows, self.singles("on-call"))
 
     @property
@@ -92,7 +97,7 @@ def is_of_storm(page: PagedIncident) -> bool:
 
 
 def without(rows: list[Row], pages: list[PagedIncident]) -> list[Row]:
-    """Return the incidents that none of *pages* is about alone."""
+    """Return the incidents without a page of their own among *pages*."""
     single = {page.summary.rpartition(": ")[2] for page in pages}
     return [row for row in rows if row["summary"] not in single]
 
@@ -109,38 +114,39 @@ def an_alert(number: int, name: str, severity: str) -> dict[str, Any]:
 
 
 class Play:
-    """Plays the night by what people and Alertmanager do, and nothing else."""
+    """Runs the storm only by actions of people and of Alertmanager."""
 
-    def __init__(self, outside: Outside, pair: Alertmanagers) -> None:
-        self.night = Night(outside.slack, outside.pagerduty)
-        self._outside = outside
+    def __init__(self, deployment: Deployment, pair: Alertmanagers) -> None:
+        self.night = Night(deployment.slack, deployment.pagerduty)
+        self._deployment = deployment
         self._pair = pair
         self._alerts: list[dict[str, Any]] = []
 
     def run(self) -> Night:
-        night, pagerduty = self.night, self._outside.pagerduty
+        night, pagerduty = self.night, self._deployment.pagerduty
         self._break_out()
-        # Whose next step is Team Lead's was told to On-call; whose next is Manager's to Team Lead, too.
+        # An incident whose next step is the team lead was notified to on-call; one whose next step is the
+        # manager also to the team lead.
         self._see(MANY + 1, next_step="team-lead")
-        night.outbreak = self._outside.slack.messages
+        night.outbreak = self._deployment.slack.messages
         night.before_answer = self._see(MANY, next_step="manager")
-        self._outside.sees(lambda: any(is_of_storm(page) for page in night.pages("team-lead")))
+        self._deployment.wait_for(lambda: any(is_of_storm(page) for page in night.pages("team-lead")))
         night.steps = pagerduty.opened()
         self._acknowledge_in_pagerduty(night.storm_page("on-call"))
         counted = len(night.counted(night.before_answer))
         night.after_answer = self._see(counted, acknowledged_by="Alice Doe")
-        self._outside.sees(lambda: "acknowledged" in night.summary.text)
+        self._deployment.wait_for(lambda: "acknowledged" in night.summary.text)
         night.summary_after_answer = night.summary.text
         night.paged = pagerduty.opened()
         self._end()
         night.end = self._see(MANY + 1, state="resolved")
-        self._outside.sees(lambda: not pagerduty.still_open(), within_s=30)
+        self._deployment.wait_for(lambda: not pagerduty.still_open(), within_s=30)
         only_resolved = re.compile(r": \d+ resolved · storm over$")
-        self._outside.sees(lambda: only_resolved.search(night.summary.text), within_s=60)
+        self._deployment.wait_for(lambda: only_resolved.search(night.summary.text), within_s=60)
         return night
 
     def _break_out(self) -> None:
-        """Have a thousand alerts fire, evenly over the time, and in the middle of them one of another route."""
+        """Fire a thousand alerts, evenly over the time, and in the middle of them one of another route."""
         began = time.monotonic()
         self.night.began_at = time.time()
         for first in range(0, MANY, AT_ONCE):
@@ -162,31 +168,31 @@ class Play:
             self._pair.send(*({**alert, "endsAt": now} for alert in self._alerts[first : first + 100]))
 
     def _acknowledge_in_pagerduty(self, page: PagedIncident) -> None:
-        """Somebody takes it there, and PagerDuty tells by its signed webhook."""
-        pagerduty = self._outside.pagerduty
+        """Acknowledge the page in PagerDuty, which sends its signed webhook."""
+        pagerduty = self._deployment.pagerduty
         pagerduty.acknowledges(page, "Alice Doe")
-        address = f"http://127.0.0.1:{self._outside.port}/webhooks/pagerduty"
+        address = f"http://127.0.0.1:{self._deployment.port}/webhooks/pagerduty"
         assert set(pagerduty.webhooks.deliver(post_to(address))) == {202}
 
     def _rows(self) -> list[Row]:
         found: list[Row] = []
         cursor = ""
         while True:
-            page = self._outside.ask("GET", f"/api/v1/incidents?limit=200{cursor}")[1]
+            page = self._deployment.ask("GET", f"/api/v1/incidents?limit=200{cursor}")[1]
             found += page["incidents"]
             if not page["next_cursor"]:
                 return found
             cursor = f"&cursor={page['next_cursor']}"
 
     def _see(self, count: int, within_s: float = 40.0, **wanted: str) -> list[Row]:
-        """Wait until *count* incidents are listed as *wanted*; return all that are listed then."""
+        """Wait until *count* incidents match *wanted*; return all of these."""
         deadline = time.monotonic() + within_s
         while True:
             rows = self._rows()
             if sum(wanted.items() <= row.items() for row in rows) >= count:
                 return rows
             found = Counter((row["state"], row["acknowledged_by"], row["next_step"]) for row in rows)
-            assert time.monotonic() < deadline, f"{count} {wanted}? {found}\n{self._outside.describe()}"
+            assert time.monotonic() < deadline, f"{count} {wanted}? {found}\n{self._deployment.describe()}"
             time.sleep(0.3)
 
 
@@ -196,26 +202,26 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
     with MockSlack() as slack, MockPagerDuty() as pagerduty:
         slack.enforce_limits()
         pagerduty.enforce_limits()
-        outside = Outside(folder, slack, pagerduty, STORMY_ROUTING)
+        deployment = Deployment(folder, slack, pagerduty, STORMY_ROUTING)
         try:
-            pair = Alertmanagers(folder, f"http://127.0.0.1:{outside.port}", route=EACH_ITS_OWN, pace=PACE)
+            pair = Alertmanagers(folder, f"http://127.0.0.1:{deployment.port}", route=EACH_ITS_OWN, pace=PACE)
             try:
-                yield Play(outside, pair).run()
+                yield Play(deployment, pair).run()
             finally:
                 pair.stop()
         finally:
-            outside.kill_everything()
+            deployment.kill_everything()
 
 
-def test_the_first_page_comes_within_two_seconds(night: Night) -> None:
-    """Counted from before Alertmanager had the alert, so from before we could hear of it."""
+def test_the_first_page_is_sent_within_two_seconds(night: Night) -> None:
+    """Measured from before the alert was sent to Alertmanager."""
     first = night.pages("on-call")[0].opened_at - night.began_at
     print(f"{MANY} groups in {night.lasted_s:.1f} s, the first page after {first:.2f} s")
     assert night.lasted_s < WITHIN_S + 2.0
     assert first < 2.0
 
 
-def test_the_first_are_paged_one_by_one_and_one_page_counts_the_rest(night: Night) -> None:
+def test_the_first_incidents_are_paged_one_by_one_and_one_page_counts_the_rest(night: Night) -> None:
     singles, page = night.singles("on-call"), night.storm_page("on-call")
     after = page.opened_at - night.began_at
     print(f"on-call: {len(singles)} pages of one incident each, and {page.summary!r} after {after:.1f} s")
@@ -227,7 +233,7 @@ def test_the_first_are_paged_one_by_one_and_one_page_counts_the_rest(night: Nigh
     assert payload["severity"] == "critical"
 
 
-def test_one_message_speaks_for_all_and_is_brought_up_to_date(night: Night) -> None:
+def test_one_message_summarizes_all_incidents_and_is_updated(night: Night) -> None:
     roots = [one for one in night.outbreak if one.channel == "#alerts-critical" and not one.is_reply]
     print(
         f"in Slack when On-call had been told of all: {len(roots)} messages, {len(night.outbreak)} with replies"
@@ -241,7 +247,7 @@ def test_one_message_speaks_for_all_and_is_brought_up_to_date(night: Night) -> N
     assert f": {spoken_for} resolved · storm over" in night.summary.text
 
 
-def test_another_channel_gets_its_own_at_once(night: Night) -> None:
+def test_another_channel_gets_its_message_at_once(night: Night) -> None:
     (message,) = [one for one in night.slack.roots if one.channel == "#alerts-warning"]
     after = float(message.ts) - night.warned_at
     print(f"the other channel's message after {after:.2f} s")
@@ -249,16 +255,21 @@ def test_another_channel_gets_its_own_at_once(night: Night) -> None:
     assert after < 2.0
 
 
-def test_the_next_step_is_bundled_as_well(night: Night) -> None:
+def test_the_next_step_is_bundled_too(night: Night) -> None:
     team_lead = [NAMES[page.routing_key] for page in night.steps].count("team-lead")
     print(f"team-lead: {team_lead} pages, one of them {night.storm_page('team-lead').summary!r}")
     assert team_lead <= len(night.singles("on-call")) + 1
     assert [page for page in night.pagerduty.opened() if NAMES[page.routing_key] == "manager"] == []
     waiting = Counter(row["next_step"] for row in night.before_answer)
-    assert waiting == {"manager": MANY, "team-lead": 1}  # the warning's second step is half an hour off
+    assert waiting == {
+        "manager": MANY,
+        "team-lead": 1,
+    }  # the second step of the warning is due in half an hour
 
 
-def test_acknowledging_the_storms_page_acknowledges_all_it_counts_and_nothing_else(night: Night) -> None:
+def test_acknowledging_the_storms_page_acknowledges_the_incidents_it_counts_and_no_other(
+    night: Night,
+) -> None:
     counted = {row["id"] for row in night.counted(night.after_answer)}
     stand = Counter(
         (row["id"] in counted, row["state"], row["acknowledged_by"], row["next_step"])
@@ -271,9 +282,12 @@ def test_acknowledging_the_storms_page_acknowledges_all_it_counts_and_nothing_el
     }
 
 
-def test_the_storms_page_is_resolved_with_the_last_of_them_and_so_is_all_else(night: Night) -> None:
+def test_the_storms_page_is_resolved_with_its_last_incident_and_all_else_is_resolved(night: Night) -> None:
     page = night.storm_page("on-call")
-    assert [event.action for event in page.history] == ["trigger", "resolve"]  # no echo of the answer
+    assert [event.action for event in page.history] == [
+        "trigger",
+        "resolve",
+    ]  # no echo of the acknowledgement
     only_counted = without(night.end, night.pagerduty.opened())
     last = max(dt.datetime.fromisoformat(row["updated_at"]) for row in only_counted)
     assert page.history[-1].at >= last.timestamp()
@@ -281,14 +295,14 @@ def test_the_storms_page_is_resolved_with_the_last_of_them_and_so_is_all_else(ni
     assert {one.state for one in night.pagerduty.opened()} == {"resolved"}
 
 
-def test_nothing_is_said_twice(night: Night) -> None:
+def test_no_message_is_posted_twice(night: Night) -> None:
     pages = Counter((one.routing_key, one.dedup_key) for one in night.pagerduty.opened())
     assert set(pages.values()) == {1}
     said = Counter(json.dumps(message.metadata, sort_keys=True) for message in night.slack.messages)
     assert set(said.values()) == {1}
 
 
-def test_the_vendors_limits_are_kept(night: Night) -> None:
+def test_the_vendors_rate_limits_are_respected(night: Night) -> None:
     slack, pagerduty = night.slack, night.pagerduty
     print(f"429: {len(slack.limited)} of {len(slack.calls)} calls of Slack,")
     print(f"{len(pagerduty.limited)} of {len(pagerduty.requests)} of PagerDuty")
