@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -77,6 +79,21 @@ def test_json_has_time_level_event_and_the_fields() -> None:
         "after": 1.5,
         "odd": "nan",
     }
+
+
+def test_no_field_has_the_name_of_a_part_of_each_line() -> None:
+    """It would be dropped from the JSON, as the type of PagerDuty's events was."""
+    found = set()
+    for path in (Path(__file__).parents[2] / "receiver").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            is_assigned = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "fields"
+            if is_assigned and isinstance(node.value, ast.Dict):
+                found |= {(path.name, ast.unparse(key)) for key in node.value.keys if key}
+            if isinstance(node, ast.keyword) and node.arg == "extra" and isinstance(node.value, ast.Dict):
+                rows = [value for value in node.value.values if isinstance(value, ast.Dict)]
+                found |= {(path.name, ast.unparse(key)) for row in rows for key in row.keys if key}
+    assert len(found) > 50
+    assert {one for one in found if one[1] in ("'time'", "'level'", "'event'", "'logger'")} == set()
 
 
 def test_text_quotes_only_what_needs_it() -> None:

@@ -1,6 +1,6 @@
 """The one door to pdpyras: one request to PagerDuty, sent once, without retries or waiting.
 
-pdpyras is superseded by `pagerduty`; docs/adr/0026-pagerdutys-former-client.md says when to move. To migrate,
+pdpyras is superseded by `pagerduty`; docs/adr/0027-pagerdutys-former-client.md says when to move. To migrate,
 replace APISession by RestApiV2Client, EventsAPISession by EventsApiV2Client, PDClientError by Error, and
 PDHTTPError by HttpError.
 https://pagerduty.github.io/python-pagerduty/pdpyras_migration_guide.html

@@ -361,7 +361,7 @@ def _why_closed(page: ResponderPage) -> str:
 def _log(event: PagerDutyEvent, outcome: str, incident_id: str = "") -> None:
     fields = {
         "incident": incident_id,
-        "event": event.event_type,
+        "type": event.event_type,
         "pagerduty": event.incident_id,
         "outcome": outcome,
     }
