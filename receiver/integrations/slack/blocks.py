@@ -1,4 +1,4 @@
-"""The Block Kit blocks of our messages, validated by slack_sdk's models, and the size limits of a message."""
+"""The Block Kit blocks of our messages, and the size limits of a message."""
 
 from __future__ import annotations
 
@@ -8,16 +8,6 @@ from enum import IntEnum
 from json import dumps
 from typing import Any
 
-from slack_sdk.models.blocks import (
-    ActionsBlock,
-    ButtonElement,
-    ContextBlock,
-    HeaderBlock,
-    MarkdownTextObject,
-    PlainTextObject,
-    SectionBlock,
-)
-
 from receiver.text import truncate_text
 
 # https://docs.slack.dev/reference/block-kit/blocks
@@ -26,38 +16,42 @@ MAX_SECTION = 3000
 MAX_HEADER = 150
 MAX_CONTEXT_ELEMENTS = 10
 MAX_BUTTON_TEXT = 75
-Block = dict[str, Any]
+Block = dict[str, Any]  # a block, or an element of one
 
 
-def _mrkdwn(text: str) -> MarkdownTextObject:
+def _mrkdwn(text: str) -> Block:
     # verbatim: otherwise Slack turns bare URLs into links and plain names into mentions,
     # https://docs.slack.dev/reference/block-kit/composition-objects/text-object
-    return MarkdownTextObject(text=text, verbatim=True)
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
+
+
+def _plain_text(text: str, limit: int) -> Block:
+    return {"type": "plain_text", "text": truncate_text(text, limit), "emoji": True}
 
 
 def header(text: str) -> Block:
     """Return a header block; its text is plain_text and needs no escaping."""
-    return HeaderBlock(text=PlainTextObject(text=truncate_text(text, MAX_HEADER), emoji=True)).to_dict()
+    return {"type": "header", "text": _plain_text(text, MAX_HEADER)}
 
 
 def section(text: str) -> Block:
     """Return a section block of mrkdwn; Slack allows 3,000 characters."""
-    return SectionBlock(text=_mrkdwn(text)).to_dict()
+    return {"type": "section", "text": _mrkdwn(text)}
 
 
 def context(texts: Sequence[str]) -> Block:
     """Return a context block (small grey mrkdwn), ten elements at most."""
-    return ContextBlock(elements=[_mrkdwn(text) for text in texts[:MAX_CONTEXT_ELEMENTS]]).to_dict()
+    return {"type": "context", "elements": [_mrkdwn(text) for text in texts[:MAX_CONTEXT_ELEMENTS]]}
 
 
-def button(text: str, action_id: str, value: str, style: str | None = None) -> ButtonElement:
-    return ButtonElement(
-        text=truncate_text(text, MAX_BUTTON_TEXT), action_id=action_id, value=value, style=style
-    )
+def button(text: str, action_id: str, value: str, style: str = "") -> Block:
+    """Return a button element; *style* is `primary`, `danger` or empty."""
+    element = {"type": "button", "text": _plain_text(text, MAX_BUTTON_TEXT)}
+    return {**element, "action_id": action_id, "value": value, **({"style": style} if style else {})}
 
 
-def actions(buttons: Sequence[ButtonElement], block_id: str) -> Block:
-    return ActionsBlock(elements=list(buttons), block_id=block_id).to_dict()
+def actions(buttons: Sequence[Block], block_id: str) -> Block:
+    return {"type": "actions", "block_id": block_id, "elements": list(buttons)}
 
 
 # Slack refuses about 13,000 characters over all blocks (`msg_blocks_too_long`), an undocumented limit:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from slack_sdk.models.blocks import ButtonElement
-
 from receiver.engine.notification import IncidentNotification
 from receiver.integrations.slack.alert_section import (
     AlertView,
@@ -190,7 +188,7 @@ def _is_edit(notification: IncidentNotification) -> bool:
     return isinstance(notification.action, Update)
 
 
-def _buttons(notification: IncidentNotification) -> list[ButtonElement]:
+def _buttons(notification: IncidentNotification) -> list[Block]:
     """Return the buttons for the incident's state; if resolved, only those that expire a silence."""
     incident = notification.incident
     if render_moved_notice(notification):  # the buttons are on the message that replaces this one

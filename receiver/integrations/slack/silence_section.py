@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from slack_sdk.models.blocks import ButtonElement
-
-from receiver.integrations.slack.blocks import button
+from receiver.integrations.slack.blocks import Block, button
 from receiver.integrations.slack.mrkdwn import escape_line, format_timestamp, render_person
 from receiver.model.delivery import Delivery
 from receiver.model.incident import Incident, SilenceRequest
@@ -61,7 +59,7 @@ def active_silences(incident: Incident, now: float) -> list[SilenceRequest]:
     ]
 
 
-def expire_buttons(incident: Incident, now: float) -> Iterator[ButtonElement]:
+def expire_buttons(incident: Incident, now: float) -> Iterator[Block]:
     """Yield a button for each of the first active silences; its value is the incident's ID and the number."""
     active = active_silences(incident, now)
     for request in active[:MAX_EXPIRE_BUTTONS]:
