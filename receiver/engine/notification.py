@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 from urllib.parse import quote
@@ -11,7 +11,7 @@ from urllib.parse import quote
 from receiver.model.actions import DeliveryAction
 from receiver.model.alert import Alert
 from receiver.model.escalation import EscalationState
-from receiver.model.incident import Incident, OnCallPerson, find_firing
+from receiver.model.incident import Incident, OnCallPerson
 from receiver.model.routing import Matcher
 from receiver.runbooks.model import Excerpt
 from receiver.text import is_web_link
@@ -52,7 +52,7 @@ def find_links(
     are labelled links. *alertmanager_url* overrides the external URL that Alertmanager sent;
     *prometheus_url* is used if no firing alert has a generator URL.
     """
-    firing = find_firing(incident)
+    firing = incident.firing_alerts
     alertmanager = alertmanager_url if is_web_link(alertmanager_url) else incident.external_url
     origins = (alert.generator_url for alert in firing)
     return Links(
@@ -71,7 +71,7 @@ def _render_matcher(name: str, value: str) -> str:
     return str(Matcher(f'"{escaped}"', "=", value))
 
 
-def _find_shared_labels(alerts: list[Alert]) -> dict[str, str]:
+def _find_shared_labels(alerts: Sequence[Alert]) -> dict[str, str]:
     """Return the labels that are equal in all *alerts*."""
     if not alerts:
         return {}

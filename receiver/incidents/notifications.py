@@ -9,8 +9,7 @@ from itertools import chain
 from receiver.engine.notification import IncidentNotification, Links, find_links
 from receiver.engine.ports import OnCallLookup, Runbooks
 from receiver.model.actions import DeliveryAction, FallbackMention, Page, Post, Reply, Update
-from receiver.model.delivery_status import find_message
-from receiver.model.escalation import evaluate_escalation
+from receiver.model.escalation import IncidentView
 from receiver.model.incident import Incident, OnCallPerson, find_most_severe
 from receiver.model.routing import EscalationPolicy
 
@@ -36,20 +35,19 @@ class NotificationBuilder:
         self._link_settings = link_settings
         self._on_call = on_call
 
-    def build(
-        self, action: DeliveryAction, incident: Incident, policy: EscalationPolicy, now: float
-    ) -> IncidentNotification:
+    def build(self, action: DeliveryAction, view: IncidentView) -> IncidentNotification:
         """Return *action* with everything a channel needs to render it."""
+        incident = view.incident
         is_whole = isinstance(action, Post | Update | Page) and not isinstance(action, FallbackMention)
         most_severe = find_most_severe(incident) if is_whole else None
         return IncidentNotification(
             action=action,
             incident=incident,
-            escalation=evaluate_escalation(incident, policy, now),
-            now=now,
+            escalation=view.escalation,
+            now=view.now,
             excerpt=self._runbooks.find_excerpt(most_severe) if most_severe else None,
             links=self._build_links(incident),
-            on_call=self._find_on_call(action, incident, policy),
+            on_call=self._find_on_call(action, incident, view.policy),
         )
 
     def _find_on_call(
@@ -70,7 +68,7 @@ class NotificationBuilder:
         return tuple(person for person in people if person.name == incident.former_by)[:1]
 
     def _build_links(self, incident: Incident) -> Links:
-        message = find_message(incident)
+        message = incident.message
         link_settings = self._link_settings
         return find_links(
             incident,

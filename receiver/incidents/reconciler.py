@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace as change_fields
@@ -24,11 +24,12 @@ from receiver.incidents.notifications import NotificationBuilder
 from receiver.incidents.routing_keys import RoutingKeys
 from receiver.incidents.routing_preview import SeverityNotices
 from receiver.incidents.store import RedisIncidents
-from receiver.model.actions import Action, DeliveryAction, Page, Plan, Transition
+from receiver.model.actions import Action, DeliveryAction, Page, Transition
 from receiver.model.delivery import Delivery, is_storm
+from receiver.model.delivery_status import is_page_ended
 from receiver.model.incident import Incident
-from receiver.model.plan import plan, queues_for, resolve_policy
-from receiver.model.routing import PAGERDUTY, EscalationPolicy, RoutingTable
+from receiver.model.plan import IncidentPlan, plan, queues_for, resolve_policy
+from receiver.model.routing import EscalationPolicy, RoutingTable
 
 # More actions than an incident can want at once; beyond it, the incident is released and enqueued again.
 _ACTIONS_AT_MOST = 40
@@ -46,7 +47,7 @@ class _Evaluation:
     policy: EscalationPolicy
     queue: str
     now: float
-    wanted: Plan
+    wanted: IncidentPlan
     ready: list[Action]
     later: list[float]
 
@@ -192,7 +193,7 @@ class Reconciler:
         if isinstance(next_one, Transition):
             self._dispatcher.apply_transition(next_one, incident, now, worker)
             return _Dispatched(None)
-        notification = self._notification_builder.build(next_one, incident, policy, now)
+        notification = self._notification_builder.build(next_one, evaluation.wanted.view)
         return _Dispatched((next_one.key, self._dispatcher.dispatch(notification, worker)))
 
     def _find_next_action(
@@ -232,25 +233,22 @@ class Reconciler:
         """Return the actions that are ready now, and the times at which the others will be."""
         ready = [action for action in actions if action.ready_at <= now]
         later = [action.ready_at for action in actions if action.ready_at > now]
-        if (
-            incident.previous
-            and any(isinstance(a, Page) for a in ready)
-            and not self._is_former_page_ended(incident, now)
-        ):
-            ready = [action for action in ready if not isinstance(action, Page)]
-            later.append(now + _PREDECESSOR_WAIT_S)
+        pages = [action for action in ready if isinstance(action, Page)]
+        if incident.previous and pages:
+            early = self._list_early_pages(incident, pages)
+            ready = [action for action in ready if action not in early]
+            later += [now + _PREDECESSOR_WAIT_S] if early else []
         return ready, later
 
-    def _is_former_page_ended(self, incident: Incident, now: float) -> bool:
-        """Tell whether PagerDuty has all events of the group's former incident. Both incidents use the same
-        dedup key, so a late resolve would close the new page.
+    def _list_early_pages(self, incident: Incident, pages: Sequence[Page]) -> list[Page]:
+        """Return the pages whose responder has an open page of the group's former incident. Both incidents
+        use the same dedup key, so a late resolve would close the new page.
         """
         try:
             former = self._incidents.load(incident.previous)
         except NotFound:
-            return True
-        wanted = plan(former, resolve_policy(self._routing, former), now)
-        return not any(action.queue == PAGERDUTY for action in wanted.actions)
+            return []
+        return [page for page in pages if not is_page_ended(former, page.step.responder)]
 
 
 def _find_wait_end(action: Action, waits: Mapping[str, float]) -> float:

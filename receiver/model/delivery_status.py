@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from receiver.errors import RefusalKind
 from receiver.model.delivery import Delivery
-from receiver.model.incident import Incident
+from receiver.model.incident import FALLBACK, Incident
 from receiver.model.routing import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step, Target
 
 # Separates a responder's name from the digest of a former routing key in a delivery key.
@@ -65,6 +65,16 @@ def list_former_keys(incident: Incident, responder: Responder) -> dict[str, int]
             if key and instance and key != latest:
                 found[key] = max(found.get(key, 0), int(instance))
     return found
+
+
+def is_page_ended(incident: Incident, responder: Responder) -> bool:
+    """Tell whether PagerDuty has the resolve of each page of this incident to *responder*, or refused it."""
+    state = page_state(incident, responder)
+    resolves = (
+        incident.deliveries.get(f"resolve:{responder.name}{FORMER_KEY_SEPARATOR}{key}", Delivery())
+        for key in list_former_keys(incident, responder)
+    )
+    return not state.is_open and not state.is_closing and all(resolve.is_settled for resolve in resolves)
 
 
 def build_gone_responder(name: str) -> Responder:
@@ -173,9 +183,6 @@ def _is_of(key: str, responder: Responder) -> bool:
     return name == responder.name or name.rpartition("#")[0] == responder.name
 
 
-# The delivery key of the incident's message in the fallback channel.
-FALLBACK = "fallback"
-_MESSAGES = ("root", "root2", FALLBACK)
 # An edit or reply refused with one of these kinds means that the channel itself is out of reach.
 _OUT_OF_REACH = (RefusalKind.TARGET_GONE, RefusalKind.CREDENTIALS)
 
@@ -195,21 +202,11 @@ def page_delayed_key(step: Step) -> str:
     return f"unreached:{step.name}"
 
 
-def find_message(incident: Incident) -> Delivery | None:
-    """Return the delivery of the incident's own message, the newest that arrived; None without one."""
-    found = [
-        d
-        for key in _MESSAGES
-        if (d := incident.deliveries.get(key)) is not None and d.receipt and not d.is_bundled
-    ]
-    return max(found, key=lambda d: d.receipt.at if d.receipt else 0.0, default=None)
-
-
 def find_announcing_storm(incident: Incident) -> str:
     """Return the storm whose message and thread take the place of the incident's own; empty where none does.
     It may be a storm of the fallback channel.
     """
-    if find_message(incident) is not None:
+    if incident.message is not None:
         return ""
     announced = (incident.deliveries.get(key, Delivery()) for key in ("root", FALLBACK))
     return next((delivery.storm for delivery in announced if delivery.is_bundled), "")
@@ -256,7 +253,7 @@ def find_fallback_responder(policy: EscalationPolicy) -> Responder | None:
 
 def is_in_fallback_channel(incident: Incident) -> bool:
     """Tell whether the incident's message is in the fallback channel, or about to be posted there."""
-    message = find_message(incident)
+    message = incident.message
     if message is not None and message is incident.deliveries.get(FALLBACK):
         return True
     return FALLBACK not in incident.deliveries and find_channel_failure(incident) is not None
@@ -314,7 +311,7 @@ def list_fallback_deliveries(
     if failure is None or responder is None:
         return found
     name = build_fallback_step(responder).name
-    has_thread = find_message(incident) is not None or is_announced_by_storm(incident)
+    has_thread = incident.message is not None or is_announced_by_storm(incident)
     shared = [run_delivery(incident, f"page:{name}")] if responder.find_target(PAGERDUTY) else []
     if responder.find_target(SLACK) and has_thread:
         shared.append(run_delivery(incident, f"step:{name}"))
@@ -337,5 +334,5 @@ def run_delivery(incident: Incident, key: str) -> Delivery:
 
 def _is_page_delayed(incident: Incident, step: Step) -> bool:
     """Tell whether the step's page was refused for good and there is a thread that will report it."""
-    has_thread = find_message(incident) is not None or is_announced_by_storm(incident)
+    has_thread = incident.message is not None or is_announced_by_storm(incident)
     return run_delivery(incident, f"page:{step.name}").failed_at > 0 and has_thread

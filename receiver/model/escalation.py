@@ -9,7 +9,6 @@ from receiver.model.delivery import Delivery
 from receiver.model.delivery_status import (
     build_gone_responder,
     fallback_mention_key,
-    find_message,
     find_pending_message,
     find_storm_paging,
     has_own_page,
@@ -80,6 +79,21 @@ class EscalationState:
             if not step_state.is_due:
                 return step_state if step_state.due_at is not None else None
         return None
+
+
+@dataclass(frozen=True)
+class IncidentView:
+    """A loaded incident, evaluated once at *now*, for its plan, its notifications and its page."""
+
+    incident: Incident
+    policy: EscalationPolicy
+    escalation: EscalationState
+    now: float
+
+
+def evaluate_incident(incident: Incident, policy: EscalationPolicy, now: float) -> IncidentView:
+    """Return *incident* with the state of its escalation at *now*."""
+    return IncidentView(incident, policy, evaluate_escalation(incident, policy, now), now)
 
 
 def page_key(step: Step) -> str:
@@ -235,7 +249,7 @@ def _times_out_at(
     if all(d.failed_at for d in deliveries):
         return min(now, max(d.failed_at for d in deliveries))
     own = [d for key in _step_keys(step) if (d := current_delivery(incident, key)).attempts]
-    message = find_message(incident) or find_pending_message(incident, policy)
+    message = incident.message or find_pending_message(incident, policy)
     is_late = message.attempts > 0 and (message.receipt is None or message.receipt.at > due_at)
     if is_late and not step.responder.find_target(PAGERDUTY):
         own.append(message)  # it counts as the step's reply, which had no thread
@@ -256,7 +270,7 @@ def _notifying_deliveries(
         found.append(current_delivery(incident, page_key(step)))
     if step.responder.find_target(SLACK):
         reply = current_delivery(incident, reply_key(step))
-        is_threadless = not reply.attempts and find_message(incident) is None
+        is_threadless = not reply.attempts and incident.message is None
         thread = find_pending_message(incident, policy) if is_threadless else reply
         found.append(reply if thread.is_bundled else thread)  # a storm has a thread of its own
     return [*found, *list_fallback_deliveries(incident, policy, step, due_at)]

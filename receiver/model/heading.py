@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from receiver.model.alert import Alert
-from receiver.model.incident import Incident, IncidentChange, find_firing
+from receiver.model.incident import Incident, IncidentChange
 from receiver.text import one_line
 
 MAX_SUMMARY = 300
@@ -52,7 +52,7 @@ def format_more(more: int) -> str:
 
 def find_heading(incident: Incident) -> IncidentHeading:
     """Return the heading of *incident* now; once nothing fires, the stored one of the last firing alert."""
-    firing = find_firing(incident)
+    firing = incident.firing_alerts
     if firing:
         return build_heading(firing, incident.group_labels)
     names = {alert.name for alert in _list_shown(incident)} - {incident.alertname, ""}

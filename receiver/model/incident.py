@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from msgspec import Struct, json
 
@@ -121,7 +121,12 @@ class SilenceRequest(Struct, frozen=True, omit_defaults=True):
         return not self.ended_at and (self.is_until_resolved or now < self.until)
 
 
-class Incident(Struct, frozen=True, omit_defaults=True):
+# The delivery key of the incident's message in the fallback channel.
+FALLBACK = "fallback"
+_MESSAGES = ("root", "root2", FALLBACK)
+
+
+class Incident(Struct, frozen=True, omit_defaults=True, dict=True):
     """One Alertmanager group on one route, from first firing to resolved.
 
     *alerts*, *deliveries* and *is_past* are stored apart from the rest and set on loading.
@@ -180,6 +185,24 @@ class Incident(Struct, frozen=True, omit_defaults=True):
     is_past: bool = False  # its group has a newer incident
     alerts: dict[str, Alert] = {}
     deliveries: dict[str, Delivery] = {}
+
+    @cached_property
+    def message(self) -> Delivery | None:
+        """The delivery of its own message, the newest that arrived; None without one."""
+        found = [
+            delivery
+            for key in _MESSAGES
+            if (delivery := self.deliveries.get(key)) is not None
+            and delivery.receipt
+            and not delivery.is_bundled
+        ]
+        return max(found, key=lambda d: d.receipt.at if d.receipt else 0.0, default=None)
+
+    @cached_property
+    def firing_alerts(self) -> tuple[Alert, ...]:
+        """The firing alerts that are loaded, worst first, and of these the oldest first."""
+        fingerprints = list_firing_fingerprints(self.alert_states)
+        return tuple(self.alerts[fp] for fp in fingerprints if fp in self.alerts)
 
     @property
     def is_resolved(self) -> bool:
@@ -346,16 +369,9 @@ def select_full_alerts(incident: Incident, alerts: Sequence[Alert]) -> Sequence[
     return [alert for alert in alerts if alert.fingerprint in whole]
 
 
-def find_firing(incident: Incident) -> list[Alert]:
-    """Return the firing alerts, worst first, and of these the oldest first."""
-    return [
-        incident.alerts[fp] for fp in list_firing_fingerprints(incident.alert_states) if fp in incident.alerts
-    ]
-
-
 def find_most_severe(incident: Incident) -> Alert | None:
     """Return the representative alert: the worst that fires, else any; None without alerts."""
-    return next(iter(find_firing(incident) or incident.alerts.values()), None)
+    return next(iter(incident.firing_alerts or incident.alerts.values()), None)
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,11 @@ from receiver.errors import RefusalKind
 from receiver.model.actions import Action, FallbackMention, Post, Reply, Update
 from receiver.model.delivery import BUNDLING, Delivery
 from receiver.model.delivery_status import (
-    FALLBACK,
     build_fallback_step,
     fallback_mention_key,
     find_channel_failure,
     find_fallback_channel,
     find_fallback_responder,
-    find_message,
     find_step_failure,
     is_announced_by_storm,
     is_in_fallback_channel,
@@ -31,7 +29,7 @@ from receiver.model.escalation import (
     ready_at,
     reply_key,
 )
-from receiver.model.incident import Incident, SilenceRequest
+from receiver.model.incident import FALLBACK, Incident, SilenceRequest
 from receiver.model.page_check import is_left_open, is_resolved_too_often, is_unconfirmed
 from receiver.model.renaming import find_changing_label, sort_joined
 from receiver.model.routing import SLACK, EscalationPolicy, Step, Target
@@ -115,7 +113,7 @@ def list_messages(incident: Incident, content_version: str, now: float) -> Itera
             ready_at=ready_at(incident, "root", instance),
             content_version=content_version,
         )
-    message = find_message(incident)
+    message = incident.message
     if message is None or message.receipt is None:
         return
     instance, target = message.receipt.reference, message_target(incident, message)
@@ -167,7 +165,7 @@ def list_replies(
     incident: Incident, policy: EscalationPolicy, escalation: EscalationState, now: float
 ) -> Iterator[Action]:
     """Yield the replies in the message's thread: what must notify people, because edits do not."""
-    message = find_message(incident)
+    message = incident.message
     if message is None or message.receipt is None:
         yield from _storm_replies(incident, escalation)
         return
@@ -304,7 +302,7 @@ def _build_reply(
 
 def _thread_target(incident: Incident) -> Target:
     """Return the channel of the thread."""
-    message = find_message(incident)
+    message = incident.message
     return message_target(incident, message) if message is not None else Target(SLACK, incident.channel)
 
 
@@ -345,7 +343,7 @@ def list_fallback_messages(
 ) -> Iterator[Action]:
     """Yield the Slack messages that replace failed deliveries. *content_version* is the message's."""
     yield from _fallback_post(incident, policy, content_version)
-    message = find_message(incident)
+    message = incident.message
     if message is not None and message.receipt is not None:
         yield from _moved_notice(incident, message)
     if not _may_notify(incident, escalation):
@@ -425,7 +423,7 @@ def _fallback_post(incident: Incident, policy: EscalationPolicy, content_version
         return  # the channel accepts messages again, and no fallback message was sent
     # The instance of the first attempt is kept, so that another reason later is no other message.
     instance = before.instance if before is not None else failure.reason if failure is not None else ""
-    former = find_message(incident)
+    former = incident.message
     replaces = former.receipt.reference if former is not None and former.receipt is not None else ""
     yield Post(
         key=FALLBACK,

@@ -7,7 +7,7 @@ cancelled. The module also resolves the incident's policy from the routing, and 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from receiver.model.actions import (
     Action,
@@ -27,8 +27,9 @@ from receiver.model.actions import (
 from receiver.model.escalation import (
     CHECK_AHEAD_S,
     EscalationState,
+    IncidentView,
     current_delivery,
-    evaluate_escalation,
+    evaluate_incident,
     is_fresh,
     list_checked_responders,
     timeout_key,
@@ -67,13 +68,21 @@ _CLOCKS_DIFFER_S = 5.0
 PAGERDUTY_CHECK_AGAIN_S = 1.0
 
 
-def plan(incident: Incident, policy: EscalationPolicy, now: float) -> Plan:
+@dataclass(frozen=True, kw_only=True)
+class IncidentPlan(Plan):
+    """The plan of an incident, with the evaluation it was made from."""
+
+    view: IncidentView
+
+
+def plan(incident: Incident, policy: EscalationPolicy, now: float) -> IncidentPlan:
     """Return the missing actions of *incident* at *now*, most urgent first, and when to plan again.
 
     It depends on the state, not on events, so calling it twice, late or after a crash is harmless.
     The `ready_at` of an action may be later than *now*: the end of a retry's wait.
     """
-    escalation = evaluate_escalation(incident, policy, now)
+    view = evaluate_incident(incident, policy, now)
+    escalation = view.escalation
     content_version = message_version(incident, escalation, now)
     wanted: list[Action] = [
         *_list_expirations(incident, policy, now),
@@ -96,7 +105,8 @@ def plan(incident: Incident, policy: EscalationPolicy, now: float) -> Plan:
         for action in wanted
         if isinstance(action, Transition) or not _is_done(incident, action)
     )
-    return Plan(missing, next_check_at=min(_next_times(incident, policy, escalation, now), default=None))
+    next_check_at = min(_next_times(incident, policy, escalation, now), default=None)
+    return IncidentPlan(missing, next_check_at, view=view)
 
 
 def _next_times(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from receiver.model.actions import Action, CreateSilence, ExpireSilence
 from receiver.model.delivery import Delivery
 from receiver.model.escalation import ready_at
-from receiver.model.incident import Incident, SilenceRequest, find_firing
+from receiver.model.incident import Incident, SilenceRequest
 from receiver.model.routing import ALERTMANAGER, Target
 
 # A silence until the incident resolves is created for _STRETCH_S at a time, and prolonged when less than
@@ -25,7 +25,7 @@ def choose_matchers(incident: Incident) -> tuple[Matchers, ...]:
     Where not even the alertname is shared, each alert gets a silence with all its labels: a wider one would
     silence other alerts, too. Of many alerts only the worst 20 then get one.
     """
-    firing = find_firing(incident)
+    firing = incident.firing_alerts
     if not firing:
         return ()
     shared = dict(firing[0].labels)

@@ -27,9 +27,9 @@ from receiver.incidents.ingest import MAX_PASSES
 from receiver.incidents.store import RedisIncidents
 from receiver.model.actions import DeliveryAction, FallbackMention, Page, Post, Reply
 from receiver.model.delivery import BUNDLING, Delivery, Receipt
-from receiver.model.delivery_status import FALLBACK, find_announcing_storm
+from receiver.model.delivery_status import find_announcing_storm
 from receiver.model.escalation import current_delivery, page_key
-from receiver.model.incident import Incident, Person, TimelineEvent
+from receiver.model.incident import FALLBACK, Incident, Person, TimelineEvent
 from receiver.model.plan import queues_for
 from receiver.model.routing import EscalationPolicy
 from receiver.storms.model import (

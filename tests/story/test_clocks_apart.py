@@ -13,6 +13,7 @@ from receiver.app.channels import build_notification_builder
 from receiver.app.services import Services, build_services
 from receiver.app.worker import WorkerServices, build_worker_services
 from receiver.model.actions import CreateSilence
+from receiver.model.escalation import evaluate_incident
 from receiver.model.incident import Person
 from receiver.model.plan import plan, resolve_policy
 from receiver.model.routing import ALERTMANAGER, PAGERDUTY
@@ -185,7 +186,9 @@ def test_a_silence_that_one_worker_created_is_checked_at_once_by_the_other(rig: 
         for action in plan(loaded, policy, other.clock()).actions:
             if isinstance(action, CreateSilence):
                 worker_services.reconciler._dispatcher.dispatch(
-                    build_notification_builder(other, None).build(action, loaded, policy, other.clock()),
+                    build_notification_builder(other, None).build(
+                        action, evaluate_incident(loaded, policy, other.clock())
+                    ),
                     "other",
                 )
         other.work_queue.release(ALERTMANAGER, "other", entry, {ALERTMANAGER: other.clock()})

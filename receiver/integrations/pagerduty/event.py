@@ -15,9 +15,9 @@ from receiver.engine.notification import IncidentNotification
 from receiver.model.actions import AcknowledgePage, DeliveryAction, Page, ResolvePage
 from receiver.model.alert import Alert, Severity
 from receiver.model.delivery import Delivery
-from receiver.model.delivery_status import FALLBACK, find_channel_failure, find_message, message_target
+from receiver.model.delivery_status import find_channel_failure, message_target
 from receiver.model.heading import IncidentHeading, find_heading, format_more
-from receiver.model.incident import Incident, find_firing, find_most_severe
+from receiver.model.incident import FALLBACK, Incident, find_most_severe
 from receiver.runbooks.model import render_plain
 from receiver.text import clean_text, is_web_link, one_line, truncate_text
 
@@ -88,7 +88,7 @@ def json_size(value: object) -> int:
 def render_details(notification: IncidentNotification, room: int) -> Json:
     """Return the page's custom details in at most *room* bytes of JSON; only a note if nothing else fits."""
     head = _render_head(notification)
-    alerts = [_render_alert(notification.incident, alert) for alert in find_firing(notification.incident)]
+    alerts = [_render_alert(notification.incident, alert) for alert in notification.incident.firing_alerts]
     runbook = sanitize_text(render_plain(notification.excerpt), MAX_RUNBOOK) if notification.excerpt else ""
     for details in _candidates(head, alerts, runbook, room):
         if json_size(details) <= room:
@@ -148,7 +148,7 @@ def _render_step(notification: IncidentNotification) -> str:
 
 def _render_slack(incident: Incident) -> str:
     """Return why the Slack message is missing or elsewhere, for the responder; empty when it is in place."""
-    message, loss = find_message(incident), find_channel_failure(incident)
+    message, loss = incident.message, find_channel_failure(incident)
     if message is not None and message is incident.deliveries.get(FALLBACK):
         reason = message.instance or (loss.reason if loss is not None else "")
         place = sanitize_line(message_target(incident, message).address, MAX_NAME)

@@ -23,10 +23,10 @@ from receiver.integrations.slack.mrkdwn import (
 )
 from receiver.model.actions import FallbackMention, Post, Update
 from receiver.model.delivery import Delivery
-from receiver.model.delivery_status import FALLBACK, find_channel_failure, find_message, message_target
+from receiver.model.delivery_status import find_channel_failure, message_target
 from receiver.model.escalation import EscalationState, StepState, current_delivery, page_key, reply_key
 from receiver.model.heading import find_heading
-from receiver.model.incident import Incident
+from receiver.model.incident import FALLBACK, Incident
 from receiver.model.page_check import find_notified_at, is_resolved_too_often, is_unconfirmed
 from receiver.model.routing import PAGERDUTY, SLACK, Step
 
@@ -233,7 +233,7 @@ def render_fallback_notice(notification: IncidentNotification) -> str:
 def render_moved_notice(notification: IncidentNotification) -> str:
     """Return the link to the message that replaces a fallback message; empty for any other message."""
     action = notification.action
-    message = find_message(notification.incident)
+    message = notification.incident.message
     if not isinstance(action, Update) or action.key != "moved" or message is None or message.receipt is None:
         return ""
     place = message_target(notification.incident, message).address

@@ -43,7 +43,6 @@ from receiver.integrations.slack.requests import (
     TextReply,
 )
 from receiver.integrations.slack.silence_section import render_silences, render_suppression
-from receiver.model.delivery_status import find_message
 from receiver.model.heading import find_heading, format_more
 from receiver.model.incident import Incident
 from receiver.text import truncate_text
@@ -187,6 +186,6 @@ def _render_details(details: IncidentDetails) -> Iterator[str]:
 
 
 def _message_link(incident: Incident) -> Iterator[str]:
-    message = find_message(incident)
+    message = incident.message
     if message is not None and message.receipt is not None and message.receipt.link:
         yield link(message.receipt.link, "message")

@@ -20,10 +20,10 @@ from receiver.incidents.notifications import NotificationBuilder
 from receiver.integrations.pagerduty.event import render_event
 from receiver.integrations.slack.incident_message import render_message
 from receiver.model.actions import Page, Post
-from receiver.model.delivery_status import find_message, message_target
-from receiver.model.escalation import evaluate_escalation, page_key
+from receiver.model.delivery_status import message_target
+from receiver.model.escalation import IncidentView, evaluate_escalation, evaluate_incident, page_key
 from receiver.model.incident import Incident, dedup_key
-from receiver.model.routing import PAGERDUTY, EscalationPolicy
+from receiver.model.routing import PAGERDUTY
 from receiver.runbooks.catalogue import RunbookCatalogue
 from receiver.runbooks.html import render_page
 from receiver.runbooks.model import render_plain
@@ -133,18 +133,16 @@ class SentMessageList:
         recorded = self._simulated.list_newest(_RECORDED_AT_MOST)
         return _sort_messages(_render_recorded(one) for one in recorded if one.get("incident") == incident.id)
 
-    def list_current(self, incident: Incident, policy: EscalationPolicy, now: float) -> list[SentMessage]:
+    def list_current(self, view: IncidentView) -> list[SentMessage]:
         """Return the messages in the channels as they read now, newest first."""
-        return _sort_messages(self._render_current(incident, policy, now))
+        return _sort_messages(self._render_current(view))
 
-    def _render_current(
-        self, incident: Incident, policy: EscalationPolicy, now: float
-    ) -> Iterator[SentMessage]:
-        message = find_message(incident)
+    def _render_current(self, view: IncidentView) -> Iterator[SentMessage]:
+        incident, message = view.incident, view.incident.message
         if message is not None and message.receipt is not None and not message.receipt.is_simulated:
             target = message_target(incident, message)
             post = Post(key="root", target=target)
-            rendered = render_message(self._notification_builder.build(post, incident, policy, now))
+            rendered = render_message(self._notification_builder.build(post, view))
             payload = {"text": rendered.text, "blocks": list(rendered.blocks)}
             yield SentMessage(
                 at=format_moment(message.receipt.at),
@@ -153,7 +151,7 @@ class SentMessageList:
                 text=rendered.text,
                 whole=dumps(payload, indent=2, ensure_ascii=False),
             )
-        for step in policy.steps:
+        for step in view.policy.steps:
             page, paged = step.responder.find_target(PAGERDUTY), incident.deliveries.get(page_key(step))
             if page is None or paged is None or paged.receipt is None or paged.receipt.is_simulated:
                 continue
@@ -166,7 +164,7 @@ class SentMessageList:
                 dedup_key=dedup_key(incident, step.responder.name),
                 step=step,
             )
-            event = render_event(self._notification_builder.build(action, incident, policy, now))
+            event = render_event(self._notification_builder.build(action, view))
             yield SentMessage(
                 at=format_moment(paged.receipt.at),
                 to=f"pagerduty:{step.responder.name}",
@@ -252,7 +250,7 @@ class IncidentPage:
         """Return the page of the messages in the channels, as they read now."""
         now = self._clock()
         found, policy = self._handler.load(incident_id, now)
-        messages = self._sent_messages.list_current(found, policy, now)
+        messages = self._sent_messages.list_current(evaluate_incident(found, policy, now))
         return render_template("sent.html", incident=found, messages=messages)
 
     def _find_runbook(self, incident: Incident) -> dict[str, object]:
@@ -316,5 +314,5 @@ def _failed_first(row: DeliveryRow) -> tuple[bool, str]:
 
 
 def _find_link(incident: Incident) -> str:
-    message = find_message(incident)
+    message = incident.message
     return message.receipt.link or "" if message is not None and message.receipt is not None else ""
