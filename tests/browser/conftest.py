@@ -10,7 +10,7 @@ import pytest
 
 from tests.browser.chromium import CHROMIUM, FLAGS
 from tests.browser.week import play_week, serve
-from tests.e2e.outside import Deployment
+from tests.e2e.deployment import Deployment
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.rig import ROUTING, Rig

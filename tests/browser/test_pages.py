@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from receiver.model.alert import fingerprint
 from tests.browser.chromium import CHROMIUM
-from tests.e2e.outside import Deployment
+from tests.e2e.deployment import Deployment
 
 pytestmark = [
     pytest.mark.needs_chromium,

@@ -16,7 +16,7 @@ from tests.browser.chromium import CHROMIUM, FLAGS
 from tests.browser.conftest import RUNBOOK
 from tests.browser.nginx import NGINX, Nginx
 from tests.browser.test_pages import fire
-from tests.e2e.outside import Deployment, free_port
+from tests.e2e.deployment import Deployment, free_port
 from tests.mocks.openid import MockProvider
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.chromium import CHROMIUM
 from tests.browser.test_access import RULES
 from tests.browser.test_pages import body
-from tests.e2e.outside import Deployment, free_port
+from tests.e2e.deployment import Deployment, free_port
 from tests.mocks.openid import MockProvider
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack

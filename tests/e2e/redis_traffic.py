@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.e2e.outside import Deployment
+from tests.e2e.deployment import Deployment
 from tests.redis_servers import wait_until
 
 Body = dict[str, Any]

@@ -17,7 +17,7 @@ from receiver.integrations.slack.requests import sign_body
 from receiver.text import Secret
 from tests.cli.running import RECEIVER, clean_environ
 from tests.e2e.bodies import a_body
-from tests.e2e.outside import QUICK_ROUTING, Deployment
+from tests.e2e.deployment import QUICK_ROUTING, Deployment
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.pagerduty_webhooks import post_to
 from tests.mocks.slack import MockSlack

@@ -17,7 +17,7 @@ import pytest
 
 from tests.cli.running import RECEIVER, clean_environ
 from tests.e2e.bodies import a_body
-from tests.e2e.outside import free_port
+from tests.e2e.deployment import free_port
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.redis_servers import Server, needs_redis, wait_until

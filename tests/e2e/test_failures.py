@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.invoke import receiver
 from tests.e2e.bodies import a_body
-from tests.e2e.outside import QUICK_ROUTING, Deployment
+from tests.e2e.deployment import QUICK_ROUTING, Deployment
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.rig import KEYS

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.bodies import a_body
-from tests.e2e.outside import Deployment
+from tests.e2e.deployment import Deployment
 from tests.e2e.redis_traffic import Body, has_paged_once, post
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack

@@ -15,7 +15,7 @@ from redis.crc import key_slot
 
 from receiver.storage.keys import CLUSTER_SHARDS, Keys
 from tests.e2e.bodies import a_body
-from tests.e2e.outside import Deployment
+from tests.e2e.deployment import Deployment
 from tests.e2e.redis_traffic import Body, has_paged_once, pages, post, post_until_accepted
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.bodies import a_body
-from tests.e2e.outside import Deployment
+from tests.e2e.deployment import Deployment
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.sampling import sample

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.outside import ALERTMANAGER, Alertmanagers, Deployment
+from tests.e2e.deployment import ALERTMANAGER, Alertmanagers, Deployment
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 

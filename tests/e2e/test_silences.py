@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from receiver.integrations.alertmanager.client import AlertmanagerClient
-from tests.e2e.outside import ALERTMANAGER, Alertmanagers, Deployment, free_port
+from tests.e2e.deployment import ALERTMANAGER, Alertmanagers, Deployment, free_port
 from tests.e2e.test_alertmanagers import an_alert
 from tests.e2e.test_answers import post_signed
 from tests.mocks.pagerduty import MockPagerDuty

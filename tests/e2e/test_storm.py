@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.outside import ALERTMANAGER, Alertmanagers, Deployment
+from tests.e2e.deployment import ALERTMANAGER, Alertmanagers, Deployment
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.pagerduty_account import PagedIncident
 from tests.mocks.pagerduty_webhooks import post_to

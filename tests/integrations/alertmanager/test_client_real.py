@@ -11,7 +11,7 @@ from receiver.errors import PermanentDeliveryError
 from receiver.integrations.alertmanager.client import AlertmanagerClient
 from receiver.integrations.alertmanager.status import RemoteAlert
 from receiver.model.alert import fingerprint
-from tests.e2e.outside import ALERTMANAGER, free_port
+from tests.e2e.deployment import ALERTMANAGER, free_port
 from tests.integrations.alertmanager.alertmanager_pair import AlertmanagerPair
 
 pytestmark = [
