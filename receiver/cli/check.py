@@ -39,7 +39,7 @@ def check(config: Path, is_online: bool) -> None:
     if is_online and loaded is not None:
         from receiver.cli.probes import probe_all
 
-        probe_all(loaded, str(config), findings)
+        probe_all(loaded, findings)
     for line in _render_findings(findings):
         print_text(line)
     if loaded is not None and (methods := list_auth_methods(loaded.settings)):
@@ -51,7 +51,7 @@ def check(config: Path, is_online: bool) -> None:
 
 def inspect_config(config: Path) -> tuple[Findings, Config | None]:
     """Return what can be found without the network, and the configuration if it is usable."""
-    findings = Findings()
+    findings = Findings(str(config))
     try:
         loaded = load_config(config)
     except ConfigError as error:

@@ -17,21 +17,24 @@ from receiver.errors import ConfigError, Problem
 from receiver.runbooks.catalogue import RunbookCatalogue
 from receiver.text import Secret
 
+ENVIRONMENT = "environment"
+
 
 class Findings:
-    """Collects findings in the order in which they are found."""
+    """Collects findings in the order in which they are found; without a *file* they are of *default_file*."""
 
-    def __init__(self) -> None:
+    def __init__(self, default_file: str) -> None:
+        self._default_file = default_file
         self.errors: list[Problem] = []
         self.warnings: list[Problem] = []
         self.passed: list[str] = []
 
-    def error(self, file: str, what: str, expected: str = "") -> None:
+    def error(self, what: str, expected: str = "", *, file: str = "") -> None:
         """Add a fault of something that has no line number."""
-        self.errors.append(Problem(file, 1, what, expected))
+        self.errors.append(Problem(file or self._default_file, 1, what, expected))
 
-    def warning(self, file: str, what: str, expected: str = "") -> None:
-        self.warnings.append(Problem(file, 1, what, expected))
+    def warning(self, what: str, expected: str = "", *, file: str = "") -> None:
+        self.warnings.append(Problem(file or self._default_file, 1, what, expected))
 
     def ok(self, sentence: str) -> None:
         self.passed.append(sentence)

@@ -8,7 +8,7 @@ short timeout and the status suffice here.
 
 from __future__ import annotations
 
-from receiver.cli.configuration import Config, Findings
+from receiver.cli.configuration import ENVIRONMENT, Config, Findings
 from receiver.cli.vendor_probes import PagerDutyProbe, SlackProbe
 from receiver.clock import now
 from receiver.config.settings import CALLBACK
@@ -22,23 +22,21 @@ TIMEOUT_S = 5.0
 _WORDS_AT_MOST = 10
 
 
-def probe_all(config: Config, file: str, findings: Findings) -> None:
-    """Check every service that *config* names, one after the other; faults are reported for *file*."""
+def probe_all(config: Config, findings: Findings) -> None:
+    """Check every service that *config* names, one after the other."""
     _probe_redis(config, findings)
     if config.slack_token:
-        SlackProbe(config.settings.slack_api_url, config.slack_token, file, TIMEOUT_S).run(
-            config.routing, findings
-        )
-    _probe_pagerduty_keys(config, file, findings)
+        SlackProbe(config.settings.slack_api_url, config.slack_token, TIMEOUT_S).run(config.routing, findings)
+    _probe_pagerduty_keys(config, findings)
     if config.pagerduty_api_token:
-        PagerDutyProbe(config.settings.pagerduty_api_url, config.pagerduty_api_token, file, TIMEOUT_S).run(
+        PagerDutyProbe(config.settings.pagerduty_api_url, config.pagerduty_api_token, TIMEOUT_S).run(
             config.routing.responders, findings
         )
     for alertmanager in config.routing.alertmanagers.values():
         for url in alertmanager.urls:
-            _probe_alertmanager(url, file, findings)
+            _probe_alertmanager(url, findings)
     if config.routing.prometheus_url:
-        _probe_prometheus(config, file, findings)
+        _probe_prometheus(config, findings)
     if config.settings.oidc_issuer:
         _probe_provider(config, findings)
     if not (findings.errors or findings.passed):
@@ -61,18 +59,18 @@ def _probe_redis(config: Config, findings: Findings) -> None:
         # For an invalid part of the URL (a port, for example) redis-py raises a ValueError that quotes the
         # URL; report only its kind.
         reason = one_line(str(error), 200) if isinstance(error, StoreError) else "it has an unknown form"
-        findings.error("environment", f"REDIS_URL can't be used: {reason}", "a Redis that answers")
+        findings.error(f"REDIS_URL can't be used: {reason}", "a Redis that answers", file=ENVIRONMENT)
         return
     faults = dict.fromkeys(server.problem for server in servers if server.problem)
     for fault in faults:
-        findings.error("environment", fault)
+        findings.error(fault, file=ENVIRONMENT)
     for warning in dict.fromkeys(warning for server in servers for warning in server.warnings):
-        findings.warning("environment", warning)
+        findings.warning(warning, file=ENVIRONMENT)
     if not faults:
         findings.ok("Redis takes what it is given")
 
 
-def _probe_pagerduty_keys(config: Config, file: str, findings: Findings) -> None:
+def _probe_pagerduty_keys(config: Config, findings: Findings) -> None:
     pagers = [who.find_target(PAGERDUTY) for who in config.routing.responders.values()]
     keys = {pager.secret for pager in pagers if pager is not None and pager.secret}
     if not keys:
@@ -82,7 +80,7 @@ def _probe_pagerduty_keys(config: Config, file: str, findings: Findings) -> None
         # Any response shows that pages can be sent; there is nothing to read here.
         send_request("GET", address, "", timeout_s=TIMEOUT_S)
     except TemporaryDeliveryError as error:
-        findings.error(file, f"PagerDuty's events at {address}: {error.detail}", "a way to it")
+        findings.error(f"PagerDuty's events at {address}: {error.detail}", "a way to it")
         return
     are = "routing key is" if len(keys) == 1 else "routing keys are"
     findings.ok(
@@ -91,35 +89,35 @@ def _probe_pagerduty_keys(config: Config, file: str, findings: Findings) -> None
     )
 
 
-def _probe_alertmanager(url: str, file: str, findings: Findings) -> None:
+def _probe_alertmanager(url: str, findings: Findings) -> None:
     address = parse_base_url(url)
-    answer = _send_get(address, "/api/v2/status", "Alertmanager", file, findings)
+    answer = _send_get(address, "/api/v2/status", "Alertmanager", findings)
     if answer is None:
         return
     found = answer.parse_json()
     if not answer.is_ok or not isinstance(found, dict) or "cluster" not in found:
         what = f"what answers at {address} (status {answer.status}) is no Alertmanager"
-        findings.error(file, what, "the address of its web page, without a path of ours")
+        findings.error(what, "the address of its web page, without a path of ours")
         return
     info = found.get("versionInfo")
     version = str(info.get("version", "")) if isinstance(info, dict) else ""
     findings.ok(one_line(f"Alertmanager {version}", 60) + f" answers at {address}")
 
 
-def _probe_prometheus(config: Config, file: str, findings: Findings) -> None:
+def _probe_prometheus(config: Config, findings: Findings) -> None:
     address = parse_base_url(config.routing.prometheus_url)
-    answer = _send_get(address, "/-/healthy", "Prometheus", file, findings)
+    answer = _send_get(address, "/-/healthy", "Prometheus", findings)
     if answer is None:
         return
     if not answer.is_ok:
         what = f"Prometheus at {address} is not healthy (status {answer.status})"
-        findings.error(file, what, "200 at /-/healthy")
+        findings.error(what, "200 at /-/healthy")
         return
     findings.ok(f"Prometheus answers at {address}")
-    _warn_of_severities(config, file, findings)
+    _warn_of_severities(config, findings)
 
 
-def _warn_of_severities(config: Config, file: str, findings: Findings) -> None:
+def _warn_of_severities(config: Config, findings: Findings) -> None:
     """Warn of unknown severities in Prometheus' alerting rules, each word once; unreadable rules are
     skipped.
     """
@@ -131,7 +129,7 @@ def _warn_of_severities(config: Config, file: str, findings: Findings) -> None:
             words.setdefault(word, one_line(rule.name, 100))
     for word, name in list(words.items())[:_WORDS_AT_MOST]:
         what = f"Prometheus' rule {name} has the {describe_unknown_severity(word)}"
-        findings.warning(file, what, "a known one, or that word in `severities`")
+        findings.warning(what, "a known one, or that word in `severities`")
 
 
 def _probe_provider(config: Config, findings: Findings) -> None:
@@ -140,18 +138,17 @@ def _probe_provider(config: Config, findings: Findings) -> None:
     try:
         issuer = build_oidc_client(config.settings, now).check()
     except ProviderUnavailable as error:
-        findings.error(
-            "environment", f"the provider of OIDC_ISSUER can't be asked: {error}", "one that answers"
-        )
+        what = f"the provider of OIDC_ISSUER can't be asked: {error}"
+        findings.error(what, "one that answers", file=ENVIRONMENT)
         return
     back = f"{config.settings.public_url}{CALLBACK}"
     findings.ok(f"{issuer} has people sign in; {back} must be registered there, and is not tried")
 
 
-def _send_get(address: BaseUrl, path: str, who: str, file: str, findings: Findings) -> HttpResponse | None:
+def _send_get(address: BaseUrl, path: str, who: str, findings: Findings) -> HttpResponse | None:
     """Return the response; None, and a fault is added, if there is none."""
     try:
         return send_request("GET", address, path, timeout_s=TIMEOUT_S)
     except TemporaryDeliveryError as error:
-        findings.error(file, f"{who} at {address} can't be asked: {error.detail}", "an answer")
+        findings.error(f"{who} at {address} can't be asked: {error.detail}", "an answer")
         return None

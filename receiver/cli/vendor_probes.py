@@ -41,11 +41,10 @@ class _Listing:
 
 
 class SlackProbe:
-    """Queries Slack with one token; faults are reported for *file*."""
+    """Queries Slack with one token."""
 
-    def __init__(self, base_url: str, token: Secret, file: str, timeout_s: float) -> None:
+    def __init__(self, base_url: str, token: Secret, timeout_s: float) -> None:
         self._address = parse_base_url(base_url).with_token(token.reveal())
-        self._file = file
         self._timeout_s = timeout_s
 
     def run(self, routing: Routing, findings: Findings) -> None:
@@ -53,19 +52,19 @@ class SlackProbe:
         try:
             answer = self._call_api("auth.test")
         except TemporaryDeliveryError as error:
-            findings.error(self._file, f"Slack at {self._address}: {error.detail}", "an answer")
+            findings.error(f"Slack at {self._address}: {error.detail}", "an answer")
             return
         found = as_object(answer.parse_json())
         if "ok" not in found:
             what = f"what answers at {self._address} (status {answer.status}) is not Slack"
-            findings.error(self._file, what, "Slack's API, see SLACK_API_URL")
+            findings.error(what, "Slack's API, see SLACK_API_URL")
             return
         if not found["ok"]:
-            findings.error(self._file, f"Slack refuses slack.token: {_error(found, answer)}", "a bot's token")
+            findings.error(f"Slack refuses slack.token: {_error(found, answer)}", "a bot's token")
             return
         scopes = _scopes(answer)
         if scopes and "chat:write" not in scopes:
-            findings.error(self._file, "slack.token lacks the scope chat:write", "a bot that may post")
+            findings.error("slack.token lacks the scope chat:write", "a bot that may post")
         who, where = (one_line(str(found.get(key, "?")), 60) for key in ("user", "team"))
         findings.ok(f"Slack takes the token: {who} in {where}")
         try:
@@ -73,7 +72,7 @@ class SlackProbe:
             self._probe_channels(listing, _list_routed_channels(routing), scopes, findings)
             self._probe_responders(listing, routing.slack_responders, findings)
         except TemporaryDeliveryError as error:
-            findings.warning(self._file, f"Slack's channels and people could not be listed: {error.detail}")
+            findings.warning(f"Slack's channels and people could not be listed: {error.detail}")
 
     def _probe_responders(self, listing: _Listing, names: tuple[str, ...], findings: Findings) -> None:
         """Report unknown members of `slack.responders`: a misspelt name would let no user respond."""
@@ -82,11 +81,11 @@ class SlackProbe:
             is_channel_known = name in listing.channels or bool(listing.reason)
             if name.startswith("@") and handles is None:
                 what = f"slack.responders: whether there is {name} can't be told"
-                findings.warning(self._file, what, "the scopes usergroups:read and users:read")
+                findings.warning(what, "the scopes usergroups:read and users:read")
             elif (name.startswith("@") and lowercase_ascii(name[1:]) not in (handles or ())) or (
                 name.startswith("#") and not is_channel_known
             ):
-                findings.error(self._file, f"slack.responders: Slack shows no {name}", _RESPONDERS)
+                findings.error(f"slack.responders: Slack shows no {name}", _RESPONDERS)
             else:
                 findings.ok(f"{name} may answer in Slack")
 
@@ -106,7 +105,7 @@ class SlackProbe:
     ) -> None:
         if listing.reason:
             what = f"the channels are not tried: Slack says {listing.reason}"
-            findings.warning(self._file, what, "the scopes channels:read and, for private ones, groups:read")
+            findings.warning(what, "the scopes channels:read and, for private ones, groups:read")
             return
         for name in wanted:
             channel = listing.channels.get(name)
@@ -114,13 +113,13 @@ class SlackProbe:
                 what = (
                     f"Slack shows no public channel {name}, and private ones only with the scope groups:read"
                 )
-                findings.warning(self._file, what)
+                findings.warning(what)
             elif channel is None:
                 what = f"Slack shows no channel {name}"
-                findings.error(self._file, what, "a channel there, and for a private one the bot in it")
+                findings.error(what, "a channel there, and for a private one the bot in it")
             elif channel.get("is_member") is False and not _may_post_anywhere(channel, scopes):
                 what = f"the bot is not in {name}"
-                findings.warning(self._file, what, "`/invite` it there, or the scope chat:write.public")
+                findings.warning(what, "`/invite` it there, or the scope chat:write.public")
             else:
                 findings.ok(f"Slack has {name}")
 
@@ -210,9 +209,8 @@ _MAX_NAME = 80
 class PagerDutyProbe:
     """Reads an account's configuration of the responders' services; sends no pages."""
 
-    def __init__(self, url: str, token: Secret, file: str, timeout_s: float) -> None:
+    def __init__(self, url: str, token: Secret, timeout_s: float) -> None:
         self._address = BaseUrl(parse_base_url(url).url, f"Token token={token.reveal()}")
-        self._file = file
         self._timeout_s = timeout_s
 
     def run(self, responders: Mapping[str, Responder], findings: Findings) -> None:
@@ -221,12 +219,10 @@ class PagerDutyProbe:
         if answer is None:
             return
         if answer.status in (401, 403):
-            findings.error(
-                self._file, "PagerDuty refuses pagerduty.api_token", "a REST API key that may read"
-            )
+            findings.error("PagerDuty refuses pagerduty.api_token", "a REST API key that may read")
             return
         if not answer.is_ok:
-            findings.error(self._file, f"PagerDuty's API answers with status {answer.status}", "200")
+            findings.error(f"PagerDuty's API answers with status {answer.status}", "200")
             return
         findings.ok("PagerDuty takes the API token")
         names = {
@@ -246,9 +242,7 @@ class PagerDutyProbe:
             for window in self._list_objects("maintenance_windows", {"filter": kind}, findings)
         ]
         if not services:
-            findings.warning(
-                self._file, "PagerDuty's API shows no service, so nothing is known of the responders'"
-            )
+            findings.warning("PagerDuty's API shows no service, so nothing is known of the responders'")
             return
         unknown = dict(names)
         for service in services:
@@ -258,7 +252,7 @@ class PagerDutyProbe:
                 self._check_service(service, ", ".join(mine), windows, findings)
         for name in unknown.values():
             what = f"no PagerDuty service that the API token may see has the routing key of {name}"
-            findings.warning(self._file, f"{what}: its service can't be looked at")
+            findings.warning(f"{what}: its service can't be looked at")
 
     def _check_service(self, service: Json, who: str, windows: list[Json], findings: Findings) -> None:
         name = one_line(_text(service.get("summary")) or _text(service.get("name")), _MAX_NAME)
@@ -267,25 +261,21 @@ class PagerDutyProbe:
         timeout_s = service.get("auto_resolve_timeout")
         is_muted = any(window["is_ongoing"] for window in mine) or service.get("status") == "maintenance"
         if service.get("status") == "disabled":
-            findings.error(
-                self._file, f"{what} is disabled: it accepts pages and opens no incident", "an enabled one"
-            )
+            findings.error(f"{what} is disabled: it accepts pages and opens no incident", "an enabled one")
         elif is_muted:
             until = next((_text(window.get("end_time")) for window in mine if window["is_ongoing"]), "")
             end = f" until {one_line(until, 40)}" if until else ""
             findings.warning(
-                self._file, f"{what} is in a maintenance window{end}: it accepts pages and opens no incident"
+                f"{what} is in a maintenance window{end}: it accepts pages and opens no incident"
             )
         for window in mine:
             if not window["is_ongoing"]:
                 start = one_line(_text(window.get("start_time")), 40)
                 findings.warning(
-                    self._file,
                     f"{what} will be in a maintenance window from {start}: it opens no incident then",
                 )
         if isinstance(timeout_s, int) and timeout_s > 0:
             findings.warning(
-                self._file,
                 f"{what} resolves its incidents after {format_duration(timeout_s)} (auto_resolve_timeout): "
                 'what fires longer is paged again, three times an hour at most; choose "Never" there',
             )
@@ -302,9 +292,7 @@ class PagerDutyProbe:
             body = answer.parse_json() if answer.is_ok else None
             if not isinstance(body, dict):
                 words = name.replace("_", " ")
-                findings.warning(
-                    self._file, f"PagerDuty's API does not tell {words} (status {answer.status})"
-                )
+                findings.warning(f"PagerDuty's API does not tell {words} (status {answer.status})")
                 return
             yield from as_objects(body.get(name))
             if body.get("more") is not True:
@@ -316,7 +304,7 @@ class PagerDutyProbe:
             return send_request("GET", self._address, path, accept=_JSON, timeout_s=self._timeout_s)
         except TemporaryDeliveryError as error:
             what = f"PagerDuty's API at {self._address} can't be asked: {error.detail}"
-            findings.error(self._file, what, "an answer")
+            findings.error(what, "an answer")
             return None
 
 
