@@ -193,7 +193,7 @@ def words(expected: str) -> Format[tuple[str, ...]]:
 
     def parse(text: str) -> tuple[str, ...]:
         if not (found := tuple(_split_words(text))):
-            raise Fault("names nobody", expected)
+            raise Fault("holds no name", expected)
         return found
 
     return Format(parse)
@@ -220,13 +220,13 @@ def _parse_networks(text: str) -> tuple[Network, ...]:
     except ValueError:
         raise Fault("holds something that is no address and no network", _NETWORKS) from None
     if any(network.prefixlen == 0 for network in found):
-        raise Fault("trusts everybody", _NETWORKS)
+        raise Fault("trusts every address", _NETWORKS)
     return found
 
 
 def _parse_header(text: str) -> str:
     if not _HEADER.fullmatch(text) or text.lower() in _NO_NAMES:
-        raise Fault("is no header that names somebody", "one like X-Forwarded-User")
+        raise Fault("is no header with a user's name", "one like X-Forwarded-User")
     return text
 
 
@@ -256,8 +256,8 @@ def _find_odd_channel(channel: str) -> Fault | None:
 CHANNEL = replace(
     by_pattern(_CHANNEL, "is no Slack channel", "#name or an ID (C…, G…, D…)"), find_oddity=_find_odd_channel
 )
-HANDLE = by_pattern(_HANDLE, "is nobody in Slack", "@name or an ID (U…, W…, S… for a user group)")
-MEMBER = replace(by_pattern(_MEMBER, "is nobody in Slack", MEMBERS), is_empty_absent=False)
+HANDLE = by_pattern(_HANDLE, "is no user or group of Slack", "@name or an ID (U…, W…, S… for a user group)")
+MEMBER = replace(by_pattern(_MEMBER, "is no user, group or channel of Slack", MEMBERS), is_empty_absent=False)
 
 
 # --- matchers, severities and runbooks ---

@@ -247,7 +247,7 @@ class SlackSection(Section):
             reader.diagnostics.warning(self.find_line("token"), "slack.token is empty: Slack is simulated")
         node = self.node.find_node("responders")
         if isinstance(node, SequenceNode) and not node.items:
-            reader.diagnostics.error(node.line, "slack.responders is empty: nobody could answer", MEMBERS)
+            reader.diagnostics.error(node.line, "slack.responders is empty: no member may respond", MEMBERS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -159,7 +159,7 @@ def _find_proxy_faults(settings: Settings) -> Iterator[SettingsFault]:
     if settings.trusted_proxies and not settings.user_header:
         yield "RECEIVER_TRUSTED_PROXY is set without RECEIVER_USER_HEADER", "both"
     if (settings.user_header or settings.groups_header) and not settings.trusted_proxies:
-        yield "a header is to name people, and RECEIVER_TRUSTED_PROXY is unset", "who may send it"
+        yield "a header with users' names is set, and RECEIVER_TRUSTED_PROXY is unset", "who may send it"
     if settings.groups_header and settings.groups_header.lower() == settings.user_header.lower():
         yield "RECEIVER_GROUPS_HEADER is RECEIVER_USER_HEADER", "another header"
 
@@ -194,10 +194,10 @@ def _find_role_faults(settings: Settings) -> Iterator[SettingsFault]:
     if set(settings.viewer_tokens) & set(settings.api_tokens):
         yield "RECEIVER_VIEWER_TOKEN and RECEIVER_API_TOKEN share a token", "others for those who only read"
     if settings.viewer_tokens and not (settings.api_tokens or settings.has_identity_source):
-        yield "RECEIVER_VIEWER_TOKEN is set, and nobody could answer", "RECEIVER_API_TOKEN, too"
+        yield "RECEIVER_VIEWER_TOKEN is set, and no client may respond", "RECEIVER_API_TOKEN, too"
     if (settings.responders or settings.viewers) and not settings.has_identity_source:
         yield (
-            "RECEIVER_RESPONDERS or RECEIVER_VIEWERS is set, and nobody comes by name",
+            "RECEIVER_RESPONDERS or RECEIVER_VIEWERS is set, and no user signs in",
             "OIDC_ISSUER or RECEIVER_TRUSTED_PROXY, too",
         )
     elif settings.viewers and not settings.responders:

@@ -39,13 +39,13 @@ FAULTS = [
     ),
     pytest.param(
         SMALLEST + "slack: {responders: []}\n",
-        '4: slack.responders is empty: nobody could answer, expected "@group", "@user", "#channel" for its members, '
+        '4: slack.responders is empty: no member may respond, expected "@group", "@user", "#channel" for its members, '
         "or the ID of a user",
         id="nobody may answer",
     ),
     pytest.param(
         SMALLEST + "slack: {responders: [oncall]}\n",
-        '4: slack.responders[0] \'oncall\' is nobody in Slack, expected "@group", "@user", "#channel" for its '
+        '4: slack.responders[0] \'oncall\' is no user, group or channel of Slack, expected "@group", "@user", "#channel" for its '
         "members, or the ID of a user",
         id="a responder that is no name of Slack",
     ),
@@ -135,7 +135,7 @@ FAULTS = [
     ),
     pytest.param(
         SMALLEST + "responders:\n  boss: {slack: team lead}\n",
-        "5: responders.boss.slack 'team lead' is nobody in Slack,"
+        "5: responders.boss.slack 'team lead' is no user or group of Slack,"
         " expected @name or an ID (U…, W…, S… for a user group)",
         id="handle without @",
     ),
