@@ -101,7 +101,7 @@ def test_a_secret_in_a_file_is_read_again_on_sighup(running: Running, pagerduty:
     assert fire(running, "After", "hook-new") == 200
 
     for secret in ("hook-old", "hook-new", "api-old", "api-new", OLD_KEY, NEW_KEY):
-        assert secret not in running.log() + running.said()
+        assert secret not in running.log() + running.output()
 
 
 # --- a configuration that is refused ---
