@@ -1,7 +1,8 @@
-"""Which schedules the simulation plays: a sample chosen by the commit, or thousands with `make test-exhaustive`.
+"""Which schedules the simulation runs: a sample chosen by the commit, or thousands with `make
+test-exhaustive`.
 
-`pytest tests/simulation --seed N` plays schedule N again and prints what happened; `--schedules M` plays M from
-there on. SIM_SEED and SIM_SCHEDULES do the same.
+`pytest tests/simulation --seed N` runs schedule N again and prints its trace; `--schedules M` runs M
+schedules from there on. SIM_SEED and SIM_SCHEDULES do the same.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def seeds(request: pytest.FixtureRequest, is_exhaustive: bool) -> range:
-    """The schedules to play: one, when only its seed is given."""
+    """Return the seeds of the schedules to run: one if only a seed is given."""
     seed = request.config.getoption("--seed", None)
     count = request.config.getoption("--schedules", None)
     if seed is None and "SIM_SEED" in os.environ:

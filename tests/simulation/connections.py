@@ -1,4 +1,4 @@
-"""The line to a real Valkey, as seen from the stage: each round trip is an effect, and may fail."""
+"""The connection to a real Valkey in the simulation: each round trip is an effect, and may fail."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Args = tuple[Any, ...]
 
 
 class SimulatedRedis(redis.Redis):  # type: ignore[type-arg]
-    """A client whose round trips go by the stage."""
+    """A Redis client whose round trips are effects of the scheduler."""
 
     scheduler: Scheduler
-    chances: dict[str, float]  # refused, lost, twice
-    on_change: Callable[[list[str]], None]  # the group keys of scripts that ran
+    chances: dict[str, float]  # probabilities of refused, lost, twice
+    on_change: Callable[[list[str]], None]  # called with the group keys of the scripts that ran
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         return self.run_round_trip(
@@ -37,7 +37,7 @@ class SimulatedRedis(redis.Redis):  # type: ignore[type-arg]
         return pipe
 
     def run_round_trip(self, calls: list[Args], do: Callable[[], Any]) -> Any:
-        """Do one round trip; where the seed says so it fails before, or after it took effect."""
+        """Run one round trip; if the seed says so, it fails before or after it takes effect."""
         name = name_trip(calls)
         actor = self.scheduler.wait_for_turn(name)
         fate = "" if actor is None else pick_by_chance(self.scheduler.rng, self.chances)
@@ -45,7 +45,9 @@ class SimulatedRedis(redis.Redis):  # type: ignore[type-arg]
             self.scheduler.add_trace(f"{name}: refused")
             raise redis.ConnectionError("the line was cut before")
         answer = do()
-        if fate == "twice":  # the answer was lost, and a line that was cut is opened anew once
+        if (
+            fate == "twice"
+        ):  # the answer was lost, and the client repeats the command once on a new connection
             self.scheduler.add_trace(f"{name}: done twice")
             answer = do()
         self._wake_actors(calls)
@@ -59,8 +61,8 @@ class SimulatedRedis(redis.Redis):  # type: ignore[type-arg]
             script = SCRIPTS.get(call[1]) if call[0] == "EVALSHA" else None
             if script in (None, "claim", "renew", "due", "reschedule", "queue_depth"):
                 continue
-            for queue, moment in find_wakes(call):
-                self.scheduler.wake(queue, moment)
+            for queue, due in find_wakes(call):
+                self.scheduler.wake(queue, due)
             if script == "commit":
                 self.on_change([key for key in call[3 : 3 + int(call[2])] if ":incident:" in key])
 
@@ -79,7 +81,7 @@ class SimulatedPipeline(Pipeline):  # type: ignore[type-arg]
 
 
 def name_trip(calls: list[Args]) -> str:
-    """Return what a round trip does: the scripts it runs, and its other commands."""
+    """Return the name of a round trip: the scripts it runs, and its other commands."""
     return ",".join(dict.fromkeys(_name(call) for call in calls))
 
 
@@ -88,14 +90,14 @@ def _name(call: Args) -> str:
 
 
 def find_wakes(call: Args) -> list[tuple[str, float]]:
-    """Return whom a script told to look, and when: at once, where no moment stands before the lane."""
+    """Return the queues that a script wakes, with their due times; no time means at once."""
     wakes = []
-    for before, word in pairwise(call):
-        if word in QUEUES:
-            moment = 0.0
+    for before, text in pairwise(call):
+        if text in QUEUES:
+            due = 0.0
             if isinstance(before, str) and before not in QUEUES:
-                moment = _read_moment(before)
-            wakes.append((word, moment))
+                due = _read_moment(before)
+            wakes.append((text, due))
     return wakes
 
 
@@ -107,13 +109,14 @@ def _read_moment(text: str) -> float:
 
 
 def open_redis(url: str) -> tuple[SimulatedRedis, Client]:
-    """Return a line for the stage, and one beside it that sees what is so and never fails."""
-    # Without the product's own pool of lines, which lets other threads go first: here are none.
+    """Return a client for the actors, and a second one that observes the state and never fails."""
+    # Without the product's own connection pool, in which waiting threads would switch: here is only one
+    # thread.
     pools = (redis.ConnectionPool.from_url(url, protocol=2) for _ in range(2))
     return SimulatedRedis.from_pool(next(pools)), redis.Redis.from_pool(next(pools))
 
 
 def load_scripts(client: Client) -> None:
-    """Have the server know all scripts, as it does a moment after it started."""
+    """Load all scripts into the server, as happens soon after the start of the receiver."""
     for text in TEXTS.values():
         client.script_load(text)

@@ -1,7 +1,7 @@
-"""Slack and PagerDuty on the stage: they take what they are sent, or fail as the seed says.
+"""Slack and PagerDuty in the simulation: they accept what is sent, or fail as the seed says.
 
-They stand where the channels stand, so that thousands of schedules take seconds; the channels
-themselves are held to their contract against servers elsewhere.
+They replace the channels, so that thousands of schedules take seconds; the channels themselves are tested
+against mock servers elsewhere.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ TIMEOUT_S = 8.0
 
 @dataclass(frozen=True)
 class Sent:
-    """One call of a channel: what was asked, when, and what became of it."""
+    """One call of a channel: the notification, its time, and its outcome."""
 
-    number: int  # of the effect
+    number: int  # the number of the effect
     at: float
     notification: IncidentNotification
-    fate: str  # "" when it was taken and answered
-    seen: tuple[int, ...]  # the actor's effects before
+    fate: str  # empty if it was accepted and answered
+    seen: tuple[int, ...]  # the effects of the actor before this one
     opened: PagedIncident | None = None
 
 
 @dataclass
 class PostedMessage:
-    """One message in Slack: who posted it, and how it looked, last look last."""
+    """One message in Slack: its author and all its versions, the latest last."""
 
     reference: str
     channel: str
@@ -46,7 +46,7 @@ class PostedMessage:
 
 
 class FakeChannel:
-    """What both have: the ways to fail."""
+    """The failures that both channels have in common."""
 
     def __init__(self, scheduler: Scheduler, queue: str) -> None:
         self.scheduler = scheduler
@@ -56,7 +56,7 @@ class FakeChannel:
         self._before: tuple[int, ...] = ()
 
     def send(self, notification: IncidentNotification) -> Receipt:
-        """Take it and give the receipt; or fail, with or without having taken it."""
+        """Accept the notification and return a receipt; or fail, before or after accepting it."""
         action = notification.action
         actor = self.scheduler.wait_for_turn(
             f"{self.queue} <- {type(action).__name__} {action.key} {action.instance}"
@@ -98,12 +98,12 @@ class FakeChannel:
 
 
 class FakeSlack(FakeChannel):
-    """Holds messages as Slack does; what was posted can be found again unless the search fails."""
+    """Stores messages as Slack does; a posted message can be found again unless the search fails."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         super().__init__(scheduler, "slack")
         self.messages: list[PostedMessage] = []
-        self.blind = 0.0  # the chance that it can't be searched
+        self.blind = 0.0  # the probability that the search fails
 
     def accept_notification(self, notification: IncidentNotification, fate: str) -> Receipt:
         action, incident = notification.action, notification.incident
@@ -123,7 +123,7 @@ class FakeSlack(FakeChannel):
         return Receipt(self.scheduler.clock(), reference)
 
     def find_receipt(self, notification: IncidentNotification, since: float) -> Receipt | None:
-        """Return the receipt of a message of the same mark, if one was posted."""
+        """Return the receipt of a message with the same marker, if one was posted."""
         actor = self.scheduler.wait_for_turn(f"slack: find {notification.action.key}")
         if actor is not None and self.scheduler.rng.random() < self.blind:
             self.scheduler.add_trace("slack: can't be searched")
@@ -134,7 +134,7 @@ class FakeSlack(FakeChannel):
         return None
 
     def replies_and_roots(self) -> dict[tuple[str, str, str, str], int]:
-        """Return how often each thing was said: incident, key, about, and which joining alerts."""
+        """Return how often each message was posted, by incident, key, instance and joined alerts."""
         counts: dict[tuple[str, str, str, str], int] = {}
         for message in self.messages:
             action = message.notification.action
@@ -145,7 +145,7 @@ class FakeSlack(FakeChannel):
 
 
 class FakePagerDuty(FakeChannel):
-    """PagerDuty's own keeping of events; a key opens one incident at a time."""
+    """PagerDuty with the rules of the mock account: a dedup key opens one incident at a time."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         super().__init__(scheduler, "pagerduty")
@@ -167,7 +167,7 @@ class FakePagerDuty(FakeChannel):
         return Receipt(self.scheduler.clock(), key)
 
     def find_receipt(self, notification: IncidentNotification, since: float) -> None:
-        """Never looks: the key makes a repeat harmless."""
+        """Never searches: the dedup key makes a repetition harmless."""
 
     def pages(self, incident_id: str) -> list[Sent]:
         return [

@@ -1,7 +1,7 @@
-"""What must be so once a schedule has come to rest, whatever happened in it.
+"""What must be true at the end of each schedule, whatever happened in it.
 
-Each check is a promise to people; it looks at what came in, what went out and what is stored, and knows
-nothing of how it was done.
+Each check belongs to a guarantee. It compares what was posted to the receiver, what the receiver sent, and
+what is stored, and does not depend on how the receiver works.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ from tests.simulation.sender import TrueAlert, TrueGroup
 from tests.simulation.world import RecordedState, Scenario
 from tests.valkey import find_keys_without_expiry
 
-# A reading and its effect lie this many effects of one actor apart at most: what it read may be so old.
+# An actor's read and the effect that follows from it are at most this many of its effects apart: the state it
+# read may be that old.
 READ_AGO = 9
-# Workers are back 8 s after a kill, leases expire after 2.4 s, retries come every 36 s at most: what is due this
-# long, while no person responds, must have been tried.
+# Workers are restarted 8 s after a kill, leases expire after 2.4 s, and retries come every 36 s at most: an
+# action that was due for this long, without a response of a person, must have been attempted.
 DEADLINE_S = 120.0
 GIVEN_UP_AFTER_S = 120.0
 
 
 def find_violations(scenario: Scenario) -> list[str]:
-    """Return every promise that was broken, in words."""
+    """Return a description of every broken guarantee."""
     incidents = {one: load_incident(scenario, one) for one in scenario.history}
     whole = [incident for incident in incidents.values() if incident is not None]
     faults = [f"incident {one} is gone" for one, incident in incidents.items() if incident is None]
@@ -55,16 +56,16 @@ def load_incident(scenario: Scenario, incident_id: str) -> Incident | None:
 
 
 def count_doubled(scenario: Scenario) -> tuple[int, int]:
-    """Return how many things were said in Slack, and how many of them more than once."""
+    """Return the number of messages in Slack, and the number of those posted more than once."""
     counts = scenario.slack.replies_and_roots()
     return len(counts), sum(count > 1 for count in counts.values())
 
 
-# --- what came in ---
+# --- ingested alerts ---
 
 
 def _find_lost_alerts(scenario: Scenario, incidents: list[Incident]) -> Iterator[str]:
-    """Every alert that was answered 200 is in an incident, with its labels."""
+    """Every alert that was answered with 200 is in an incident, with its labels."""
     kept = {name for incident in incidents for name in incident.alerts}
     told = {
         alert["fingerprint"]
@@ -77,9 +78,11 @@ def _find_lost_alerts(scenario: Scenario, incidents: list[Incident]) -> Iterator
 
 
 def _check_group(scenario: Scenario, group: TrueGroup, incidents: list[Incident]) -> Iterator[str]:
-    """What fires does so in one latest incident of its route, and that is open unless a hand closed it.
+    """Firing alerts are in the latest incident of their group and route, which is open unless a person
+    resolved it.
 
-    A group key has one such incident, and what comes by several ways is in one of theirs.
+    A group key has one such incident; an alert that arrives under several group keys is in one incident of
+    these.
     """
     keys = group.keys
     for route, alerts in _by_route(scenario, group).items():
@@ -115,7 +118,7 @@ def _by_route(scenario: Scenario, group: TrueGroup) -> dict[str, list[TrueAlert]
 
 
 def _check_message(scenario: Scenario, incident: Incident) -> Iterator[str]:
-    """The incident's message is there, and looks as the incident stands."""
+    """The message of the incident exists and shows its state."""
     root = incident.deliveries.get("root")
     if root is None or root.receipt is None:
         if not (root is not None and root.failed_at):
@@ -125,7 +128,7 @@ def _check_message(scenario: Scenario, incident: Incident) -> Iterator[str]:
     if incident.deliveries["root"].failed_at or _was_hopeless(scenario.slack.sent, incident.id):
         return
     look = message.versions[-1]
-    # What an incident closed by hand had firing may end later; that is not shown any more.
+    # Alerts of a manually resolved incident may end later; the message does not show that any more.
     is_same = look.firing == incident.firing or incident.is_closed_by_hand
     if not is_same or (look.state, look.severity) != (incident.state, incident.severity):
         yield f"the message shows {look.state}, {look.firing} firing; it is {incident.state}, {incident.firing}"
@@ -139,7 +142,7 @@ def _was_hopeless(sent: list[Sent], incident_id: str) -> bool:
 
 
 def _check_pages(scenario: Scenario, incident: Incident) -> Iterator[str]:
-    """No page too early, none after an acknowledgement or the end was stored, none left out."""
+    """No page is too early, none is sent after an acknowledgement or the end was stored, none is missing."""
     history = scenario.history[incident.id]
     sent = scenario.pager.pages(incident.id)
     for one in sent:
@@ -151,19 +154,19 @@ def _check_pages(scenario: Scenario, incident: Incident) -> Iterator[str]:
 
 
 def _check_moment(scenario: Scenario, one: Sent, sent: list[Sent]) -> Iterator[str]:
-    """A step waits from the step before: at the earliest from the moment that was first tried."""
+    """A step is not attempted before its wait is over, counted from the first attempt of the previous step."""
     action, incident = one.notification.action, one.notification.incident
     assert isinstance(action, Page)
     policy = resolve_policy(scenario.routing, incident)
     index = [step.name for step in policy.steps].index(action.step.name)
     if not index:
         return
-    before = [s.at for s in _tries(sent, policy.steps[index - 1].name, action.instance)]
+    before = [s.at for s in _attempts(sent, policy.steps[index - 1].name, action.instance)]
     before += [
         message_sent.at
         for message_sent in scenario.slack.sent
         if message_sent.notification.incident.id == incident.id
-        # A page that did not arrive is said in the thread, and that tells the step, too.
+        # A page that did not arrive is reported in the thread, which notifies the step too.
         and message_sent.notification.action.key
         in (f"step:{policy.steps[index - 1].name}", f"unreached:{policy.steps[index - 1].name}")
         and message_sent.notification.action.instance == action.instance
@@ -176,14 +179,14 @@ def _check_moment(scenario: Scenario, one: Sent, sent: list[Sent]) -> Iterator[s
         earliest = incident.run.started_at + policy.steps[index].after
     if (
         incident.run.cause == "reopened"
-    ):  # a step before that is still open from the former run needs no telling
+    ):  # a previous step whose page is still open from the former escalation run needs no notification
         earliest = min(earliest, incident.run.started_at + policy.steps[index].after)
     if one.at < earliest - scenario.stepped_back - scenario.fault_rates.apart_s - 0.002:
         yield f"{action.key} of run {action.instance} came {earliest - one.at:.3f} s too early"
 
 
 def _check_wanted(one: Sent, history: list[RecordedState]) -> Iterator[str]:
-    """Whoever pages has just read that nobody has it."""
+    """Each page was planned from a recent state in which the incident was not acknowledged."""
     incident = one.notification.incident
     if incident.is_resolved or incident.is_acknowledged:
         yield f"{one.notification.action.key} was sent although it was {incident.state} when read"
@@ -197,8 +200,8 @@ def _check_wanted(one: Sent, history: list[RecordedState]) -> Iterator[str]:
 
 
 def _find_doubled_pages(scenario: Scenario, incident: Incident, sent: list[Sent]) -> Iterator[str]:
-    """One page of one run wakes its responder once under one key, and once more for each time PagerDuty ended
-    it by itself.
+    """In one escalation run a responder is paged once under one dedup key, and once more for each time
+    PagerDuty resolved that page itself.
     """
     group_id = f"receiver-{incident.group_id}-"
     ended = sum(key.startswith(group_id) for key in scenario.auto_resolved)
@@ -215,19 +218,19 @@ def _find_doubled_pages(scenario: Scenario, incident: Incident, sent: list[Sent]
 def _find_missed(
     scenario: Scenario, incident: Incident, history: list[RecordedState], sent: list[Sent]
 ) -> Iterator[str]:
-    """Each step that was due for long while nobody had it was tried."""
+    """Each step that was due for long while the incident was unacknowledged was attempted."""
     policy = resolve_policy(scenario.routing, incident)
-    for first, last in _unanswered(history, scenario.scheduler.moment):
+    for first, last in _unacknowledged_periods(history, scenario.scheduler.moment):
         run = first.incident.run
         instance = str(run.number)
-        tried = [index for index, step in enumerate(policy.steps) if _tries(sent, step.name, instance)]
+        tried = [index for index, step in enumerate(policy.steps) if _attempts(sent, step.name, instance)]
         is_standing = run.cause == "reopened" and not tried
         if is_standing and run.is_quiet:
             continue
         begin = tried[0] if tried else 0
         due = run.started_at if not is_standing else None
         for index, step in enumerate(policy.steps[begin:], begin):
-            tries = _tries(sent, step.name, instance)
+            tries = _attempts(sent, step.name, instance)
             if due is not None and due + DEADLINE_S + scenario.fault_rates.apart_s < last and not tries:
                 yield f"page:{step.name} of run {instance} was due for {last - due:.0f} s and not tried"
                 break
@@ -236,8 +239,10 @@ def _find_missed(
             due = min(one.at for one in tries) + GIVEN_UP_AFTER_S + policy.steps[index + 1].after
 
 
-def _unanswered(history: list[RecordedState], end: float) -> Iterator[tuple[RecordedState, float]]:
-    """Yield the stretches in which one run went on and nobody had it, each with its end."""
+def _unacknowledged_periods(
+    history: list[RecordedState], end: float
+) -> Iterator[tuple[RecordedState, float]]:
+    """Yield the periods of one escalation run without an acknowledgement, each with its end."""
     begun: RecordedState | None = None
     for seen in history:
         now = seen.incident
@@ -251,7 +256,7 @@ def _unanswered(history: list[RecordedState], end: float) -> Iterator[tuple[Reco
         yield begun, end
 
 
-def _tries(sent: list[Sent], step: str, instance: str) -> list[Sent]:
+def _attempts(sent: list[Sent], step: str, instance: str) -> list[Sent]:
     return [
         one
         for one in sent
@@ -263,9 +268,10 @@ def _tries(sent: list[Sent], step: str, instance: str) -> list[Sent]:
 
 
 def _check_pager(scenario: Scenario, incident: Incident, incidents: list[Incident]) -> Iterator[str]:
-    """PagerDuty shows of each responder what is so here.
+    """PagerDuty shows for each responder the state of our incident.
 
-    All incidents of a group go by one key, so an end refused for good of the one before shows here, too.
+    All incidents of a group have the same dedup key, so a permanently failed resolve of the previous one
+    matters here, too.
     """
     refused = {one.notification.incident.group_id for one in scenario.pager.sent if one.fate == "hopeless"}
     if incident.group_id in refused or incident.is_past:
@@ -273,23 +279,24 @@ def _check_pager(scenario: Scenario, incident: Incident, incidents: list[Inciden
     policy = resolve_policy(scenario.routing, incident)
     reached = _responders(policy)
     for responder in reached:
-        yield from _check_line(scenario, incident, policy, responder)
+        yield from _check_responder(scenario, incident, policy, responder)
 
 
 def _responders(policy: EscalationPolicy) -> list[Responder]:
     return list({step.responder.name: step.responder for step in policy.steps}.values())
 
 
-def _check_line(
+def _check_responder(
     scenario: Scenario, incident: Incident, policy: EscalationPolicy, responder: Responder
 ) -> Iterator[str]:
     name, dedup = responder.name, dedup_key(incident, responder.name)
     account = scenario.pager.account
     lines = [account.incidents.get((key, dedup), []) for key in scenario.list_keys(name)]
-    for line in lines:
-        yield from _find_overlaps(line)
-    shown = sorted({line[-1].state for line in lines if line and line[-1].state != "resolved"})
-    # What PagerDuty dropped in a window may be left; a resolve is then said to be.
+    for pages in lines:
+        yield from _find_overlaps(pages)
+    shown = sorted({pages[-1].state for pages in lines if pages and pages[-1].state != "resolved"})
+    # An event that PagerDuty dropped in a maintenance window may be missing; a dropped resolve must be
+    # reported.
     dropped = {event.action for event in account.dropped if event.dedup_key == dedup}
     is_said = any(is_left_open(d) for key, d in incident.deliveries.items() if key.startswith("resolve:"))
     if incident.is_resolved:
@@ -298,31 +305,32 @@ def _check_line(
     elif incident.is_acknowledged and "triggered" in shown and "acknowledge" not in dropped:
         yield f"is acknowledged, and {name} has it triggered in PagerDuty"
     elif incident.state == "open" and not incident.run.is_quiet and "triggered" not in shown:
-        # Those told before an acknowledgement was taken back are not woken again: only the last one is.
+        # The steps notified before an acknowledgement was withdrawn are not paged again: only the last one
+        # is.
         was_told_now = any(
             one.notification.action.target.address == name
             and one.notification.action.instance == str(incident.run.number)
             for one in scenario.pager.pages(incident.id)
         )
-        # A window that dropped the end of a former page and the new one leaves them an acknowledged one.
+        # A window that dropped the resolve of the former page and the new page leaves an acknowledged one.
         if dropped >= {"resolve", "trigger"}:
             return
-        # Nor again where PagerDuty ended by itself what they had from before.
+        # Nor if PagerDuty itself resolved the earlier page.
         if was_told_now or not (shown or dedup in scenario.auto_resolved):
             yield f"is open, and {name} has it {shown or 'not open'} in PagerDuty"
 
 
-def _find_overlaps(line: list[PagedIncident]) -> Iterator[str]:
-    for former, later in pairwise(line):
+def _find_overlaps(pages: list[PagedIncident]) -> Iterator[str]:
+    for former, later in pairwise(pages):
         if former.state != "resolved":
             yield f"{former.id} and {later.id} of one key are open at once"
 
 
-# --- what is left ---
+# --- remaining data ---
 
 
 def _check_rest(scenario: Scenario) -> Iterator[str]:
-    """Nothing is due, nothing is lent, and nothing stays for ever that is not open."""
+    """Nothing is due, nothing is leased, and no key without an expiry belongs to a closed object."""
     now = scenario.scheduler.moment
     for keys, queue in product(map(Keys, range(scenario.shards)), QUEUES):
         due = scenario.observer.zrangebyscore(keys.queue(queue), "-inf", now)

@@ -1,4 +1,4 @@
-"""PagerDuty's REST API on the stage: it tells what the account has, or gives no answer as the seed says."""
+"""PagerDuty's REST API in the simulation: it returns the state of the account, or fails as the seed says."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.simulation.scheduler import Scheduler, pick_by_chance
 
 
 class FakePagerDutyRest:
-    """Answers by PagerDuty's own clock, told in whole seconds of the asking host's clock."""
+    """Its times are by PagerDuty's own clock, in whole seconds of the requesting host's clock."""
 
     def __init__(self, scheduler: Scheduler, account: Account) -> None:
         self.scheduler = scheduler

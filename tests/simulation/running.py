@@ -1,4 +1,4 @@
-"""Running schedules: one seed each, on one Valkey, with what they found."""
+"""Runs schedules, one per seed, on one Valkey, and collects the violations."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.valkey import run_valkey
 
 @dataclass
 class SimulationReport:
-    """What became of some schedules."""
+    """The results of some schedules."""
 
     schedules: int = 0
     effects: int = 0
@@ -33,7 +33,7 @@ class SimulationReport:
     pages: int = 0
     said: int = 0
     doubled: int = 0
-    broken: dict[int, str] = field(default_factory=dict)  # by seed: what was broken, and the trace
+    broken: dict[int, str] = field(default_factory=dict)  # by seed: the violations and the trace
 
     def merge(self, other: SimulationReport) -> None:
         for name in ("schedules", "effects", "kills", "pages", "said", "doubled"):
@@ -48,20 +48,18 @@ class SimulationReport:
 
 
 class SimulationEnv:
-    """What all schedules share: the line to Valkey and the configuration."""
+    """What all schedules share: the connection to Valkey and the configuration."""
 
     def __init__(self, folder: Path, url: str) -> None:
         environ = {"REDIS_URL": url, "SLACK_BOT_TOKEN": "xoxb-test", **KEYS}
         (folder / "runbooks").mkdir(exist_ok=True)
         (folder / "routing.yaml").write_text(ROUTING.replace("runbooks: [runbooks/]\n", ""))
         self._settings = load_settings(environ)
-        # With one responder's key changed in each.
+        # One configuration for each responder, in which its routing key is changed.
         changes = ({}, *({name: "1" * 31 + key[-1]} for name, key in KEYS.items()))
         self._routings = [load_routing(folder / "routing.yaml", environ | change) for change in changes]
         self._redis, self._observer = open_redis(url)
-        load_scripts(
-            self._observer
-        )  # or the first schedule would be another one than when it is played again
+        load_scripts(self._observer)  # else the first schedule would differ when it is run again
 
     def close(self) -> None:
         self._observer.flushall()
@@ -69,7 +67,7 @@ class SimulationEnv:
         self._observer.close()
 
     def run_scenario(self, seed: int) -> tuple[Scenario, list[str]]:
-        """Play one schedule; return its world and the promises broken in it."""
+        """Run one schedule; return its scenario and the violations."""
         self._observer.flushall()
         scenario = Scenario(seed, self._redis, self._observer, self._settings, self._routings)
         try:
@@ -86,7 +84,7 @@ class SimulationEnv:
 
     def run_scenarios(self, seeds: Iterable[int]) -> SimulationReport:
         found = SimulationReport()
-        logging.disable(logging.CRITICAL)  # thousands of failures that are meant to be
+        logging.disable(logging.CRITICAL)  # thousands of intended failures
         try:
             for seed in seeds:
                 scenario, faults = self.run_scenario(seed)
@@ -108,10 +106,12 @@ class SimulationEnv:
 
 
 def run_all(seeds: range, budget: Budget) -> SimulationReport:
-    """Play schedules on all processors, each with a Valkey of its own."""
+    """Run schedules on all processors, each process with its own Valkey."""
     found = SimulationReport()
     processes = min(os.cpu_count() or 1, len(seeds), 4)
-    spawn = multiprocessing.get_context("spawn")  # greenlets and sockets of this process are not for others
+    spawn = multiprocessing.get_context(
+        "spawn"
+    )  # greenlets and sockets of this process must not be inherited
     with ProcessPoolExecutor(processes, spawn) as pool:
         parts = [seeds[n::processes] for n in range(processes)]
         for part in pool.map(_run_isolated, parts, repeat(budget)):

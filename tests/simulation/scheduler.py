@@ -1,9 +1,10 @@
-"""The stage: many actors in one thread, stopped before each effect, and a seed that says who goes on.
+"""The scheduler: many actors in one thread, each stopped before its next effect; a seed decides which one
+continues.
 
-An actor is what a thread is in a process of ours: a lane's hand in a worker, a request in a web process. It
-runs alone until it is about to touch the outside (a round trip to Redis, a call of a channel, an answer).
-There it waits until the seed lets it go on, fail or die. So all that can happen between any two effects does
-happen, and happens again with the same seed.
+An actor stands for a thread of our processes: a consumer thread of a worker, or a request in a web process.
+It runs alone until its next effect on the outside (a round trip to Redis, a call of a channel, a response).
+There it waits until the seed lets it continue, fail or be killed. So every order of effects can happen, and
+the same seed repeats it.
 """
 
 from __future__ import annotations
@@ -15,52 +16,52 @@ from dataclasses import dataclass, field
 
 from greenlet import getcurrent, greenlet
 
-# More than any schedule needs: a hot loop is a fault.
+# More effects than any schedule needs: reaching this limit means a hot loop.
 EFFECTS_AT_MOST = 60_000
 NEVER = float("inf")
 
 
 class Killed(BaseException):
-    """kill -9: no handler runs that the product has, and nothing is released."""
+    """kill -9: no exception handler of the product runs, and nothing is released."""
 
 
 class EndlessRun(AssertionError):
-    """Something is done again and again without end."""
+    """An action is repeated without end."""
 
 
 @dataclass(eq=False)
 class Actor:
-    """One line of work of a process (*host*)."""
+    """One thread of a process (*host*)."""
 
     name: str
     host: str
     task: greenlet
     queue: str = ""
     wakes_at: float = 0.0
-    claimed_id: str = ""  # the incident it has on loan
-    is_asking: bool = False  # it has read the clock, and is about to claim by it
+    claimed_id: str = ""  # the incident it has leased
+    is_asking: bool = False  # it has read the clock and claims next
     effects: list[int] = field(default_factory=list)  # the numbers of its latest effects
 
 
 class Scheduler:
-    """Actors, the clock they share, and the trace of what they did."""
+    """The actors, the clock they share, and the trace of their effects."""
 
     def __init__(self, rng: random.Random, now: float) -> None:
         self.rng = rng
         self.moment = now
         self.actors: list[Actor] = []
-        self.number = 0  # of the latest effect
+        self.number = 0  # the number of the latest effect
         self.trace: list[str] = []
-        self.ahead: Callable[[str], float] = lambda _: 0.0  # by how much a host's clock is
-        self.stalled: dict[str, float] = {}  # host -> until when it stands still
-        self.should_die: Callable[[Actor], bool] = lambda _: False  # before an effect
+        self.ahead: Callable[[str], float] = lambda _: 0.0  # by how many seconds a host's clock is ahead
+        self.stalled: dict[str, float] = {}  # host -> until when it is paused
+        self.should_die: Callable[[Actor], bool] = lambda _: False  # called before each effect
         self.on_killed: Callable[[str], None] = lambda _: None
         self._current: Actor | None = None
         self._doomed: list[str] = []
         self._hub = getcurrent()
 
     def clock(self) -> float:
-        """Return what the clock of the host shows whose actor is at work; off the stage, the moment it is."""
+        """Return the time by the clock of the current actor's host; without a current actor, the true time."""
         return self.moment + (self.ahead(self._current.host) if self._current is not None else 0.0)
 
     def redis_clock(self) -> float:
@@ -72,7 +73,7 @@ class Scheduler:
     # --- actors ---
 
     def start(self, name: str, host: str, work: Callable[[], object], queue: str = "") -> Actor:
-        """Have *work* done by a new actor; it begins when the seed says so."""
+        """Run *work* in a new actor, which starts when the seed says so."""
         actor = Actor(name, host, greenlet(lambda: self._run_actor(work), self._hub), queue)
         self.actors.append(actor)
         return actor
@@ -86,16 +87,16 @@ class Scheduler:
         return self._current
 
     def kill(self, host: str) -> None:
-        """Kill the process: all its actors, wherever they are."""
+        """Kill the process *host*: all its actors, wherever they are."""
         self.add_trace(f"--- {host} is killed")
         for actor in [one for one in self.actors if one.host == host]:
             self.actors.remove(actor)
-            if actor.task:  # one that has not begun has nothing to unwind
+            if actor.task:  # an actor that has not started has no stack to unwind
                 actor.task.throw(Killed)
         self.on_killed(host)
 
     def abandon(self) -> None:
-        """End all actors, as the play is over."""
+        """End all actors at the end of the schedule."""
         for actor in self.actors:
             if actor.task:
                 actor.task.throw(Killed)
@@ -105,7 +106,7 @@ class Scheduler:
         return actor.wakes_at <= self.moment and self.stalled.get(actor.host, 0.0) <= self.moment
 
     def step(self) -> bool:
-        """Let one actor that the seed names go on to its next effect; False when all wait."""
+        """Let one actor, chosen by the seed, run to its next effect; return False if all wait."""
         able = [actor for actor in self.actors if self.may_go_on(actor)]
         if not able:
             return False
@@ -113,7 +114,7 @@ class Scheduler:
         return True
 
     def go_on(self, actor: Actor) -> None:
-        """Let this actor go on to its next effect."""
+        """Let this actor run to its next effect."""
         self._current = actor
         try:
             actor.task.switch()
@@ -125,7 +126,7 @@ class Scheduler:
             self.kill(self._doomed.pop())
 
     def next_moment(self) -> float:
-        """Return when somebody goes on by himself."""
+        """Return when the next waiting actor continues by itself."""
         return min(
             (max(actor.wakes_at, self.stalled.get(actor.host, 0.0)) for actor in self.actors), default=NEVER
         )
@@ -133,7 +134,7 @@ class Scheduler:
     # --- for actors ---
 
     def wait_until(self, moment: float) -> None:
-        """Go on at *moment* at the earliest."""
+        """Block the current actor until *moment*."""
         actor = self._current
         if actor is not None:
             actor.wakes_at = moment
@@ -141,7 +142,7 @@ class Scheduler:
             actor.wakes_at = 0.0
 
     def wait_for_turn(self, what: str) -> Actor | None:
-        """Wait for one's turn to have an effect; None off the stage, where nothing is interrupted."""
+        """Block the current actor until it may have its effect; return None outside of actors."""
         actor = self._current
         if actor is None:
             return None
@@ -157,7 +158,7 @@ class Scheduler:
         return actor
 
     def wake(self, queue: str, moment: float) -> None:
-        """Have those of a lane who wait for work look at *moment*."""
+        """Let the actors that wait for work of a queue continue at *moment*."""
         for actor in self.actors:
             if actor.queue == queue and not actor.claimed_id:
                 actor.wakes_at = min(actor.wakes_at, moment)
@@ -167,7 +168,7 @@ class Scheduler:
 
 
 def pick_by_chance(rng: random.Random, chances: dict[str, float]) -> str:
-    """Return one of the names by its chance; empty for none."""
+    """Return one of the names by its probability; an empty string for none."""
     left = rng.random()
     for name, chance in chances.items():
         left -= chance

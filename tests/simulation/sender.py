@@ -1,4 +1,4 @@
-"""A pair of Alertmanagers as a model: what is true of each alert, and what each of the pair posts of it."""
+"""A model of a pair of Alertmanagers: the true state of each alert, and what each Alertmanager posts of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SEVERITIES = ("critical", "critical", "warning", "info")
 
 @dataclass
 class TrueAlert:
-    """An alert as it really is."""
+    """The true state of an alert."""
 
     labels: dict[str, str]
     starts_at: float = 0.0
@@ -33,7 +33,7 @@ class TrueAlert:
 
 @dataclass(frozen=True)
 class Way:
-    """How alerts come: under which receiver, and grouped by what; one *is_apart* has a group for each alert."""
+    """A receiver of Alertmanager and its grouping; with *is_apart* each alert is its own group."""
 
     receiver: str
     route: str = "{}"
@@ -46,9 +46,9 @@ class Way:
 
 @dataclass
 class TrueGroup:
-    """What is grouped together; *busy* are the members of the pair that are at it, by group key.
+    """Alerts that are grouped together; *busy* are the Alertmanagers that are posting it, by group key.
 
-    It comes by all of *ways*, as with `continue: true`; *former* are ways that it came by once.
+    It arrives on all of *ways*, as with `continue: true`; *former* are ways that it arrived on before.
     """
 
     name: str
@@ -59,7 +59,7 @@ class TrueGroup:
 
     @property
     def keys(self) -> set[str]:
-        """The group keys it has or had."""
+        """Return the group keys that it has or had."""
         return {way.key_of(self.name, a) for way in (*self.ways, *self.former) for a in self.alerts}
 
     def has_begun(self) -> bool:
@@ -67,7 +67,7 @@ class TrueGroup:
 
 
 def draw_groups(rng: random.Random) -> list[TrueGroup]:
-    """Return some groups in which nothing fires yet; seldom are severities mixed in one."""
+    """Return some groups without firing alerts; few of them have mixed severities."""
     groups = []
     for number in range(rng.choice((1, 1, 2, 2, 3, 4))):
         name, severity = f"Alert{number}", rng.choice(SEVERITIES)
@@ -92,26 +92,24 @@ _WAYS = ([_ONE], [_ONE], [_ONE], [_ONE, _OTHER], [_ONE, _RENAMED], [_OTHER, _APA
 
 
 def change_ways(group: TrueGroup, rng: random.Random) -> None:
-    """Change Alertmanager's routes, so that the group comes by other ways from now on."""
+    """Change Alertmanager's routes, so that the group arrives on other ways from now on."""
     former, group.ways = group.ways, rng.choice(_WAYS)[:]
     group.former += former
 
 
 def change_truth(group: TrueGroup, rng: random.Random, now: float) -> None:
-    """Let an alert of the group begin or end."""
+    """Let an alert of the group start or end."""
     alert = rng.choice(group.alerts)
     if alert.is_firing:
         alert.ends_at = now
     else:
-        alert.starts_at, alert.ends_at = max(now, alert.ends_at + 0.001), 0.0  # its own clock goes on
+        alert.starts_at, alert.ends_at = max(now, alert.ends_at + 0.001), 0.0  # never before its last end
 
 
 def write_bodies(
     group: TrueGroup, way: Way, replica: int, now: float, alerts: list[TrueAlert] | None = None
 ) -> dict[str, bytes]:
-    """Return the webhooks by group key that one of the pair posts by *way*: of these alerts, or of all that
-    ever began.
-    """
+    """Return the webhooks, by group key, that one Alertmanager posts on *way*: of *alerts*, or of all."""
     told = [alert for alert in (group.alerts if alerts is None else alerts) if alert.starts_at]
     by_key: dict[str, list[TrueAlert]] = {}
     for alert in told:
@@ -124,13 +122,13 @@ def write_bodies(
     return {key: _write_body({**frame, "groupKey": key}, now, part) for key, part in by_key.items()}
 
 
-def _write_body(frame: dict[str, Any], now: float, told: list[TrueAlert]) -> bytes:
-    rows = [_row(alert, now) for alert in told]
+def _write_body(frame: dict[str, Any], now: float, alerts: list[TrueAlert]) -> bytes:
+    rows = [_row(alert, now) for alert in alerts]
     payload = {
         **frame,
         "version": "4",
         "truncatedAlerts": 0,
-        "status": "firing" if any(alert.is_firing for alert in told) else "resolved",
+        "status": "firing" if any(alert.is_firing for alert in alerts) else "resolved",
         "alerts": rows,
         "commonLabels": {},
         "commonAnnotations": {},

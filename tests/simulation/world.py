@@ -1,4 +1,4 @@
-"""One schedule: the receiver's own parts, an outside of doubles, and what a seed makes happen to them."""
+"""One schedule: the parts of the receiver, fake vendors, and the events that a seed chooses."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ from tests.simulation.sender import TrueGroup, change_truth, change_ways, draw_g
 
 WORKERS = ("worker-1", "worker-2")
 RENEW_EVERY_S = 0.7
-# More than the slack that the receiver gives PagerDuty's clock, and what hosts differ by.
+# More than the tolerance of the receiver for PagerDuty's clock, and than the differences between hosts.
 SOON_S = 6.1
-# How often a webhook is posted again after a 503 or a cut line; then its sender makes a new one.
+# How often a webhook is posted again after a 503 or a closed connection; then its sender creates a new one.
 TRIES = 4
-# Until everything has had its time after the last event: retries, steps of half an hour, edits.
+# The time after the last event in which everything must be completed: retries, steps of half an hour, edits.
 REST_S = 2 * 3600.0
 
 
 @dataclass(frozen=True)
 class RecordedState:
-    """How an incident stood from one effect on."""
+    """The state of an incident from one effect on."""
 
     number: int
     at: float
@@ -57,7 +57,7 @@ class RecordedState:
 
 @dataclass
 class FaultRates:
-    """How much goes wrong in this schedule, as chances at each effect."""
+    """The faults of this schedule, as probabilities at each effect."""
 
     store: dict[str, float] = field(default_factory=dict)
     slack: dict[str, float] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class FaultRates:
     stall: float = 0.0
     clock: float = 0.0
     hopeless: float = 0.0
-    apart_s: float = 0.0  # by how much the clocks of two hosts differ at most
+    apart_s: float = 0.0  # the largest difference between the clocks of two hosts
 
     @property
     def is_calm(self) -> bool:
@@ -75,7 +75,7 @@ class FaultRates:
 
 
 def draw_fault_rates(rng: random.Random) -> FaultRates:
-    """Return what may go wrong; in some schedules nothing does, in some everything."""
+    """Return the faults; in some schedules there are none, in some all."""
 
     def some(**chances: float) -> dict[str, float]:
         strength = rng.choice((0.0, 0.3, 1.0, 3.0))
@@ -97,7 +97,7 @@ def draw_fault_rates(rng: random.Random) -> FaultRates:
 
 
 class Scenario:
-    """All of it; `run()` runs the schedule and lets it come to rest."""
+    """The whole schedule; `run()` runs it and lets it settle."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class Scenario:
         self.seed = seed
         self.rng = random.Random(f"schedule {seed}")
         self.scheduler = Scheduler(self.rng, START)
-        # In some schedules PagerDuty can be asked; in all, its responders' keys may change.
+        # In some schedules PagerDuty's REST API is available; in all, routing keys of responders may change.
         self.is_asked = self.rng.random() < 0.5
         token = Secret("rest-token" if self.is_asked else "")
         self.routings = [replace(one, pagerduty_api_token=token) for one in routings]
@@ -118,7 +118,7 @@ class Scenario:
         self.observer = observer
         self.shards = self.rng.choice((1, 1, 1, 1, CLUSTER_SHARDS))
         self.moments = moments = SkewedClock(self.scheduler.clock, self.scheduler.redis_clock)
-        # What is so, whatever fails.
+        # The true state, read without faults.
         self.truth = RedisIncidents(observer, history_s=routing.history, shards=self.shards, moments=moments)
         self.truth_work_queue = WorkQueue(observer, shards=self.shards, moments=moments)
         self.redis = redis_line
@@ -129,7 +129,7 @@ class Scenario:
         )
         self.slack = FakeSlack(self.scheduler)
         self.pager = FakePagerDuty(self.scheduler)
-        if self.shards > 1:  # the address decides how what is kept is spread, *line* leads where it lies
+        if self.shards > 1:  # the URL decides the number of shards, the client connects to the server
             settings = replace(settings, redis_url=Secret("redis+cluster://127.0.0.1:1"))
         self.services: Services = build_services(
             settings,
@@ -142,7 +142,7 @@ class Scenario:
         self.channels = {SLACK: self.slack, PAGERDUTY: self.pager}
         self.rest = FakePagerDutyRest(self.scheduler, self.pager.account)
         self.keys = RoutingKeys()
-        self.auto_resolved: list[str] = []  # the dedup key of each page that PagerDuty ended by itself
+        self.auto_resolved: list[str] = []  # the dedup key of each page that PagerDuty itself resolved
         self.worker_services: WorkerServices = self._build_worker_services(self.services)
         self.web = create_app(self.services).test_client() if self.rng.random() < 0.1 else None
         self.groups = draw_groups(self.rng)
@@ -151,12 +151,12 @@ class Scenario:
         self.scheduler.should_die = self._should_die
         self.scheduler.on_killed = self._restart
         self.history: dict[str, list[RecordedState]] = {}
-        self.accepted: list[dict[str, Any]] = []  # every body answered 200
-        self.known: list[str] = []  # incidents that were named in an answer
-        self.stepped_back = 0.0  # by how many seconds the clock was, in all
+        self.accepted: list[dict[str, Any]] = []  # every body that was answered with 200
+        self.known: list[str] = []  # incidents that were named in a response
+        self.stepped_back = 0.0  # the total number of seconds that the clock was set back
         self.is_rough = True
         self.kills = 0
-        self._clocks: dict[str, float] = {}  # by name: by how much each is ahead
+        self._clocks: dict[str, float] = {}  # by name: the seconds by which each is ahead
         self._restarts: list[tuple[float, str]] = []
         self._lives = 0
 
@@ -167,7 +167,7 @@ class Scenario:
     # --- processes ---
 
     def _ahead(self, host: str) -> float:
-        """Return by how much the clock of *host* is ahead of Redis': each worker's, and those of two web hosts."""
+        """Return the seconds by which the clock of *host* is ahead of Redis' clock."""
         name, _, number = host.partition(".")
         if name == "web":
             name = f"web-{int(number.partition('.')[0]) % 2}"
@@ -193,7 +193,7 @@ class Scenario:
         is_first = base == WORKERS[0]
         for queue in QUEUES:
             is_busy = queue in (SLACK, PAGERDUTY)
-            for number in range(is_busy + is_first):  # two of one process, and one of another
+            for number in range(is_busy + is_first):  # two threads of one process, and one of another
                 self._start_thread(host, queue, number)
 
     def _start_thread(self, host: str, queue: str, number: int) -> None:
@@ -204,7 +204,7 @@ class Scenario:
         cell.append(actor)
 
     def _run_consumer(self, me: Actor) -> None:
-        """Claim, reconcile, release, as a lane does."""
+        """Claim, reconcile, release, as a queue consumer does."""
         work_queue = self.services.work_queue
         while True:
             worker_services = (
@@ -237,12 +237,12 @@ class Scenario:
     # --- webhooks ---
 
     def _pause_ingester(self, seconds: float) -> None:
-        """Wait for another's claim, which runs out by the server's clock."""
+        """Wait for the claim of another process, which expires by Redis' clock."""
         time.sleep(seconds)
         self.scheduler.wait_until(self.scheduler.moment + seconds)
 
     def _post(self, group: TrueGroup, replica: int, key: str, body: bytes) -> None:
-        """Have one of the pair post *body*, again while it is not taken."""
+        """Let one Alertmanager post *body*, again until it is accepted."""
         group.busy.add((replica, key))
         self._lives += 1
         self._try_post(group, (replica, key), body, 1)
@@ -291,13 +291,13 @@ class Scenario:
         self.known += [one for one in incidents if one not in self.known]
 
     def _record_states(self, keys: list[str]) -> None:
-        """Note how the incidents at these keys stand since this effect."""
+        """Record the state of the incidents at these keys after this effect."""
         for held in self.truth.load_latest([key.rpartition(":")[2] for key in keys]):
             if held.incident is not None:
                 seen = RecordedState(self.scheduler.number, self.scheduler.moment, held.incident)
                 self.history.setdefault(held.incident.id, []).append(seen)
 
-    # --- what happens ---
+    # --- events ---
 
     def run(self) -> None:
         """Run the schedule, and then let time pass without faults until nothing is left to do."""
@@ -318,7 +318,7 @@ class Scenario:
         return self.scheduler.step()
 
     def _run_one_event(self) -> None:
-        """Let one thing happen."""
+        """Let one event happen."""
         what = self.rng.choices(
             (
                 self._change_alert,
@@ -339,12 +339,12 @@ class Scenario:
     def _change_alert(self) -> None:
         group = self.rng.choice(self.groups)
         change_truth(group, self.rng, self.scheduler.moment)
-        if self.rng.random() < 0.15:  # over before anybody was told
+        if self.rng.random() < 0.15:  # resolved before any notification
             change_truth(group, self.rng, self.scheduler.moment)
         self._post_group(group)
 
     def _repeat(self) -> None:
-        """One of the pair, or both, post again; after a reload it may be a part of the group."""
+        """One or both Alertmanagers post again; after a reload this may be a part of the group."""
         group = self.rng.choice(self.groups)
         if group.has_begun():
             self._post_group(group)
@@ -352,7 +352,7 @@ class Scenario:
     def _post_group(self, group: TrueGroup) -> None:
         for replica in self.rng.choice(((1,), (2,), (1, 2), (1, 2))):
             for way in group.ways:
-                if self.rng.random() < 0.1:  # each receiver has its own time
+                if self.rng.random() < 0.1:  # each receiver has its own timing
                     continue
                 alerts = None
                 if self.rng.random() < 0.2:
@@ -386,7 +386,7 @@ class Scenario:
         self.scheduler.start(f"{host} {name}", host, work)
 
     def _change_faults(self) -> None:
-        """Faults come, or go."""
+        """Start or end faults."""
         is_rough = self.rng.random() < 0.5
         fault_rates = self.fault_rates
         self.redis.chances = fault_rates.store if is_rough else {}
@@ -418,16 +418,16 @@ class Scenario:
         if self.rng.random() < 0.5:
             change_ways(self.rng.choice(self.groups), self.rng)
 
-    # --- PagerDuty by itself ---
+    # --- events inside PagerDuty ---
 
     def _pager_does_something(self) -> None:
-        """A maintenance window begins or ends, a page resolves by itself, or a responder's key is changed."""
+        """A maintenance window begins or ends, PagerDuty resolves a page, or a routing key is changed."""
         if self.fault_rates.is_calm:
             return
         self.rng.choice((self._window_turns, self._page_resolves, self._key_changes))()
 
     def _window_turns(self) -> None:
-        if not self.is_asked:  # nothing shows it
+        if not self.is_asked:  # then the receiver can't notice it
             return
         deaf, key = self.pager.account.deaf, self.rng.choice(self.list_keys())
         self.scheduler.add_trace(
@@ -436,10 +436,11 @@ class Scenario:
         deaf.symmetric_difference_update({key})
 
     def _page_resolves(self) -> None:
-        """Auto-resolve: the webhook comes always where PagerDuty can't be asked, else at times."""
+        """Auto-resolve: without the REST API the webhook always arrives, otherwise only sometimes."""
         found = self.pager.account.still_open()
         if not self.is_asked:
-            # PagerDuty's clock is compared with ours: what ends so soon after a trigger is the page before it.
+            # PagerDuty's clock is compared with ours: a resolve that soon after a trigger is attributed to
+            # the previous page.
             found = [one for one in found if one.opened_at + SOON_S < self.scheduler.moment]
         if not found or not (self.is_asked or self.fault_rates.apart_s <= 1.0):
             return
@@ -472,7 +473,7 @@ class Scenario:
         self.scheduler.start(f"pagerduty-hook-{number}", "person", notify)
 
     def _key_changes(self) -> None:
-        """All workers reload with another key for one responder; each remembers those of before."""
+        """All workers reload with another routing key for one responder; each remembers the former ones."""
         self.routing = self.rng.choice(self.routings)
         self.scheduler.add_trace("--- a routing key is changed")
         services = build_services(
@@ -499,20 +500,20 @@ class Scenario:
     # --- time ---
 
     def _moment_passes(self) -> None:
-        """A moment passes, whoever is at work."""
+        """A short time passes, whatever actors are running."""
         self._pass_to(self.scheduler.moment + self.rng.choice((0.01, 0.1, 0.6, 1.0, 3.0)))
 
     def _time_passes(self) -> None:
-        """Longer time passes; each thing is worked off at its moment."""
+        """A longer time passes; each action is executed when it is due."""
         self._work_until(
             self.scheduler.moment + self.rng.choice((2.0, 10.0, 60.0, 200.0, 310.0, 700.0, 1900.0))
         )
 
     def _pass_to(self, moment: float) -> None:
-        """Move the clock, and renew the leases of the running workers meanwhile.
+        """Advance the clock, and renew the leases of the running workers meanwhile.
 
-        A lease starts when its worker read the clock, so only a process that is paused for longer than a lease
-        would continue after its expiry.
+        A lease starts when its worker read the clock, so only a process that is paused for longer than a
+        lease would continue after its expiry.
         """
         while self.scheduler.moment < moment:
             for actor in [
@@ -541,7 +542,7 @@ class Scenario:
         self._pass_to(end)
 
     def _settle(self) -> None:
-        """No more faults; the pair says once more what is true, and then time passes."""
+        """End all faults; both Alertmanagers post the true state once more, and then time passes."""
         self.scheduler.add_trace("--- rest")
         self.is_rough = False
         self.pager.account.deaf.clear()
@@ -554,6 +555,6 @@ class Scenario:
                     for key, body in write_bodies(group, way, replica, self.scheduler.moment).items():
                         self._post(group, replica, key, body)
         self._work_until(self.scheduler.moment + REST_S)
-        for queue in QUEUES:  # even a wake-up that got lost is made up for by a look now and then
+        for queue in QUEUES:  # a lost wake-up is compensated by regular polling
             self.scheduler.wake(queue, 0.0)
         self._work_until(self.scheduler.moment + 1.0)
