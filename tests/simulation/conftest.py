@@ -1,5 +1,4 @@
-"""Which schedules the simulation runs: a sample chosen by the commit, or thousands with `make
-test-exhaustive`.
+"""Which schedules the simulation runs: a sample chosen by the commit, or thousands (`make test-exhaustive`).
 
 `pytest tests/simulation --seed N` runs schedule N again and prints its trace; `--schedules M` runs M
 schedules from there on. SIM_SEED and SIM_SCHEDULES do the same.

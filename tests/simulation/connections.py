@@ -45,9 +45,7 @@ class SimulatedRedis(redis.Redis):  # type: ignore[type-arg]
             self.scheduler.add_trace(f"{name}: refused")
             raise redis.ConnectionError("the line was cut before")
         answer = do()
-        if (
-            fate == "twice"
-        ):  # the answer was lost, and the client repeats the command once on a new connection
+        if fate == "twice":  # the answer was lost, so the client repeats the command once
             self.scheduler.add_trace(f"{name}: done twice")
             answer = do()
         self._wake_actors(calls)

@@ -78,8 +78,7 @@ def _find_lost_alerts(scenario: Scenario, incidents: list[Incident]) -> Iterator
 
 
 def _check_group(scenario: Scenario, group: TrueGroup, incidents: list[Incident]) -> Iterator[str]:
-    """Firing alerts are in the latest incident of their group and route, which is open unless a person
-    resolved it.
+    """Firing alerts are in the latest incident of their group and route, open unless a person resolved it.
 
     A group key has one such incident; an alert that arrives under several group keys is in one incident of
     these.

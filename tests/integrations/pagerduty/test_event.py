@@ -213,9 +213,7 @@ def test_the_summary_is_that_of_the_worst_alert() -> None:
     payload = render_page(an_incident(mild, grave))["payload"]
 
     assert payload["source"] == "b"
-    assert (
-        payload["timestamp"] == "2026-11-23T11:48:00.000Z"
-    )  # the start of the first alert, which is not the worst
+    assert payload["timestamp"] == "2026-11-23T11:48:00.000Z"  # the start of the milder alert
     assert [alert["name"] for alert in payload["custom_details"]["alerts"]] == ["Down", "Slow"]
 
 
