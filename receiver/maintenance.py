@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from receiver.engine.jobs import TaskQueue
+from receiver.engine.queue import WorkQueue
 from receiver.incidents.queries import RedisListing
 from receiver.model.incident import Person
 from receiver.model.routing import PAGERDUTY, SLACK
@@ -100,7 +100,7 @@ SendNotice = Callable[[str, str, float], None]
 class MaintenanceService:
     """Starts and ends maintenance. Raises StoreError; both are harmless the second time."""
 
-    def __init__(self, store: RedisMaintenance, work_queue: TaskQueue) -> None:
+    def __init__(self, store: RedisMaintenance, work_queue: WorkQueue) -> None:
         self._store = store
         self._work_queue = work_queue
 
@@ -127,7 +127,7 @@ class MaintenanceTask:
         self,
         store: RedisMaintenance,
         incidents: RedisListing,
-        work_queue: TaskQueue,
+        work_queue: WorkQueue,
         send_notice: SendNotice,
     ) -> None:
         self._store = store

@@ -16,7 +16,7 @@ from receiver.config_state import ConfigReport, ConfigState, RedisConfigStates
 from receiver.engine.health import RedisHealth
 from receiver.engine.jobs import JobQueue
 from receiver.engine.queue import WorkQueue
-from receiver.engine.rate_limit import RedisTokenBuckets
+from receiver.engine.rate_limit import TokenBuckets
 from receiver.heartbeats.service import TASK_NAME as HEARTBEATS
 from receiver.heartbeats.service import HeartbeatFilter, RedisHeartbeats
 from receiver.incidents.dispatcher import RedisSimulatedMessages
@@ -50,7 +50,7 @@ class Services:
     simulated: RedisSimulatedMessages
     job_queue: JobQueue
     reviews: RedisReviews
-    token_buckets: RedisTokenBuckets
+    token_buckets: TokenBuckets
     maintenance: RedisMaintenance
     maintenance_service: MaintenanceService
     heartbeat_store: RedisHeartbeats
@@ -121,7 +121,7 @@ def build_services(
         job_queue=JobQueue(client, shards=shards, moments=moments),
         reviews=RedisReviews(client, shards=shards),
         server_check=RedisServerCheck(client, clock, shards=shards),
-        token_buckets=RedisTokenBuckets(client, moments=moments),
+        token_buckets=TokenBuckets(client, moments=moments),
         maintenance=maintenance,
         maintenance_service=MaintenanceService(maintenance, work_queue),
         heartbeat_store=heartbeat_store,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -15,7 +15,7 @@ from receiver.config.mistakes import BOT_TOKEN, find_wrong_slack_token, has_form
 from receiver.config.urls import find_host, find_store_mistake, find_url_mistake
 from receiver.config.yaml_tree import ScalarNode
 from receiver.model.alert import LABEL, MAX_WORD, describe_unknown_severity, normalize_word
-from receiver.model.routing import Matcher, parse_matcher
+from receiver.model.routing import Matcher, RateLimit, parse_matcher
 from receiver.text import Secret, truncate_text
 
 Network = IPv4Network | IPv6Network
@@ -73,14 +73,6 @@ def count(least: int, most: int = MAX_COUNT) -> Format[int]:
 
     types = ("integer", "string")
     return Format(parse, "[0-9]+", types, (least, most), form=expected, is_empty_absent=False)
-
-
-@dataclass(frozen=True)
-class RateLimit:
-    """At most *count* requests in any *per_s* seconds."""
-
-    count: int
-    per_s: float
 
 
 _RATE = re.compile(r"([1-9][0-9]{0,5})\s*/\s*([smh])")

@@ -29,7 +29,6 @@ from receiver.config.formats import (
     TIMEZONE,
     URL,
     WORD,
-    RateLimit,
     by_pattern,
     count,
     duration,
@@ -37,7 +36,7 @@ from receiver.config.formats import (
 )
 from receiver.config.yaml_tree import ScalarNode, SequenceNode, describe_node, iter_items
 from receiver.model.alert import BUILT_IN, Severity, SeverityWords, normalize_word
-from receiver.model.routing import Matcher
+from receiver.model.routing import Matcher, RateLimit
 from receiver.text import Secret
 
 NEXT_BUSINESS_DAY = "next-business-day"

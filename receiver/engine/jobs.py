@@ -12,10 +12,11 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from secrets import token_hex
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
+from receiver.engine.queue import WorkQueue
 from receiver.errors import DeliveryError, NotFound, PermanentDeliveryError, StoreError
 from receiver.storage.connection import Client, Scripts, store_errors
 from receiver.storage.keys import JOB_FOR_S, TASKS, WAKE, Keys, shard_of
@@ -120,20 +121,6 @@ _JOB_RETRY_AFTER_S = 5.0
 ENSURE_EVERY_S = 30.0
 
 
-class Jobs(Protocol):
-    """Store of jobs."""
-
-    def find_job(self, name: str) -> tuple[str, dict[str, Any]] | None: ...
-    def finish_job(self, name: str) -> None: ...
-
-
-class TaskQueue(Protocol):
-    """Work queue in which jobs and periodic tasks wait until they are due."""
-
-    def enqueue(self, queue: str, incident_id: str, due: float) -> None: ...
-    def enqueue_if_absent(self, queue: str, incident_id: str, due: float) -> None: ...
-
-
 @dataclass(frozen=True)
 class PeriodicTask:
     """A task that repeats: *run* takes the current time and returns the time of the next run."""
@@ -147,7 +134,7 @@ class PeriodicTasks:
     def __init__(
         self,
         tasks: Mapping[str, PeriodicTask],
-        jobs: Jobs,
+        jobs: JobQueue,
         job_handlers: Mapping[str, Callable[[dict[str, Any]], None]],
         clock: Callable[[], float],
     ) -> None:
@@ -156,12 +143,12 @@ class PeriodicTasks:
         self._job_handlers = job_handlers
         self._clock = clock
 
-    def enqueue_all(self, work_queue: TaskQueue) -> None:
+    def enqueue_all(self, work_queue: WorkQueue) -> None:
         """Enqueue every periodic task now; a task that is already due earlier keeps its time."""
         for name in self._tasks:
             work_queue.enqueue(TASKS, name, self._clock())
 
-    def enqueue_missing(self, work_queue: TaskQueue) -> None:
+    def enqueue_missing(self, work_queue: WorkQueue) -> None:
         """Enqueue the periodic tasks that are missing in the queue, for example after Redis lost its data.
 
         A task that is running is not in the queue either. So they are due in `ENSURE_EVERY_S`, not now: a

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from receiver.engine.notification import IncidentNotification
-from receiver.engine.queue import Claims
 from receiver.engine.rate_limit import Permit
 from receiver.model.actions import CheckPage, DeliveryAction
 from receiver.model.alert import Alert
@@ -108,23 +107,6 @@ class OnCallLookup(Protocol):
     def list_on_call(self, responder: Responder) -> Sequence[OnCallPerson]:
         """Return the people on call; empty if unknown. Never raises, and returns within 2 s."""
         ...
-
-
-class LeaseQueue(Protocol):
-    """Work queue that leases due incidents to workers; every method may raise StoreError."""
-
-    def claim(self, queue: str, worker: str, now: float, count: int) -> Claims: ...
-    def renew(self, queue: str, worker: str, incidents: Sequence[str], now: float) -> None: ...
-    def expire_leases(self, queue: str, worker: str, in_progress: Sequence[str], at: float) -> None: ...
-    def release(
-        self, queue: str, worker: str, incident_id: str, dues: Mapping[str, float | None]
-    ) -> bool: ...
-    def listen(self) -> Iterator[tuple[str, float] | None]: ...
-    def enqueue(self, queue: str, incident_id: str, due: float) -> None: ...
-    def reschedule_all(self, queue: str, now: float) -> None: ...
-    def enqueue_if_absent(self, queue: str, incident_id: str, due: float) -> None: ...
-    def heartbeat(self, worker: str, now: float) -> float: ...
-    def deregister(self, worker: str) -> None: ...
 
 
 class Notices(Protocol):

@@ -18,7 +18,7 @@ from receiver.errors import DeliveryError, TemporaryDeliveryError
 from receiver.model.actions import AcknowledgePage, DeliveryAction, Page, Post, Reply, ResolvePage, Update
 from receiver.model.alert import Severity
 from receiver.model.incident import Incident
-from receiver.model.routing import SLACK
+from receiver.model.routing import SLACK, RateLimit
 from receiver.storage.connection import Client, Scripts, store_errors
 from receiver.storage.keys import TokenBucketKeys
 from receiver.storage.timestamps import BY_WALL_CLOCK, Moments
@@ -34,24 +34,6 @@ class Permit:
 
     retry_after_s: float = 0.0
     initial_wait_s: float = 0.0
-
-
-class TokenBuckets(Protocol):
-    """Token buckets that all workers share; every method may raise StoreError."""
-
-    def acquire(
-        self, bucket: TokenBucket, who: str, priority_at: float, now: float, *, is_initial: bool
-    ) -> Permit:
-        """Take a token if *who* is among the first in the queue; else *who* must ask again."""
-        ...
-
-    def pause(self, bucket: TokenBucket, until: float) -> None:
-        """Grant no token before *until*, after a 429 from the vendor."""
-        ...
-
-    def list_waiters(self, bucket: TokenBucket) -> list[str]:
-        """Return the callers that wait to send an incident's first message or page."""
-        ...
 
 
 # Slack accepts one message per second in a channel, and "short bursts": three is one incident with its
@@ -82,24 +64,15 @@ _SEVERITY_S = {
 }
 
 
-class CallRate(Protocol):
-    """At most *count* calls in any *per_s* seconds."""
-
-    @property
-    def count(self) -> int: ...
-    @property
-    def per_s(self) -> float: ...
-
-
 class VendorLimits(Protocol):
     """The configured rate limits of the vendors."""
 
     @property
-    def slack_posts(self) -> CallRate: ...
+    def slack_posts(self) -> RateLimit: ...
     @property
-    def slack_updates(self) -> CallRate: ...
+    def slack_updates(self) -> RateLimit: ...
     @property
-    def pagerduty(self) -> CallRate: ...
+    def pagerduty(self) -> RateLimit: ...
 
 
 @dataclass(frozen=True)
@@ -134,7 +107,7 @@ def build_update_bucket(limits: VendorLimits) -> TokenBucket:
     return _build_window_bucket("slack:update", limits.slack_updates, _UPDATES_AT_ONCE)
 
 
-def _build_window_bucket(name: str, rate: CallRate, at_once: float) -> TokenBucket:
+def _build_window_bucket(name: str, rate: RateLimit, at_once: float) -> TokenBucket:
     """Return a bucket that grants at most *rate* in every window, wherever the window begins."""
     burst = max(1, int(rate.count * at_once))
     return TokenBucket(name, burst, max(1, rate.count - burst) / rate.per_s)
@@ -200,7 +173,7 @@ _SET_BACK_S = 2.0
 _RETENTION_S = 2 * 3600
 
 
-class RedisTokenBuckets:
+class TokenBuckets:
     """Token buckets in Redis. Raises StoreError if Redis fails; each call is one round trip."""
 
     def __init__(self, client: Client, *, moments: Moments = BY_WALL_CLOCK) -> None:

@@ -15,7 +15,8 @@ from queue import SimpleQueue
 from receiver import metrics
 from receiver.clock import CLOCKS_AGREE_WITHIN_S
 from receiver.engine.jobs import ENSURE_EVERY_S, PeriodicTasks
-from receiver.engine.ports import LeaseQueue, Reconciles
+from receiver.engine.ports import Reconciles
+from receiver.engine.queue import WorkQueue
 from receiver.errors import ClaimLost, StoreError
 from receiver.model.routing import SLACK
 from receiver.storage.keys import TASKS
@@ -38,7 +39,7 @@ class QueueConsumer:
         self,
         name: str,
         worker: str,
-        work_queue: LeaseQueue,
+        work_queue: WorkQueue,
         reconciler: Callable[[], Reconciles],
         clock: Callable[[], float],
         *,
@@ -246,7 +247,7 @@ class Worker:
     def __init__(
         self,
         name: str,
-        work_queue: LeaseQueue,
+        work_queue: WorkQueue,
         reconciler: Reconciles,
         periodic_tasks: PeriodicTasks,
         clock: Callable[[], float],
@@ -307,7 +308,7 @@ class Worker:
     def _enqueue_all_tasks(self) -> bool:
         return self._call_with_queue(self._periodic_tasks.enqueue_all)
 
-    def _call_with_queue(self, enqueue: Callable[[LeaseQueue], None]) -> bool:
+    def _call_with_queue(self, enqueue: Callable[[WorkQueue], None]) -> bool:
         try:
             enqueue(self._work_queue)
         except StoreError as error:

@@ -211,6 +211,14 @@ class EscalationPolicy:
 NO_POLICY = EscalationPolicy("")
 
 
+@dataclass(frozen=True)
+class RateLimit:
+    """At most *count* requests to a vendor in any *per_s* seconds."""
+
+    count: int
+    per_s: float
+
+
 class RoutingTable(Protocol):
     """The part of the configuration that the model reads."""
 

@@ -14,7 +14,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from receiver import metrics
-from receiver.engine.ports import LeaseQueue
+from receiver.engine.queue import WorkQueue
 from receiver.engine.rate_limit import Permit
 from receiver.errors import (
     DeliveryError,
@@ -69,7 +69,7 @@ class StormService:
         self,
         store: StormRepository,
         incidents: RedisIncidents,
-        work_queue: LeaseQueue,
+        work_queue: WorkQueue,
         clock: Callable[[], float],
         max_initial_wait_s: float = MAX_INITIAL_WAIT_S,
     ) -> None:

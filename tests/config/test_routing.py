@@ -9,11 +9,19 @@ from pathlib import Path
 import pytest
 
 from receiver.business_hours import BusinessHours
-from receiver.config.formats import RateLimit
 from receiver.config.model import AlertmanagerConfig, Routing
 from receiver.config.routing import load_routing
 from receiver.config.sections import LimitSettings
-from receiver.model.routing import NO_POLICY, EscalationPolicy, Responder, Route, Step, Target, parse_matcher
+from receiver.model.routing import (
+    NO_POLICY,
+    EscalationPolicy,
+    RateLimit,
+    Responder,
+    Route,
+    Step,
+    Target,
+    parse_matcher,
+)
 from receiver.text import Secret
 from tests.config.files import PEOPLE, SMALLEST, load
 

@@ -8,7 +8,7 @@ import pytest
 
 from receiver.engine.jobs import JobQueue
 from receiver.engine.queue import LEASE_S, WorkQueue
-from receiver.engine.rate_limit import RedisTokenBuckets, TokenBucket
+from receiver.engine.rate_limit import TokenBucket, TokenBuckets
 from receiver.heartbeats.service import RedisHeartbeats
 from receiver.notices import RedisNotices
 from receiver.storage.connection import Client
@@ -123,7 +123,7 @@ def test_the_difference_between_the_clocks_is_reported(web: Host, worker: Host, 
 
 def test_both_hosts_share_a_token_bucket(web: Host, worker: Host) -> None:
     """With two clocks, each host would see time passing or going back, and refill the bucket."""
-    token_buckets = [RedisTokenBuckets(host.client, moments=host.moments) for host in (web, worker)]
+    token_buckets = [TokenBuckets(host.client, moments=host.moments) for host in (web, worker)]
     bucket = TokenBucket("posts:apart", 3, 0.01)
     went = [
         token_buckets[n % 2].acquire(bucket, f"who-{n}", START, host.clock(), is_initial=False).retry_after_s
@@ -134,7 +134,7 @@ def test_both_hosts_share_a_token_bucket(web: Host, worker: Host) -> None:
 
 
 def test_a_pause_begins_and_ends_for_both_hosts(web: Host, worker: Host) -> None:
-    one, other = (RedisTokenBuckets(host.client, moments=host.moments) for host in (web, worker))
+    one, other = (TokenBuckets(host.client, moments=host.moments) for host in (web, worker))
     bucket = TokenBucket("posts:paused", 3, 10.0)
     one.pause(bucket, web.clock() + 0.5)
     assert 0 < other.acquire(bucket, "who", START, worker.clock(), is_initial=False).retry_after_s <= 1.0

@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from receiver.config.formats import RateLimit
 from receiver.config.sections import LimitSettings
 from receiver.engine.rate_limit import TokenBucket, find_bucket, is_initial, priority_at
 from receiver.model.actions import AddTimelineEntry, DeliveryAction
 from receiver.model.alert import Severity
-from receiver.model.routing import SLACK, Target
+from receiver.model.routing import SLACK, RateLimit, Target
 from tests.builders import (
     OPENED_AT,
     ROUTING_KEY,

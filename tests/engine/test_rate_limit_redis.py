@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.engine.rate_limit import RedisTokenBuckets, TokenBucket
+from receiver.engine.rate_limit import TokenBucket, TokenBuckets
 from receiver.storage.connection import Client
 from tests.moments import SHARED_CLOCK
 
@@ -13,12 +13,12 @@ POSTS = TokenBucket("slack:post:#alerts", burst=3, rate=1.0)
 
 
 @pytest.fixture
-def token_buckets(redis_client: Client) -> RedisTokenBuckets:
-    return RedisTokenBuckets(redis_client, moments=SHARED_CLOCK)
+def token_buckets(redis_client: Client) -> TokenBuckets:
+    return TokenBuckets(redis_client, moments=SHARED_CLOCK)
 
 
 def acquire(
-    token_buckets: RedisTokenBuckets,
+    token_buckets: TokenBuckets,
     who: str,
     now: float = NOW,
     priority: float = 0.0,
@@ -29,24 +29,24 @@ def acquire(
     return token_buckets.acquire(POSTS, who, priority or now, now, is_initial=first).retry_after_s
 
 
-def empty(token_buckets: RedisTokenBuckets, now: float = NOW) -> None:
+def empty(token_buckets: TokenBuckets, now: float = NOW) -> None:
     for n in range(POSTS.burst):
         assert acquire(token_buckets, f"early-{n}", now) == 0
 
 
-def test_a_burst_is_permitted_at_once_and_the_rest_at_the_rate(token_buckets: RedisTokenBuckets) -> None:
+def test_a_burst_is_permitted_at_once_and_the_rest_at_the_rate(token_buckets: TokenBuckets) -> None:
     assert [acquire(token_buckets, f"a-{n}") for n in range(6)] == [0, 0, 0, 1, 2, 3]
 
 
-def test_a_waiter_that_returns_at_its_retry_after_is_permitted(token_buckets: RedisTokenBuckets) -> None:
+def test_a_waiter_that_returns_at_its_retry_after_is_permitted(token_buckets: TokenBuckets) -> None:
     empty(token_buckets)
     assert acquire(token_buckets, "late") == 1
     assert acquire(token_buckets, "late", NOW + 0.999) == pytest.approx(0.001)
     assert acquire(token_buckets, "late", NOW + 1) == 0
 
 
-def test_two_workers_share_one_bucket(token_buckets: RedisTokenBuckets, redis_client: Client) -> None:
-    other = RedisTokenBuckets(redis_client, moments=SHARED_CLOCK)
+def test_two_workers_share_one_bucket(token_buckets: TokenBuckets, redis_client: Client) -> None:
+    other = TokenBuckets(redis_client, moments=SHARED_CLOCK)
     assert [
         acquire(token_buckets, "a"),
         acquire(other, "b"),
@@ -60,14 +60,14 @@ def test_two_workers_share_one_bucket(token_buckets: RedisTokenBuckets, redis_cl
     ]
 
 
-def test_buckets_are_independent_of_each_other(token_buckets: RedisTokenBuckets) -> None:
+def test_buckets_are_independent_of_each_other(token_buckets: TokenBuckets) -> None:
     empty(token_buckets)
     other = TokenBucket("slack:post:#other", 3, 1.0)
     assert token_buckets.acquire(other, "a", NOW, NOW, is_initial=False).retry_after_s == 0
 
 
 def test_the_lowest_priority_value_is_permitted_first_whatever_the_order_of_requests(
-    token_buckets: RedisTokenBuckets,
+    token_buckets: TokenBuckets,
 ) -> None:
     empty(token_buckets)
     assert acquire(token_buckets, "info", priority=NOW + 62) == 1
@@ -77,7 +77,7 @@ def test_the_lowest_priority_value_is_permitted_first_whatever_the_order_of_requ
     assert acquire(token_buckets, "info", NOW + 2, priority=NOW + 62) == 0
 
 
-def test_a_waiter_keeps_its_best_priority(token_buckets: RedisTokenBuckets) -> None:
+def test_a_waiter_keeps_its_best_priority(token_buckets: TokenBuckets) -> None:
     empty(token_buckets)
     acquire(token_buckets, "changes often", priority=NOW + 1)
     acquire(token_buckets, "other", priority=NOW + 2)
@@ -85,7 +85,7 @@ def test_a_waiter_keeps_its_best_priority(token_buckets: RedisTokenBuckets) -> N
     assert acquire(token_buckets, "other", NOW + 1, priority=NOW + 2) == 1
 
 
-def test_a_waiter_that_does_not_retry_blocks_no_other(token_buckets: RedisTokenBuckets) -> None:
+def test_a_waiter_that_does_not_retry_blocks_no_other(token_buckets: TokenBuckets) -> None:
     empty(token_buckets)
     for n in range(5):
         acquire(token_buckets, f"gone-{n}", priority=NOW - 100)
@@ -94,7 +94,7 @@ def test_a_waiter_that_does_not_retry_blocks_no_other(token_buckets: RedisTokenB
 
 
 def test_hundreds_of_waiters_that_do_not_retry_delay_others_only_briefly(
-    token_buckets: RedisTokenBuckets,
+    token_buckets: TokenBuckets,
 ) -> None:
     """They are dropped as soon as their retry is overdue."""
     empty(token_buckets)
@@ -108,7 +108,7 @@ def test_hundreds_of_waiters_that_do_not_retry_delay_others_only_briefly(
 
 
 def test_a_long_wait_is_split_into_retries_which_are_rarer_the_more_waiters_there_are(
-    token_buckets: RedisTokenBuckets,
+    token_buckets: TokenBuckets,
 ) -> None:
     empty(token_buckets)
     waits = [acquire(token_buckets, f"a-{n:03}") for n in range(400)]
@@ -116,7 +116,7 @@ def test_a_long_wait_is_split_into_retries_which_are_rarer_the_more_waiters_ther
     assert waits[399] == 9
 
 
-def test_a_pause_permits_none_and_afterwards_one(token_buckets: RedisTokenBuckets) -> None:
+def test_a_pause_permits_none_and_afterwards_one(token_buckets: TokenBuckets) -> None:
     token_buckets.pause(POSTS, NOW + 4)
     assert acquire(token_buckets, "a") == 4
     assert acquire(token_buckets, "b") == 5
@@ -125,19 +125,19 @@ def test_a_pause_permits_none_and_afterwards_one(token_buckets: RedisTokenBucket
     assert acquire(token_buckets, "b", NOW + 4) == 1
 
 
-def test_a_pause_empties_the_bucket(token_buckets: RedisTokenBuckets) -> None:
+def test_a_pause_empties_the_bucket(token_buckets: TokenBuckets) -> None:
     acquire(token_buckets, "a")
     token_buckets.pause(POSTS, NOW + 4)
     assert [acquire(token_buckets, who, NOW + 4) for who in "bcd"] == [0, 1, 2]
 
 
-def test_a_shorter_pause_does_not_end_a_longer_one(token_buckets: RedisTokenBuckets) -> None:
+def test_a_shorter_pause_does_not_end_a_longer_one(token_buckets: TokenBuckets) -> None:
     token_buckets.pause(POSTS, NOW + 30)
     token_buckets.pause(POSTS, NOW + 1)
     assert acquire(token_buckets, "a", NOW + 29) == pytest.approx(1)
 
 
-def test_a_clock_that_is_set_back_blocks_no_waiter(token_buckets: RedisTokenBuckets) -> None:
+def test_a_clock_that_is_set_back_blocks_no_waiter(token_buckets: TokenBuckets) -> None:
     empty(token_buckets)
     token_buckets.pause(POSTS, NOW + 2)
     acquire(token_buckets, "gone", priority=NOW - 100)
@@ -147,7 +147,7 @@ def test_a_clock_that_is_set_back_blocks_no_waiter(token_buckets: RedisTokenBuck
     assert acquire(token_buckets, "b", back + 3) == pytest.approx(1, abs=0.01)
 
 
-def test_clocks_that_differ_a_little_add_no_tokens(token_buckets: RedisTokenBuckets) -> None:
+def test_clocks_that_differ_a_little_add_no_tokens(token_buckets: TokenBuckets) -> None:
     """Each switch from the slower to the faster clock would count the same second again."""
     empty(token_buckets)
     went = 0
@@ -157,7 +157,7 @@ def test_clocks_that_differ_a_little_add_no_tokens(token_buckets: RedisTokenBuck
     assert went == 0
 
 
-def test_initial_waiters_are_listed_with_the_wait_of_the_next(token_buckets: RedisTokenBuckets) -> None:
+def test_initial_waiters_are_listed_with_the_wait_of_the_next(token_buckets: TokenBuckets) -> None:
     empty(token_buckets)
     acquire(token_buckets, "a root", priority=NOW + 2, first=True)
     acquire(token_buckets, "b root", priority=NOW + 1, first=True)
@@ -169,7 +169,7 @@ def test_initial_waiters_are_listed_with_the_wait_of_the_next(token_buckets: Red
     assert token_buckets.list_waiters(POSTS) == ["a root"]
 
 
-def test_unused_keys_expire(token_buckets: RedisTokenBuckets, redis_client: Client) -> None:
+def test_unused_keys_expire(token_buckets: TokenBuckets, redis_client: Client) -> None:
     empty(token_buckets)
     acquire(token_buckets, "a", first=True)
     names = [key.decode() for key in redis_client.scan_iter("rcv:*:bucket:*")]
