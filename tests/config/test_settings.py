@@ -212,6 +212,21 @@ def test_an_incomplete_authentication_method_is_a_fault(environ: dict[str, str],
     assert "h1dd" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("environ", "count"),
+    [
+        ({**PROXY, "RECEIVER_TRUSTED_PROXY": "0.0.0.0/0"}, 1),
+        ({**PROXY, "RECEIVER_USER_HEADER": "Cookie"}, 1),
+        ({**SIGN_IN, "OIDC_CLIENT_SECRET": '"quoted"'}, 1),
+        ({"OIDC_ISSUER": "login.example"}, 4),  # it is unusable, and the other three are unset
+    ],
+)
+def test_an_unusable_variable_does_not_count_as_unset(environ: dict[str, str], count: int) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(environ)
+    assert len(caught.value.problems) == count
+
+
 def test_providers_on_loopback_need_no_tls() -> None:
     for host in ("127.0.0.1:8080", "[::1]:8080", "localhost"):
         load_settings({**SIGN_IN, "OIDC_ISSUER": f"http://{host}"})
