@@ -48,7 +48,7 @@ def test_an_unreachable_alertmanager_is_a_one_line_error(stub: Stub) -> None:
 
 
 def test_a_resolved_incident_can_not_be_silenced(stub: Stub) -> None:
-    message = "the incident is resolved: nothing of it fires"
+    message = "the incident is resolved: none of its alerts fires"
     stub.set_response(ANSWER, {"error": {"type": "conflict", "message": message}}, status=409)
     result = receiver("silence", ID, "--for", "2h", RECEIVER_URL=stub.url)
     assert (result.exit_code, result.stderr) == (1, f"Error: the receiver says: {message}\n")

@@ -68,20 +68,23 @@ AnyOperation = Operation[Any, Any, Any]
 Json = dict[str, Any]
 _REF = "#/components/schemas/{name}"
 _ABOUT = (
-    "Incidents to read and to answer, and runbooks. Every answer to an incident is harmless the second "
-    "time. Moments are in UTC. Every error is an `ErrorAnswer`, also where the request itself can't be read "
+    "Incidents, runbooks and the status of the receiver. Every operation may be repeated without harm."
+    " Moments are in UTC. Every error is an `ErrorAnswer`, also where the request can't be parsed "
     "(400, 414, 417, 431, 501, 505)."
 )
 _ERRORS = {
-    HTTPStatus.BAD_REQUEST: "The question makes no sense; the message says why.",
-    HTTPStatus.UNAUTHORIZED: "A token is asked for.",
-    HTTPStatus.FORBIDDEN: "You may only read, or nothing; or a page of somebody else made a browser send it.",
-    HTTPStatus.TOO_MANY_REQUESTS: "Too many came from your address; `Retry-After` says when to come again.",
-    HTTPStatus.SERVICE_UNAVAILABLE: "The store can't take or give it now; try again.",
+    HTTPStatus.BAD_REQUEST: "The request is invalid; the message tells why.",
+    HTTPStatus.UNAUTHORIZED: "A token is required.",
+    HTTPStatus.FORBIDDEN: "The principal may only read or has no role, or another site sent it.",
+    HTTPStatus.TOO_MANY_REQUESTS: "Too many requests; `Retry-After` tells when to try again.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Redis is unavailable; try again.",
 }
-_TOO_LARGE = {HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than any that makes sense."}
+_TOO_LARGE = {HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large."}
 _CHALLENGE = {
-    "WWW-Authenticate": {"description": "Basic, so that a browser asks.", "schema": {"type": "string"}}
+    "WWW-Authenticate": {
+        "description": "Basic, so that a browser prompts for the token.",
+        "schema": {"type": "string"},
+    }
 }
 _WHICH = "One of RECEIVER_API_TOKEN, or to read only, of RECEIVER_VIEWER_TOKEN."
 _SCHEMES = {
@@ -135,7 +138,7 @@ def _render_operation(operation: AnyOperation, refs: dict[Any, Json], schemas: J
         described["parameters"] = parameters
     described["responses"] = {
         "200": {
-            "description": "It is done." if operation.method != "GET" else "It is shown.",
+            "description": "Done." if operation.method != "GET" else "Success.",
             "content": _json(refs[operation.response_type]),
         },
         **_render_errors(operation),

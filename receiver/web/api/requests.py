@@ -24,7 +24,7 @@ Limit = Annotated[
     Meta(
         ge=1,
         le=HIGHEST_LIMIT,
-        description="How many at most.",
+        description="The maximum number of rows.",
         extra={_EXPECTED: f"a number from 1 to {HIGHEST_LIMIT}"},
     ),
 ]
@@ -32,15 +32,15 @@ Cursor = Annotated[
     str,
     Meta(
         pattern=r"^([0-9]{1,12}\.[0-9]{3}_[0-9a-z-]{1,64})?$",
-        description="The `next_cursor` of the part before.",
-        extra={_EXPECTED: "the next_cursor of the part before"},
+        description="The `next_cursor` of the page before.",
+        extra={_EXPECTED: "the next_cursor of the page before"},
     ),
 ]
 AlertName = Annotated[str, Meta(description="Only those of this alert name.")]
 
 
 class EmptyRequest(Struct, frozen=True):
-    """Nothing can be said beside the path."""
+    """No parameters beside the path."""
 
 
 class ListQuery(Struct, frozen=True):
@@ -100,22 +100,24 @@ class FailureQuery(Struct, frozen=True):
         str,
         Meta(
             pattern=r"^([0-9]{1,12}\.[0-9]{3}_[0-9a-z-]{1,64}_([0-9a-f]{2}){1,400})?$",
-            description="The `next_cursor` of the part before.",
-            extra={_EXPECTED: "the next_cursor of the part before"},
+            description="The `next_cursor` of the page before.",
+            extra={_EXPECTED: "the next_cursor of the page before"},
         ),
     ] = ""
 
 
-_BY = "Your name, for the timeline and for Slack; whoever signed in, or comes by a proxy, has theirs."
+_BY = (
+    "Your name, for the timeline and Slack; ignored for a user who signed in or is named by a trusted proxy."
+)
 
 
 class ActorFields(Struct, frozen=True, kw_only=True):
-    """Who it is that answers."""
+    """Who acts."""
 
     by: Annotated[str | None, Meta(description=_BY)] = None
     via: Annotated[
         Annotated[str, Meta(max_length=MAX_VIA)] | None,
-        Meta(description="The side it comes from; `api` if left out."),
+        Meta(description="Where the request comes from; `api` if left out."),
     ] = None
 
 
@@ -133,11 +135,13 @@ class SnoozeRequest(ActorFields, frozen=True, kw_only=True):
 class CreateSilenceRequest(SnoozeRequest, frozen=True, kw_only=True):
     """Who silences it, for how long, and why."""
 
-    comment: Annotated[str | None, Meta(description="Why, for whoever finds it in Alertmanager.")] = None
+    comment: Annotated[
+        str | None, Meta(description="The reason, stored with the silence in Alertmanager.")
+    ] = None
 
 
 class StartMaintenanceRequest(ActorFields, frozen=True, kw_only=True):
-    """Who wants nobody to be paged, until when, and why: one of `for` and `until`, 7 days at most."""
+    """Who starts maintenance, until when, and why: one of `for` and `until`, 7 days at most."""
 
     for_: Annotated[
         str | None,
@@ -147,15 +151,16 @@ class StartMaintenanceRequest(ActorFields, frozen=True, kw_only=True):
         str | None,
         Meta(description="Until when.", extra_json_schema={"format": "date-time"}),
     ] = None
-    comment: Annotated[str | None, Meta(description="Why, for whoever wonders.")] = None
+    comment: Annotated[str | None, Meta(description="The reason.")] = None
 
 
 class EndMaintenanceRequest(Struct, frozen=True):
-    """Who it is that ends it."""
+    """Who ends it."""
 
     by: Annotated[str, Meta(description="Your name.")] = ""
     via: Annotated[
-        str, Meta(max_length=MAX_VIA, description="The side it comes from.", extra={_EXPECTED: "a word"})
+        str,
+        Meta(max_length=MAX_VIA, description="Where the request comes from.", extra={_EXPECTED: "a word"}),
     ] = ""
 
 

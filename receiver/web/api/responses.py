@@ -17,7 +17,7 @@ Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 
 
 class State(StrEnum):
-    """How an incident stands."""
+    """The state of an incident."""
 
     OPEN = "open"
     ACKNOWLEDGED = "acknowledged"
@@ -25,14 +25,15 @@ class State(StrEnum):
 
 
 class AlertStatus(StrEnum):
-    """How an alert stands."""
+    """The state of an alert."""
 
     FIRING = "firing"
     RESOLVED = "resolved"
 
 
 class StepStatus(StrEnum):
-    """How a step of the escalation stands: `later` waits for another step, `waiting` for its time.
+    """The state of an escalation step: `waiting` has a due time, `later` waits for the step before it,
+    `telling` is being sent, `told` has a receipt, `given_up` timed out.
 
     `unconfirmed`: PagerDuty accepted its page and has no incident for it; `notified_at` is then another
     target's.
@@ -43,11 +44,11 @@ class StepStatus(StrEnum):
     NOTIFYING = "telling"
     NOTIFIED = "told"
     UNCONFIRMED = "unconfirmed"
-    GIVEN_UP = "given_up"
+    TIMED_OUT = "given_up"
 
 
 class DeliveryState(StrEnum):
-    """How a delivery stands: `failed` was given up for good."""
+    """The state of a delivery: `failed` failed permanently."""
 
     DELIVERED = "delivered"
     FAILED = "failed"
@@ -59,10 +60,13 @@ class IncidentRow(Struct, frozen=True):
 
     id: str
     state: State
-    severity: Annotated[Severity, Meta(description="The worst of what fires, never lower while open.")]
-    alertname: Annotated[str, Meta(description="Of the alert that stands for all: the worst that fires.")]
+    severity: Annotated[
+        Severity,
+        Meta(description="The highest severity of the firing alerts; never falls while it is open."),
+    ]
+    alertname: Annotated[str, Meta(description="Of the representative alert: the most severe that fires.")]
     summary: Annotated[str, Meta(description="Of the same alert; `(+4)` counts what else fires.")]
-    receiver: Annotated[str, Meta(description="Alertmanager's name for where it sent the group.")]
+    receiver: Annotated[str, Meta(description="The name of Alertmanager's receiver.")]
     group_key: str
     group_labels: dict[str, str]
     route: str
@@ -72,7 +76,7 @@ class IncidentRow(Struct, frozen=True):
     opened_at: Moment
     updated_at: Moment
     acknowledged_by: str | None
-    next_step: Annotated[str | None, Meta(description="Who hears of it next, if nobody acknowledges.")]
+    next_step: Annotated[str | None, Meta(description="The next step, unless the incident is acknowledged.")]
     next_step_at: Moment | None
 
 
@@ -84,22 +88,22 @@ class HistoryRow(IncidentRow, frozen=True):
         float | None, Meta(description="Seconds from opening to resolved; null while it is open.")
     ]
     acknowledged_after_s: Annotated[
-        float | None, Meta(description="Seconds from opening to the acknowledgement that stands.")
+        float | None, Meta(description="Seconds from opening to the first acknowledgement.")
     ]
 
 
 class IncidentPage(Struct, frozen=True):
-    """Part of the list of incidents, newest first."""
+    """One page of the list of incidents, newest first."""
 
     incidents: list[IncidentRow]
-    next_cursor: Annotated[str | None, Meta(description="Gives the next part; null at the end.")]
+    next_cursor: Annotated[str | None, Meta(description="The cursor of the next page; null on the last one.")]
 
 
 class HistoryPage(Struct, frozen=True):
-    """Part of the history, newest first."""
+    """One page of the history, newest first."""
 
     incidents: list[HistoryRow]
-    next_cursor: Annotated[str | None, Meta(description="Gives the next part; null at the end.")]
+    next_cursor: Annotated[str | None, Meta(description="The cursor of the next page; null on the last one.")]
 
 
 class AlertRow(Struct, frozen=True):
@@ -119,10 +123,12 @@ class EventRow(Struct, frozen=True):
     """One line of an incident's timeline."""
 
     at: Moment
-    what: Annotated[str, Meta(description="A short word: opened, joined, acknowledged, resolved and others.")]
+    what: Annotated[
+        str, Meta(description="The kind of event: opened, joined, acknowledged, resolved and others.")
+    ]
     text: str
     by: str | None
-    via: Annotated[str | None, Meta(description="The side it came from, like slack or pagerduty.")]
+    via: Annotated[str | None, Meta(description="Where it came from, such as slack or pagerduty.")]
 
 
 class StepRow(Struct, frozen=True):
@@ -134,22 +140,22 @@ class StepRow(Struct, frozen=True):
     due_at: Moment | None
     notified_at: Annotated[
         Moment | None,
-        Meta(description="The first receipt of what notifies it, of a page only where PagerDuty has it."),
+        Meta(description="The first receipt; a page's counts only where PagerDuty has an incident for it."),
     ]
     given_up_at: Annotated[
-        Moment | None, Meta(description="When the wait for the next step began without a receipt.")
+        Moment | None, Meta(description="When the step timed out, which started the wait for the next step.")
     ]
 
 
 class Escalation(Struct, frozen=True):
-    """How an incident's escalation stands."""
+    """The state of an incident's escalation."""
 
     policy: str | None
     steps: list[StepRow]
 
 
 class SuppressionRow(Struct, frozen=True):
-    """Why nobody further is told though it fires."""
+    """Why escalation steps wait although alerts fire."""
 
     reason: Annotated[str, Meta(description="silenced, inhibited or muted (by a time interval)")]
     by: str | None
@@ -158,14 +164,14 @@ class SuppressionRow(Struct, frozen=True):
 
 
 class MatcherRow(Struct, frozen=True):
-    """One label that a silence asks for."""
+    """One label matcher of a silence."""
 
     name: str
     value: str
 
 
 class SilenceRow(Struct, frozen=True):
-    """A silence that was wished for here; it lives in Alertmanager."""
+    """A silence that was requested here; Alertmanager holds it."""
 
     number: int
     silence_id: Annotated[str | None, Meta(description="Alertmanager's own ID, once it has it.")]
@@ -178,7 +184,7 @@ class SilenceRow(Struct, frozen=True):
 
 
 class DeliveryRow(Struct, frozen=True):
-    """One notification and what became of it."""
+    """One notification and the state of its delivery."""
 
     id: str
     target: str
@@ -188,14 +194,14 @@ class DeliveryRow(Struct, frozen=True):
     retry_at: Moment | None
     reason: str | None
     detail: str | None
-    simulated: Annotated[bool, Meta(description="Sent nowhere, as its channel has no credentials.")]
+    simulated: Annotated[bool, Meta(description="Not sent, because the channel has no credentials.")]
     link: str | None
     note: str | None
-    retry_id: Annotated[str | None, Meta(description="By which it can be sent again; null unless it failed.")]
+    retry_id: Annotated[str | None, Meta(description="The ID for sending it again; null unless it failed.")]
 
 
 class FailedDelivery(Struct, frozen=True):
-    """A delivery that was given up, or what became of it since somebody asked for it again."""
+    """A delivery that failed permanently, or its state since it was sent again."""
 
     id: str
     incident: str
@@ -211,14 +217,14 @@ class FailedDelivery(Struct, frozen=True):
 
 
 class FailurePage(Struct, frozen=True):
-    """Part of the deliveries that were given up, newest first."""
+    """One page of the deliveries that failed permanently, newest first."""
 
     deliveries: list[FailedDelivery]
-    next_cursor: Annotated[str | None, Meta(description="Gives the next part; null at the end.")]
+    next_cursor: Annotated[str | None, Meta(description="The cursor of the next page; null on the last one.")]
 
 
 class IncidentDetail(IncidentRow, frozen=True):
-    """One incident with all that is known of it."""
+    """One incident with all its details."""
 
     source: str
     truncated: Annotated[int, Meta(description="How many alerts of `total` Alertmanager left out.")]
@@ -229,7 +235,7 @@ class IncidentDetail(IncidentRow, frozen=True):
     snoozed_until: Moment | None
     stale_at: Annotated[Moment | None, Meta(description="When it counts as stale unless it is repeated.")]
     suppressed: SuppressionRow | None
-    storm: Annotated[str | None, Meta(description="The ID of the storm that speaks for it.")]
+    storm: Annotated[str | None, Meta(description="The ID of the storm that bundles it.")]
     silences: list[SilenceRow]
     alerts: list[AlertRow]
     timeline: list[EventRow]
@@ -264,7 +270,7 @@ class RunbookDetail(Struct, frozen=True):
 
 
 class MaintenanceRow(Struct, frozen=True):
-    """The maintenance in force, in which nobody is paged; all is null where there is none."""
+    """The active maintenance, in which no pages are sent; all fields are null where there is none."""
 
     until: Moment | None
     since: Moment | None
@@ -273,7 +279,7 @@ class MaintenanceRow(Struct, frozen=True):
 
 
 class ChannelState(StrEnum):
-    """How a channel does: `failing` means that its last delivery failed."""
+    """The health of a channel: `failing` means that its last delivery failed."""
 
     OK = "ok"
     FAILING = "failing"
@@ -282,15 +288,17 @@ class ChannelState(StrEnum):
 
 
 class ChannelRow(Struct, frozen=True):
-    """How one kind of channel does."""
+    """The health of one kind of channel."""
 
     state: ChannelState
     reason: str | None
-    since: Annotated[Moment | None, Meta(description="Failing since then, or else the last arrival.")]
+    since: Annotated[
+        Moment | None, Meta(description="Since when it is failing, or else the time of the last delivery.")
+    ]
 
 
 class HeartbeatState(StrEnum):
-    """How a heartbeat does: `waiting` for its first beat."""
+    """The state of a heartbeat: `waiting` for its first signal."""
 
     WAITING = "waiting"
     BEATING = "beating"
@@ -301,7 +309,7 @@ class HeartbeatRow(Struct, frozen=True):
     """One heartbeat from one source."""
 
     heartbeat: Annotated[str, Meta(description="Its matchers.")]
-    source: Annotated[str | None, Meta(description="Null while it waits for its first beat.")]
+    source: Annotated[str | None, Meta(description="Null before its first signal.")]
     state: HeartbeatState
     last_at: Moment | None
     every_s: float
@@ -310,9 +318,9 @@ class HeartbeatRow(Struct, frozen=True):
 
 
 class ConfigRow(Struct, frozen=True):
-    """How the configuration in force stands."""
+    """The configuration in force, and whether a newer one was refused."""
 
-    loaded_at: Annotated[Moment, Meta(description="When the process that answers loaded it.")]
+    loaded_at: Annotated[Moment, Meta(description="When the answering process loaded it.")]
     error: Annotated[
         str | None,
         Meta(description="Why a newer one was refused, and by which processes; null while none refused one."),
@@ -327,7 +335,7 @@ class ClockRow(Struct, frozen=True):
 
 
 class Status(Struct, frozen=True):
-    """How the receiver itself does."""
+    """The status of the receiver itself."""
 
     redis: str
     workers: Annotated[int, Meta(description="How many are alive.")]
@@ -351,20 +359,20 @@ class NameCount(Struct, frozen=True):
 
 
 class StormRow(Struct, frozen=True):
-    """More new incidents in a channel, or for a responder, than could be said one by one."""
+    """A storm: more new incidents in a channel, or for a responder, than can be sent one by one."""
 
     id: str
     target_key: Annotated[str, Meta(description="channel:#NAME or responder:NAME")]
     began_at: Moment
-    ended_at: Annotated[Moment | None, Meta(description="When new incidents were said one by one again.")]
+    ended_at: Annotated[Moment | None, Meta(description="When new incidents were sent one by one again.")]
     resolved_at: Moment | None
-    total: Annotated[int, Meta(description="How many incidents it speaks for.")]
+    total: Annotated[int, Meta(description="How many incidents it bundles.")]
     open: int
     acknowledged: int
     resolved: int
     severities: list[NameCount]
     alertnames: Annotated[list[NameCount], Meta(description="The most frequent first, 50 at most.")]
-    acknowledged_by: Annotated[str | None, Meta(description="Who last acknowledged all it counted.")]
+    acknowledged_by: Annotated[str | None, Meta(description="Who last acknowledged all its incidents.")]
     link: Annotated[str | None, Meta(description="Its message in Slack.")]
 
 

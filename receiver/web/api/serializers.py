@@ -112,7 +112,7 @@ def step_status(step_state: StepState) -> StepStatus:
     if step_state.is_unconfirmed:
         return StepStatus.UNCONFIRMED
     if step_state.is_timed_out:
-        return StepStatus.GIVEN_UP
+        return StepStatus.TIMED_OUT
     is_notified = step_state.notified_at is not None or step_state.is_carried_over
     return StepStatus.NOTIFIED if is_notified else StepStatus.NOTIFYING
 

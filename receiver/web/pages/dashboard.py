@@ -278,7 +278,7 @@ def _explain_no_step(incident: Incident, escalation: EscalationState) -> str:
     notifying = [
         one.step.responder.title for one in escalation.steps if step_status(one) is StepStatus.NOTIFYING
     ]
-    return f"{notifying[0]}, being told now" if notifying else "nobody further"
+    return f"{notifying[0]}, being notified now" if notifying else "nobody further"
 
 
 def _searchable_text(incident: Incident) -> str:

@@ -31,9 +31,9 @@ _LABELS = {
 }
 _LABELS_WITH_NAME = {
     "page": "page to {}",
-    "step": "word to {} in the thread",
-    "unreached": "word that {} can't be paged",
-    "given_up": "note that {} could not be told",
+    "step": "reply to {} in the thread",
+    "unreached": "reply that {} can't be paged",
+    "given_up": "note that {} could not be notified",
     "acknowledge": "acknowledgement of the page to {}",
     "resolve": "end of the page to {}",
     "silence": "silence {}",
@@ -207,7 +207,7 @@ class WarningList:
             )
             for failure in self._failures.list_failures(_FAILED_SHOWN).failures
         )
-        title = "1 delivery was given up." if count == 1 else f"{count} deliveries were given up."
+        title = f"{count} {'delivery' if count == 1 else 'deliveries'} failed permanently."
         words = f"The newest {len(links)}:" if count > len(links) else ""
         yield StatusWarning("alarm", title, words, links=links)
 
@@ -220,7 +220,7 @@ class WarningList:
 
 def _find_failing_components(status: Status) -> Iterator[StatusWarning]:
     if not status.workers:
-        words = "Alerts are taken, but nothing is posted and nobody is paged."
+        words = "Alerts are stored, but nothing is posted and no page is sent."
         yield StatusWarning("alarm", "No worker is alive.", words)
     for kind, channel in status.channels.items():
         if channel.state is ChannelState.FAILING:

@@ -30,7 +30,7 @@ def test_the_warning_of_permanent_failures_links_the_page_to_retry_them(rig: Rig
     rig.refuses("on-call")
     incident = rig.fires("DiskFull")
     page = rig.client.get("/").text
-    assert "1 delivery was given up." in page
+    assert "1 delivery failed permanently." in page
     assert f'<a href="./incidents/{incident}#deliveries">DiskFull: page to on-call</a>' in page
     rig.pagerduty.routing_keys = None
     page_of_it = rig.client.get(f"/incidents/{incident}")
@@ -38,7 +38,7 @@ def test_the_warning_of_permanent_failures_links_the_page_to_retry_them(rig: Rig
     response = rig.submits(next(link for link in links if re.fullmatch(r"/deliveries/[^/]+/retry", link)))
     assert leads_to(response) == f"/incidents/{incident}#deliveries"
     assert rig.paged() == ["on-call"]
-    assert "given up." not in rig.client.get("/").text
+    assert "failed permanently." not in rig.client.get("/").text
 
 
 def test_stale_incidents_are_counted_and_can_be_listed(rig: Rig) -> None:

@@ -12,7 +12,7 @@ from receiver.web.pages.warnings import delivery_label
     [
         ("root", "the message"),
         ("page:on-call", "page to on-call"),
-        ("step:team-lead", "word to team-lead in the thread"),
+        ("step:team-lead", "reply to team-lead in the thread"),
         ("page:", "page:"),
         ("something_new", "something new"),
         ("something_new:x", "something new:x"),
