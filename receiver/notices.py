@@ -6,17 +6,19 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import ClassVar
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from receiver import metrics
+from receiver.engine.dispatcher import Dispatcher
+from receiver.engine.notification import Notification, SubjectId
 from receiver.engine.rate_limit import LOW_PRIORITY_OFFSET_S, RateLimiter
-from receiver.errors import DeliveryError, TemporaryDeliveryError
-from receiver.model.actions import Post
-from receiver.model.delivery import Receipt
+from receiver.model.actions import DeliveryAction, Post
+from receiver.model.delivery import Delivery
 from receiver.model.routing import Target
 from receiver.storage.connection import Client, Scripts, store_errors
 from receiver.storage.keys import NOTICE_FOR_S, TASKS, WAKE, Keys, shard_of
@@ -48,31 +50,37 @@ class Notice(Struct, frozen=True, omit_defaults=True):
 
 
 class NoticeMessage(Struct, frozen=True, omit_defaults=True):
-    """The state of the current message: the notices in it, its lines, and its attempts."""
+    """The state of the current message: the notices in it, its lines, and its delivery."""
 
     id: str = ""
     names: tuple[str, ...] = ()
     lines: tuple[str, ...] = ()
-    attempts: int = 0
-    began_at: float = 0.0
-    tried_at: float = 0.0
-    retry_at: float = 0.0
-    maybe_sent: bool = False
+    delivery: Delivery = Delivery()
     posted_at: float = 0.0  # when the previous message was posted
 
     @property
     def next_attempt_at(self) -> float:
         """When to post or retry; an attempt without a saved result may still be in flight."""
-        if not self.attempts:
+        if not self.delivery.attempts:
             return self.posted_at + PAUSE_S if self.posted_at else 0.0
-        return self.retry_at or self.tried_at + IN_FLIGHT_S
+        return self.delivery.retry_at or self.delivery.last_attempt_at + IN_FLIGHT_S
 
 
-class NoticeChannel(Protocol):
-    """Posts notices; both methods raise a DeliveryError and do not retry."""
+@dataclass(frozen=True)
+class NoticeNotification(Notification):
+    """The message of all pending notices."""
 
-    def send_notice(self, message: NoticeMessage) -> Receipt: ...
-    def find_notice(self, message: NoticeMessage) -> Receipt | None: ...
+    message: NoticeMessage
+
+    noun: ClassVar[str] = "Notice"
+
+    @property
+    def subject(self) -> SubjectId:
+        return SubjectId("notice", self.message.id)
+
+    def find_notice_title(self, after: Delivery) -> str:  # noqa: ARG002  # that of the base
+        """Return no title: a notice about a notice would fail in the same way."""
+        return ""
 
 
 def render_lines(notices: Sequence[Notice], left_out: int = 0) -> tuple[str, ...]:
@@ -205,57 +213,51 @@ _IDLE_S = 3600.0
 _WAITER = "notices"
 
 
-class NoticeRepository(Protocol):
-    """Stores notices and the current message; every method may raise StoreError."""
-
-    def list_pending(self) -> tuple[dict[str, Notice], int]: ...
-    def load_message(self) -> NoticeMessage: ...
-    def save_message(self, message: NoticeMessage) -> None: ...
-    def complete_message(self, message: NoticeMessage, *, left_out: int = 0) -> None: ...
-
-
 class NoticeService:
-    """Posts the pending notices to *target* through *channel*, when the rate limit permits.
+    """Posts the pending notices to *target*, when the rate limit permits.
 
     The attempt is saved before it is made, so after a crash the next one checks whether it arrived.
     """
 
     def __init__(
         self,
-        notices: NoticeRepository,
-        channel: NoticeChannel,
-        clock: Callable[[], float],
+        notices: RedisNotices,
+        dispatcher: Dispatcher,
         rate_limiter: RateLimiter,
         target: Target,
+        clock: Callable[[], float],
     ) -> None:
         self._notices = notices
-        self._channel = channel
-        self._clock = clock
+        self._dispatcher = dispatcher
         self._rate_limiter = rate_limiter
-        self._action = Post(key=_WAITER, target=target)
+        self._clock = clock
+        self._action = Post(key="notice", target=target)
 
     def run(self, now: float) -> float:
-        """Post the pending notices, if due; return when to call this again. Raises StoreError."""
+        """Post the pending notices, if due; return when to call this again. Raises StoreError, ClaimLost."""
         message = self._notices.load_message()
         if message.next_attempt_at > now:
             return message.next_attempt_at
         pending, left_out = self._drop_old(now)
+        delivery = message.delivery
         if not pending:
-            if message.attempts:
+            if delivery.attempts:
                 self._notices.complete_message(replace(message, posted_at=0.0))
             return now + _IDLE_S
         wanted_at = next(iter(pending.values())).at
         # A notice from a host whose clock is ahead has waited for an unknown time: post it now.
-        if 0 <= now - wanted_at < GATHER_S and not message.attempts:
+        if 0 <= now - wanted_at < GATHER_S and not delivery.attempts:
             return wanted_at + GATHER_S
         permit = self._rate_limiter.acquire_by_priority(
             self._action, _WAITER, min(wanted_at, now) + LOW_PRIORITY_OFFSET_S, now
         )
         if permit.retry_after_s > 0:
             return now + permit.retry_after_s
-        if not message.maybe_sent:  # otherwise find_notice looks for the same message
-            message = _build_message(message, pending, left_out, now)
-        return self._post_message(message, left_out, now)
+        if not delivery.maybe_sent:  # otherwise the channel searches for the same message
+            message = _build_message(message, pending, left_out)
+        subject = NoticeSubject(self._notices, message, left_out, self._clock)
+        self._dispatcher.dispatch(subject, NoticeNotification(self._action, message), "")
+        return subject.message.next_attempt_at
 
     def _drop_old(self, now: float) -> tuple[dict[str, Notice], int]:
         """Drop the notices that could not be posted for a day; return the others as `list_pending` does."""
@@ -268,43 +270,57 @@ class NoticeService:
             self._notices.complete_message(NoticeMessage(names=old, posted_at=before.posted_at))
         return {name: notice for name, notice in pending.items() if name not in old}, left_out
 
-    def _post_message(self, message: NoticeMessage, left_out: int, now: float) -> float:
-        was_maybe_sent = message.maybe_sent
-        attempt = replace(message, attempts=message.attempts + 1, tried_at=now, retry_at=0.0, maybe_sent=True)
-        self._notices.save_message(attempt)
-        try:
-            found = self._channel.find_notice(attempt) if was_maybe_sent else None
-            receipt = found or self._channel.send_notice(attempt)
-        except DeliveryError as error:
-            return self._postpone(attempt, error, was_maybe_sent=was_maybe_sent)
-        outcome = "simulated" if receipt.is_simulated else "delivered"
-        metrics.NOTICES.labels(outcome).inc(len(message.names))
-        self._notices.complete_message(replace(attempt, posted_at=receipt.at), left_out=left_out)
-        return receipt.at + PAUSE_S
 
-    def _postpone(self, attempt: NoticeMessage, error: DeliveryError, *, was_maybe_sent: bool) -> float:
-        """Save when to retry, also after a permanent error: an operator may fix it within a day."""
-        wait, maybe_sent = next_wait_s(attempt.attempts), was_maybe_sent
-        if isinstance(error, TemporaryDeliveryError):
-            wait, maybe_sent = max(wait, error.retry_after), maybe_sent or error.maybe_sent
-        self._rate_limiter.apply_retry_after(self._action, error)
-        retry_at = self._clock() + wait
-        self._notices.save_message(replace(attempt, retry_at=retry_at, maybe_sent=maybe_sent))
-        fields = {"reason": error.reason, "attempts": attempt.attempts, "retry_at": retry_at}
-        logger.warning("notices not posted", extra={"fields": fields, "state": error.reason})
-        return retry_at
+class NoticeSubject:
+    """The current message of notices as the subject of its delivery; *message* is its latest state."""
+
+    def __init__(
+        self, notices: RedisNotices, message: NoticeMessage, left_out: int, clock: Callable[[], float]
+    ) -> None:
+        self._notices = notices
+        self.message = message
+        self._left_out = left_out
+        self._clock = clock
+
+    def find_delivery(self, key: str) -> Delivery:
+        del key
+        return self.message.delivery
+
+    def save_attempt(self, action: DeliveryAction, attempt: Delivery, worker: str) -> bool:
+        """Save the attempt; only the worker with the lease of the task posts notices."""
+        del action, worker
+        self._save_delivery(attempt)
+        return True
+
+    def save_outcome(self, action: DeliveryAction, after: Delivery) -> None:
+        """Delete the posted notices, or save when to retry: also after a permanent error, since an operator
+        may fix it within a day.
+        """
+        del action
+        if after.receipt is None:
+            wait_s = next_wait_s(after.attempts)
+            retry_at = max(after.retry_at, self._clock() + wait_s)
+            self._save_delivery(replace(after.revived(), retry_at=retry_at))
+            return
+        outcome = "simulated" if after.receipt.is_simulated else "delivered"
+        metrics.NOTICES.labels(outcome).inc(len(self.message.names))
+        self._notices.complete_message(
+            replace(self.message, posted_at=after.receipt.at), left_out=self._left_out
+        )
+        self.message = NoticeMessage(posted_at=after.receipt.at)
+
+    def _save_delivery(self, delivery: Delivery) -> None:
+        self.message = replace(self.message, delivery=delivery)
+        self._notices.save_message(self.message)
 
 
-def _build_message(
-    message: NoticeMessage, pending: dict[str, Notice], left_out: int, now: float
-) -> NoticeMessage:
+def _build_message(message: NoticeMessage, pending: dict[str, Notice], left_out: int) -> NoticeMessage:
     """Return the message for all pending notices; attempts to post an earlier version of it count."""
     names = tuple(pending)
     return NoticeMessage(
         id=hashlib.sha256("/".join((*names, str(left_out))).encode()).hexdigest()[:16],
         names=names,
         lines=render_lines(list(pending.values()), left_out),
-        attempts=message.attempts,
-        began_at=now,
+        delivery=message.delivery,
         posted_at=message.posted_at,
     )

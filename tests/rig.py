@@ -26,7 +26,7 @@ from receiver.clock import parse_duration
 from receiver.config.model import Routing
 from receiver.config.routing import load_routing
 from receiver.config.settings import Settings, load_settings
-from receiver.incidents.routing_keys import RoutingKeys
+from receiver.integrations.pagerduty.routing_keys import RoutingKeys
 from receiver.model.alert import fingerprint
 from receiver.storage.keys import QUEUES, TASKS, Keys
 from receiver.storms.service import MAX_INITIAL_WAIT_S

@@ -9,43 +9,36 @@ from typing import Any
 
 from receiver.app.services import Services
 from receiver.business_hours import BusinessHours, next_business_day_start
+from receiver.engine.dispatcher import Dispatcher, Outcomes
 from receiver.engine.health import DeliveryHealthRecorder
-from receiver.engine.notification import IncidentNotification
 from receiver.engine.ports import Channel
 from receiver.engine.rate_limit import RateLimiter
 from receiver.http_client import parse_base_url
 from receiver.incidents.notifications import LinkSettings, NotificationBuilder
-from receiver.incidents.routing_keys import RoutingKeys
 from receiver.incidents.service import SilenceService
 from receiver.integrations.alertmanager.channel import AlertmanagerChannel
 from receiver.integrations.alertmanager.client import AlertmanagerClient
 from receiver.integrations.pagerduty.acknowledgement_check import AcknowledgementCheck, PagerDutyStatusClient
-from receiver.integrations.pagerduty.channel import PagerDutyChannel, PagerDutyStorms
+from receiver.integrations.pagerduty.channel import PagerDutyChannel
 from receiver.integrations.pagerduty.oncall import PagerDutyOnCallLookup
 from receiver.integrations.pagerduty.page_checks import PageChecker
 from receiver.integrations.pagerduty.rest_api import PagerDutyRestClient
+from receiver.integrations.pagerduty.routing_keys import RoutingKeys
 from receiver.integrations.pagerduty.sync import PagerDutySync
 from receiver.integrations.slack.channel import SimulatedSlack, SlackChannel
-from receiver.integrations.slack.client import SlackClient
 from receiver.integrations.slack.commands import OnCallReport, SlackCommands
-from receiver.integrations.slack.directory import UserDirectory
 from receiver.integrations.slack.interactions import SlackInteractionHandler, SlackInteractions
-from receiver.integrations.slack.posts import (
-    MessagePoster,
-    SimulatedPoster,
-    SlackNotices,
-    SlackPoster,
-    SlackReviews,
-    SlackStorms,
-)
 from receiver.model.incident import Person
 from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK, Target
 from receiver.notices import NoticeService
-from receiver.reviews.service import ReviewService
+from receiver.reviews.service import ReviewService, ReviewSettings
 from receiver.storage.keys import TASKS
-from receiver.storms.reconciler import StormRates, StormReconciler
+from receiver.storms.deliveries import StormDeliveries
+from receiver.storms.page_check import StormPageCheck
+from receiver.storms.reconciler import StormReconciler, StormSettings
 
 logger = logging.getLogger(__name__)
+_SLACK_TIMEOUT_S = 10.0
 
 
 def build_alertmanager_clients(services: Services) -> dict[str, AlertmanagerClient]:
@@ -56,34 +49,28 @@ def build_alertmanager_clients(services: Services) -> dict[str, AlertmanagerClie
     }
 
 
-def build_channels(services: Services) -> dict[str, Channel]:
+def build_channels(
+    services: Services, keys: RoutingKeys, slack_timeout_s: float = _SLACK_TIMEOUT_S
+) -> dict[str, Channel]:
     """Return the channel of each queue; simulated if there are no credentials."""
-    settings, clock = services.settings, services.clock
-    token = services.routing.slack_token
-
+    settings, clock, token = services.settings, services.clock, services.routing.slack_token
     record = build_simulated_recorder(services)
-
-    def record_event(notification: IncidentNotification, event: Mapping[str, Any]) -> None:
-        target = notification.action.target
-        record(
-            {
-                "at": notification.now,
-                "incident": notification.incident.id,
-                "to": f"{target.kind}:{target.address}",
-                "key": notification.action.key,
-                "text": event.get("payload", {}).get("summary", event.get("event_action", "")),
-                "event": event,
-            }
-        )
-
     slack: Channel = (
-        SlackChannel(token, settings.slack_api_url, clock=clock)
+        SlackChannel(token, settings.slack_api_url, slack_timeout_s, clock=clock)
         if token
         else SimulatedSlack(record, clock=clock)
     )
-    pager = PagerDutyChannel(settings.pagerduty_events_url, clock=clock, record=record_event)
+    pager = PagerDutyChannel(keys, settings.pagerduty_events_url, clock=clock, record=record)
     silences = AlertmanagerChannel(build_alertmanager_clients(services), clock=clock)
     return {SLACK: slack, PAGERDUTY: pager, ALERTMANAGER: silences}
+
+
+def build_dispatcher(
+    services: Services, channels: Mapping[str, Channel], rate_limiter: RateLimiter
+) -> Dispatcher:
+    """Return the dispatcher of every kind of message through *channels*."""
+    outcomes = Outcomes(DeliveryHealthRecorder(services.health), services.notices)
+    return Dispatcher(channels, rate_limiter, outcomes, services.routing.secret_digests, services.clock)
 
 
 def build_simulated_recorder(services: Services) -> Callable[[Mapping[str, Any]], None]:
@@ -175,93 +162,72 @@ def build_rate_limiter(services: Services) -> RateLimiter:
     return RateLimiter(services.token_buckets, services.routing.limits, services.clock, simulated=simulated)
 
 
-_TIMEOUT_S = 10.0
-
-
-def build_review_service(services: Services, *, timeout_s: float = _TIMEOUT_S) -> ReviewService:
+def build_review_service(
+    services: Services, dispatcher: Dispatcher, rate_limiter: RateLimiter
+) -> ReviewService:
     """Return the service that posts the reviews of the routes that have them."""
-    clock = services.clock
-    hours = services.routing.business_hours or BusinessHours()
     routing = services.routing
-    return ReviewService(
-        services.reviews,
-        services.incidents,
-        SlackReviews(_build_poster(services, timeout_s)),
-        hours,
-        clock,
-        link_settings=build_link_settings(services),
+    settings = ReviewSettings(
+        routing.business_hours or BusinessHours(),
+        build_link_settings(services),
         # A review pages no responder: its incidents paged none.
         fallbacks={r.name: r.fallback for r in routing.routes if r.fallback not in routing.responders},
-        notices=services.notices,
-        rate_limiter=build_rate_limiter(services),
+    )
+    return ReviewService(
+        services.reviews, services.incidents, dispatcher, rate_limiter, settings, clock=services.clock
     )
 
 
-def build_notice_service(services: Services) -> NoticeService:
+def build_notice_service(
+    services: Services, dispatcher: Dispatcher, rate_limiter: RateLimiter
+) -> NoticeService:
     """Return the service that posts notices."""
-    name = services.routing.notices_channel
-    channel = SlackNotices(name, _build_poster(services))
-    return NoticeService(
-        services.notices, channel, services.clock, build_rate_limiter(services), Target(SLACK, name)
-    )
+    target = Target(SLACK, services.routing.notices_channel)
+    return NoticeService(services.notices, dispatcher, rate_limiter, target, services.clock)
 
 
 def build_storm_reconciler(
     services: Services,
+    dispatcher: Dispatcher,
     rate_limiter: RateLimiter,
-    keys: RoutingKeys,
     status_client: PagerDutyStatusClient | None,
 ) -> StormReconciler:
-    """Return the reconciler of storms; simulated if there are no credentials."""
-    routing, settings, clock = services.routing, services.settings, services.clock
-    book = UserDirectory(_build_client(services), clock) if routing.slack_token else None
-    slack = SlackStorms(_build_poster(services), book)
-    pager = PagerDutyStorms(
-        settings.pagerduty_events_url, clock=clock, record=build_simulated_recorder(services)
+    """Return the reconciler of storms."""
+    store, storms, limits = services.storm_store, services.storms, services.routing.limits
+    settings = StormSettings(
+        services.routing,
+        limits.slack_posts.count / limits.slack_posts.per_s,
+        limits.pagerduty.count / limits.pagerduty.per_s,
+        services.maintenance.paused_until,
     )
-    limits = routing.limits
-    rates = StormRates(
-        limits.slack_posts.count / limits.slack_posts.per_s, limits.pagerduty.count / limits.pagerduty.per_s
+    page_check = StormPageCheck(
+        store, storms, status_client, services.notices, DeliveryHealthRecorder(services.health)
     )
     return StormReconciler(
-        services.storm_store,
-        services.storms,
+        store,
+        storms,
         services.incidents,
-        heads=services.incidents,
-        channels={SLACK: slack, PAGERDUTY: pager},
-        routing=routing,
-        rates=rates,
-        clock=clock,
+        StormDeliveries(store, storms, dispatcher, services.settings.public_url),
+        page_check=page_check,
         rate_limiter=rate_limiter,
-        paused_until=services.maintenance.paused_until,
-        public_url=settings.public_url,
-        status_client=status_client,
-        keys=keys,
-        notices=services.notices,
-        health=DeliveryHealthRecorder(services.health),
+        settings=settings,
+        clock=services.clock,
     )
-
-
-def _build_poster(services: Services, timeout_s: float = _TIMEOUT_S) -> MessagePoster:
-    """Return the client that posts to Slack; simulated without a token."""
-    if not services.routing.slack_token:
-        return SimulatedPoster(build_simulated_recorder(services), services.clock)
-    return SlackPoster(_build_client(services, timeout_s), services.clock)
-
-
-def _build_client(services: Services, timeout_s: float = _TIMEOUT_S) -> SlackClient:
-    return SlackClient(services.routing.slack_token, services.settings.slack_api_url, timeout_s)
 
 
 # Slack waits 3 s for the response to a button click, so our calls within it must be shorter.
-_SLACK_TIMEOUT_S = 2.0
+_BUTTON_TIMEOUT_S = 2.0
 
 
 def build_slack_interactions(services: Services) -> SlackInteractions:
     """Return the handler of Slack's buttons and commands, over HTTP and Socket Mode alike."""
     routing, rest = services.routing, build_pagerduty_rest(services)
     hours = routing.business_hours
-    review_service = build_review_service(services, timeout_s=_SLACK_TIMEOUT_S)
+    rate_limiter = build_rate_limiter(services)
+    channels = build_channels(services, RoutingKeys(), _BUTTON_TIMEOUT_S)
+    review_service = build_review_service(
+        services, build_dispatcher(services, channels, rate_limiter), rate_limiter
+    )
 
     def mark_reviewed(review_id: str, by: Person, now: float) -> None:
         record = review_service.mark_reviewed(review_id, by, now)

@@ -17,9 +17,9 @@ from receiver.engine.health import RedisHealth
 from receiver.engine.jobs import JobQueue
 from receiver.engine.queue import WorkQueue
 from receiver.engine.rate_limit import TokenBuckets
+from receiver.engine.simulated_messages import RedisSimulatedMessages
 from receiver.heartbeats.service import TASK_NAME as HEARTBEATS
 from receiver.heartbeats.service import HeartbeatFilter, RedisHeartbeats
-from receiver.incidents.dispatcher import RedisSimulatedMessages
 from receiver.incidents.failures import RedisFailures
 from receiver.incidents.former_routes import FormerRoutes, build_route_settings
 from receiver.incidents.ingest import IncidentIngester

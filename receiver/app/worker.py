@@ -14,6 +14,7 @@ from receiver.app.channels import (
     build_acknowledgement_check,
     build_alertmanager_clients,
     build_channels,
+    build_dispatcher,
     build_notice_service,
     build_notification_builder,
     build_page_checker,
@@ -27,27 +28,35 @@ from receiver.app.services import Services, build_services, open_store
 from receiver.config.model import Routing
 from receiver.config.settings import Settings
 from receiver.config_state import ConfigState
+from receiver.engine.dispatcher import Dispatcher
 from receiver.engine.health import TASK_NAME as UPTIME_PING
-from receiver.engine.health import DeliveryHealthRecorder, UptimePinger, build_ping
+from receiver.engine.health import UptimePinger, build_ping
 from receiver.engine.jobs import Background, PeriodicTask, PeriodicTasks
-from receiver.engine.ports import Channel
+from receiver.engine.ports import Channel, Reconciles
+from receiver.engine.rate_limit import RateLimiter
+from receiver.engine.reconcilers import INCIDENT, STORM, TASK, Reconcilers
 from receiver.engine.worker import Worker
 from receiver.errors import ConfigError
 from receiver.heartbeats.service import TASK_NAME as HEARTBEATS
 from receiver.heartbeats.service import HeartbeatMonitor
+from receiver.incidents.deliveries import IncidentDeliveries
 from receiver.incidents.failures import TASK_NAME as REFUSED
 from receiver.incidents.failures import RefusedDeliveries
-from receiver.incidents.reconciler import Reconciler
-from receiver.incidents.routing_keys import RoutingKeys
+from receiver.incidents.reconciler import IncidentReconciler
+from receiver.incidents.routing_preview import SeverityNotices
+from receiver.incidents.transitions import IncidentTransitions
 from receiver.integrations.alertmanager.status import PollPolicy
 from receiver.integrations.alertmanager.status_check import AlertmanagerStatusCheck
 from receiver.integrations.pagerduty.acknowledgement_check import PagerDutyStatusClient
 from receiver.integrations.pagerduty.rest_api import PagerDutyRestClient
+from receiver.integrations.pagerduty.routing_keys import RoutingKeys
 from receiver.integrations.pagerduty.sync import PagerDutyWebhookHandler
 from receiver.integrations.slack.socket_mode import SlackSocket
 from receiver.maintenance import TASK_NAME as MAINTENANCE
 from receiver.maintenance import MaintenanceTask
-from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK
+from receiver.model.incident import Incident
+from receiver.model.plan import resolve_policy
+from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK, EscalationPolicy
 from receiver.notices import TASK_NAME as NOTICES
 from receiver.storage.keys import QUEUES, TASKS
 
@@ -58,7 +67,7 @@ logger = logging.getLogger(__name__)
 class WorkerServices:
     """The parts of a worker that depend on the configuration."""
 
-    reconciler: Reconciler
+    reconciler: Reconcilers
     periodic_tasks: PeriodicTasks
 
 
@@ -68,7 +77,7 @@ def build_worker_services(
     keys: RoutingKeys | None = None,
     rest: PagerDutyRestClient | None = None,
 ) -> WorkerServices:
-    """Return the reconciler and the periodic tasks under this configuration.
+    """Return the reconcilers and the periodic tasks under this configuration.
 
     *channels* and *rest* replace those of the configuration. *keys* are the routing keys that the process
     remembers; those of this configuration are added.
@@ -92,38 +101,50 @@ def build_worker_services(
     webhook_handler = PagerDutyWebhookHandler(
         services.incident_service, services.incidents, rest, routing, clock, storms=services.storms
     )
-    return WorkerServices(
-        Reconciler(
+    dispatcher = build_dispatcher(services, channels or build_channels(services, keys), rate_limiter)
+    notification_builder = build_notification_builder(services, rest)
+    incident_reconciler = IncidentReconciler(
+        services.incidents,
+        partial(_resolve_policy, services),
+        IncidentDeliveries(services.incidents, notification_builder, dispatcher, clock),
+        transitions=IncidentTransitions(
             services.incidents,
-            channels or build_channels(services),
-            routing,
-            build_notification_builder(services, rest),
             status_check,
-            clock=clock,
-            rate_limiter=rate_limiter,
-            paused_until=services.maintenance.paused_until,
-            health=DeliveryHealthRecorder(services.health),
-            acknowledgement_check=build_acknowledgement_check(services, status_client),
-            notices=services.notices,
-            storms=services.storms,
-            storm_reconciler=build_storm_reconciler(services, rate_limiter, keys, status_client),
-            checker=build_page_checker(services, status_client),
-            keys=keys,
+            build_acknowledgement_check(services, status_client),
+            build_page_checker(services, status_client),
         ),
-        PeriodicTasks(
-            _build_periodic_tasks(services, status_check),
-            services.job_queue,
-            {"pagerduty": webhook_handler.handle_event},
-            clock,
-        ),
+        severity_notices=SeverityNotices(services.notices, routing),
+        rate_limiter=rate_limiter,
+        storms=services.storms,
+        clock=clock,
     )
+    periodic_tasks = PeriodicTasks(
+        _build_periodic_tasks(services, status_check, dispatcher, rate_limiter),
+        services.job_queue,
+        {"pagerduty": webhook_handler.handle_event},
+        clock,
+    )
+    storm_reconciler = build_storm_reconciler(services, dispatcher, rate_limiter, status_client)
+    by_kind: dict[str, Reconciles] = {
+        INCIDENT: incident_reconciler,
+        STORM: storm_reconciler,
+        TASK: periodic_tasks,
+    }
+    return WorkerServices(Reconcilers(by_kind), periodic_tasks)
+
+
+def _resolve_policy(services: Services, incident: Incident, now: float) -> EscalationPolicy:
+    return resolve_policy(services.routing, incident, services.maintenance.paused_until(now))
 
 
 def _build_periodic_tasks(
-    services: Services, status_check: AlertmanagerStatusCheck
+    services: Services,
+    status_check: AlertmanagerStatusCheck,
+    dispatcher: Dispatcher,
+    rate_limiter: RateLimiter,
 ) -> dict[str, PeriodicTask]:
     """Return the periodic tasks by name."""
-    routing, review_service = services.routing, build_review_service(services)
+    routing, review_service = services.routing, build_review_service(services, dispatcher, rate_limiter)
     maintenance_task = MaintenanceTask(
         services.maintenance, services.incidents, services.work_queue, _build_notifier(services)
     )
@@ -148,7 +169,7 @@ def _build_periodic_tasks(
             ping, services.health, services.work_queue, QUEUES, (SLACK, PAGERDUTY)
         ).run
     if routing.notices_channel:
-        runs[NOTICES] = build_notice_service(services).run
+        runs[NOTICES] = build_notice_service(services, dispatcher, rate_limiter).run
     return {name: PeriodicTask(run) for name, run in runs.items()}
 
 

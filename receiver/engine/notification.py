@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 from urllib.parse import quote
 
-from receiver.model.actions import DeliveryAction
+from receiver.errors import RefusalKind
+from receiver.model.actions import DeliveryAction, Page, Update
 from receiver.model.alert import Alert
+from receiver.model.delivery import Delivery
 from receiver.model.escalation import EscalationState
+from receiver.model.heading import find_heading
 from receiver.model.incident import Incident, OnCallPerson
 from receiver.model.routing import Matcher
 from receiver.runbooks.model import Excerpt
-from receiver.text import is_web_link
+from receiver.text import is_web_link, one_line
 
 # Slack's buttons accept no longer URL; many browsers and proxies do not either.
 MAX_SILENCE_LINK = 2_000
@@ -123,8 +126,19 @@ class Notification:
 
     @property
     def title(self) -> str:
-        """The name of its subject, for a link to it; untrusted, and empty without one."""
-        return ""
+        """The text of a link to the message that a reply belongs to; untrusted."""
+        return "this message"
+
+    @property
+    def due_at(self) -> float | None:
+        """Since when its page is due, to measure how late it is; None for other actions."""
+        return None
+
+    def find_notice_title(self, after: Delivery) -> str:
+        """Return how a notice names the subject where the delivery *after* failed permanently; empty for no
+        notice.
+        """
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -145,3 +159,23 @@ class IncidentNotification(Notification):
     @property
     def title(self) -> str:
         return self.incident.alertname or self.incident.summary
+
+    @property
+    def due_at(self) -> float | None:
+        """The due time of the escalation step."""
+        if not isinstance(self.action, Page):
+            return None
+        step = self.action.step
+        return next((one.due_at for one in self.escalation.steps if one.step == step), None)
+
+    def find_notice_title(self, after: Delivery) -> str:
+        """Return severity, name and ID. There is no notice for the edit of a deleted message, since the
+        message is posted again, once.
+        """
+        incident = self.incident
+        is_reposted = after.kind == RefusalKind.MESSAGE_GONE and "root2" not in incident.deliveries
+        if isinstance(self.action, Update) and is_reposted:
+            return ""
+        heading = find_heading(incident)
+        name = one_line(heading.counted_name or heading.summary, 80)
+        return f"{incident.severity.upper()} {name}, {incident.id}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from receiver.engine.notification import IncidentNotification
+from receiver.engine.notification import Notification
 from receiver.engine.rate_limit import Permit
 from receiver.model.actions import CheckPage, DeliveryAction
 from receiver.model.alert import Alert
@@ -19,12 +19,12 @@ from receiver.runbooks.model import Excerpt
 class Channel(Protocol):
     """Sends notifications to the targets of one kind."""
 
-    def send(self, notification: IncidentNotification) -> Receipt:
+    def send(self, notification: Notification) -> Receipt:
         """Deliver and return the receipt. Raises DeliveryError; never sleeps to retry."""
         ...
 
-    def find_receipt(self, notification: IncidentNotification, since: float) -> Receipt | None:
-        """Return the receipt of an earlier attempt, begun at *since*, that did arrive.
+    def find_receipt(self, notification: Notification) -> Receipt | None:
+        """Return the receipt of an earlier attempt that did arrive; the first was at `first_attempt_at`.
 
         None if it did not arrive or the channel cannot tell; then the notification is sent again.
         """
@@ -34,7 +34,7 @@ class Channel(Protocol):
 class Reconciles(Protocol):
     """Reconciles one entry of a work queue: dispatches the actions that are missing."""
 
-    def reconcile(self, incident_id: str, queue: str, worker: str) -> dict[str, float | None]:
+    def reconcile(self, entry_id: str, queue: str, worker: str, /) -> dict[str, float | None]:
         """Reconcile the entry; return by queue when it is due again (None: never).
 
         Raises StoreError, ClaimLost.

@@ -19,7 +19,6 @@ from receiver.engine.ports import Reconciles
 from receiver.engine.queue import WorkQueue
 from receiver.errors import ClaimLost, StoreError
 from receiver.model.routing import SLACK
-from receiver.storage.keys import TASKS
 
 logger = logging.getLogger(__name__)
 # A wake-up may be lost with its connection; polling limits the delay to this.
@@ -264,12 +263,9 @@ class Worker:
         self._ahead_s: float | None = None  # of Redis' clock, at the last heartbeat
         self._clocks_differ = False
         self._consumers = {
-            queue: QueueConsumer(queue, name, work_queue, self._find_reconciler(queue), clock, threads=count)
+            queue: QueueConsumer(queue, name, work_queue, lambda: self._reconciler, clock, threads=count)
             for queue, count in threads.items()
         }
-
-    def _find_reconciler(self, queue: str) -> Callable[[], Reconciles]:
-        return (lambda: self._periodic_tasks) if queue == TASKS else (lambda: self._reconciler)
 
     def run(self) -> None:
         """Run until `stop`; then finish the claimed incidents, for 6 seconds at most."""

@@ -4,32 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from msgspec.structs import replace as change_fields
 
-from receiver.engine.health import DeliveryHealthRecorder
-from receiver.engine.ports import (
-    Bundler,
-    Channel,
-    Notices,
-    PageAcknowledgementCheck,
-    PageEventCheck,
-    Reconciles,
-    StatusCheck,
-)
+from receiver.engine.ports import Bundler
 from receiver.engine.rate_limit import Permit, RateLimiter
 from receiver.errors import NotFound
-from receiver.incidents.dispatcher import Dispatcher
-from receiver.incidents.notifications import NotificationBuilder
-from receiver.incidents.routing_keys import RoutingKeys
+from receiver.incidents.deliveries import IncidentDeliveries
 from receiver.incidents.routing_preview import SeverityNotices
 from receiver.incidents.store import RedisIncidents
+from receiver.incidents.transitions import IncidentTransitions
 from receiver.model.actions import Action, DeliveryAction, Page, Transition
-from receiver.model.delivery import Delivery, is_storm
+from receiver.model.delivery import Delivery
 from receiver.model.delivery_status import is_page_ended
 from receiver.model.incident import Incident
-from receiver.model.plan import IncidentPlan, plan, queues_for, resolve_policy
-from receiver.model.routing import EscalationPolicy, RoutingTable
+from receiver.model.plan import IncidentPlan, plan, queues_for
+from receiver.model.routing import EscalationPolicy
 
 # More actions than an incident can want at once; beyond it, the incident is released and enqueued again.
 _ACTIONS_AT_MOST = 40
@@ -67,55 +58,37 @@ class _Evaluation:
 
 @dataclass(frozen=True)
 class _Dispatched:
-    """A dispatched action: its stored delivery by its key, or None if it changed the incident itself."""
+    """A dispatched action: its stored delivery by its key, or None if the incident must be read again."""
 
     delivery: tuple[str, Delivery] | None
 
 
-class Reconciler:
-    """Dispatches the missing actions of one incident in one queue."""
+class IncidentReconciler:
+    """Dispatches the missing actions of one incident in one queue.
+
+    *policies* returns an incident's escalation policy as configured now.
+    """
 
     def __init__(
         self,
         incidents: RedisIncidents,
-        channels: Mapping[str, Channel],
-        routing: RoutingTable,
-        notification_builder: NotificationBuilder,
-        status_check: StatusCheck | None,
+        policies: Callable[[Incident, float], EscalationPolicy],
+        deliveries: IncidentDeliveries,
         *,
+        transitions: IncidentTransitions,
+        severity_notices: SeverityNotices,
+        rate_limiter: RateLimiter,
+        storms: Bundler,
         clock: Callable[[], float],
-        keys: RoutingKeys,
-        rate_limiter: RateLimiter | None = None,
-        paused_until: Callable[[float], float] = lambda _now: 0.0,
-        health: DeliveryHealthRecorder | None = None,
-        acknowledgement_check: PageAcknowledgementCheck | None = None,
-        notices: Notices | None = None,
-        storms: Bundler | None = None,
-        storm_reconciler: Reconciles | None = None,
-        checker: PageEventCheck | None = None,
     ) -> None:
-        self._paused_until = paused_until
-        self._storms = storms
-        self._storm_reconciler = storm_reconciler
         self._incidents = incidents
-        self._routing = routing
-        self._notification_builder = notification_builder
-        self._clock = clock
-        self._dispatcher = Dispatcher(
-            incidents,
-            channels,
-            status_check,
-            clock,
-            rate_limiter=rate_limiter,
-            health=health,
-            acknowledgement_check=acknowledgement_check,
-            notices=notices,
-            checker=checker,
-            keys=keys,
-            digests=routing.secret_digests,
-        )
+        self._policies = policies
+        self._deliveries = deliveries
+        self._transitions = transitions
+        self._severity_notices = severity_notices
         self._rate_limiter = rate_limiter
-        self._severity_notices = SeverityNotices(notices, routing) if notices is not None else None
+        self._storms = storms
+        self._clock = clock
 
     def reconcile(self, incident_id: str, queue: str, worker: str) -> dict[str, float | None]:
         """Dispatch the missing actions of *queue*; return the next due time for each queue.
@@ -124,12 +97,6 @@ class Reconciler:
         acknowledgement. It is not read again after the last action: a process that changed it has enqueued it
         in each queue, and `release` keeps that entry. Raises StoreError, ClaimLost.
         """
-        if is_storm(incident_id):
-            return (
-                self._storm_reconciler.reconcile(incident_id, queue, worker)
-                if self._storm_reconciler is not None
-                else {}
-            )
         waits: dict[str, float] = {}
         evaluation = self._load(incident_id, queue)
         for _ in range(_ACTIONS_AT_MOST):
@@ -137,9 +104,8 @@ class Reconciler:
                 return {}
             dispatched = self._dispatch_one(evaluation, waits, worker)
             if dispatched is None:
-                if self._severity_notices is not None:
-                    # Pages and messages went first.
-                    self._severity_notices.send_notices(evaluation.incident, evaluation.now)
+                # Pages and messages went first.
+                self._severity_notices.send_notices(evaluation.incident, evaluation.now)
                 return evaluation.find_due_times(waits)
             evaluation = self._evaluate_after(evaluation, dispatched, waits) or self._load(incident_id, queue)
         return {queue: self._clock()}
@@ -151,8 +117,7 @@ class Reconciler:
             incident = self._incidents.load(incident_id)
         except NotFound:
             return None
-        policy = resolve_policy(self._routing, incident, self._paused_until(now))
-        return self._evaluate(incident, policy, queue, now)
+        return self._evaluate(incident, self._policies(incident, now), queue, now)
 
     def _evaluate_after(
         self, evaluation: _Evaluation, dispatched: _Dispatched, waits: Mapping[str, float]
@@ -180,21 +145,20 @@ class Reconciler:
     ) -> _Dispatched | None:
         """Dispatch one of the ready actions; return None if none may be dispatched now."""
         incident, policy, now = evaluation.incident, evaluation.policy, evaluation.now
-        if self._storms is not None:
-            for action in evaluation.ready:
-                if not isinstance(action, DeliveryAction):
-                    continue
-                bundled = self._storms.bundle(action, incident, policy, now, worker)
-                if bundled is not None:
-                    return _Dispatched((action.key, bundled))
+        for action in evaluation.ready:
+            if not isinstance(action, DeliveryAction):
+                continue
+            bundled = self._storms.bundle(action, incident, policy, now, worker)
+            if bundled is not None:
+                return _Dispatched((action.key, bundled))
         next_one = self._find_next_action(incident, evaluation.ready, waits, now)
         if next_one is None:
             return None
         if isinstance(next_one, Transition):
-            self._dispatcher.apply_transition(next_one, incident, now, worker)
+            self._transitions.apply_transition(next_one, incident, worker, now)
             return _Dispatched(None)
-        notification = self._notification_builder.build(next_one, evaluation.wanted.view)
-        return _Dispatched((next_one.key, self._dispatcher.dispatch(notification, worker)))
+        delivery = self._deliveries.dispatch(next_one, evaluation.wanted.view, worker)
+        return _Dispatched((next_one.key, delivery) if delivery is not None else None)
 
     def _find_next_action(
         self, incident: Incident, ready: list[Action], waits: dict[str, float], now: float
@@ -207,10 +171,8 @@ class Reconciler:
                 return action
             if waits.get(action.key, now) > now:
                 continue
-            permit = (
-                self._rate_limiter.acquire(action, incident, now) if self._rate_limiter is not None else None
-            )
-            if permit is None or permit.retry_after_s <= 0:
+            permit = self._rate_limiter.acquire(action, incident, now)
+            if permit.retry_after_s <= 0:
                 waits.pop(action.key, None)
                 return action
             waits[action.key] = now + permit.retry_after_s
@@ -221,10 +183,8 @@ class Reconciler:
         self, permit: Permit, action: DeliveryAction, incident: Incident, now: float, waits: dict[str, float]
     ) -> None:
         """Start a storm if too much waits; then the action stops waiting, since the storm announces it."""
-        rate_limiter, storms = self._rate_limiter, self._storms
-        if rate_limiter is None or storms is None:
-            return
-        if storms.maybe_start(permit, lambda: rate_limiter.list_waiters(action), action, incident, now):
+        waiting_list = partial(self._rate_limiter.list_waiters, action)
+        if self._storms.maybe_start(permit, waiting_list, action, incident, now):
             waits[action.key] = now
 
     def _split_by_readiness(

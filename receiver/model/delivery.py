@@ -198,8 +198,3 @@ def next_try_at(delivery: Delivery, now: float, retry_after: float = 0.0, salt: 
         wait = _LAST_WAIT_S
     spread = zlib.crc32(f"{salt}/{n}".encode()) / 0xFFFFFFFF * 2 - 1
     return now + max(wait * (1 + _JITTER * spread), retry_after)
-
-
-def is_storm(name: str) -> bool:
-    """Tell whether *name* is the ID of a storm, not of an incident."""
-    return name.startswith(STORM)

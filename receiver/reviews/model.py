@@ -1,17 +1,18 @@
-"""The values of reviews: what a route's alerts did since its last review, the stored state, the protocols."""
+"""The values of reviews: what a route's alerts did since its last review; the stored state."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
-from typing import Protocol
+from typing import ClassVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from receiver.engine.notification import Notification, SubjectId
 from receiver.model.alert import Severity
-from receiver.model.delivery import Delivery, Receipt
+from receiver.model.delivery import Delivery
 from receiver.model.incident import Incident, Person, compute_group_id, new_id
 from receiver.text import one_line
 
@@ -162,26 +163,25 @@ class ReviewRecord(Struct, frozen=True, omit_defaults=True):
 
     @property
     def post_at(self) -> float | None:
-        """When to post it or retry; None where it is posted or failed for good.
-
-        An attempt that may still be in flight in some worker is not repeated before it has timed out.
-        """
-        if self.delivery.is_settled:
-            return None
-        is_under_way = self.delivery.attempts > 0 and not self.delivery.retry_at
-        return self.delivery.last_attempt_at + IN_FLIGHT_S if is_under_way else self.delivery.retry_at
+        """When to post it or retry; None where it is posted or failed for good."""
+        return _next_attempt_at(self.delivery)
 
     @property
     def edit_at(self) -> float | None:
         """When to edit its message or retry; None where it is up to date or can't be edited."""
-        receipt = self.delivery.receipt
-        if (
-            receipt is None
-            or self.content_version in {OPEN, self.delivery.content_version}
-            or self.edit.is_settled
-        ):
-            return None
-        return self.edit.retry_at
+        is_shown = self.content_version in {OPEN, self.delivery.content_version}
+        return None if self.delivery.receipt is None or is_shown else _next_attempt_at(self.edit)
+
+
+def _next_attempt_at(delivery: Delivery) -> float | None:
+    """Return when to attempt *delivery*, or again; None where it is settled.
+
+    An attempt that may still be in flight in some worker is not repeated before it has timed out.
+    """
+    if delivery.is_settled:
+        return None
+    is_under_way = delivery.attempts > 0 and not delivery.retry_at
+    return delivery.last_attempt_at + IN_FLIGHT_S if is_under_way else delivery.retry_at
 
 
 class ReviewState(Struct, frozen=True, omit_defaults=True):
@@ -229,10 +229,13 @@ class VersionedReviews:
     state: ReviewState | None
     version: int
 
+    def find_record(self, review_id: str) -> ReviewRecord | None:
+        return self.state.find_record(review_id) if self.state is not None else None
+
 
 @dataclass(frozen=True)
-class ReviewNotification:
-    """What a channel sends: the review and what is needed to render it.
+class ReviewNotification(Notification):
+    """A review and what is needed to render it.
 
     `zone` is the time zone of the business hours, `public_url` the receiver's own address, `links` the
     route's links.
@@ -243,50 +246,16 @@ class ReviewNotification:
     public_url: str = ""
     links: tuple[tuple[str, str], ...] = ()
 
+    noun: ClassVar[str] = "Review"
+
+    @property
+    def subject(self) -> SubjectId:
+        return SubjectId("review", self.record.id)
+
+    def find_notice_title(self, after: Delivery) -> str:  # noqa: ARG002  # that of the base
+        return f"route {self.record.review.route}"
+
 
 def review_group_id(route: str) -> str:
     """Return the group ID of a route's reviews: 12 characters, the first part of each review's id."""
     return compute_group_id("", "review", "", route)
-
-
-class ReviewRepository(Protocol):
-    """Stores the state of each route's reviews; every method may raise StoreError."""
-
-    def load_reviews(self, group_id: str) -> VersionedReviews: ...
-
-    def save_if_unchanged(self, loaded: VersionedReviews, state: ReviewState) -> bool:
-        """Save *state* by compare-and-set; False where it changed since *loaded* was read."""
-        ...
-
-
-class ReviewChannel(Protocol):
-    """Posts reviews. Raises a DeliveryError; never sleeps to retry."""
-
-    def send_review(self, notification: ReviewNotification) -> Receipt: ...
-
-    def find_review(self, notification: ReviewNotification, since: float) -> Receipt | None:
-        """Return the receipt of an earlier attempt (begun at *since*) that did arrive, if any."""
-        ...
-
-    def update_review(self, notification: ReviewNotification, message: str) -> Receipt:
-        """Edit the message with the reference *message* to show the current state."""
-        ...
-
-
-class IncidentListPage(Protocol):
-    """Part of a list of incidents."""
-
-    @property
-    def incidents(self) -> tuple[Incident, ...]: ...
-    @property
-    def next_cursor(self) -> str | None: ...
-
-
-class IncidentList(Protocol):
-    """Lists incidents, newest first; may raise StoreError."""
-
-    def list_newest(
-        self, *, states: frozenset[str] = ..., limit: int = ..., cursor: str = ...
-    ) -> IncidentListPage:
-        """Return up to *limit* incidents in *states* (empty: all) from *cursor* on."""
-        ...

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import msgspec
 from msgspec.structs import replace
 
-from receiver import metrics
 from receiver.business_hours import BusinessHours, next_business_day_start
-from receiver.engine.ports import Notices
+from receiver.engine.dispatcher import Dispatcher
 from receiver.engine.rate_limit import LOW_PRIORITY_OFFSET_S, RateLimiter
-from receiver.errors import DeliveryError, NotFound, StoreError, TemporaryDeliveryError
+from receiver.errors import ClaimLost, NotFound, StoreError
 from receiver.incidents.notifications import LinkSettings
-from receiver.model.actions import Post, Update
-from receiver.model.delivery import Delivery, Receipt
+from receiver.incidents.store import RedisIncidents
+from receiver.model.actions import DeliveryAction, Post, Update
+from receiver.model.delivery import Delivery
 from receiver.model.incident import Incident, Person
 from receiver.model.routing import SLACK, Route, Target
 from receiver.reviews.model import (
     STORING_S,
-    IncidentList,
-    ReviewChannel,
     ReviewNotification,
     ReviewRecord,
-    ReviewRepository,
     ReviewState,
     VersionedReviews,
     gather_review,
@@ -36,6 +33,7 @@ from receiver.storage.keys import REVIEWS_FOR_S, Keys, shard_of
 
 _encoder = msgspec.msgpack.Encoder()
 _states = msgspec.msgpack.Decoder(ReviewState)
+_ROUNDS = 20
 
 
 class RedisReviews:
@@ -64,17 +62,37 @@ class RedisReviews:
     def _key(self, group_id: str) -> str:
         return Keys(shard_of(group_id, self._shards)).reviews(group_id)
 
+    def update_record(
+        self, group_id: str, review_id: str, transform: Callable[[ReviewRecord], ReviewRecord]
+    ) -> ReviewRecord | None:
+        """Save the review changed by *transform* and return it; None where it does not exist (any more)."""
+        for _ in range(_ROUNDS):
+            loaded = self.load_reviews(group_id)
+            record = loaded.find_record(review_id)
+            if loaded.state is None or record is None:
+                return None
+            changed = transform(record)
+            if changed == record or self.save_if_unchanged(loaded, loaded.state.with_record(changed)):
+                return changed
+        raise StoreError("a review kept being changed by other processes")
+
 
 logger = logging.getLogger(__name__)
 # Gather, post, edit, and one more step that finds nothing.
 _STEPS_AT_MOST = 4
-_ROUNDS = 20
 _PAGE = 200
 # Enough for a storm of ungrouped alerts over a long weekend; older incidents are not counted.
 _SCANNED_AT_MOST = 50_000
 _OPEN = frozenset({"open", "acknowledged"})
-_NOWHERE = LinkSettings()
-_NO_FALLBACKS: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True)
+class ReviewSettings:
+    """What of the configuration applies to reviews: *fallbacks* are the fallback channels by route."""
+
+    hours: BusinessHours
+    links: LinkSettings
+    fallbacks: Mapping[str, str]
 
 
 class ReviewService:
@@ -86,26 +104,20 @@ class ReviewService:
 
     def __init__(
         self,
-        reviews: ReviewRepository,
-        incidents: IncidentList,
-        channel: ReviewChannel,
-        hours: BusinessHours,
-        clock: Callable[[], float],
+        reviews: RedisReviews,
+        incidents: RedisIncidents,
+        dispatcher: Dispatcher,
+        rate_limiter: RateLimiter,
+        settings: ReviewSettings,
         *,
-        link_settings: LinkSettings = _NOWHERE,
-        fallbacks: Mapping[str, str] = _NO_FALLBACKS,
-        notices: Notices | None = None,
-        rate_limiter: RateLimiter | None = None,
+        clock: Callable[[], float],
     ) -> None:
         self._reviews = reviews
         self._incidents = incidents
-        self._channel = channel
-        self._hours = hours
-        self._clock = clock
-        self._link_settings = link_settings
-        self._fallbacks = fallbacks
-        self._notices = notices
+        self._dispatcher = dispatcher
         self._rate_limiter = rate_limiter
+        self._settings = settings
+        self._clock = clock
 
     def next_due_at(self, route: Route, now: float) -> float:
         """Return when to call `run` next: *now* for a route that was never checked."""
@@ -116,14 +128,16 @@ class ReviewService:
         post_at = pending.post_at if pending is not None else None
         moments = [record.edit_at for record in state.records]
         # The next review waits until the pending one is posted.
-        moments.append(next_business_day_start(self._hours, state.checked_at) if post_at is None else post_at)
+        moments.append(
+            next_business_day_start(self._settings.hours, state.checked_at) if post_at is None else post_at
+        )
         return max(now, min(moment for moment in moments if moment is not None))
 
     def run(self, route: Route, now: float) -> float:
         """Do what is due on *route*; return when to call this again.
 
-        A failed delivery is saved and retried later, not raised. The first call for a route only
-        records the start of its first review.
+        A failed delivery is saved and retried later, not raised. The first call for a route only records the
+        start of its first review. Raises ClaimLost.
         """
         due = now
         for _ in range(_STEPS_AT_MOST):
@@ -142,12 +156,18 @@ class ReviewService:
         if the edit in Slack failed, the record's `edit_at` says when `run` is to retry.
         """
         group_id = review_id.partition("-")[0]
-        record = self._update_record(group_id, review_id, lambda record: _mark_record(record, by, now))
+        record = self._reviews.update_record(
+            group_id, review_id, lambda record: _mark_record(record, by, now)
+        )
         if record is None:
             raise NotFound("review", review_id)
         if not _is_ready(record.edit_at, now) or self._find_wait_s(record, now) > 0:
             return record
-        return self._edit_message(group_id, record, now)
+        try:
+            self._dispatch(group_id, record)
+        except ClaimLost as error:  # the task repeats the edit
+            logger.info("claim lost", extra={"fields": {"review": review_id, "error": str(error)}})
+        return self._reviews.load_reviews(group_id).find_record(review_id) or record
 
     # --- one step ---
 
@@ -158,26 +178,19 @@ class ReviewService:
         if state is None:
             self._reviews.save_if_unchanged(loaded, ReviewState(since=now, checked_at=now))
             return 0.0
-        for record in state.records:
-            if _is_ready(record.edit_at, now):
-                wait_s = self._find_wait_s(record, now)
-                if wait_s <= 0:
-                    self._edit_message(loaded.group_id, record, now)
-                return wait_s
-        if state.pending is None:
-            if next_business_day_start(self._hours, state.checked_at) <= now:
-                self._gather_review(loaded, state, route, now)
-        elif _is_ready(state.pending.post_at, now):
-            wait_s = self._find_wait_s(state.pending, now)
+        to_edit = [record for record in state.records if _is_ready(record.edit_at, now)]
+        to_post = [state.pending] if state.pending and _is_ready(state.pending.post_at, now) else []
+        for record in (*to_edit, *to_post):
+            wait_s = self._find_wait_s(record, now)
             if wait_s <= 0:
-                self._post_review(loaded, state, state.pending, now)
+                self._dispatch(loaded.group_id, record)
             return wait_s
+        if state.pending is None and next_business_day_start(self._settings.hours, state.checked_at) <= now:
+            self._gather_review(loaded, state, route, now)
         return 0.0
 
     def _find_wait_s(self, record: ReviewRecord, now: float) -> float:
         """Return the seconds that the review's post or edit must wait for its permit."""
-        if self._rate_limiter is None:
-            return 0.0
         wanted_at = record.reviewed_at or record.review.until
         priority = min(wanted_at, now) + LOW_PRIORITY_OFFSET_S
         return self._rate_limiter.acquire_by_priority(
@@ -208,110 +221,56 @@ class ReviewService:
                 states = _OPEN
         logger.warning("too many incidents for one review", extra={"fields": {"scanned": _SCANNED_AT_MOST}})
 
-    def _post_review(
-        self, loaded: VersionedReviews, state: ReviewState, record: ReviewRecord, now: float
-    ) -> None:
-        """Save the attempt, post, save the result. Return early where another worker changed the reviews."""
-        before = record.delivery
-        attempt = before.with_attempt(
-            record.id, record.content_version, f"{SLACK}:{record.review.channel}", now
+    def _dispatch(self, group_id: str, record: ReviewRecord) -> None:
+        """Post the review, or edit its message to show the current state."""
+        settings = self._settings
+        links = (*settings.links.more.get(record.review.route, ()), *settings.links.more.get("", ()))
+        notification = ReviewNotification(
+            _action_of(record), record, settings.hours.zone, settings.links.public_url, links
         )
-        if not self._reviews.save_if_unchanged(loaded, state.with_record(replace(record, delivery=attempt))):
-            return
-        was_maybe_sent = attempt.attempts > 1 and before.maybe_sent
-        try:
-            after = self._send_review(record, before, attempt, was_maybe_sent=was_maybe_sent)
-        except DeliveryError as error:
-            after = attempt.with_failure(error, self._clock(), was_maybe_sent=was_maybe_sent, salt=record.id)
-            self._record_failure(record, after, error)
-        self._update_record(
-            loaded.group_id,
-            record.id,
-            lambda current: self._redirect_to_fallback(replace(current, delivery=after)),
-        )
+        fallback = settings.fallbacks.get(record.review.route, "")
+        self._dispatcher.dispatch(ReviewSubject(self._reviews, group_id, record, fallback), notification, "")
 
-    def _redirect_to_fallback(self, record: ReviewRecord) -> ReviewRecord:
-        """Return a review that failed for good with the fallback channel as its target, once."""
-        if not record.delivery.failed_at:
-            return record
-        review, delivery = record.review, record.delivery
-        if self._notices is not None:
-            text = f"Review to {delivery.target} given up: {delivery.reason}"
-            self._notices.save_notice(f"review/{record.id}/{review.channel}", text, self._clock(), about=text)
-        channel = self._fallbacks.get(review.route, "")
-        if channel in ("", review.channel):
-            return record
-        return replace(record, review=replace(review, channel=channel), delivery=Delivery())
 
-    def _send_review(
-        self, record: ReviewRecord, before: Delivery, attempt: Delivery, *, was_maybe_sent: bool
-    ) -> Delivery:
-        """Return *attempt* with the receipt of an earlier attempt that arrived, or else of a new post."""
-        notification = self._build_notification(record)
-        started = time.monotonic()
-        try:
-            found = None
-            if was_maybe_sent:
-                found = self._channel.find_review(notification, attempt.first_attempt_at)
-            receipt = found or self._channel.send_review(notification)
-        finally:
-            metrics.DELIVERY_SECONDS.labels(SLACK).observe(time.monotonic() - started)
-        _log_arrival(record, receipt)
-        # An earlier attempt shows the state of that time, so an edit may be needed.
-        return replace(
-            attempt.with_receipt(receipt),
-            content_version=before.content_version if found else attempt.content_version,
+class ReviewSubject:
+    """A review as the subject of one delivery: its message, or the edit of its message."""
+
+    def __init__(self, reviews: RedisReviews, group_id: str, record: ReviewRecord, fallback: str) -> None:
+        self._reviews = reviews
+        self._group_id = group_id
+        self._record = record
+        self._fallback = fallback
+
+    def find_delivery(self, key: str) -> Delivery:
+        return self._record.edit if key == "update" else self._record.delivery
+
+    def save_attempt(self, action: DeliveryAction, attempt: Delivery, worker: str) -> bool:
+        """Save the attempt by compare-and-set, which decides between two workers; not by a lease."""
+        del worker
+        loaded = self._reviews.load_reviews(self._group_id)
+        if loaded.state is None or loaded.find_record(self._record.id) != self._record:
+            return False
+        return self._reviews.save_if_unchanged(
+            loaded, loaded.state.with_record(_with_delivery(self._record, action, attempt))
         )
 
-    def _edit_message(self, group_id: str, record: ReviewRecord, now: float) -> ReviewRecord:
-        """Edit the message to show the current state. It is idempotent, so no attempt is saved before."""
-        receipt = record.delivery.receipt
-        if receipt is None:
-            return record
-        attempt = record.edit.with_attempt(
-            receipt.reference, record.content_version, record.delivery.target, now
-        )
-        try:
-            edited = self._channel.update_review(self._build_notification(record), receipt.reference)
-            after = attempt.with_receipt(edited)
-        except DeliveryError as error:
-            after = attempt.with_failure(error, self._clock(), was_maybe_sent=True, salt=record.id)
-            self._record_failure(record, after, error)
-        else:
-            _log_arrival(record, edited)
-        return (
-            self._update_record(group_id, record.id, lambda current: replace(current, edit=after)) or record
-        )
+    def save_outcome(self, action: DeliveryAction, after: Delivery) -> None:
+        """Save the delivery. A post that failed permanently goes to the fallback channel, once."""
 
-    def _record_failure(self, record: ReviewRecord, after: Delivery, error: DeliveryError) -> None:
-        _log_failure(record, after, error)
-        if self._rate_limiter is not None:
-            self._rate_limiter.apply_retry_after(_action_of(record), error)
+        def change(record: ReviewRecord) -> ReviewRecord:
+            is_redirected = isinstance(action, Post) and after.failed_at > 0
+            if is_redirected and self._fallback not in ("", record.review.channel):
+                review = replace(record.review, channel=self._fallback)
+                return replace(record, review=review, delivery=Delivery())
+            return _with_delivery(record, action, after)
 
-    # --- helpers ---
+        self._reviews.update_record(self._group_id, self._record.id, change)
 
-    def _build_notification(self, record: ReviewRecord) -> ReviewNotification:
-        links = (
-            *self._link_settings.more.get(record.review.route, ()),
-            *self._link_settings.more.get("", ()),
-        )
-        return ReviewNotification(record, self._hours.zone, self._link_settings.public_url, links)
 
-    def _update_record(
-        self, group_id: str, review_id: str, transform: Callable[[ReviewRecord], ReviewRecord]
-    ) -> ReviewRecord | None:
-        """Save the review changed by *transform* and return it; None where it does not exist (any more)."""
-        for _ in range(_ROUNDS):
-            loaded = self._reviews.load_reviews(group_id)
-            record = loaded.state.find_record(review_id) if loaded.state is not None else None
-            if loaded.state is None or record is None:
-                return None
-            changed = transform(record)
-            if changed == record or self._reviews.save_if_unchanged(
-                loaded, loaded.state.with_record(changed)
-            ):
-                return changed
-        raise StoreError("a review kept being changed by other processes")
+def _with_delivery(record: ReviewRecord, action: DeliveryAction, delivery: Delivery) -> ReviewRecord:
+    if isinstance(action, Update):
+        return replace(record, edit=delivery)
+    return replace(record, delivery=delivery)
 
 
 def _mark_record(record: ReviewRecord, by: Person, now: float) -> ReviewRecord:
@@ -319,12 +278,12 @@ def _mark_record(record: ReviewRecord, by: Person, now: float) -> ReviewRecord:
 
 
 def _action_of(record: ReviewRecord) -> Post | Update:
-    """Return the review's edit where it is posted, else its post, to find its token bucket."""
+    """Return the review's edit where it is posted, else its post."""
     target, receipt = Target(SLACK, record.review.channel), record.delivery.receipt
     if receipt is None:
         return Post(key="review", instance=record.id, target=target, content_version=record.content_version)
     return Update(
-        key="review",
+        key="update",
         instance=record.id,
         target=target,
         content_version=record.content_version,
@@ -334,24 +293,3 @@ def _action_of(record: ReviewRecord) -> Post | Update:
 
 def _is_ready(moment: float | None, now: float) -> bool:
     return moment is not None and moment <= now
-
-
-def _log_arrival(record: ReviewRecord, receipt: Receipt) -> None:
-    outcome = "simulated" if receipt.is_simulated else "delivered"
-    metrics.DELIVERIES.labels(SLACK, outcome).inc()
-    logger.info(outcome, extra={"fields": {"review": record.id, "route": record.review.route}})
-
-
-def _log_failure(record: ReviewRecord, after: Delivery, error: DeliveryError) -> None:
-    outcome = "temporary" if isinstance(error, TemporaryDeliveryError) else "permanent"
-    metrics.DELIVERIES.labels(SLACK, outcome).inc()
-    fields = {
-        "review": record.id,
-        "target": after.target,
-        "reason": error.reason,
-        "detail": after.detail,
-        "attempts": after.attempts,
-        "retry_at": after.retry_at or None,
-    }
-    state = f"{after.target} {error.reason}" if after.retry_at else None
-    logger.warning("review not delivered", extra={"fields": fields, "state": state})

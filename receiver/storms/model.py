@@ -1,4 +1,4 @@
-"""The values of storms: the storm, its members and its responses, its names and keys, and its protocols.
+"""The values of storms: the storm, its members and its responses, its names and keys.
 
 A storm belongs to one target: a channel or a responder. While it is active, the messages or pages of new
 incidents for that target are bundled: the incident becomes a member of the storm, and the receipt of the
@@ -14,16 +14,17 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 from zlib import crc32
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from receiver.model.actions import DeliveryAction
+from receiver.engine.notification import Notification, SubjectId
+from receiver.model.actions import Page
 from receiver.model.alert import Severity
-from receiver.model.delivery import STORM, Delivery, Receipt
+from receiver.model.delivery import STORM, Delivery
 from receiver.model.incident import Incident, Person, to_base32
 from receiver.model.routing import PAGERDUTY, SLACK
 from receiver.model.transitions import AT_ONCE_S
@@ -210,6 +211,10 @@ class StormSummary:
         return f"{self.total}.{self.open}.{self.acknowledged}.{self.resolved}.{newest}.{acknowledged_by}"
 
 
+def with_delivery(storm: Storm, key: str, delivery: Delivery) -> Storm:
+    return replace(storm, deliveries={**storm.deliveries, key: delivery})
+
+
 def load_member_states(loaded: VersionedStorm, heads: Mapping[str, Incident]) -> list[MemberState]:
     """Return every member of a storm with its incident from *heads*."""
     return [
@@ -376,76 +381,28 @@ class BatchPage:
 
 
 @dataclass(frozen=True)
-class StormNotification:
-    """One message about a storm, with everything needed to render it.
+class StormNotification(Notification):
+    """The state of a storm at `now`, with everything needed to render a message or page about it.
 
     `summary` counts the members the action is about: all, those open in a page's batch, or all open.
     `without_message` counts, by alert name, what still fires without its own message after the storm ended.
     """
 
-    action: DeliveryAction
     storm: Storm
     summary: StormSummary
     now: float
     public_url: str = ""
     without_message: tuple[tuple[str, int], ...] = field(default=())
 
+    @property
+    def subject(self) -> SubjectId:
+        return SubjectId("storm", self.storm.id)
 
-class StormChannel(Protocol):
-    """Sends the messages and pages of storms. Raises a DeliveryError; never sleeps to retry."""
+    @property
+    def due_at(self) -> float | None:
+        """When the members of its page were gathered."""
+        return self.action.ready_at if isinstance(self.action, Page) else None
 
-    def send_storm(self, notification: StormNotification) -> Receipt: ...
-
-    def find_storm(self, notification: StormNotification, since: float) -> Receipt | None:
-        """Return the receipt of an earlier attempt (begun at *since*) that did arrive, if any."""
-        ...
-
-
-class StormRepository(Protocol):
-    """Stores storms; every method may raise StoreError."""
-
-    def start_storm(self, storm: Storm, replacing: str, due: float) -> str:
-        """Save a new storm due at *due*, unless its target has an active storm other than *replacing*; return
-        the id of the target's active storm.
-        """
-        ...
-
-    def find_active(self, target_key: str) -> str:
-        """Return the id of the active storm of *target_key*, empty where there is none."""
-        ...
-
-    def load_storm(self, storm_id: str) -> VersionedStorm:
-        """Return the storm with its members; raises NotFound."""
-        ...
-
-    def load_for_join(self, storm_id: str, name: str) -> JoinView | None:
-        """Return the storm and the entry of the member *name*; None when the storm no longer exists."""
-        ...
-
-    def load_active_for_join(self, target_key: str, name: str) -> tuple[str, JoinView | None]:
-        """Return the id of the active storm of *target_key* (or empty), and `load_for_join` of it."""
-        ...
-
-    def add_member(self, join_view: JoinView, name: str, member: Member, due: float | None) -> bool:
-        """Add a member and enqueue the storm for *due*; False where the storm changed since it was loaded."""
-        ...
-
-    def save_if_unchanged(
-        self, loaded: VersionedStorm, storm: Storm, *, due: float | None = None, if_none_joined: bool = False
-    ) -> bool:
-        """Save the storm by compare-and-set; False where it changed since *loaded* was read, or, with
-        *if_none_joined*, where a member joined since.
-        """
-        ...
-
-    def list_unresolved(self) -> list[Storm]:
-        """Return the storms that are not resolved, newest first."""
-        ...
-
-
-class IncidentHeads(Protocol):
-    """Loads the incidents of members; may raise StoreError."""
-
-    def load_heads(self, ids: Sequence[str]) -> Mapping[str, Incident]:
-        """Return the incidents that exist, by id, without alerts and deliveries."""
-        ...
+    def find_notice_title(self, after: Delivery) -> str:  # noqa: ARG002  # that of the base
+        """Return the size and the ID: one notice stands for all members."""
+        return f"a storm of {self.summary.total} incidents, {self.storm.id}"

@@ -14,6 +14,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from receiver import metrics
+from receiver.engine.dispatcher import describe_failure
 from receiver.engine.queue import WorkQueue
 from receiver.engine.rate_limit import Permit
 from receiver.errors import (
@@ -38,7 +39,6 @@ from receiver.storms.model import (
     JoinView,
     Member,
     Storm,
-    StormRepository,
     StormResponse,
     VersionedStorm,
     channel_target_key,
@@ -49,6 +49,7 @@ from receiver.storms.model import (
     page_delayed_step,
     responder_target_key,
 )
+from receiver.storms.store import RedisStorms
 
 logger = logging.getLogger(__name__)
 # A storm starts when an initial message or page enqueued now would wait longer than this for a permit.
@@ -67,7 +68,7 @@ class StormService:
 
     def __init__(
         self,
-        store: StormRepository,
+        store: RedisStorms,
         incidents: RedisIncidents,
         work_queue: WorkQueue,
         clock: Callable[[], float],
@@ -145,7 +146,7 @@ class StormService:
             if after.failed_at:
                 after = after.refused_with(storm_id, _name_target(action))
                 metrics.DELIVERIES.labels(action.queue, "permanent").inc()
-                events = (TimelineEvent(after.failed_at, "failed", _format_refusal(action, after)),)
+                events = (TimelineEvent(after.failed_at, "failed", describe_failure(action, after)),)
             self._save_delivery(action, incident, after, events)
         else:
             _count_bundled(action, incident)
@@ -377,11 +378,6 @@ def _name_member(action: Page | Post | Reply, incident: Incident) -> str:
 
 def _name_target(action: DeliveryAction) -> str:
     return f"{action.target.kind}:{action.target.address}"
-
-
-def _format_refusal(action: DeliveryAction, after: Delivery) -> str:
-    noun = "Page" if isinstance(action, Page) else "Reply" if isinstance(action, Reply) else "Message"
-    return f"{noun} to {after.target} given up: {after.reason}"
 
 
 def _is_refused(action: FallbackMention, incident: Incident) -> bool:

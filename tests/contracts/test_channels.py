@@ -13,6 +13,7 @@ from receiver.errors import TemporaryDeliveryError
 from receiver.integrations.alertmanager.channel import AlertmanagerChannel
 from receiver.integrations.alertmanager.client import AlertmanagerClient
 from receiver.integrations.pagerduty.channel import PagerDutyChannel
+from receiver.integrations.pagerduty.routing_keys import RoutingKeys
 from receiver.integrations.slack.channel import SimulatedSlack, SlackChannel
 from receiver.model.actions import CreateSilence, DeliveryAction
 from receiver.model.routing import ALERTMANAGER, PAGERDUTY, Target
@@ -37,15 +38,15 @@ def a_silence() -> DeliveryAction:
 
 
 def a_simulated_page() -> DeliveryAction:
-    return replace(a_page(), target=Target(PAGERDUTY, "on-call", Secret()))
+    return replace(a_page(), target=Target(PAGERDUTY, "on-call", Secret()), key_digest="")
 
 
 REAL: list[tuple[str, Callable[[str], Channel], Callable[[], DeliveryAction]]] = [
     ("slack", lambda url: SlackChannel(Secret("xoxb-x"), url + "/api/", clock=lambda: NOW), a_post),
     (
         "pagerduty",
-        lambda url: PagerDutyChannel(url, clock=lambda: NOW),
-        lambda: replace(a_page(), target=Target(PAGERDUTY, "on-call", Secret(ROUTING_KEY))),
+        lambda url: PagerDutyChannel(RoutingKeys(), url, clock=lambda: NOW, record=lambda _: None),
+        lambda: replace(a_page(), target=Target(PAGERDUTY, "on-call", Secret(ROUTING_KEY)), key_digest=""),
     ),
     (
         "alertmanager",
@@ -57,7 +58,11 @@ REAL: list[tuple[str, Callable[[str], Channel], Callable[[], DeliveryAction]]] =
 ]
 SIMULATED: list[tuple[str, Channel, Callable[[], DeliveryAction]]] = [
     ("slack", SimulatedSlack(lambda _: None, clock=lambda: NOW), a_post),
-    ("pagerduty", PagerDutyChannel(NOWHERE, clock=lambda: NOW), a_simulated_page),
+    (
+        "pagerduty",
+        PagerDutyChannel(RoutingKeys(), NOWHERE, clock=lambda: NOW, record=lambda _: None),
+        a_simulated_page,
+    ),
 ]
 
 

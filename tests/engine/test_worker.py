@@ -15,6 +15,7 @@ from receiver.app.worker import ReceiverWorker
 from receiver.config.routing import load_routing
 from receiver.config.settings import load_settings
 from receiver.engine.queue import Claims, WorkQueue
+from receiver.engine.reconcilers import INCIDENT
 from receiver.engine.worker import Worker
 from receiver.standalone.valkey import EmbeddedValkey
 from receiver.storage.connection import connect
@@ -149,4 +150,4 @@ def test_a_reload_reuses_the_connections_to_redis(rig: Rig) -> None:
     worker = ReceiverWorker(settings, routing)
     worker.reload(routing)
     inner = worker._worker
-    assert inner._reconciler._incidents._redis is inner._work_queue._redis
+    assert inner._reconciler._by_kind[INCIDENT]._incidents._redis is inner._work_queue._redis

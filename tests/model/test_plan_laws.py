@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from receiver.engine.dispatcher import format_target
 from receiver.errors import PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
-from receiver.incidents.dispatcher import format_target
 from receiver.model.actions import (
     AcknowledgePage,
     Action,

@@ -15,22 +15,23 @@ import pytest
 from msgspec.structs import replace
 
 from receiver.business_hours import BusinessHours
+from receiver.engine.notification import Notification
 from receiver.errors import NotFound, StoreError
 from receiver.incidents.notifications import LinkSettings
 from receiver.incidents.store import RedisIncidents
-from receiver.integrations.slack.client import SlackClient
-from receiver.integrations.slack.posts import SlackPoster, SlackReviews
+from receiver.integrations.slack.channel import SlackChannel
 from receiver.model.alert import Group
 from receiver.model.delivery import Receipt
 from receiver.model.incident import IncidentUpdate, Person, group_id_of
 from receiver.model.merge import merge
-from receiver.model.routing import Route, RouteSettings
-from receiver.reviews.model import IN_FLIGHT_S, ReviewNotification, ReviewState, VersionedReviews
-from receiver.reviews.service import RedisReviews, ReviewService
+from receiver.model.routing import SLACK, Route, RouteSettings
+from receiver.reviews.model import IN_FLIGHT_S, ReviewState, VersionedReviews
+from receiver.reviews.service import RedisReviews, ReviewService, ReviewSettings
 from receiver.storage.connection import Client
 from receiver.text import Secret
 from tests.builders import a_group, an_alert
 from tests.mocks.slack import MockSlack
+from tests.support.dispatching import UnlimitedRate, a_dispatcher
 
 ROUTE = Route("alerts-info", "#alerts-info", review="next-business-day")
 NEW_YORK = "America/New_York"
@@ -56,21 +57,26 @@ class Office:
         self.now = at("2026-11-18 12:00", hours.timezone)
         self.reviews = RedisReviews(redis)
         self.incidents = RedisIncidents(redis, history_s=90 * 86400)
-        self.channel = SlackReviews(
-            SlackPoster(SlackClient(Secret("xoxb-test"), slack.url, 2.0), lambda: self.now)
+        self.channel = SlackChannel(Secret("xoxb-test"), slack.url, 2.0, clock=lambda: self.now)
+        self.settings = ReviewSettings(
+            hours,
+            LinkSettings(
+                "https://receiver.example", more={"alerts-info": (("Wiki", "https://wiki.example"),)}
+            ),
+            fallbacks={},
         )
 
-    def review_service(self, *, channel: object = None, reviews: object = None) -> ReviewService:
+    def review_service(
+        self, *, channel: object = None, reviews: object = None, incidents: object = None
+    ) -> ReviewService:
         """Return the review service of a new worker."""
         return ReviewService(
             reviews or self.reviews,
-            self.incidents,
-            channel or self.channel,
-            self.hours,
-            lambda: self.now,
-            link_settings=LinkSettings(
-                "https://receiver.example", more={"alerts-info": (("Wiki", "https://wiki.example"),)}
-            ),
+            incidents or self.incidents,
+            a_dispatcher({SLACK: channel or self.channel}, lambda: self.now),
+            UnlimitedRate(),
+            self.settings,
+            clock=lambda: self.now,
         )
 
     def run(self, review_service: ReviewService | None = None) -> float:
@@ -213,10 +219,7 @@ def test_open_incidents_are_found_without_reading_a_long_history(office):
             return page
 
     office.now = at("2026-11-19 09:00")
-    review_service = ReviewService(
-        office.reviews, Counted(), office.channel, office.hours, lambda: office.now
-    )
-    office.run(review_service)
+    office.run(office.review_service(incidents=Counted()))
     assert office.headlines() == ["Review: 1 alert since Wednesday 12:00, 1 still firing"]
     assert asked == [200, 1]
 
@@ -253,34 +256,31 @@ def test_a_day_on_which_clocks_change_has_one_review(redis_client, slack, zone, 
 class DyingChannel:
     """The channel of a worker that is killed before or after its post arrives."""
 
-    def __init__(self, real: SlackReviews, *, after_the_post: bool) -> None:
+    def __init__(self, real: SlackChannel, *, after_the_post: bool) -> None:
         self._real = real
         self._is_after = after_the_post
 
-    def send_review(self, notification: ReviewNotification) -> Receipt:
+    def send(self, notification: Notification) -> Receipt:
         if self._is_after:
-            self._real.send_review(notification)
+            self._real.send(notification)
         raise Death
 
-    def find_review(self, notification: ReviewNotification, since: float) -> Receipt | None:
-        return self._real.find_review(notification, since)
+    def find_receipt(self, notification: Notification) -> Receipt | None:
+        return self._real.find_receipt(notification)
 
 
-class DyingStore:
+class DyingStore(RedisReviews):
     """The store of a worker that is killed before its write number *survives* + 1."""
 
     def __init__(self, real: RedisReviews, writes: int) -> None:
-        self._real = real
+        super().__init__(real._redis)
         self._remaining_writes = writes
-
-    def load_reviews(self, group_id: str) -> VersionedReviews:
-        return self._real.load_reviews(group_id)
 
     def save_if_unchanged(self, loaded: VersionedReviews, state: ReviewState) -> bool:
         if self._remaining_writes == 0:
             raise Death
         self._remaining_writes -= 1
-        return self._real.save_if_unchanged(loaded, state)
+        return super().save_if_unchanged(loaded, state)
 
 
 def advance_to_review(office: Office) -> None:
@@ -334,9 +334,9 @@ def test_a_worker_does_not_repeat_an_attempt_in_progress_of_another(office):
     dues = []
 
     class SlowChannel(DyingChannel):
-        def send_review(self, notification: ReviewNotification) -> Receipt:
+        def send(self, notification: Notification) -> Receipt:
             dues.append(office.run())
-            return office.channel.send_review(notification)
+            return office.channel.send(notification)
 
     office.run(office.review_service(channel=SlowChannel(office.channel, after_the_post=False)))
     assert dues == [office.now + IN_FLIGHT_S]

@@ -11,7 +11,7 @@ from receiver.errors import StoreError
 from receiver.model.alert import Severity
 from receiver.model.delivery import Delivery, Receipt
 from receiver.model.incident import Person
-from receiver.reviews.model import Review, ReviewItem, ReviewRepository, ReviewState, review_group_id
+from receiver.reviews.model import Review, ReviewItem, ReviewState, review_group_id
 from receiver.reviews.service import RedisReviews
 from receiver.storage.connection import Client, connect
 from receiver.storage.keys import REVIEWS_FOR_S
@@ -43,7 +43,7 @@ def test_a_route_that_was_never_checked_has_no_state(reviews):
 
 
 def test_saved_reviews_are_loaded_completely(reviews):
-    port: ReviewRepository = reviews
+    port = reviews
     assert port.save_if_unchanged(port.load_reviews(GROUP_ID), a_state())
     loaded = port.load_reviews(GROUP_ID)
     assert (loaded.state, loaded.version) == (a_state(), 1)

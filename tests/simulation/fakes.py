@@ -6,7 +6,6 @@ against mock servers elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,7 +121,7 @@ class FakeSlack(FakeChannel):
         )
         return Receipt(self.scheduler.clock(), reference)
 
-    def find_receipt(self, notification: IncidentNotification, since: float) -> Receipt | None:
+    def find_receipt(self, notification: IncidentNotification) -> Receipt | None:
         """Return the receipt of a message with the same marker, if one was posted."""
         actor = self.scheduler.wait_for_turn(f"slack: find {notification.action.key}")
         if actor is not None and self.scheduler.rng.random() < self.blind:
@@ -166,7 +165,7 @@ class FakePagerDuty(FakeChannel):
         self._record_sent(notification, fate, opened[0] if opened else None)
         return Receipt(self.scheduler.clock(), key)
 
-    def find_receipt(self, notification: IncidentNotification, since: float) -> None:
+    def find_receipt(self, notification: IncidentNotification) -> None:
         """Never searches: the dedup key makes a repetition harmless."""
 
     def pages(self, incident_id: str) -> list[Sent]:
@@ -175,6 +174,3 @@ class FakePagerDuty(FakeChannel):
             for one in self.sent
             if isinstance(one.notification.action, Page) and one.notification.incident.id == incident_id
         ]
-
-
-Find = Callable[[IncidentNotification, float], Receipt | None]

@@ -17,9 +17,9 @@ from receiver.config.settings import Settings
 from receiver.engine.queue import WorkQueue
 from receiver.errors import ClaimLost, NotFound, StoreError
 from receiver.incidents.ingest import IncidentIngester
-from receiver.incidents.routing_keys import RoutingKeys
 from receiver.incidents.store import RedisIncidents
 from receiver.integrations.alertmanager import webhook
+from receiver.integrations.pagerduty.routing_keys import RoutingKeys
 from receiver.model.incident import Incident, Person
 from receiver.model.page_check import PagerDutyEvent
 from receiver.model.routing import PAGERDUTY, SLACK

@@ -11,8 +11,8 @@ import trustme
 from receiver.config.settings import load_settings
 from receiver.engine.jobs import JobQueue
 from receiver.engine.queue import WorkQueue
+from receiver.engine.simulated_messages import RedisSimulatedMessages
 from receiver.errors import ConfigError, StoreError
-from receiver.incidents.dispatcher import RedisSimulatedMessages
 from receiver.incidents.store import RedisIncidents
 from receiver.reviews.service import RedisReviews
 from receiver.storage.address import parse_store_url

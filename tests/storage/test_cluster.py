@@ -11,8 +11,8 @@ from redis.crc import key_slot
 
 from receiver.engine.jobs import JobQueue
 from receiver.engine.queue import LEASE_S, WorkQueue
+from receiver.engine.simulated_messages import RedisSimulatedMessages
 from receiver.errors import StoreError
-from receiver.incidents.dispatcher import RedisSimulatedMessages
 from receiver.storage.connection import Client, Scripts, connect, count_shards, list_servers, store_errors
 from receiver.storage.keys import CLUSTER_SHARDS, Keys
 from tests.moments import SHARED_CLOCK

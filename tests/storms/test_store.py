@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from receiver.errors import NotFound
 from receiver.storage.connection import Client
 from receiver.storage.keys import Keys
-from receiver.storms.model import Member, Storm, StormRepository, new_storm_id
+from receiver.storms.model import Member, Storm, new_storm_id
 from receiver.storms.store import RedisStorms
 from tests.moments import SHARED_CLOCK
 
@@ -29,7 +29,7 @@ def a_storm(at: float = NOW, target_key: str = TARGET_KEY) -> Storm:
     return Storm(new_storm_id(target_key, at), target_key, at)
 
 
-def start(storms: StormRepository, storm: Storm) -> Storm:
+def start(storms: RedisStorms, storm: Storm) -> Storm:
     assert storms.start_storm(storm, "", NOW) == storm.id
     return storm
 

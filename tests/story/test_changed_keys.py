@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.incidents.routing_keys import RoutingKeys
+from receiver.integrations.pagerduty.routing_keys import RoutingKeys
 from receiver.storage.keys import QUEUES, TASKS
 from tests.rig import KEYS, ROUTING, Rig
 

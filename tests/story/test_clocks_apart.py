@@ -9,9 +9,9 @@ from itertools import pairwise
 
 import pytest
 
-from receiver.app.channels import build_notification_builder
 from receiver.app.services import Services, build_services
 from receiver.app.worker import WorkerServices, build_worker_services
+from receiver.engine.reconcilers import INCIDENT
 from receiver.model.actions import CreateSilence
 from receiver.model.escalation import evaluate_incident
 from receiver.model.incident import Person
@@ -185,11 +185,9 @@ def test_a_silence_that_one_worker_created_is_checked_at_once_by_the_other(rig: 
         policy = resolve_policy(other.routing, loaded)
         for action in plan(loaded, policy, other.clock()).actions:
             if isinstance(action, CreateSilence):
-                worker_services.reconciler._dispatcher.dispatch(
-                    build_notification_builder(other, None).build(
-                        action, evaluate_incident(loaded, policy, other.clock())
-                    ),
-                    "other",
+                incident_reconciler = worker_services.reconciler._by_kind[INCIDENT]
+                incident_reconciler._deliveries.dispatch(
+                    action, evaluate_incident(loaded, policy, other.clock()), "other"
                 )
         other.work_queue.release(ALERTMANAGER, "other", entry, {ALERTMANAGER: other.clock()})
         before = len(alertmanager.requests)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
-from receiver.app.channels import build_channels, build_notification_builder
+from receiver.app.channels import build_channels
 from receiver.app.worker import build_worker_services
 from receiver.engine.ports import Channel
 from receiver.engine.queue import LEASE_S
 from receiver.errors import ClaimLost
-from receiver.incidents.reconciler import Reconciler
 from receiver.model.routing import PAGERDUTY, SLACK
 from tests.rig import Rig
 
@@ -34,25 +33,17 @@ class Deadly:
         self.channel.send(notification)
         raise Killed
 
-    def find_receipt(self, notification: Any, since: float) -> Any:
+    def find_receipt(self, notification: Any) -> Any:
         if self.when == "searching":
             raise Killed
-        return self.channel.find_receipt(notification, since)
+        return self.channel.find_receipt(notification)
 
 
 def kill_in(rig: Rig, queue: str, when: str) -> None:
     """Have a worker take what is due in *lane* and die in the channel's hands."""
-    channels = build_channels(rig.services)
+    channels = build_channels(rig.services, rig.keys)
     channels[queue] = Deadly(channels[queue], when)
-    dying = Reconciler(
-        rig.services.incidents,
-        channels,
-        rig.services.routing,
-        build_notification_builder(rig.services),
-        None,
-        clock=rig.clock,
-        keys=rig.keys,
-    )
+    dying = build_worker_services(rig.services, channels, rig.keys).reconciler
     for incident in rig.services.work_queue.claim(queue, "dying", rig.clock(), 10).incidents:
         with pytest.raises(Killed):
             dying.reconcile(incident, queue, "dying")
@@ -188,15 +179,8 @@ def test_a_worker_that_slept_between_noting_a_page_and_sending_it_sends_nothing(
     rig.works((SLACK,))
     rig.clock.moment += 1
     (incident,) = rig.services.work_queue.claim(PAGERDUTY, "asleep", rig.clock(), 1).incidents
-    asleep = Reconciler(
-        Sleepy(rig, 10.0),  # type: ignore[arg-type]
-        build_channels(rig.services),
-        rig.services.routing,
-        build_notification_builder(rig.services),
-        None,
-        clock=rig.clock,
-        keys=rig.keys,
-    )
+    services = replace(rig.services, incidents=Sleepy(rig, 10.0))  # type: ignore[arg-type]
+    asleep = build_worker_services(services, keys=rig.keys).reconciler
     with pytest.raises(ClaimLost):
         asleep.reconcile(incident, PAGERDUTY, "asleep")
     assert rig.pagerduty.events == []

@@ -5,15 +5,21 @@ from __future__ import annotations
 import io
 import re
 import time
+from dataclasses import replace as replace_fields
 from typing import Any
 
 import pytest
 from gunicorn.http.errors import InvalidChunkSize
 from msgspec.structs import replace
 
-from receiver.app.channels import build_channels, build_notice_service, build_notification_builder
+from receiver.app.channels import (
+    build_channels,
+    build_dispatcher,
+    build_notice_service,
+    build_rate_limiter,
+)
+from receiver.app.worker import build_worker_services
 from receiver.errors import StoreError
-from receiver.incidents.reconciler import Reconciler
 from receiver.model.routing import SLACK
 from receiver.notices import Notice, render_lines
 from receiver.web.webhooks import RejectedWebhooks
@@ -64,7 +70,7 @@ def test_a_delivery_that_failed_for_good_is_said_once(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("3h")
     (text,) = said(rig)
-    assert "Message to slack:#alerts-critical given up: is_archived" in text
+    assert "Message to slack:#alerts-critical failed permanently: is_archived" in text
     assert "DiskFull" in text
     assert incident in text
 
@@ -83,8 +89,8 @@ def test_many_notices_are_a_few_messages(rig: Rig) -> None:
     rig.works()
     rig.passes("10m")
     first, *_ = said(rig)
-    assert first.count("given up: is_archived") == 10 + 1
-    assert "more: Message to slack:#alerts-critical given up: is_archived" in first
+    assert first.count("failed permanently: is_archived") == 10 + 1
+    assert "more: Message to slack:#alerts-critical failed permanently: is_archived" in first
     assert len(said(rig)) <= 2
 
 
@@ -229,16 +235,10 @@ def test_killed_between_saving_the_notice_and_the_failure_it_is_said_once(rig: R
             raise StoreError("killed")
 
     services = rig.services
-    dying = Reconciler(
-        services.incidents,
-        build_channels(services),
-        services.routing,
-        build_notification_builder(services),
-        None,
-        clock=rig.clock,
+    dying = build_worker_services(
+        replace_fields(services, notices=Killed()),  # type: ignore[arg-type]
         keys=rig.keys,
-        notices=Killed(),
-    )
+    ).reconciler
     rig.slack.archive("#alerts-critical")
     rig.posts(rig.alert("DiskFull"))
     incident = services.work_queue.claim(SLACK, "dying", rig.clock(), 1).incidents[0]
@@ -252,12 +252,16 @@ def test_killed_between_saving_the_notice_and_the_failure_it_is_said_once(rig: R
 def test_a_worker_killed_while_posting_makes_the_next_one_search_first(rig: Rig) -> None:
     rig.services.notices.save_notice("a trouble", "a trouble", rig.clock())
     rig.clock.moment += 2
-    service = build_notice_service(rig.services)
+    limiter = build_rate_limiter(rig.services)
+    dispatcher = build_dispatcher(rig.services, build_channels(rig.services, rig.keys), limiter)
+    service = build_notice_service(rig.services, dispatcher, limiter)
     rig.slack.drop_answer("chat.postMessage")
     service.run(rig.clock())
     message = rig.services.notices.load_message()
-    rig.services.notices.save_message(replace(message, retry_at=0.0))  # it died before it could note the end
-    assert service.run(rig.clock()) == message.tried_at + 15
+    rig.services.notices.save_message(
+        replace(message, delivery=replace(message.delivery, retry_at=0.0))
+    )  # it died before it could note the end
+    assert service.run(rig.clock()) == message.delivery.last_attempt_at + 15
     rig.clock.moment += 15
     service.run(rig.clock())
     assert said(rig) == ["🛠 a trouble"]

@@ -111,7 +111,10 @@ def test_a_review_refused_for_good_goes_to_the_fallback_channel_once_and_is_said
     (review,) = [root for root in rig.roots() if "eview" in root.text and root.channel == "#ops"]
     assert "CertRenewed" in review.words
     notices = [root.text for root in rig.roots() if root.channel == "#monitoring"]
-    assert sum("Review to slack:#alerts-info given up: is_archived" in notice for notice in notices) == 1
+    assert (
+        sum("Review to slack:#alerts-info failed permanently: is_archived" in notice for notice in notices)
+        == 1
+    )
 
 
 def test_a_review_refused_for_good_wakes_no_fallback_responder(rig: Rig) -> None:

@@ -61,7 +61,7 @@ def test_what_was_not_delivered_names_whom_it_was_for(rig: Rig) -> None:
     assert {row["reason"] for row in rows} == {"invalid_routing_key"}
     shown = rig.shows(next(one for one in ids if one == rows[0]["incident"]))
     said = [event["text"] for event in shown["timeline"]]
-    assert "Page to pagerduty:on-call given up: invalid_routing_key" in said
+    assert "Page to pagerduty:on-call failed permanently: invalid_routing_key" in said
 
 
 def test_the_status_the_metrics_and_one_notice_show_it(rig: Rig) -> None:
@@ -71,7 +71,7 @@ def test_the_status_the_metrics_and_one_notice_show_it(rig: Rig) -> None:
     count = len(failed(rig))
     assert f"receiver_failed_deliveries {count}.0" in rig.client.get("/metrics").text
     (notice,) = in_channel(rig, "#monitoring")
-    assert notice.words.count("Page to pagerduty:on-call given up: invalid_routing_key") == 1
+    assert notice.words.count("Page to pagerduty:on-call failed permanently: invalid_routing_key") == 1
     assert f"{count} incidents" in notice.words
 
 
@@ -212,5 +212,5 @@ def test_a_resolve_of_the_storms_page_that_is_refused_is_called_that(rig: Rig) -
     ends(rig)
     rig.passes("2m")
     said = " ".join(notice.words for notice in in_channel(rig, "#monitoring"))
-    assert "Resolve to pagerduty:on-call given up: invalid_routing_key" in said
-    assert "Page to pagerduty:on-call given up" not in said
+    assert "Resolve to pagerduty:on-call failed permanently: invalid_routing_key" in said
+    assert "Page to pagerduty:on-call failed permanently" not in said

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from receiver import clock as wall
-from receiver.engine.notification import IncidentNotification
+from receiver.engine.notification import Notification
 from receiver.errors import DeliveryError, PermanentDeliveryError
 from receiver.integrations.alertmanager.status import RemoteSilence
 from receiver.model.actions import CreateSilence, ExpireSilence
@@ -54,7 +54,7 @@ class AlertmanagerChannel:
         self._clients = clients
         self._clock = clock
 
-    def send(self, notification: IncidentNotification) -> Receipt:
+    def send(self, notification: Notification) -> Receipt:
         """Create, extend or expire the silence once; the receipt's reference is its ID.
 
         Raises a DeliveryError: the permanent `no_alertmanager` if the incident's source has no client.
@@ -62,14 +62,14 @@ class AlertmanagerChannel:
         action, client = notification.action, self._get_client(notification)
         match action:
             case CreateSilence():
-                reference = _make_silence(client, action, notification)
+                reference = _make_silence(client, action, notification, self._clock())
             case ExpireSilence():
                 reference = _expire_silence(client, action, notification)
             case _:
                 raise PermanentDeliveryError("not_for_alertmanager", type(action).__name__)
         return Receipt(self._clock(), reference)
 
-    def find_receipt(self, notification: IncidentNotification, since: float) -> Receipt | None:  # noqa: ARG002
+    def find_receipt(self, notification: Notification) -> Receipt | None:
         """Return the receipt if the silence was created or extended although the response was lost.
 
         Expiring needs no lookup: it is harmless the second time. Raises a DeliveryError when no replica
@@ -82,14 +82,14 @@ class AlertmanagerChannel:
         found = [silence for silence in active if silence.ends_at >= action.ends_at - _SAME_END_S]
         return Receipt(self._clock(), found[-1].id) if found else None
 
-    def _get_client(self, notification: IncidentNotification) -> SilenceApi:
-        client = self._clients.get(notification.incident.source) or self._clients.get("")
+    def _get_client(self, notification: Notification) -> SilenceApi:
+        client = self._clients.get(notification.action.target.address) or self._clients.get("")
         if client is None:
             raise PermanentDeliveryError("no_alertmanager", "set alertmanager.url in routing.yaml")
         return client
 
 
-def _make_silence(client: SilenceApi, action: CreateSilence, notification: IncidentNotification) -> str:
+def _make_silence(client: SilenceApi, action: CreateSilence, notification: Notification, now: float) -> str:
     silence_id = action.silence_id
     if silence_id:
         active = [silence.id for silence in _list_own_silences(client, notification)]
@@ -97,7 +97,7 @@ def _make_silence(client: SilenceApi, action: CreateSilence, notification: Incid
         silence_id = silence_id if silence_id in active or not active else active[-1]
     return client.make_silence(
         dict(action.matchers),
-        notification.now - _CLOCK_SLACK_S,
+        now - _CLOCK_SLACK_S,
         action.ends_at,
         by=one_line(action.by, _MAX_NAME) or "receiver",
         comment=_render_comment(action.comment, _build_mark(notification)),
@@ -105,7 +105,7 @@ def _make_silence(client: SilenceApi, action: CreateSilence, notification: Incid
     )
 
 
-def _expire_silence(client: SilenceApi, action: ExpireSilence, notification: IncidentNotification) -> str:
+def _expire_silence(client: SilenceApi, action: ExpireSilence, notification: Notification) -> str:
     """Expire the silence, and others with the same mark: created twice, or given a new ID when extended.
 
     Without an ID (it is not known whether the silence was created) only the mark identifies it.
@@ -124,16 +124,16 @@ def _expire_silence(client: SilenceApi, action: ExpireSilence, notification: Inc
     return action.silence_id
 
 
-def _list_own_silences(client: SilenceApi, notification: IncidentNotification) -> list[RemoteSilence]:
+def _list_own_silences(client: SilenceApi, notification: Notification) -> list[RemoteSilence]:
     """Return the silences created for this action; the mark counts only at the end of a comment."""
     mark = _build_mark(notification)
     return [one for one in client.list_silences(mark) if one.comment.rstrip().endswith(mark)]
 
 
-def _build_mark(notification: IncidentNotification) -> str:
+def _build_mark(notification: Notification) -> str:
     """Return the mark that identifies our silence; the number is the last part of the action's key."""
     number = notification.action.key.rpartition(":")[2]
-    return f"[receiver {notification.incident.id}#{number}]"
+    return f"[receiver {notification.subject.id}#{number}]"
 
 
 def _render_comment(comment: str, mark: str) -> str:

@@ -1,4 +1,4 @@
-"""The Slack channel of incidents: posts, edits and replies, and finds a sent message again after a crash."""
+"""The Slack channel: posts, edits and replies, and finds a sent message again after a crash."""
 
 from __future__ import annotations
 
@@ -9,42 +9,64 @@ from typing import Any
 from slack_sdk.errors import SlackObjectFormationError
 
 from receiver import clock as real_clock
-from receiver.engine.notification import IncidentNotification
+from receiver.engine.notification import IncidentNotification, Notification
 from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
 from receiver.integrations.slack.blocks import MAX_TEXT, FormattingLevel, Message, section
-from receiver.integrations.slack.client import (
-    Reference,
-    SlackClient,
-    list_objects,
-    next_cursor,
-    parse_reference,
-    permalink,
-)
+from receiver.integrations.slack.client import Reference, SlackClient, find_ts, parse_reference, permalink
 from receiver.integrations.slack.directory import ChannelDirectory, UserDirectory
 from receiver.integrations.slack.errors import FORMAT_ERRORS
 from receiver.integrations.slack.incident_message import render_message
-from receiver.integrations.slack.mrkdwn import cut_escaped, disable_mentions, escape_line, link
+from receiver.integrations.slack.mrkdwn import cut_escaped, disable_mentions, escape_line, join_lines, link
+from receiver.integrations.slack.review_message import render_review
+from receiver.integrations.slack.storm_message import render_storm
 from receiver.model.actions import DeliveryAction, Post, Reply, Update
 from receiver.model.delivery import Receipt
+from receiver.notices import MAX_LINE, NoticeMessage, NoticeNotification
+from receiver.reviews.model import ReviewNotification
+from receiver.storms.model import StormNotification
 from receiver.text import Secret, one_line
 
-EVENT_TYPE = "incident"
+_NOTICE_HEAD = "🛠 The receiver says:"
+# A line may end with a count.
+_NOTICE_LINE = MAX_LINE + 60
 
 
-def metadata_for(notification: IncidentNotification) -> dict[str, Any]:
+def render_notification(notification: Notification, level: FormattingLevel = FormattingLevel.FULL) -> Message:
+    """Return the message, edit or reply that *notification* asks for, within Slack's limits."""
+    match notification:
+        case IncidentNotification():
+            return render_message(notification, level)
+        case StormNotification():
+            return render_storm(notification, level)
+        case ReviewNotification():
+            return render_review(notification, level)
+        case NoticeNotification():
+            return Message(render_notice(notification.message))
+    raise TypeError(f"no message for a {type(notification).__name__}")
+
+
+def render_notice(message: NoticeMessage) -> str:
+    """Return the text of *message*; alert names in it are untrusted and are escaped."""
+    lines = [escape_line(each, _NOTICE_LINE) for each in message.lines]
+    if len(lines) == 1:
+        return join_lines([f"🛠 {lines[0]}"], MAX_TEXT)
+    return join_lines([_NOTICE_HEAD, *(f"• {each}" for each in lines)], MAX_TEXT)
+
+
+def metadata_for(notification: Notification) -> dict[str, Any]:
     """Return the message metadata by which the notification's message is found again after a crash.
 
     For a reply it includes the content version, because later replies with the same key are other messages.
-    The incident's message is edited later, so its first content version does not identify it.
+    A message is edited later, so its first content version does not identify it.
     """
-    action = notification.action
-    payload = {"incident": notification.incident.id, "key": action.key, "about": action.instance}
+    action, subject = notification.action, notification.subject
+    payload = {subject.kind: subject.id, "key": action.key, "about": action.instance}
     if isinstance(action, Reply):
         payload["shown"] = action.content_version
-    return {"event_type": EVENT_TYPE, "event_payload": payload}
+    return {"event_type": subject.kind, "event_payload": payload}
 
 
-def matches_metadata(message: Any, notification: IncidentNotification) -> bool:
+def matches_metadata(message: Any, notification: Notification) -> bool:
     """Return whether *message*, as Slack returns it, carries the metadata of *notification*."""
     return isinstance(message, dict) and message.get("metadata") == metadata_for(notification)
 
@@ -85,9 +107,6 @@ _LOG = logging.getLogger(__name__)
 # Allows for the difference between our clock and Slack's; a longer search finds no wrong message, because the
 # metadata must be equal.
 _CLOCK_SLACK_S = 60.0
-# Few messages are posted between an attempt and the search for it.
-_HISTORY_PAGES = 3
-_HISTORY_SIZE = 200
 
 
 def _log(event: str, fields: Mapping[str, object]) -> None:
@@ -111,7 +130,7 @@ class SlackChannel:
         self._log_event = log_event
         self._clock = clock
 
-    def send(self, notification: IncidentNotification) -> Receipt:
+    def send(self, notification: Notification) -> Receipt:
         """Post, edit or reply; return the receipt with the reference `CHANNEL:TS`.
 
         If Slack refuses the formatting, the next FormattingLevel is tried within this call; if the thread
@@ -127,14 +146,14 @@ class SlackChannel:
             self._log_event("slack's thread takes no reply", _log_fields(notification, error))
             return self._send_formatted(notification, outside_thread_note=format_outside_thread_note(error))
 
-    def _send_formatted(
-        self, notification: IncidentNotification, *, outside_thread_note: str = ""
-    ) -> Receipt:
+    def _send_formatted(self, notification: Notification, *, outside_thread_note: str = "") -> Receipt:
         """Send at the highest level that Slack accepts; with *outside_thread_note*, post in the channel."""
+        refused: Message | None = None
         for level in FormattingLevel:
-            message = render_message(notification, level)
-            if outside_thread_note:
-                message = self._render_outside_thread(notification, message)
+            rendered = render_notification(notification, level)
+            if rendered == refused:
+                continue
+            message = self._render_outside_thread(notification, rendered) if outside_thread_note else rendered
             try:
                 response = self._post_or_update(
                     notification, message, is_outside_thread=bool(outside_thread_note)
@@ -142,23 +161,24 @@ class SlackChannel:
             except (PermanentDeliveryError, SlackObjectFormationError) as error:
                 if not self._can_degrade(notification, level, error):
                     raise
+                refused = rendered
             else:
                 return self._build_receipt(notification, response, level, note=outside_thread_note)
         raise PermanentDeliveryError("invalid_blocks")
 
-    def _render_outside_thread(self, notification: IncidentNotification, message: Message) -> Message:
-        incident, root = notification.incident, _find_root(notification.action)
+    def _render_outside_thread(self, notification: Notification, message: Message) -> Message:
+        root = _find_root(notification.action)
         url = permalink(self._channel_directory.find_team_url(), root) if root is not None else ""
-        return render_outside_thread(message, url, incident.alertname or incident.summary)
+        return render_outside_thread(message, url, notification.title)
 
-    def find_receipt(self, notification: IncidentNotification, since: float) -> Receipt | None:
-        """Return the receipt of a post or reply that was attempted since *since* and did arrive; else None.
+    def find_receipt(self, notification: Notification) -> Receipt | None:
+        """Return the receipt of a post or reply that was attempted before and did arrive; else None.
 
         None for an edit, which may be repeated, and if Slack can't be searched (unavailable, or a scope is
         missing): then the message is sent again.
         """
         try:
-            found, is_outside_thread = self._find_sent_message(notification, since - _CLOCK_SLACK_S)
+            found, is_outside_thread = self._find_sent_message(notification)
             if found is None:
                 return None
             return self._build_receipt(
@@ -172,11 +192,12 @@ class SlackChannel:
             return None
 
     def _post_or_update(
-        self, notification: IncidentNotification, message: Message, *, is_outside_thread: bool
+        self, notification: Notification, message: Message, *, is_outside_thread: bool
     ) -> dict[str, Any]:
         action = notification.action
         if isinstance(action, Update):
             reference = _require_reference(action.message)
+            # An empty list of blocks removes the previous ones.
             content = {"text": message.text, "blocks": list(message.blocks)}
             target = {"channel": reference.channel, "ts": reference.ts}
             # Only chat.update turns plain URLs and names into links and mentions by default.
@@ -187,7 +208,7 @@ class SlackChannel:
 
     def _can_degrade(
         self,
-        notification: IncidentNotification,
+        notification: Notification,
         level: FormattingLevel,
         error: PermanentDeliveryError | SlackObjectFormationError,
     ) -> bool:
@@ -200,7 +221,7 @@ class SlackChannel:
 
     def _build_receipt(
         self,
-        notification: IncidentNotification,
+        notification: Notification,
         response: Mapping[str, Any],
         level: FormattingLevel,
         *,
@@ -223,31 +244,24 @@ class SlackChannel:
         )
         return Receipt(at, str(reference), link=link, note="; ".join(filter(None, (note, refused))))
 
-    def _find_sent_message(
-        self, notification: IncidentNotification, oldest: float
-    ) -> tuple[dict[str, Any] | None, bool]:
+    def _find_sent_message(self, notification: Notification) -> tuple[dict[str, Any] | None, bool]:
         """Return channel and ts of the notification's message (None if not found), and whether it is a reply
         that was posted outside its thread.
         """
         action = notification.action
-        arguments: dict[str, Any] = {"oldest": f"{oldest:.6f}", "limit": _HISTORY_SIZE}
         root = _find_root(action)
-        if root is not None and (found := self._find_reply(notification, root, arguments)):
+        if root is not None and (found := self._find_reply(notification, root)):
             return found, False
         if root is None and not isinstance(action, Post):
             return None, False
         channel = self._channel_directory.find_channel(_get_channel(action))
         if channel is None:
             return None, False
-        found = self._search_messages(
-            "conversations.history", {**arguments, "channel": channel}, notification
-        )
+        found = self._search_messages("conversations.history", {"channel": channel}, notification)
         return found, root is not None
 
-    def _find_reply(
-        self, notification: IncidentNotification, root: Reference, arguments: dict[str, Any]
-    ) -> dict[str, Any] | None:
-        query = {**arguments, "channel": root.channel, "ts": root.ts}
+    def _find_reply(self, notification: Notification, root: Reference) -> dict[str, Any] | None:
+        query = {"channel": root.channel, "ts": root.ts}
         try:
             return self._search_messages("conversations.replies", query, notification)
         except PermanentDeliveryError as error:
@@ -256,19 +270,17 @@ class SlackChannel:
             return None
 
     def _search_messages(
-        self, method: str, arguments: dict[str, Any], notification: IncidentNotification
+        self, method: str, query: Mapping[str, Any], notification: Notification
     ) -> dict[str, Any] | None:
         """Return channel and ts of the notification's message in the latest pages; None if not found."""
-        arguments = {**arguments, "include_all_metadata": True}
-        for _ in range(_HISTORY_PAGES):
-            page = self._client.get(method, arguments)
-            for message in list_objects(page, "messages"):
-                if matches_metadata(message, notification):
-                    return {"channel": arguments["channel"], "ts": message.get("ts")}
-            arguments["cursor"] = next_cursor(page)
-            if not arguments["cursor"]:
-                return None
-        return None
+        oldest = f"{notification.first_attempt_at - _CLOCK_SLACK_S:.6f}"
+        ts = find_ts(
+            self._client,
+            method,
+            {**query, "oldest": oldest},
+            lambda message: matches_metadata(message, notification),
+        )
+        return {"channel": query["channel"], "ts": ts} if ts is not None else None
 
 
 def _find_root(action: DeliveryAction) -> Reference | None:
@@ -283,7 +295,7 @@ def _get_channel(action: DeliveryAction) -> str:
 
 
 def _post_arguments(
-    notification: IncidentNotification, message: Message, *, is_outside_thread: bool
+    notification: Notification, message: Message, *, is_outside_thread: bool
 ) -> dict[str, Any]:
     action = notification.action
     arguments: dict[str, Any] = {
@@ -313,8 +325,9 @@ def _require_reference(text: str) -> Reference:
     return reference
 
 
-def _log_fields(notification: IncidentNotification, error: Exception) -> dict[str, object]:
-    fields: dict[str, object] = {"incident": notification.incident.id, "key": notification.action.key}
+def _log_fields(notification: Notification, error: Exception) -> dict[str, object]:
+    subject = notification.subject
+    fields: dict[str, object] = {subject.kind: subject.id, "key": notification.action.key}
     if isinstance(error, DeliveryError):
         return {**fields, "reason": error.reason, "detail": error.detail}
     return {**fields, "reason": "render_failed", "detail": one_line(str(error), 500)}
@@ -330,17 +343,22 @@ class SimulatedSlack:
         self._record = record
         self._clock = clock
 
-    def send(self, notification: IncidentNotification) -> Receipt:
+    def send(self, notification: Notification) -> Receipt:
         """Record the message that would have been sent; an edit keeps the message's reference."""
-        action, message = notification.action, render_message(notification)
-        reference = f"simulated:{notification.incident.id}:{action.key}"
+        action, subject, message = (
+            notification.action,
+            notification.subject,
+            render_notification(notification),
+        )
+        reference = f"simulated:{subject.id}:{action.key}"
         if isinstance(action, Update):
             reference = action.message
         at = self._clock()
         self._record(
             {
                 "at": at,
-                "incident": notification.incident.id,
+                "incident": "",
+                subject.kind: subject.id,
                 "to": f"{action.target.kind}:{action.target.address}",
                 "key": action.key,
                 "action": type(action).__name__.lower(),
@@ -353,6 +371,6 @@ class SimulatedSlack:
         )
         return Receipt(at, reference, is_simulated=True)
 
-    def find_receipt(self, notification: IncidentNotification, since: float) -> Receipt | None:  # noqa: ARG002  # protocol
+    def find_receipt(self, notification: Notification) -> Receipt | None:  # noqa: ARG002  # protocol
         """Return None: recording a message twice is harmless."""
         return None

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec.structs import replace as change
 
 from receiver.cache import Cache
-from receiver.engine.notification import IncidentNotification
+from receiver.engine.notification import IncidentNotification, Notification
 from receiver.errors import DeliveryError, PermanentDeliveryError
 from receiver.integrations.slack.client import SlackClient, is_channel_id, list_objects, next_cursor
 from receiver.model.actions import FallbackMention, Reply
@@ -112,7 +112,7 @@ class UserDirectory:
     def _build_cache(name: str, fetch: Callable[[str], Ids], clock: Callable[[], float]) -> Cache[Ids]:
         return Cache(name, fetch, clock, ttl_s=_KEEP_S, retry_s=_RETRY_S)
 
-    def resolve_mentions(self, notification: IncidentNotification) -> IncidentNotification:
+    def resolve_mentions(self, notification: Notification) -> Notification:
         """Return *notification* with Slack IDs for the handles and people that its reply mentions.
 
         Never raises, and waits two seconds at most in total; what is not found by then stays a name.
@@ -121,16 +121,13 @@ class UserDirectory:
         if not isinstance(action, Reply | FallbackMention):
             return notification
         deadline = time.monotonic() + self._wait_s
-        on_call = tuple(self._resolve_person(person, deadline) for person in notification.on_call)
+        if isinstance(notification, IncidentNotification):
+            on_call = tuple(self._resolve_person(person, deadline) for person in notification.on_call)
+            notification = replace(notification, on_call=on_call)
         if action.step is None:
-            return replace(notification, on_call=on_call)
+            return notification
         responder = self._resolve_responder(action.step.responder, deadline)
-        step = replace(action.step, responder=responder)
-        return replace(notification, action=replace(action, step=step), on_call=on_call)
-
-    def resolve_responder(self, responder: Responder) -> Responder:
-        """Return *responder* with its Slack handles replaced by IDs, if found within two seconds."""
-        return self._resolve_responder(responder, time.monotonic() + self._wait_s)
+        return replace(notification, action=replace(action, step=replace(action.step, responder=responder)))
 
     def find_handle_id(self, handle: str) -> str:
         """Return the ID of the user group, else of the user, with this *handle*; empty if not found within

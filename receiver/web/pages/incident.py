@@ -14,8 +14,8 @@ from werkzeug.wrappers import Response
 
 from receiver.clock import Clock
 from receiver.config.model import Routing
+from receiver.engine.simulated_messages import RedisSimulatedMessages
 from receiver.errors import NotFound
-from receiver.incidents.dispatcher import RedisSimulatedMessages
 from receiver.incidents.notifications import NotificationBuilder
 from receiver.integrations.pagerduty.event import render_event
 from receiver.integrations.slack.incident_message import render_message

@@ -19,6 +19,7 @@ from receiver.engine.ports import Channel
 from receiver.errors import DeliveryError, PermanentDeliveryError, TemporaryDeliveryError
 from receiver.integrations.pagerduty.channel import PagerDutyChannel
 from receiver.integrations.pagerduty.events_api import EventsClient
+from receiver.integrations.pagerduty.routing_keys import RoutingKeys
 from receiver.model.delivery import Receipt
 from receiver.model.routing import PAGERDUTY, Target
 from receiver.text import Secret
@@ -48,7 +49,13 @@ def pagerduty() -> Iterator[MockPagerDuty]:
 
 @pytest.fixture
 def channel(pagerduty: MockPagerDuty) -> PagerDutyChannel:
-    return PagerDutyChannel(pagerduty.url, timeout_s=1.0, clock=lambda: OPENED_AT + 1)
+    return a_channel(pagerduty.url, timeout_s=1.0, clock=lambda: OPENED_AT + 1)
+
+
+def a_channel(url: str, *, key: str = ROUTING_KEY, **more: Any) -> PagerDutyChannel:
+    keys = RoutingKeys()
+    keys.remember_keys([a_responder(pagerduty=key)])
+    return PagerDutyChannel(keys, url, **{"record": lambda _: None, **more})
 
 
 def the_page(routing_key: str = ROUTING_KEY) -> IncidentNotification:
@@ -107,18 +114,18 @@ def test_acknowledge_and_resolve_change_the_incident(
 
 
 def test_without_a_key_it_is_simulated_and_recorded(pagerduty: MockPagerDuty) -> None:
-    recorded: list[tuple[IncidentNotification, Mapping[str, Any]]] = []
-    channel = PagerDutyChannel(
-        pagerduty.url, clock=lambda: OPENED_AT, record=lambda *what: recorded.append(what)
+    recorded: list[Mapping[str, Any]] = []
+    channel = a_channel(pagerduty.url, clock=lambda: OPENED_AT, record=recorded.append)
+    notification = a_notification(
+        INCIDENT, replace(a_page(INCIDENT), target=Target(PAGERDUTY, "on-call"), key_digest="")
     )
-    notification = a_notification(INCIDENT, replace(a_page(INCIDENT), target=Target(PAGERDUTY, "on-call")))
 
     assert channel.send(notification) == Receipt(OPENED_AT, KEY, is_simulated=True)
     assert pagerduty.requests == []
-    [(about, event)] = recorded
-    assert about is notification
-    assert event["payload"]["summary"].startswith("[CRITICAL]")
-    assert "routing_key" not in event
+    [message] = recorded
+    assert (message["incident"], message["to"]) == (INCIDENT.id, "pagerduty:on-call")
+    assert message["event"]["payload"]["summary"].startswith("[CRITICAL]")
+    assert "routing_key" not in message["event"]
 
 
 def test_a_429_is_raised_at_once_with_its_retry_after(
@@ -160,7 +167,7 @@ def test_the_retry_after_of_a_5xx_is_respected(pagerduty: MockPagerDuty, channel
 
 def test_after_a_timeout_the_event_was_perhaps_sent(pagerduty: MockPagerDuty) -> None:
     pagerduty.hang(30)
-    error = temporary(PagerDutyChannel(pagerduty.url, timeout_s=0.2))
+    error = temporary(a_channel(pagerduty.url, timeout_s=0.2))
 
     assert (error.reason, error.maybe_sent) == ("no_answer", True)
     pagerduty.wait_until(lambda mock: mock.requests and mock.opened())
@@ -170,7 +177,7 @@ def test_after_a_timeout_the_event_was_perhaps_sent(pagerduty: MockPagerDuty) ->
 
 def test_a_hanging_pagerduty_takes_no_longer_than_the_timeout(pagerduty: MockPagerDuty) -> None:
     pagerduty.is_silent = True
-    error = temporary(PagerDutyChannel(pagerduty.url, timeout_s=0.2))
+    error = temporary(a_channel(pagerduty.url, timeout_s=0.2))
     assert (error.reason, error.maybe_sent) == ("no_answer", True)
     assert pagerduty.events == []
 
@@ -202,13 +209,13 @@ def test_after_a_refused_connection_the_event_was_not_sent(
 
 @pytest.mark.parametrize("url", ["no address", "", "http://[::1", "ftp://x"])
 def test_an_invalid_address_is_unreachable(url: str) -> None:
-    error = temporary(PagerDutyChannel(url, timeout_s=1.0))
+    error = temporary(a_channel(url, timeout_s=1.0))
     assert (error.reason, error.maybe_sent) == ("unreachable", False)
 
 
 def test_an_unknown_host_name_is_unreachable() -> None:
     with pytest.raises(TemporaryDeliveryError) as caught:  # takes as long as the machine's resolver
-        PagerDutyChannel("http://no-such-host.invalid").send(the_page())
+        a_channel("http://no-such-host.invalid").send(the_page())
     assert (caught.value.reason, caught.value.maybe_sent) == ("unreachable", False)
 
 
@@ -223,13 +230,13 @@ def test_a_response_that_is_no_http_is_no_answer() -> None:
 
         thread = threading.Thread(target=send_garbage)
         thread.start()
-        error = temporary(PagerDutyChannel(f"http://127.0.0.1:{server.getsockname()[1]}", timeout_s=1.0))
+        error = temporary(a_channel(f"http://127.0.0.1:{server.getsockname()[1]}", timeout_s=1.0))
         thread.join(5)
     assert (error.reason, error.maybe_sent) == ("no_answer", True)
 
 
 def test_https_to_a_port_without_tls_is_a_delivery_error(pagerduty: MockPagerDuty) -> None:
-    channel = PagerDutyChannel(pagerduty.url.replace("http://", "https://"), timeout_s=1.0)
+    channel = a_channel(pagerduty.url.replace("http://", "https://"), timeout_s=1.0)
     assert temporary(channel).reason == "no_answer"
 
 
@@ -270,7 +277,7 @@ def test_a_refused_resolve_is_not_sent_again(pagerduty: MockPagerDuty, channel: 
 
 @pytest.mark.parametrize("key", ["f" * 32, "too-short", "0123456789abcdef0123456789abcde-"])
 def test_an_unknown_routing_key_is_a_permanent_error_at_once(pagerduty: MockPagerDuty, key: str) -> None:
-    error = permanent(PagerDutyChannel(pagerduty.url), the_page(key))
+    error = permanent(a_channel(pagerduty.url, key=key), the_page(key))
     assert error.reason == "invalid_routing_key"
     assert key not in str(error)
     assert len(pagerduty.requests) == 1
@@ -336,7 +343,7 @@ def test_many_threads_share_a_channel(pagerduty: MockPagerDuty, channel: PagerDu
 
 def test_an_earlier_attempt_need_not_be_searched(channel: PagerDutyChannel) -> None:
     port: Channel = channel
-    assert port.find_receipt(the_page(), OPENED_AT) is None
+    assert port.find_receipt(the_page()) is None
 
 
 def test_the_address_may_include_the_path(pagerduty: MockPagerDuty) -> None:

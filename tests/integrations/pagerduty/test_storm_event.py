@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from receiver.integrations.pagerduty.channel import PagerDutyStorms, render_storm_event
+from receiver.integrations.pagerduty.channel import PagerDutyChannel
 from receiver.integrations.pagerduty.event import MAX_EVENT, MAX_SUMMARY, json_size
+from receiver.integrations.pagerduty.routing_keys import RoutingKeys
+from receiver.integrations.pagerduty.storm_event import render_storm_event
 from receiver.model.actions import Page, ResolvePage
 from receiver.model.routing import PAGERDUTY, Step, Target
 from receiver.storms.model import Member, MemberState, Storm, StormNotification, summarize_storm
@@ -54,7 +56,8 @@ def test_the_resolve_event_has_only_the_keys() -> None:
 
 def test_without_a_key_it_is_simulated() -> None:
     recorded: list[Any] = []
-    receipt = PagerDutyStorms("http://127.0.0.1:1", record=recorded.append).send_storm(a_page_of("A"))
+    channel = PagerDutyChannel(RoutingKeys(), "http://127.0.0.1:1", record=recorded.append)
+    receipt = channel.send(a_page_of("A"))
     assert receipt.is_simulated
     assert recorded[0]["text"] == "1 incident in #a: 1 A"
 

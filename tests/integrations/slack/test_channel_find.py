@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from receiver.engine.notification import Notification
 from receiver.errors import TemporaryDeliveryError
 from receiver.integrations.slack.channel import SlackChannel
 from receiver.text import Secret
@@ -11,6 +14,11 @@ from tests.builders import OPENED_AT, a_notification, a_post, a_reply, an_incide
 from tests.mocks.slack import MockSlack
 
 SINCE = OPENED_AT - 1
+
+
+def sought(notification: Notification, since: float = SINCE) -> Notification:
+    """Return *notification* as the dispatcher seeks it whose first attempt was at *since*."""
+    return replace(notification, first_attempt_at=since)
 
 
 def a_channel(slack: MockSlack) -> SlackChannel:
@@ -30,7 +38,7 @@ def send_without_response(slack, channel, notification):
 
 def test_a_post_whose_response_was_lost_is_found(slack, channel):
     send_without_response(slack, channel, a_notification())
-    found = channel.find_receipt(a_notification(), SINCE)
+    found = channel.find_receipt(sought(a_notification()))
     assert found is not None
     assert found.reference == slack.roots[0].reference
     assert found.link.startswith("https://example.slack.com/archives/C0ALERTSCRITICAL/p")
@@ -40,24 +48,24 @@ def test_a_post_that_never_arrived_is_not_found(slack, channel):
     slack.fail_next("chat.postMessage", status=503, body=b"")
     with pytest.raises(TemporaryDeliveryError):
         channel.send(a_notification())
-    assert channel.find_receipt(a_notification(), SINCE) is None
+    assert channel.find_receipt(sought(a_notification())) is None
 
 
 def test_the_message_of_another_incident_is_not_found(slack, channel):
     channel.send(a_notification(an_incident(id="another")))
     channel.send(a_notification(action=a_post(key="root2")))
     channel.send(a_notification(action=a_post(instance="5")))
-    assert channel.find_receipt(a_notification(), SINCE) is None
+    assert channel.find_receipt(sought(a_notification())) is None
 
 
 def test_the_same_message_from_long_before_is_not_found(slack, channel):
     channel.send(a_notification())
-    assert channel.find_receipt(a_notification(), OPENED_AT + 3600) is None
+    assert channel.find_receipt(sought(a_notification(), OPENED_AT + 3600)) is None
 
 
 def test_a_post_is_found_whatever_its_first_content(channel):
     sent = channel.send(a_notification(action=a_post(content_version="o0.0.0.")))
-    found = channel.find_receipt(a_notification(action=a_post(content_version="o0.1.1.")), SINCE)
+    found = channel.find_receipt(sought(a_notification(action=a_post(content_version="o0.1.1."))))
     assert found is not None
     assert found.reference == sent.reference
 
@@ -66,7 +74,7 @@ def test_a_reply_whose_response_was_lost_is_found(slack, channel):
     root = channel.send(a_notification())
     reply = a_notification(action=a_reply("resolved", message=root.reference))
     send_without_response(slack, channel, reply)
-    found = channel.find_receipt(reply, SINCE)
+    found = channel.find_receipt(sought(reply))
     assert found is not None
     assert found.reference == slack.replies()[0].reference
 
@@ -79,38 +87,40 @@ def test_a_reply_about_other_alerts_is_not_found(channel):
     later = a_notification(
         action=a_reply("joined", instance="", content_version="1-2", message=root.reference)
     )
-    assert channel.find_receipt(later, SINCE) is None
+    assert channel.find_receipt(sought(later)) is None
 
 
 def test_an_edit_is_never_searched(slack, channel):
     root = channel.send(a_notification())
     slack.calls.clear()
-    assert channel.find_receipt(a_notification(action=an_update(message=root.reference)), SINCE) is None
+    assert channel.find_receipt(sought(a_notification(action=an_update(message=root.reference)))) is None
     assert slack.calls == []
 
 
 def test_a_known_channel_is_not_looked_up(slack, channel):
     channel.send(a_notification())
-    channel.find_receipt(a_notification(), SINCE)
+    channel.find_receipt(sought(a_notification()))
     assert slack.calls_of("conversations.list") == []
 
 
 def test_an_unknown_channel_is_looked_up_by_name(slack, channel):
     channel.send(a_notification())
-    assert a_channel(slack).find_receipt(a_notification(), SINCE) is not None
+    assert a_channel(slack).find_receipt(sought(a_notification())) is not None
     assert len(slack.calls_of("conversations.list")) == 1
 
 
 def test_a_channel_given_by_its_id_is_not_looked_up(slack, channel):
     channel.send(a_notification(action=a_post("C0ALERTSCRITICAL")))
-    assert a_channel(slack).find_receipt(a_notification(action=a_post("C0ALERTSCRITICAL")), SINCE) is not None
+    assert (
+        a_channel(slack).find_receipt(sought(a_notification(action=a_post("C0ALERTSCRITICAL")))) is not None
+    )
     assert slack.calls_of("conversations.list") == []
 
 
 def test_the_lookup_of_a_channel_ends_after_some_pages():
     names = tuple(f"#c{n:05}" for n in range(4000))
     with MockSlack((*names, "#alerts-critical")) as slack:
-        assert a_channel(slack).find_receipt(a_notification(), SINCE) is None
+        assert a_channel(slack).find_receipt(sought(a_notification())) is None
         assert len(slack.calls_of("conversations.list")) == 3
 
 
@@ -118,7 +128,7 @@ def test_a_message_under_many_later_ones_is_found(slack, channel):
     channel.send(a_notification())
     for n in range(250):
         slack.workspace.call("chat.postMessage", {"channel": "#alerts-critical", "text": f"chat {n}"})
-    assert channel.find_receipt(a_notification(), SINCE) is not None
+    assert channel.find_receipt(sought(a_notification())) is not None
     assert len(slack.calls_of("conversations.history")) == 2
 
 
@@ -136,12 +146,12 @@ def test_a_message_under_many_later_ones_is_found(slack, channel):
 def test_if_slack_refuses_the_search_nothing_is_found(slack, channel, failure):
     channel.send(a_notification())
     slack.fail_next(times=9, **failure)
-    assert channel.find_receipt(a_notification(), SINCE) is None
-    assert a_channel(slack).find_receipt(a_notification(), SINCE) is None
+    assert channel.find_receipt(sought(a_notification())) is None
+    assert a_channel(slack).find_receipt(sought(a_notification())) is None
 
 
 def test_a_reply_to_a_simulated_message_is_not_found(channel):
     assert (
-        channel.find_receipt(a_notification(action=a_reply("resolved", message="simulated:x:root")), SINCE)
+        channel.find_receipt(sought(a_notification(action=a_reply("resolved", message="simulated:x:root"))))
         is None
     )

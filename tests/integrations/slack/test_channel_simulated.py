@@ -41,4 +41,4 @@ def test_a_recorded_reply_names_its_thread():
 
 
 def test_a_simulated_message_is_never_searched():
-    assert SimulatedSlack(lambda _: None).find_receipt(a_notification(), 0.0) is None
+    assert SimulatedSlack(lambda _: None).find_receipt(a_notification()) is None

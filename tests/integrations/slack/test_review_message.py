@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace as replace_fields
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -10,14 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from receiver.engine.ports import Channel
 from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
 from receiver.integrations.slack.blocks import MAX_TEXT, MAX_TOTAL, FormattingLevel, Message, measure
-from receiver.integrations.slack.client import SlackClient
-from receiver.integrations.slack.posts import SimulatedPoster, SlackPoster, SlackReviews
+from receiver.integrations.slack.channel import SimulatedSlack, SlackChannel
 from receiver.integrations.slack.review_message import render_review
+from receiver.model.actions import Post, Update
 from receiver.model.alert import Severity
 from receiver.model.incident import Person
-from receiver.reviews.model import Review, ReviewChannel, ReviewItem, ReviewNotification, ReviewRecord
+from receiver.model.routing import SLACK, Target
+from receiver.reviews.model import OPEN, REVIEWED, Review, ReviewItem, ReviewNotification, ReviewRecord
 from receiver.text import Secret
 from tests.mocks import blockkit
 from tests.mocks.slack import MockSlack
@@ -26,6 +29,8 @@ from tests.mocks.slack_workspace import SlackMessage
 FRIDAY = 1_795_197_720.0  # 2026-11-20 18:02 UTC
 MONDAY = 1_795_424_400.0  # 2026-11-23 09:00 UTC
 REVIEW_ID = "slot12345678-0123abcde"
+TARGET = Target(SLACK, "#alerts-info")
+POST = Post(key="review", instance=REVIEW_ID, target=TARGET, content_version=OPEN)
 HOSTILE = st.one_of(
     st.text(max_size=60),
     st.text(alphabet=st.sampled_from("<>&\"'`\\*_~|@!#\n\t\u2028\u202e🔥 a"), max_size=120),
@@ -53,7 +58,7 @@ def a_notification(review: Review | None = None, by: Person | None = None, **cha
     if by is not None:
         record = replace(record, reviewed_by=by, reviewed_at=MONDAY + 600)
     fields = {"public_url": "https://receiver.example", "zone": ZoneInfo("Europe/Berlin"), **changes}
-    return ReviewNotification(record, **fields)
+    return ReviewNotification(POST, record, **fields)
 
 
 def as_slack_shows(message: Message) -> SlackMessage:
@@ -192,17 +197,23 @@ def test_fifty_names_of_maximum_length_are_one_message():
 
 
 @pytest.fixture
-def reviews(slack: MockSlack) -> SlackReviews:
-    return SlackReviews(SlackPoster(SlackClient(Secret("xoxb-test"), slack.url, 2.0), lambda: MONDAY))
+def channel(slack: MockSlack) -> SlackChannel:
+    return SlackChannel(Secret("xoxb-test"), slack.url, 2.0, clock=lambda: MONDAY)
 
 
-def test_a_review_is_posted_and_marked_by_an_edit(slack, reviews):
-    receipt = reviews.send_review(a_notification())
+def an_edit(message: str) -> ReviewNotification:
+    """Return the edit that shows who has reviewed it."""
+    edit = Update(key="update", instance=REVIEW_ID, target=TARGET, content_version=REVIEWED, message=message)
+    return replace_fields(a_notification(by=Person("alice")), action=edit)
+
+
+def test_a_review_is_posted_and_marked_by_an_edit(slack, channel):
+    receipt = channel.send(a_notification())
     (root,) = slack.roots
     assert (root.channel, root.buttons) == ("#alerts-info", {"reviewed": REVIEW_ID})
     assert (receipt.reference, receipt.at) == (root.reference, MONDAY)
     assert receipt.link.startswith("https://example.slack.com/archives/")
-    edited = reviews.update_review(a_notification(by=Person("alice")), receipt.reference)
+    edited = channel.send(an_edit(receipt.reference))
     assert edited.reference == root.reference
     (root,) = slack.roots
     assert root.buttons == {}
@@ -210,64 +221,64 @@ def test_a_review_is_posted_and_marked_by_an_edit(slack, reviews):
     assert root.pings == []
 
 
-def test_a_post_whose_response_was_lost_is_found(slack, reviews):
+def test_a_post_whose_response_was_lost_is_found(slack, channel):
     slack.drop_answer("chat.postMessage")
     with pytest.raises(TemporaryDeliveryError) as caught:
-        reviews.send_review(a_notification())
+        channel.send(a_notification())
     assert caught.value.maybe_sent
     slack_time = 1_795_435_380.0
-    found = reviews.find_review(a_notification(), slack_time - 1)
+    found = channel.find_receipt(replace_fields(a_notification(), first_attempt_at=slack_time - 1))
     assert found is not None
     assert found.reference == slack.roots[0].reference
 
 
-def test_the_message_of_another_review_is_not_found(slack, reviews):
+def test_the_message_of_another_review_is_not_found(slack, channel):
     other = a_notification()
-    reviews.send_review(ReviewNotification(replace(other.record, id="another")))
-    assert reviews.find_review(a_notification(), 0.0) is None
+    channel.send(replace_fields(other, record=replace(other.record, id="another")))
+    assert channel.find_receipt(a_notification()) is None
 
 
-def test_if_slack_refuses_the_search_the_message_counts_as_not_sent(slack, reviews):
+def test_if_slack_refuses_the_search_the_message_counts_as_not_sent(slack, channel):
     slack.fail_next("conversations.list", error="missing_scope")
-    assert reviews.find_review(a_notification(), 0.0) is None
+    assert channel.find_receipt(a_notification()) is None
 
 
-def test_blocks_that_slack_refuses_are_a_permanent_error(slack, reviews):
+def test_blocks_that_slack_refuses_are_a_permanent_error(slack, channel):
     slack.fail_next("chat.postMessage", error="invalid_blocks")
-    receipt = reviews.send_review(a_notification())
+    receipt = channel.send(a_notification())
     assert "plain" in receipt.note
     (root,) = slack.roots
     assert root.blocks == []
     assert "*DiskWillFill*" in root.text
 
 
-def test_an_edit_that_slack_accepts_only_without_blocks_leaves_no_button(slack, reviews):
-    receipt = reviews.send_review(a_notification())
+def test_an_edit_that_slack_accepts_only_without_blocks_leaves_no_button(slack, channel):
+    receipt = channel.send(a_notification())
     slack.fail_next("chat.update", error="invalid_blocks")
-    reviews.update_review(a_notification(by=Person("alice")), receipt.reference)
+    channel.send(an_edit(receipt.reference))
     assert slack.roots[0].buttons == {}
 
 
-def test_an_archived_channel_is_a_permanent_error(slack, reviews):
+def test_an_archived_channel_is_a_permanent_error(slack, channel):
     slack.archive("#alerts-info")
     with pytest.raises(PermanentDeliveryError) as caught:
-        reviews.send_review(a_notification())
+        channel.send(a_notification())
     assert caught.value.reason == "is_archived"
 
 
-def test_a_simulated_message_can_not_be_edited(reviews):
+def test_a_simulated_message_can_not_be_edited(channel):
     with pytest.raises(PermanentDeliveryError):
-        reviews.update_review(a_notification(), "simulated:review:x")
+        channel.send(an_edit("simulated:review:x"))
 
 
 def test_without_a_token_the_message_is_recorded():
     recorded = []
-    channel: ReviewChannel = SlackReviews(SimulatedPoster(recorded.append, lambda: MONDAY))
-    receipt = channel.send_review(a_notification())
+    channel: Channel = SimulatedSlack(recorded.append, lambda: MONDAY)
+    receipt = channel.send(a_notification())
     assert receipt.is_simulated
-    edited = channel.update_review(a_notification(by=Person("alice")), receipt.reference)
+    edited = channel.send(an_edit(receipt.reference))
     assert edited.reference == receipt.reference
     assert [entry["action"] for entry in recorded] == ["post", "update"]
     assert recorded[0]["text"].startswith("Review: 2 alerts")
-    assert channel.find_review(a_notification(), 0.0) is None
+    assert channel.find_receipt(a_notification()) is None
     json.dumps(recorded)

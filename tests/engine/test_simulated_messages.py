@@ -5,7 +5,7 @@ from __future__ import annotations
 import fakeredis
 import pytest
 
-from receiver.incidents.dispatcher import RedisSimulatedMessages
+from receiver.engine.simulated_messages import RedisSimulatedMessages
 from receiver.storage.keys import SIMULATED, SIMULATED_FOR_S, SIMULATED_LIMIT
 
 

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from dataclasses import replace
-from typing import TypeVar
 
+from receiver.engine.notification import Notification
 from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
 from receiver.model.actions import AcknowledgePage, Page, ResolvePage
-from receiver.model.delivery import Delivery
 from receiver.model.routing import PAGERDUTY, Responder
 from receiver.text import Secret
 
-PagerAction = TypeVar("PagerAction", bound=Page | AcknowledgePage | ResolvePage)
 KEY_UNKNOWN = "key_unknown"
 KEY_GONE = "key_gone"
 # A worker without the key retries for this long: a worker that ran before the reload may send the event.
@@ -46,19 +43,20 @@ class RoutingKeys:
             for digest in list(self._keys)[:-_MAX_KEYS]:
                 del self._keys[digest]
 
-    def add_routing_key(self, action: PagerAction, attempt: Delivery, now: float) -> PagerAction:
-        """Return *action* with the routing key of its digest; an action without a digest is simulated.
+    def find_routing_key(self, notification: Notification, now: float) -> Secret:
+        """Return the key whose digest the action of *notification* names; empty for an action without one.
 
-        If this process does not have the key, raises TemporaryDeliveryError for the first 30 s of *attempt*,
+        If this process does not have the key, raises TemporaryDeliveryError for 30 s from the first attempt,
         since another worker may have it, then PermanentDeliveryError.
         """
-        if not action.key_digest:
-            return action
+        action = notification.action
+        if not isinstance(action, Page | AcknowledgePage | ResolvePage) or not action.key_digest:
+            return action.target.secret
         with self._lock:
             secret = self._keys.get(action.key_digest)
         if secret is not None:
-            return replace(action, target=replace(action.target, secret=secret))
-        if now - attempt.first_attempt_at < _KEY_WAIT_S:
+            return secret
+        if now - notification.first_attempt_at < _KEY_WAIT_S:
             detail = "this worker lacks the routing key under which the page was sent"
             raise TemporaryDeliveryError(KEY_UNKNOWN, detail, retry_after=_ASK_AGAIN_S)
         detail = "no worker has the routing key under which the page was sent; it left the configuration"
