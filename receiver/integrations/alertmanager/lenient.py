@@ -61,12 +61,12 @@ def group_alerts(header: Header, alerts: Sequence[Alert]) -> tuple[Group, ...]:
         return ()
     key = header.group_key
     if not key and header.group_labels:
-        key = _serialize_labels(header.group_labels)
+        key = _encode(header.group_labels).decode()
     if key:
         return (_build_group(header, key, header.group_labels, alerts),)
     apart: dict[str, list[Alert]] = {}
     for alert in alerts:
-        apart.setdefault(_serialize_labels(alert.labels) if alert.labels else alert.fingerprint, []).append(
+        apart.setdefault(_encode(alert.labels).decode() if alert.labels else alert.fingerprint, []).append(
             alert
         )
     if len(apart) > MAX_GROUPS:
@@ -90,10 +90,6 @@ def _build_group(header: Header, key: str, labels: dict[str, str], alerts: Seque
         header.truncated,
         header.external_url,
     )
-
-
-def _serialize_labels(labels: dict[str, str]) -> str:
-    return _encode(labels).decode()
 
 
 def _unquote(receiver: str) -> str:
@@ -141,9 +137,9 @@ def _check_size(body: bytes) -> None:
 def _find_alerts(raw: Object) -> list[object]:
     """Return the entries of `alerts`; a single alert without a list is accepted, too."""
     if "alerts" not in raw:
-        raise PayloadError(
-            "alertmanager", f"no readable alert: it has no `alerts`{_describe_resemblance(raw)}"
-        )
+        name = next((name for field, name in _RESEMBLANCES.items() if field in raw), "")
+        looks = f" and looks like {name}" if name else ""
+        raise PayloadError("alertmanager", f"no readable alert: it has no `alerts`{looks}{_CUSTOM}")
     entries = raw["alerts"]
     if entries is None:
         return []
@@ -179,11 +175,6 @@ _RESEMBLANCES = {
     "text": "a message for a chat",
 }
 _CUSTOM = "; if Alertmanager's webhook_config has a `payload`, remove it"
-
-
-def _describe_resemblance(raw: Object) -> str:
-    name = next((name for field, name in _RESEMBLANCES.items() if field in raw), "")
-    return f" and looks like {name}{_CUSTOM}" if name else _CUSTOM
 
 
 def _parse_header(raw: Object, source: str, repairs: list[str]) -> Header:

@@ -39,7 +39,8 @@ class ResponderPage:
         if not state.opened:
             return not self.incident.previous
         closing = self._find_delivery("resolve")
-        is_closed_there = closing.instance == str(state.opened) and _is_done_there(closing)
+        is_done_there = closing.receipt is not None and closing.receipt.note == DONE_THERE
+        is_closed_there = closing.instance == str(state.opened) and is_done_there
         return is_closed_there or (state.is_open and not state.is_closing)
 
     def is_past(self, moment: float, slack_s: float = 0.0) -> bool:
@@ -101,7 +102,3 @@ class ResponderPage:
 
     def _find_delivery(self, kind: str) -> Delivery:
         return self.incident.deliveries.get(f"{kind}:{self.responder.name}", Delivery())
-
-
-def _is_done_there(delivery: Delivery) -> bool:
-    return delivery.receipt is not None and delivery.receipt.note == DONE_THERE

@@ -340,7 +340,10 @@ def _describe_event(page: ResponderPage, event: PagerDutyEvent) -> str:
     """Return the timeline text for an event that changes nothing here."""
     text = f"PagerDuty: {_NOTED_EVENTS[event.event_type]}"
     if event.event_type == "incident.reopened":
-        return text + (f"; it stays closed here, {_why_closed(page)}" if page.incident.is_resolved else "")
+        if not page.incident.is_resolved:
+            return text
+        by = page.incident.resolved_by
+        return f"{text}; it stays closed here, as {f'{by} closed it' if by else 'all its alerts are over'}"
     if not event.to:
         return text
     people = ", ".join(event.to)
@@ -351,11 +354,6 @@ def _describe_event(page: ResponderPage, event: PagerDutyEvent) -> str:
             f" ({event.status})" if event.status else ""
         )
     return f"{text} to {people}"
-
-
-def _why_closed(page: ResponderPage) -> str:
-    by = page.incident.resolved_by
-    return f"as {by} closed it" if by else "as all its alerts are over"
 
 
 def _log(event: PagerDutyEvent, outcome: str, incident_id: str = "") -> None:
