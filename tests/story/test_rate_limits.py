@@ -250,7 +250,7 @@ def test_a_review_waits_for_its_permit_behind_first_messages_and_is_posted(limit
     limited.configure(REVIEWED)
     limited.worker_services.periodic_tasks.enqueue_all(limited.services.work_queue)
     limited.fires("Reviewed", "info")
-    limited.passes("20h59m59s", every="5m")
+    limited.passes("20h59m59s", every="1h")
     fire_many(limited, 150, ("info",))
     limited.passes("2m")
     roots = [root.text for root in limited.roots() if root.channel == "#alerts-info"]
@@ -270,7 +270,7 @@ def test_a_mark_on_a_review_is_shown_when_its_edit_gets_a_permit(limited: Rig) -
     limited.configure(REVIEWED.replace("limits: {}", "limits: {slack_updates: 1/m}"))
     limited.worker_services.periodic_tasks.enqueue_all(limited.services.work_queue)
     limited.fires("Info", "info")
-    limited.passes("21h1m", every="5m")
+    limited.passes("21h1m", every="1h")
     (review,) = [root for root in limited.roots() if "reviewed" in root.buttons]
     limited.answers(limited.fires("Edited", "warning"), "acknowledge")
     limited.passes("5s")

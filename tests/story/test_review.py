@@ -48,26 +48,26 @@ def test_fridays_infos_are_reviewed_when_the_next_business_day_begins(
     for host in ("a", "b"):
         rig.fires("CertRenewed", "info", host=host)
     wait = int(morning - evening)
-    rig.passes(f"{wait - 1}s", every="10m")
+    rig.passes(f"{wait - 1}s", every="1h")
     assert reviews(rig) == []
     rig.passes("2s")
     (review,) = reviews(rig)
     assert "CertRenewed" in review
-    rig.passes("20h", every="5m")
+    rig.passes("20h", every="1h")
     assert len(reviews(rig)) == 1
 
 
 def test_nothing_to_review_is_no_message(rig: Rig) -> None:
     start_receiver(rig, BERLIN, rig.clock())
     rig.fires("DiskFull", "critical")
-    rig.passes("3d", every="5m")
+    rig.passes("3d", every="1h")
     assert reviews(rig) == []
 
 
 def test_a_restart_reviews_nothing_twice(rig: Rig) -> None:
     start_receiver(rig, BERLIN, rig.clock())
     rig.fires("CertRenewed", "info")
-    rig.passes("1d", every="5m")
+    rig.passes("1d", every="1h")
     assert len(reviews(rig)) == 1
     start_receiver(rig, BERLIN, rig.clock())
     rig.passes("1h")
@@ -78,7 +78,7 @@ def test_whoever_has_looked_at_it_says_so_with_a_button(rig: Rig) -> None:
     rig.environ["SLACK_SIGNING_SECRET"] = SECRET
     start_receiver(rig, BERLIN, rig.clock())
     rig.fires("CertRenewed", "info")
-    rig.passes("1d", every="5m")
+    rig.passes("1d", every="1h")
     (review,) = [root for root in rig.roots() if "reviewed" in root.buttons]
     people = SlackPeople(rig.client, rig.clock, rig.slack)
     assert people.clicks("reviewed", review.buttons["reviewed"], by="alice").status_code == 200
@@ -92,7 +92,7 @@ def test_a_mark_that_slack_could_not_show_is_shown_soon_after(rig: Rig) -> None:
     rig.environ["SLACK_SIGNING_SECRET"] = SECRET
     start_receiver(rig, BERLIN, rig.clock())
     rig.fires("CertRenewed", "info")
-    rig.passes("1d", every="5m")
+    rig.passes("1d", every="1h")
     (review,) = [root for root in rig.roots() if "reviewed" in root.buttons]
     rig.slack.fail_next("chat.update", status=503)
     SlackPeople(rig.client, rig.clock, rig.slack).clicks("reviewed", review.buttons["reviewed"])
@@ -107,7 +107,7 @@ def test_a_review_refused_for_good_goes_to_the_fallback_channel_once_and_is_said
     rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
     rig.fires("CertRenewed", "info")
     rig.slack.archive("#alerts-info")
-    rig.passes("1d", every="5m")
+    rig.passes("1d", every="1h")
     (review,) = [root for root in rig.roots() if "eview" in root.text and root.channel == "#ops"]
     assert "CertRenewed" in review.words
     notices = [root.text for root in rig.roots() if root.channel == "#monitoring"]
@@ -124,5 +124,5 @@ def test_a_review_refused_for_good_wakes_no_fallback_responder(rig: Rig) -> None
     rig.fires("CertRenewed", "info")
     rig.passes("1m")
     rig.slack.archive("#alerts-info")
-    rig.passes("1d", every="5m")
+    rig.passes("1d", every="1h")
     assert rig.paged() == []
