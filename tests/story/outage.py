@@ -1,4 +1,4 @@
-"""What stories about things that can't be delivered share."""
+"""Helpers of the stories about deliveries that fail."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def with_fallback(fallback: str, *, of: str = "critical") -> str:
 
 
 def in_channel(rig: Rig, channel: str) -> list[SlackMessage]:
-    """Return the messages in a channel that are no replies."""
+    """Return the messages in a channel that are not replies."""
     return [message for message in rig.roots() if message.channel == channel]
 
 
 def custom_details(rig: Rig, n: int = 0) -> dict[str, Any]:
-    """Return the details of the n-th event that PagerDuty took."""
+    """Return the custom details of the n-th event that PagerDuty accepted."""
     return dict(rig.pagerduty.events[n].body["payload"]["custom_details"])

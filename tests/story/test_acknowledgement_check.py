@@ -1,4 +1,4 @@
-"""Before anybody further is woken, PagerDuty is asked whether somebody has it; also after all was lost."""
+"""Before each further step PagerDuty is checked for an acknowledgement; also after all data was lost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.rig import KEYS, ROUTING, Rig
 
 @pytest.fixture(autouse=True)
 def token(rig: Rig) -> None:
-    """PagerDuty can be asked; its webhooks never arrive."""
+    """PagerDuty's REST API is available; its webhooks never arrive."""
     rig.environ["PAGERDUTY_API_TOKEN"] = "rest-token"
     rig.environ["PAGERDUTY_API_URL"] = rig.pagerduty.url
     rig.configure(ROUTING)
@@ -24,7 +24,7 @@ def page(rig: Rig, responder: str = "ONCALL") -> PagedIncident:
 
 
 def list_queries(rig: Rig) -> list[str]:
-    """Return the dedup keys that PagerDuty was asked about, in order."""
+    """Return the dedup keys that were requested from PagerDuty, in order."""
     return [
         key
         for path, query in rig.pagerduty.rest.asked
@@ -37,10 +37,10 @@ def whats(rig: Rig, incident: str) -> list[str]:
     return [event["what"] for event in rig.shows(incident)["timeline"]]
 
 
-# --- what its webhooks did not tell ---
+# --- changes whose webhook was lost ---
 
 
-def test_acknowledged_there_nobody_further_is_paged(rig: Rig) -> None:
+def test_after_an_acknowledgement_in_pagerduty_no_further_step_is_paged(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("1m")
     rig.pagerduty.acknowledges(page(rig), by="Alice Doe")
@@ -49,14 +49,14 @@ def test_acknowledged_there_nobody_further_is_paged(rig: Rig) -> None:
     assert rig.shows(incident)["acknowledged_by"] == "Alice Doe"
 
 
-def test_it_is_checked_just_before_the_step_so_that_slack_notifies_nobody_either(rig: Rig) -> None:
+def test_pagerduty_is_checked_before_the_step_so_that_slack_mentions_no_one_either(rig: Rig) -> None:
     rig.fires("DiskFull")
     rig.pagerduty.acknowledges(page(rig))
     rig.passes("5m1s")
     assert not any("team-lead" in reply for reply in rig.replies())
 
 
-def test_unacknowledged_the_step_comes_in_its_time(rig: Rig) -> None:
+def test_without_an_acknowledgement_the_step_is_notified_on_time(rig: Rig) -> None:
     rig.fires("DiskFull")
     rig.passes("4m59s")
     assert rig.paged() == ["on-call"]
@@ -90,7 +90,7 @@ def test_any_responders_acknowledgement_counts(rig: Rig) -> None:
     assert rig.events("on-call") == ["trigger", "acknowledge"]
 
 
-def test_resolved_there_is_closed_by_hand_here(rig: Rig) -> None:
+def test_an_incident_resolved_in_pagerduty_is_resolved_manually_here(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("1m")
     rig.pagerduty.resolves(page(rig), by="Alice Doe")
@@ -101,7 +101,7 @@ def test_resolved_there_is_closed_by_hand_here(rig: Rig) -> None:
     assert "Alice Doe" in str(rig.shows(incident)["timeline"])
 
 
-def test_merged_there_goes_on(rig: Rig) -> None:
+def test_after_a_merge_in_pagerduty_the_escalation_goes_on(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.fires("DiskSlow")
     rig.clock.moment += 60
@@ -112,8 +112,10 @@ def test_merged_there_goes_on(rig: Rig) -> None:
     assert rig.paged().count("team-lead") == 2
 
 
-def test_the_end_of_a_former_page_closes_nothing_while_ours_is_not_yet_there(rig: Rig) -> None:
-    """PagerDuty takes events before it makes incidents of them."""
+def test_the_resolve_of_a_former_page_resolves_nothing_while_the_new_page_is_not_yet_in_pagerduty(
+    rig: Rig,
+) -> None:
+    """PagerDuty accepts events before it creates incidents of them."""
     incident = rig.fires("DiskFull")
     rig.passes("1m")
     rig.ends("DiskFull")
@@ -125,7 +127,7 @@ def test_the_end_of_a_former_page_closes_nothing_while_ours_is_not_yet_there(rig
     assert rig.paged()[-1] == "team-lead"
 
 
-def test_taken_back_here_the_acknowledgement_there_before_it_counts_no_longer(rig: Rig) -> None:
+def test_an_earlier_acknowledgement_in_pagerduty_is_ignored_after_an_unacknowledge_here(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.answers(incident, "acknowledge")
     rig.passes("1m")
@@ -135,7 +137,7 @@ def test_taken_back_here_the_acknowledgement_there_before_it_counts_no_longer(ri
     assert rig.paged()[-1] == "team-lead"
 
 
-# --- when it can't be asked ---
+# --- while the REST API is unavailable ---
 
 
 def test_without_a_token_the_step_is_notified_unchecked(rig: Rig) -> None:
@@ -158,7 +160,7 @@ def test_an_api_that_refuses_delays_no_step_and_is_recorded(rig: Rig, status: in
     assert whats(rig, incident).count("not_asked") == 1
 
 
-def test_a_silent_api_delays_no_step(rig: Rig) -> None:
+def test_a_hanging_api_delays_no_step(rig: Rig) -> None:
     rig.fires("DiskFull")
     rig.environ["PAGERDUTY_API_URL"] = "http://127.0.0.1:1"
     rig.configure(ROUTING)
@@ -166,7 +168,7 @@ def test_a_silent_api_delays_no_step(rig: Rig) -> None:
     assert rig.paged() == ["on-call", "team-lead"]
 
 
-def test_an_api_that_fails_once_is_asked_again_while_there_is_time(rig: Rig) -> None:
+def test_an_api_that_fails_once_is_retried_while_there_is_time(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.pagerduty.acknowledges(page(rig))
     rig.passes("4m")
@@ -201,7 +203,7 @@ def test_a_simulated_page_needs_no_acknowledgement_check(rig: Rig) -> None:
 
 
 def test_an_overdue_step_is_checked_too(rig: Rig) -> None:
-    """All workers were away when it was due."""
+    """No worker was running when it was due."""
     incident = rig.fires("DiskFull")
     rig.pagerduty.acknowledges(page(rig))
     rig.clock.moment += 1800
@@ -232,13 +234,13 @@ def test_after_a_silence_it_is_checked_again(rig: Rig) -> None:
 
 
 def repeats(rig: Rig, name: str = "DiskFull") -> str:
-    """Alertmanager repeats what began long ago."""
+    """Alertmanager sends a duplicate of an alert that started long ago."""
     answer = rig.posts(rig.alert(name, at=rig.clock() - 3600))
     rig.works()
     return str(answer["incidents"][0])
 
 
-def test_after_a_loss_the_repeat_brings_it_back_and_nobody_is_woken_again(
+def test_after_a_loss_a_duplicate_opens_the_incident_again_and_causes_no_second_page(
     rig: Rig, redis_client: Client
 ) -> None:
     rig.fires("DiskFull")
@@ -253,7 +255,7 @@ def test_after_a_loss_the_repeat_brings_it_back_and_nobody_is_woken_again(
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_acknowledged_in_pagerduty_around_a_loss_nobody_further_is_paged(
+def test_after_an_acknowledgement_in_pagerduty_around_a_loss_no_further_step_is_paged(
     rig: Rig, redis_client: Client, when: str
 ) -> None:
     rig.fires("DiskFull")
@@ -270,7 +272,9 @@ def test_acknowledged_in_pagerduty_around_a_loss_nobody_further_is_paged(
     assert rig.shows(incident)["acknowledged_by"] == "Alice Doe"
 
 
-def test_acknowledged_in_slack_before_a_loss_nobody_further_is_paged(rig: Rig, redis_client: Client) -> None:
+def test_after_an_acknowledgement_in_slack_before_a_loss_no_further_step_is_paged(
+    rig: Rig, redis_client: Client
+) -> None:
     before = rig.fires("DiskFull")
     rig.answers(before, "acknowledge")
     redis_client.flushall()
@@ -280,7 +284,7 @@ def test_acknowledged_in_slack_before_a_loss_nobody_further_is_paged(rig: Rig, r
     assert rig.state(after) == "acknowledged"
 
 
-def test_resolved_after_a_loss_closes_the_page_of_before(rig: Rig, redis_client: Client) -> None:
+def test_a_resolve_after_a_loss_resolves_the_former_page(rig: Rig, redis_client: Client) -> None:
     rig.fires("DiskFull")
     redis_client.flushall()
     repeats(rig)

@@ -1,4 +1,4 @@
-"""Acknowledged and forgotten: time-outs and snoozes end, and then it is told again."""
+"""Acknowledgements and snoozes time out; then the step is notified again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def timed(rig: Rig) -> Rig:
     return rig
 
 
-def test_whoever_acknowledged_is_reminded_at_half_of_the_time(timed: Rig) -> None:
+def test_the_person_who_acknowledged_is_reminded_at_half_of_the_timeout(timed: Rig) -> None:
     incident = timed.fires("DiskFull")
     timed.answers(incident, "acknowledge", "alice")
     timed.passes("29m")
@@ -28,7 +28,7 @@ def test_whoever_acknowledged_is_reminded_at_half_of_the_time(timed: Rig) -> Non
     assert "alice" in timed.replies()[-1]
 
 
-def test_an_acknowledgement_that_ran_out_is_taken_back(timed: Rig) -> None:
+def test_an_acknowledgement_that_timed_out_is_withdrawn(timed: Rig) -> None:
     incident = timed.fires("DiskFull")
     timed.passes("6m")
     timed.answers(incident, "acknowledge", "alice")
@@ -42,7 +42,7 @@ def test_an_acknowledgement_that_ran_out_is_taken_back(timed: Rig) -> None:
     assert timed.paged()[3:] == ["manager"]
 
 
-def test_what_resolved_in_time_is_not_taken_back(timed: Rig) -> None:
+def test_a_resolved_incident_is_not_unacknowledged(timed: Rig) -> None:
     incident = timed.fires("DiskFull")
     timed.answers(incident, "acknowledge")
     timed.passes("50m")
@@ -52,7 +52,7 @@ def test_what_resolved_in_time_is_not_taken_back(timed: Rig) -> None:
     assert timed.paged() == ["on-call"]
 
 
-def test_an_acknowledgement_given_anew_has_its_full_time(timed: Rig) -> None:
+def test_a_renewed_acknowledgement_has_its_full_timeout(timed: Rig) -> None:
     incident = timed.fires("DiskFull")
     timed.answers(incident, "acknowledge", "alice")
     timed.passes("50m")
@@ -77,7 +77,7 @@ def test_a_snooze_pauses_the_escalation_for_its_time(rig: Rig) -> None:
     assert rig.paged()[3:] == ["manager"]
 
 
-def test_a_snooze_of_what_pages_nobody_ends_too(rig: Rig) -> None:
+def test_a_snooze_of_an_incident_without_an_escalation_ends_too(rig: Rig) -> None:
     incident = rig.fires("CertRenewed", "info")
     rig.client.post(f"/api/v1/incidents/{incident}/snooze", json={"for": "1h"})
     rig.passes("59m")
@@ -88,7 +88,7 @@ def test_a_snooze_of_what_pages_nobody_ends_too(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"for": "soon"}, {"for": "0"}, {"for": "10y"}, {"for": 5}])
-def test_a_snooze_needs_a_time_that_makes_sense(rig: Rig, body: dict[str, object]) -> None:
+def test_a_snooze_needs_a_valid_duration(rig: Rig, body: dict[str, object]) -> None:
     incident = rig.fires("DiskFull")
     answer = rig.client.post(f"/api/v1/incidents/{incident}/snooze", json=body)
     assert answer.status_code == 400

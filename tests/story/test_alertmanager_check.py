@@ -1,4 +1,4 @@
-"""Rule 8: before anybody further is woken, Alertmanager is asked."""
+"""Guarantee 8: Alertmanager is checked before each further step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ALICE = Person("alice")
 
 @pytest.fixture
 def alertmanager(rig: Rig) -> Iterator[MockAlertmanager]:
-    """The Alertmanager in front of the rig, up for a while, showing what the rig fires."""
+    """The Alertmanager of the rig, up for a while, which returns the alerts that the rig fires."""
     with MockAlertmanager(clock=rig.clock) as alertmanager:
         rig.configure(ROUTING + f'alertmanager: {{url: "{alertmanager.url}"}}\n')
         rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
@@ -30,13 +30,15 @@ def fire(rig: Rig, alertmanager: MockAlertmanager, name: str = "DiskFull") -> st
 
 
 def bob_silences(rig: Rig, alertmanager: MockAlertmanager, for_s: float, **labels: str) -> str:
-    """Somebody silences in Alertmanager's own page; return the silence's id."""
+    """Create a silence in Alertmanager's own page; return its ID."""
     client = AlertmanagerClient([alertmanager.url])
     return client.make_silence(labels, rig.clock(), rig.clock() + for_s, by="bob", comment="known")
 
 
 def silence(rig: Rig, incident: str, for_: str = "1h") -> int:
-    """Silence over the API as a worker beside it would do it: in a thread of its own there."""
+    """Create a silence over the API; the worker processes the request in a thread, as a process beside the
+    web process does.
+    """
     rig.services.incident_service.silence(
         incident, ALICE, 3600.0 if for_ == "1h" else 0.0, "known", rig.clock()
     )
@@ -44,7 +46,9 @@ def silence(rig: Rig, incident: str, for_: str = "1h") -> int:
     return rig.shows(incident)["silences"][-1]["number"]
 
 
-def test_while_it_fires_unmuted_steps_come_in_their_time(rig: Rig, alertmanager: MockAlertmanager) -> None:
+def test_while_the_alert_fires_unmuted_steps_are_notified_on_time(
+    rig: Rig, alertmanager: MockAlertmanager
+) -> None:
     fire(rig, alertmanager)
     rig.passes("4m59s")
     assert rig.paged() == ["on-call"]
@@ -76,7 +80,9 @@ def test_when_the_silence_ends_an_overdue_step_is_notified_at_once(
     assert rig.paged()[2:] == ["manager"]
 
 
-def test_a_silence_expired_early_lets_it_go_on(rig: Rig, alertmanager: MockAlertmanager) -> None:
+def test_after_a_silence_expired_early_the_escalation_goes_on(
+    rig: Rig, alertmanager: MockAlertmanager
+) -> None:
     fire(rig, alertmanager)
     silenced = bob_silences(rig, alertmanager, 36000, alertname="DiskFull")
     rig.passes("10m")
@@ -85,7 +91,7 @@ def test_a_silence_expired_early_lets_it_go_on(rig: Rig, alertmanager: MockAlert
     assert rig.paged() == ["on-call", "team-lead"]
 
 
-def test_one_firing_alert_that_is_not_silenced_is_enough_to_go_on(
+def test_one_firing_alert_without_a_silence_is_enough_to_escalate(
     rig: Rig, alertmanager: MockAlertmanager
 ) -> None:
     for host in ("a", "b"):
@@ -107,7 +113,7 @@ def test_an_unreachable_alertmanager_delays_no_step_and_is_shown(
 
 
 def test_a_resolve_that_never_arrived_is_found(rig: Rig, alertmanager: MockAlertmanager) -> None:
-    """Alertmanager drops the resolve of an alert that is silenced."""
+    """Alertmanager does not send the resolve of a silenced alert."""
     incident = fire(rig, alertmanager)
     rig.passes("2m")
     alertmanager.resolves(alertname="DiskFull", severity="critical")
@@ -128,7 +134,9 @@ def test_absence_right_after_a_restart_proves_nothing(rig: Rig, alertmanager: Mo
     assert rig.state(incident) == "open"
 
 
-def test_an_alert_it_never_showed_is_never_resolved(rig: Rig, alertmanager: MockAlertmanager) -> None:
+def test_an_alert_that_alertmanager_never_returned_is_never_resolved(
+    rig: Rig, alertmanager: MockAlertmanager
+) -> None:
     incident = rig.fires("FromElsewhere")
     rig.passes("2h")
     assert rig.state(incident) == "open"
@@ -148,7 +156,9 @@ def test_a_silence_of_ours_is_created_there_and_suppresses(rig: Rig, alertmanage
     assert "alice" in rig.roots()[0].words
 
 
-def test_expiring_it_here_lets_it_go_on(rig: Rig, alertmanager: MockAlertmanager) -> None:
+def test_after_a_silence_was_expired_here_the_escalation_goes_on(
+    rig: Rig, alertmanager: MockAlertmanager
+) -> None:
     incident = fire(rig, alertmanager)
     number = silence(rig, incident)
     rig.passes("10m")
@@ -158,7 +168,7 @@ def test_expiring_it_here_lets_it_go_on(rig: Rig, alertmanager: MockAlertmanager
     assert rig.paged() == ["on-call", "team-lead"]
 
 
-def test_a_warning_comes_before_a_silence_ends(rig: Rig, alertmanager: MockAlertmanager) -> None:
+def test_a_warning_is_posted_before_a_silence_ends(rig: Rig, alertmanager: MockAlertmanager) -> None:
     incident = fire(rig, alertmanager)
     silence(rig, incident)
     rig.passes("44m")
@@ -168,7 +178,7 @@ def test_a_warning_comes_before_a_silence_ends(rig: Rig, alertmanager: MockAlert
     assert "ilence" in rig.replies()[-1]
 
 
-def test_until_resolved_is_prolonged_while_it_fires_and_ended_after(
+def test_a_silence_until_resolved_is_extended_while_the_alert_fires_and_ended_afterwards(
     rig: Rig, alertmanager: MockAlertmanager
 ) -> None:
     incident = fire(rig, alertmanager)
@@ -181,7 +191,7 @@ def test_until_resolved_is_prolonged_while_it_fires_and_ended_after(
     assert rig.state(incident) == "resolved"
 
 
-def test_alerts_that_share_no_name_get_a_silence_each(rig: Rig, alertmanager: MockAlertmanager) -> None:
+def test_alerts_with_different_names_get_a_silence_each(rig: Rig, alertmanager: MockAlertmanager) -> None:
     for name in ("A", "B"):
         alertmanager.fires(alertname=name, severity="critical")
     incident = rig.posts(rig.alert("A"), rig.alert("B"), group={})["incidents"][0]
@@ -190,7 +200,7 @@ def test_alerts_that_share_no_name_get_a_silence_each(rig: Rig, alertmanager: Mo
     assert len(alertmanager.in_force()) == 2
 
 
-def test_a_silence_over_the_api_that_can_not_be_made_is_502_and_taken_back(
+def test_a_silence_over_the_api_that_can_not_be_created_is_502_and_withdrawn(
     rig: Rig, alertmanager: MockAlertmanager
 ) -> None:
     incident = rig.fires("DiskFull")
@@ -200,10 +210,10 @@ def test_a_silence_over_the_api_that_can_not_be_made_is_502_and_taken_back(
     assert alertmanager.in_force() == []
 
 
-def test_suppressed_when_it_resolved_it_pages_when_it_fires_again(
+def test_an_incident_that_was_suppressed_when_it_resolved_pages_when_it_fires_again(
     rig: Rig, alertmanager: MockAlertmanager
 ) -> None:
-    """Alertmanager sends nothing that is muted, so what it sends is held no longer."""
+    """Alertmanager sends no muted alert, so an alert that it sends is not suppressed any more."""
     incident = fire(rig, alertmanager)
     bob_silences(rig, alertmanager, 120, alertname="DiskFull")
     rig.passes("1m30s")

@@ -1,4 +1,6 @@
-"""routing.yaml is changed while alerts fire: they stay in their incidents, and what is new goes by the new routes."""
+"""Changes of routing.yaml while alerts fire: these stay in their incidents, and new alerts use the new
+routes.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,7 @@ def repeats(rig: Rig, name: str, **how: Any) -> dict[str, Any]:
     return answer
 
 
-def test_what_fires_stays_in_its_incident_and_pages_nobody_again(rig: Rig, changed: str) -> None:
+def test_firing_alerts_stay_in_their_incident_without_a_second_page(rig: Rig, changed: str) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("10s")
     rig.answers(incident, "acknowledge")
@@ -46,7 +48,7 @@ def test_what_fires_stays_in_its_incident_and_pages_nobody_again(rig: Rig, chang
     assert rig.shows(incident)["acknowledged_by"] == "alice"
 
 
-def test_its_end_is_applied_there(rig: Rig, changed: str) -> None:
+def test_their_resolve_is_applied_to_that_incident(rig: Rig, changed: str) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("10s")
     rig.configure(changed)
@@ -57,7 +59,7 @@ def test_its_end_is_applied_there(rig: Rig, changed: str) -> None:
     assert rig.client.get("/api/v1/incidents?state=open").json["incidents"] == []
 
 
-def test_what_fires_again_later_goes_by_the_new_routes(rig: Rig, changed: str) -> None:
+def test_an_alert_that_fires_again_later_uses_the_new_routes(rig: Rig, changed: str) -> None:
     former = rig.fires("DiskFull")
     rig.configure(changed)
     rig.passes("10s")
@@ -70,7 +72,7 @@ def test_what_fires_again_later_goes_by_the_new_routes(rig: Rig, changed: str) -
     assert rig.shows(again)["channel"] == route.channel
 
 
-def test_a_new_alert_of_the_same_group_goes_by_the_new_routes(rig: Rig, changed: str) -> None:
+def test_a_new_alert_of_the_same_group_uses_the_new_routes(rig: Rig, changed: str) -> None:
     former = rig.fires("DiskFull", host="a")
     rig.configure(changed)
     rig.passes("10s")
@@ -83,12 +85,12 @@ def test_a_new_alert_of_the_same_group_goes_by_the_new_routes(rig: Rig, changed:
         assert rig.shows(other)["route"] == route.name
 
 
-def test_what_another_process_opens_by_the_old_routes_meanwhile_stays_there_too(
+def test_incidents_opened_meanwhile_by_a_process_with_the_old_routes_stay_there_too(
     rig: Rig, changed: str
 ) -> None:
     before = rig.client
     rig.configure(changed)
-    rig.fires("DiskSlow")  # the new configuration is in use
+    rig.fires("DiskSlow")  # the new configuration has been applied
     alert = rig.alert("DiskFull")
     incident = before.post("/webhooks/alertmanager", json=rig.payload(alert)).json["incidents"][0]
     rig.passes("1m")
@@ -97,7 +99,7 @@ def test_what_another_process_opens_by_the_old_routes_meanwhile_stays_there_too(
     assert rig.state(incident) == "resolved"
 
 
-def test_what_is_on_its_route_is_looked_up_no_more(rig: Rig) -> None:
+def test_alerts_on_their_current_route_are_not_looked_up_any_more(rig: Rig) -> None:
     rig.fires("DiskFull")
     rig.configure(ROUTING)
     alert = rig.alert("DiskFull")

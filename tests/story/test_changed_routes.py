@@ -1,4 +1,4 @@
-"""Changed routes in Alertmanager give the same alerts another group key: nobody is paged for them again."""
+"""Changed routes in Alertmanager give the same alerts another group key: no one is paged for them again."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def posts(rig: Rig, *alerts: dict[str, Any], group: dict[str, str], **fields: An
 
 @pytest.fixture
 def incident(rig: Rig) -> str:
-    """Two alerts that fire, grouped by name; ten seconds later."""
+    """The incident of two firing alerts, grouped by name; ten seconds later."""
     answer = posts(rig, disk(rig, "a"), disk(rig, "b"), group=BY_NAME)
     rig.passes("10s")
     return str(answer["incidents"][0])
@@ -38,7 +38,7 @@ def ended(rig: Rig, host: str) -> dict[str, Any]:
     return disk(rig, host, ended=True, at=rig.clock() - 1)
 
 
-def test_under_a_new_group_key_the_same_alerts_are_copies(rig: Rig, incident: str) -> None:
+def test_the_same_alerts_under_a_new_group_key_are_duplicates(rig: Rig, incident: str) -> None:
     outside = rig.outside()
     answer = posts(rig, disk(rig, "a"), disk(rig, "b"), group=BY_TEAM)
     assert answer == {
@@ -54,26 +54,26 @@ def test_under_a_new_group_key_the_same_alerts_are_copies(rig: Rig, incident: st
     assert rig.paged() == ["on-call", "team-lead"]
 
 
-def test_their_end_under_the_new_key_ends_them(rig: Rig, incident: str) -> None:
+def test_their_resolve_under_the_new_key_is_applied(rig: Rig, incident: str) -> None:
     posts(rig, disk(rig, "a"), disk(rig, "b"), group=BY_TEAM)
     assert posts(rig, ended(rig, "a"), ended(rig, "b"), group=BY_TEAM)["resolved"] == 2
     assert rig.state(incident) == "resolved"
     assert rig.pagerduty.still_open() == []
 
 
-def test_it_is_over_when_all_are_whichever_key_their_ends_come_under(rig: Rig, incident: str) -> None:
+def test_the_incident_is_resolved_when_all_alerts_are_under_whatever_keys(rig: Rig, incident: str) -> None:
     posts(rig, ended(rig, "a"), group=BY_TEAM)
     assert rig.state(incident) == "open"
     posts(rig, ended(rig, "b"), group=BY_NAME)
     assert rig.state(incident) == "resolved"
 
 
-def test_a_cut_payload_of_the_new_group_resolves_nothing_by_itself(rig: Rig, incident: str) -> None:
+def test_a_truncated_payload_of_the_new_group_resolves_no_incident(rig: Rig, incident: str) -> None:
     posts(rig, ended(rig, "a"), ended(rig, "b"), group=BY_TEAM, truncatedAlerts=3)
     assert rig.state(incident) == "open"
 
 
-def test_what_nobody_has_opens_an_incident_of_the_new_group(rig: Rig, incident: str) -> None:
+def test_alerts_without_an_owner_open_an_incident_of_the_new_group(rig: Rig, incident: str) -> None:
     answer = posts(rig, disk(rig, "a"), disk(rig, "c"), group=BY_TEAM)
     assert (answer["new"], answer["duplicates"]) == (1, 1)
     assert set(answer["incidents"]) > {incident}
@@ -103,7 +103,7 @@ def test_within_the_flap_window_it_reopens_under_the_new_key(rig: Rig, incident:
     assert len(rig.roots()) == 1
 
 
-def test_once_it_ended_for_longer_an_alert_is_free_to_open_under_the_new_key(rig: Rig, incident: str) -> None:
+def test_after_the_flap_window_an_alert_opens_an_incident_under_the_new_key(rig: Rig, incident: str) -> None:
     posts(rig, ended(rig, "a"), ended(rig, "b"), group=BY_NAME)
     rig.passes("11m")
     [other] = posts(rig, disk(rig, "a"), group=BY_TEAM)["incidents"]
@@ -111,16 +111,16 @@ def test_once_it_ended_for_longer_an_alert_is_free_to_open_under_the_new_key(rig
     assert rig.paged() == ["on-call", "on-call"]
 
 
-def test_another_receiver_is_the_same_matter(rig: Rig, incident: str) -> None:
+def test_another_receiver_of_alertmanager_is_treated_likewise(rig: Rig, incident: str) -> None:
     answer = posts(rig, disk(rig, "a"), group=BY_TEAM, receiver="another")
     assert (answer["new"], answer["incidents"]) == (0, [incident])
 
 
-def test_another_source_is_another_matter(rig: Rig, incident: str) -> None:
+def test_alerts_of_another_source_are_other_alerts(rig: Rig, incident: str) -> None:
     assert posts(rig, disk(rig, "a"), group=BY_TEAM, source="berlin")["incidents"] != [incident]
 
 
-def test_what_a_hand_closed_stays_closed_under_the_new_key(rig: Rig, incident: str) -> None:
+def test_a_manually_resolved_incident_stays_resolved_under_the_new_key(rig: Rig, incident: str) -> None:
     rig.answers(incident, "resolve")
     answer = posts(
         rig, disk(rig, "a", at=rig.clock() - 10), disk(rig, "b", at=rig.clock() - 10), group=BY_TEAM
@@ -133,8 +133,8 @@ def test_what_a_hand_closed_stays_closed_under_the_new_key(rig: Rig, incident: s
     assert rig.paged() == ["on-call", "on-call"]
 
 
-def test_an_owner_that_is_gone_does_not_count(rig: Rig, incident: str, redis_client: Client) -> None:
-    """The incident was removed by hand, and what names it was not."""
+def test_an_owner_without_an_incident_is_ignored(rig: Rig, incident: str, redis_client: Client) -> None:
+    """The incident was deleted manually, but not the owner entries that name it."""
     group_id = incident.partition("-")[0]
     keys = rig.services.incidents.keys_of(group_id)
     redis_client.delete(keys.incident(group_id), keys.timeline(incident))
@@ -149,7 +149,7 @@ def test_stored_owners_expire_with_their_alerts(rig: Rig, incident: str, redis_c
     assert 700 < redis_client.ttl(key) <= rig.services.routing.history
     posts(rig, ended(rig, "a"), group=BY_NAME)
     posts(rig, ended(rig, "b"), group=BY_TEAM)
-    # Until they could no longer reopen it.
+    # Until the alerts could no longer reopen the incident.
     keys = list(redis_client.scan_iter("rcv:*:*alert-owners*"))
     assert len(keys) == 2
     assert all(600 < redis_client.ttl(key) <= 660 for key in keys)
@@ -169,7 +169,7 @@ def test_owners_of_ended_alerts_are_removed_while_others_fire(
     assert posts(rig, disk(rig, "b"), group=BY_TEAM)["incidents"] == [incident]
 
 
-def test_two_processes_that_receive_it_under_two_keys_at_once_page_once(rig: Rig) -> None:
+def test_two_processes_that_receive_an_alert_under_two_keys_at_once_page_once(rig: Rig) -> None:
     client, answers = rig.client.application, []
     start = threading.Barrier(3)
 
@@ -203,7 +203,7 @@ NEWS = st.tuples(
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(NEWS, min_size=1, max_size=6), st.permutations(HOSTS), st.data())
-def test_each_alert_fires_in_one_incident_and_ends_there_whatever_came_first(
+def test_each_alert_fires_in_one_incident_and_is_resolved_there_in_any_order(
     rig: Rig, redis_client: Client, news: list[tuple[str, list[str]]], ends: list[str], data: st.DataObject
 ) -> None:
     redis_client.flushall()

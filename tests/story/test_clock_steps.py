@@ -1,6 +1,7 @@
-"""A clock that is set back or forward, as NTP does it: nothing is repeated, nothing skipped for good.
+"""A clock that is set back or forward, as NTP does: nothing is repeated, nothing is skipped for good.
 
-Set back, a wait may end later, by the step at most; what is due at once is not late at all.
+After the clock is set back, a wait may end later, by the step at most; an action that is due at once is not
+late.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ HOUR = 3600.0
 
 
 def sets_back(rig: Rig, seconds: float = HOUR) -> None:
-    """Set the clock back; the worker notices that within a second, and looks at everything."""
+    """Set the clock back; the worker notices that within a second and reschedules everything."""
     rig.clock.moment -= seconds
     for queue in QUEUES:
         rig.services.work_queue.reschedule_all(queue, rig.clock())
@@ -27,7 +28,7 @@ def sets_forward(rig: Rig, seconds: float = HOUR) -> None:
     rig.works()
 
 
-def test_set_back_between_two_steps_the_next_comes_once_and_not_later_than_the_step_back(rig: Rig) -> None:
+def test_after_a_step_back_the_next_step_is_notified_once_and_late_by_the_step_at_most(rig: Rig) -> None:
     rig.fires("DiskFull")
     rig.passes("2m")
     sets_back(rig)
@@ -39,7 +40,7 @@ def test_set_back_between_two_steps_the_next_comes_once_and_not_later_than_the_s
     assert rig.triggered() == ["on-call", "team-lead", "manager"]
 
 
-def test_set_forward_between_two_steps_the_next_is_notified_at_once_and_the_last_waits_in_full(
+def test_after_a_step_forward_the_next_step_is_notified_at_once_and_the_last_waits_in_full(
     rig: Rig,
 ) -> None:
     rig.fires("DiskFull")
@@ -52,7 +53,7 @@ def test_set_forward_between_two_steps_the_next_is_notified_at_once_and_the_last
     assert rig.triggered() == ["on-call", "team-lead", "manager"]
 
 
-def test_set_forward_and_back_again_nobody_is_paged_twice(rig: Rig) -> None:
+def test_after_steps_forward_and_back_no_one_is_paged_twice(rig: Rig) -> None:
     rig.fires("DiskFull")
     sets_forward(rig)
     sets_back(rig)
@@ -60,7 +61,7 @@ def test_set_forward_and_back_again_nobody_is_paged_twice(rig: Rig) -> None:
     assert rig.triggered() == ["on-call", "team-lead", "manager"]
 
 
-def test_what_was_posted_before_the_clock_was_set_back_is_paged_at_once(rig: Rig) -> None:
+def test_an_incident_posted_before_the_clock_was_set_back_is_paged_at_once(rig: Rig) -> None:
     rig.posts(rig.alert("DiskFull"))
     sets_back(rig)
     rig.passes("1s")
@@ -68,7 +69,7 @@ def test_what_was_posted_before_the_clock_was_set_back_is_paged_at_once(rig: Rig
     assert len(rig.roots()) == 1
 
 
-def test_a_retry_does_not_wait_for_the_clock_to_come_there_again(rig: Rig) -> None:
+def test_a_retry_does_not_wait_until_the_clock_reaches_its_time_again(rig: Rig) -> None:
     rig.pagerduty.stop()
     rig.fires("DiskFull")
     rig.passes("3s")
@@ -78,7 +79,7 @@ def test_a_retry_does_not_wait_for_the_clock_to_come_there_again(rig: Rig) -> No
     assert rig.triggered() == ["on-call"]
 
 
-def test_the_message_is_edited_although_its_last_edit_lies_ahead(rig: Rig) -> None:
+def test_the_message_is_edited_although_its_last_edit_is_in_the_future(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     sets_back(rig)
     rig.answers(incident, "acknowledge")
@@ -87,7 +88,7 @@ def test_the_message_is_edited_although_its_last_edit_lies_ahead(rig: Rig) -> No
 
 
 @pytest.mark.parametrize("step", [sets_back, sets_forward])
-def test_an_answer_holds_over_a_step_of_the_clock(rig: Rig, step) -> None:
+def test_an_acknowledgement_survives_a_step_of_the_clock(rig: Rig, step) -> None:
     incident = rig.fires("DiskFull")
     rig.answers(incident, "acknowledge")
     step(rig)
@@ -100,7 +101,9 @@ def test_an_answer_holds_over_a_step_of_the_clock(rig: Rig, step) -> None:
 
 @pytest.mark.parametrize("step", [sets_back, sets_forward])
 def test_a_lease_that_is_not_renewed_expires_in_time(rig: Rig, step) -> None:
-    """A worker that was killed just before must not keep an incident until the clock is there again."""
+    """A worker that was killed just before must not keep the incident leased until the clock reaches that
+    time again.
+    """
     rig.posts(rig.alert("DiskFull"))
     for queue in QUEUES:
         rig.services.work_queue.claim(queue, "killed", rig.clock(), 10)
@@ -109,7 +112,7 @@ def test_a_lease_that_is_not_renewed_expires_in_time(rig: Rig, step) -> None:
     assert rig.paged() == ["on-call"]
 
 
-def test_a_snooze_set_back_ends_once(rig: Rig) -> None:
+def test_after_a_step_back_a_snooze_ends_once(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.services.incident_service.snooze(incident, Person("alice"), 1800.0, rig.clock())
     rig.passes("10m")
@@ -122,7 +125,7 @@ def test_a_snooze_set_back_ends_once(rig: Rig) -> None:
     assert rig.paged() == ["on-call", "on-call"]
 
 
-def test_a_snooze_set_forward_over_its_end_is_over_once(rig: Rig) -> None:
+def test_after_a_step_forward_over_its_end_a_snooze_ends_once(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.services.incident_service.snooze(incident, Person("alice"), 1800.0, rig.clock())
     rig.passes("1m")

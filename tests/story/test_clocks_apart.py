@@ -1,6 +1,6 @@
-"""A web side and workers on hosts whose clocks differ: what is due at once is done at once, all is said.
+"""A web process and workers on hosts whose clocks differ: no action is late, and the difference is reported.
 
-Redis' own clock is the worker's here; that of the web side is ahead of it, or behind.
+Redis and the worker have the same clock here; that of the web process is ahead of it or behind.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ALL_APART = (-3600.0, -30.0, -3.0, -0.3, 0.3, 3.0, 30.0, 3600.0)
 
 
 def build_apart(rig: Rig, seconds: float) -> Services:
-    """Return the parts of a process whose clock is *seconds* ahead of the rig's and Redis'."""
+    """Return the services of a process whose clock is *seconds* ahead of that of the rig and Redis."""
 
     def clock() -> float:
         return rig.clock() + seconds
@@ -72,7 +72,7 @@ def test_the_next_step_is_late_by_the_difference_at_most(rig: Rig, apart: float)
     assert rig.paged() == ["on-call", "team-lead"]
 
 
-def test_an_answer_is_passed_on_at_once_and_holds(rig: Rig) -> None:
+def test_an_acknowledgement_is_sent_at_once_and_stays(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("1s")
     rig.answers(incident, "acknowledge")
@@ -85,7 +85,7 @@ def test_an_answer_is_passed_on_at_once_and_holds(rig: Rig) -> None:
     assert rig.pagerduty.still_open() == []
 
 
-def test_unacknowledged_the_step_is_notified_again_at_once(rig: Rig) -> None:
+def test_after_an_unacknowledge_the_step_is_notified_again_at_once(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("1s")
     rig.answers(incident, "acknowledge")
@@ -95,7 +95,7 @@ def test_unacknowledged_the_step_is_notified_again_at_once(rig: Rig) -> None:
     assert rig.paged() == ["on-call", "on-call"]
 
 
-def test_what_fires_again_is_notified_at_once(rig: Rig) -> None:
+def test_an_alert_that_fires_again_is_notified_at_once(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("1s")
     rig.ends("DiskFull")
@@ -109,7 +109,7 @@ def test_what_fires_again_is_notified_at_once(rig: Rig) -> None:
     assert rig.paged() == ["on-call", "on-call"]
 
 
-def test_a_page_that_failed_is_tried_again_without_a_wait_for_the_other_clock(rig: Rig) -> None:
+def test_a_failed_page_is_retried_without_waiting_for_the_other_clock(rig: Rig) -> None:
     rig.pagerduty.stop()
     rig.fires("DiskFull")
     rig.pagerduty.start()
@@ -117,7 +117,7 @@ def test_a_page_that_failed_is_tried_again_without_a_wait_for_the_other_clock(ri
     assert rig.paged() == ["on-call"]
 
 
-def test_the_receiver_is_ready_and_says_which_clocks_differ(rig: Rig, apart: float) -> None:
+def test_the_receiver_is_ready_and_reports_which_clocks_differ(rig: Rig, apart: float) -> None:
     rig.services.work_queue.heartbeat("run.host-b", rig.clock())
     assert rig.client.get("/readyz").json == {"ready": True, "workers": 1}
     status = rig.client.get("/api/v1/status").json
@@ -128,9 +128,10 @@ def test_the_receiver_is_ready_and_says_which_clocks_differ(rig: Rig, apart: flo
 
 
 def test_two_workers_whose_clocks_differ_share_the_work(rig: Rig, apart: float) -> None:
-    """Each is given what is due when it is due, and neither tries again and again without a wait. How long a
-    wait is that one begins and the other ends may differ by as much as their clocks: beyond the five minutes of
-    a step, the next step is early.
+    """Each claims entries when they are due, and neither retries in a hot loop.
+
+    The length of a wait that one worker starts and the other ends may differ by the difference of their
+    clocks: if that is more than the five minutes of a step, the next step is early.
     """
     other = build_apart(rig, apart)
     worker_services = build_worker_services(other)
@@ -159,7 +160,7 @@ def test_two_workers_whose_clocks_differ_share_the_work(rig: Rig, apart: float) 
 def work_off(
     services: Services, worker_services: WorkerServices, name: str, queues: tuple[str, ...] = QUEUES
 ) -> None:
-    """Have a worker do all that is due in *lanes*."""
+    """Let a worker process all that is due in *queues*."""
     for _ in range(100):
         claimed = 0
         for queue in queues:
@@ -193,11 +194,11 @@ def test_a_silence_that_one_worker_created_is_checked_at_once_by_the_other(rig: 
         before = len(alertmanager.requests)
         work_off(rig.services, rig.worker_services, "rig")
         assert len(alertmanager.requests) - before < 10
-        if abs(apart) < 3600:  # else it began, or ended, at another time than was meant
+        if abs(apart) < 3600:  # else it would begin or end at an unintended time
             assert rig.shows(incident)["suppressed"] is not None
 
 
-def test_a_notice_of_the_web_side_is_posted_as_soon_as_ever(rig: Rig, apart: float) -> None:
+def test_a_notice_of_the_web_process_is_posted_without_delay(rig: Rig, apart: float) -> None:
     rig.configure(NOTICES + ROUTING)
     other = build_apart(rig, apart)
     other.notices.save_notice("lost", "A webhook was refused", other.clock())
@@ -205,7 +206,7 @@ def test_a_notice_of_the_web_side_is_posted_as_soon_as_ever(rig: Rig, apart: flo
     assert [message.text for message in in_channel(rig, "#monitoring")]
 
 
-def test_a_heartbeat_that_stays_away_is_noticed_whichever_worker_checks(rig: Rig, apart: float) -> None:
+def test_a_missing_heartbeat_is_noticed_whichever_worker_checks(rig: Rig, apart: float) -> None:
     rig.configure(
         ROUTING
         + """

@@ -1,4 +1,4 @@
-"""Rules 3, 4 and 9: resolved, reopened, closed by hand, over before anybody heard of it."""
+"""Guarantees 3, 4 and 9: resolved, reopened, manually resolved, and resolved before any notification."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_firing_again_within_the_flap_window_reopens_the_same_message(rig: Rig) 
     assert len({event.dedup_key for event in rig.pagerduty.events}) == 1
 
 
-def test_after_reopening_further_steps_wait_anew(rig: Rig) -> None:
+def test_after_reopening_further_steps_wait_in_full(rig: Rig) -> None:
     rig.fires("DiskFull")
     rig.passes("4m")
     rig.ends("DiskFull")
@@ -32,7 +32,7 @@ def test_after_reopening_further_steps_wait_anew(rig: Rig) -> None:
 
 
 def test_an_acknowledgement_ends_with_the_resolve(rig: Rig) -> None:
-    """It was acknowledged in PagerDuty the moment it was paged, and nobody heard of it again."""
+    """Else an incident that was acknowledged once would never page again after it reopened."""
     incident = rig.fires("DiskFull")
     rig.answers(incident, "acknowledge", "alice")
     rig.passes("1m")
@@ -65,8 +65,10 @@ def test_a_snooze_ends_with_the_resolve_too(rig: Rig) -> None:
     assert rig.paged() == ["on-call", "on-call"]
 
 
-def test_acknowledged_and_resolved_before_pagerduty_got_the_resolve_it_is_paged_anew(rig: Rig) -> None:
-    """PagerDuty wakes nobody for what joins an acknowledged incident, so that is closed first."""
+def test_after_an_acknowledgement_an_incident_that_reopens_before_its_resolve_was_sent_is_paged_again(
+    rig: Rig,
+) -> None:
+    """PagerDuty notifies no one of an event that joins an acknowledged incident, so that is resolved first."""
     incident = rig.fires("DiskFull")
     rig.answers(incident, "acknowledge")
     rig.posts(rig.alert("DiskFull", ended=True))
@@ -76,7 +78,7 @@ def test_acknowledged_and_resolved_before_pagerduty_got_the_resolve_it_is_paged_
     assert rig.events() == ["trigger", "acknowledge", "resolve", "trigger"]
 
 
-def test_an_acknowledged_alert_pages_until_it_counts_as_flapping_and_no_longer(rig: Rig) -> None:
+def test_an_alert_acknowledged_each_time_pages_again_until_it_is_flapping(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     for _ in range(6):
         if rig.state(incident) == "open":
@@ -90,7 +92,7 @@ def test_an_acknowledged_alert_pages_until_it_counts_as_flapping_and_no_longer(r
     assert rig.state(incident) == "acknowledged"
 
 
-def test_worse_when_it_fires_again_is_one_run_from_the_first_step(rig: Rig) -> None:
+def test_an_alert_that_fires_again_with_a_worse_severity_starts_one_escalation_run(rig: Rig) -> None:
     rig.configure(ROUTING.replace("""['severity="critical"']""", "['alertname=\"DiskFull\"']"))
     incident = rig.fires("DiskFull", "warning")
     rig.passes("6m")
@@ -103,7 +105,7 @@ def test_worse_when_it_fires_again_is_one_run_from_the_first_step(rig: Rig) -> N
     assert rig.paged() == ["on-call", "team-lead", "on-call"]
 
 
-def test_who_had_it_is_mentioned_where_slack_knows_them(rig: Rig) -> None:
+def test_the_person_who_had_acknowledged_is_mentioned_if_slack_knows_them(rig: Rig) -> None:
     rig.environ |= {"SLACK_SIGNING_SECRET": SECRET}
     rig.configure(ROUTING)
     incident = rig.fires("DiskFull")
@@ -118,7 +120,7 @@ def test_who_had_it_is_mentioned_where_slack_knows_them(rig: Rig) -> None:
     assert len(reopened.pings) == 1
 
 
-def test_how_soon_it_was_taken_stays_known_when_it_fires_again(rig: Rig) -> None:
+def test_the_time_to_acknowledge_is_unchanged_when_the_incident_reopens(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("90s")
     rig.answers(incident, "acknowledge")
@@ -130,7 +132,7 @@ def test_how_soon_it_was_taken_stays_known_when_it_fires_again(rig: Rig) -> None
     assert row["acknowledged_after_s"] == 90.0
 
 
-def test_reopening_before_pagerduty_got_the_resolve_triggers_nobody_anew(rig: Rig) -> None:
+def test_reopening_before_the_resolve_was_sent_causes_no_second_page(rig: Rig) -> None:
     rig.fires("DiskFull")
     rig.posts(rig.alert("DiskFull", ended=True))
     rig.posts(rig.alert("DiskFull"))
@@ -149,7 +151,7 @@ def test_firing_again_later_is_a_new_incident(rig: Rig) -> None:
     assert rig.state(first) == "resolved"
 
 
-def test_a_flapping_alert_pages_nobody_anew(rig: Rig) -> None:
+def test_a_flapping_alert_causes_no_new_page(rig: Rig) -> None:
     rig.fires("DiskFull")
     for _ in range(6):
         rig.passes("20s")
@@ -160,7 +162,7 @@ def test_a_flapping_alert_pages_nobody_anew(rig: Rig) -> None:
     assert len(rig.paged()) < 4
 
 
-def test_resolved_by_hand_while_it_fires(rig: Rig) -> None:
+def test_an_incident_is_resolved_manually_while_it_fires(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.answers(incident, "resolve", "alice")
     rig.passes("5s")
@@ -174,7 +176,7 @@ def test_resolved_by_hand_while_it_fires(rig: Rig) -> None:
     assert rig.triggered() == ["on-call"]
 
 
-def test_a_new_alert_in_a_group_closed_by_hand_opens_anew(rig: Rig) -> None:
+def test_a_new_alert_in_a_manually_resolved_group_opens_a_new_incident(rig: Rig) -> None:
     first = rig.fires("DiskFull", host="a")
     rig.answers(first, "resolve")
     answer = rig.posts(rig.alert("DiskFull", host="a"), rig.alert("DiskFull", host="b"))
@@ -189,7 +191,7 @@ def test_a_new_alert_in_a_group_closed_by_hand_opens_anew(rig: Rig) -> None:
     assert rig.state(second) == "resolved"
 
 
-def test_an_alert_closed_by_hand_that_fires_again_after_a_resolve_opens_anew(rig: Rig) -> None:
+def test_a_dismissed_alert_that_fires_again_after_its_resolve_opens_a_new_incident(rig: Rig) -> None:
     first = rig.fires("DiskFull")
     rig.answers(first, "resolve")
     rig.ends("DiskFull")
@@ -199,7 +201,7 @@ def test_an_alert_closed_by_hand_that_fires_again_after_a_resolve_opens_anew(rig
     assert rig.paged() == ["on-call", "on-call"]
 
 
-def test_an_incident_closed_by_hand_that_fires_on_is_called_to_mind_once(rig: Rig) -> None:
+def test_a_manually_resolved_incident_that_still_fires_causes_one_reminder(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.answers(incident, "resolve")
     rig.passes("3h59m")
@@ -210,7 +212,7 @@ def test_an_incident_closed_by_hand_that_fires_on_is_called_to_mind_once(rig: Ri
     assert len(rig.replies()) == told + 1
 
 
-def test_nobody_is_reminded_of_what_stopped_firing(rig: Rig) -> None:
+def test_there_is_no_reminder_of_alerts_that_stopped_firing(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.answers(incident, "resolve")
     rig.passes("1h")
@@ -220,8 +222,8 @@ def test_nobody_is_reminded_of_what_stopped_firing(rig: Rig) -> None:
     assert len(rig.replies()) == told
 
 
-def test_over_before_anything_was_sent(rig: Rig) -> None:
-    """Posted as resolved, nobody paged: a page not sent is not resolved either."""
+def test_an_incident_resolved_before_anything_was_sent_is_not_paged(rig: Rig) -> None:
+    """It is posted as resolved and not paged; a page that was not sent is not resolved either."""
     rig.posts(rig.alert("DiskFull"))
     rig.posts(rig.alert("DiskFull", ended=True))
     rig.passes("1h")
@@ -232,7 +234,7 @@ def test_over_before_anything_was_sent(rig: Rig) -> None:
 
 
 def test_the_former_incidents_resolve_reaches_pagerduty_before_the_next_page(rig: Rig) -> None:
-    """Both go by the same key: an end that came late would close the new page."""
+    """Both have the same dedup key: a late resolve would resolve the new page."""
     first = rig.fires("DiskFull", host="a")
     rig.pagerduty.fail_next(503, times=3)
     rig.answers(first, "resolve")
@@ -242,8 +244,8 @@ def test_the_former_incidents_resolve_reaches_pagerduty_before_the_next_page(rig
     assert rig.pagerduty.opened()[-1].state == "triggered"
 
 
-def test_an_end_while_the_page_is_on_its_way_closes_it(rig: Rig) -> None:
-    """The answer to the page was lost, so it may have been taken."""
+def test_a_resolve_while_the_page_may_have_been_sent_resolves_it(rig: Rig) -> None:
+    """The response to the page was lost, so PagerDuty may have accepted it."""
     rig.pagerduty.drop_answer()
     rig.posts(rig.alert("DiskFull"))
     rig.works(QUEUES)

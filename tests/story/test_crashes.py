@@ -1,4 +1,4 @@
-"""A worker may die at any instruction: what was noted decides what the next one does."""
+"""A worker may be killed at any instruction: the next one continues from the stored attempts and receipts."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.rig import Rig
 
 
 class Killed(BaseException):
-    """What happens to a process in the middle of a line."""
+    """Raised to kill the worker in the middle of its work."""
 
 
 @dataclass
-class Deadly:
-    """A channel in whose hands the worker dies, before or after it sent, or searching for an earlier try."""
+class KillingChannel:
+    """A channel that kills its worker before or after sending, or while searching for an earlier attempt."""
 
     channel: Channel
     when: str
@@ -40,9 +40,9 @@ class Deadly:
 
 
 def kill_in(rig: Rig, queue: str, when: str) -> None:
-    """Have a worker take what is due in *lane* and die in the channel's hands."""
+    """Let a worker claim what is due in *queue* and be killed by the channel."""
     channels = build_channels(rig.services, rig.keys)
-    channels[queue] = Deadly(channels[queue], when)
+    channels[queue] = KillingChannel(channels[queue], when)
     dying = build_worker_services(rig.services, channels, rig.keys).reconciler
     for incident in rig.services.work_queue.claim(queue, "dying", rig.clock(), 10).incidents:
         with pytest.raises(Killed):
@@ -51,7 +51,7 @@ def kill_in(rig: Rig, queue: str, when: str) -> None:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("queue", [SLACK, PAGERDUTY])
-def test_killed_while_sending_the_first_news(rig: Rig, queue: str, when: str) -> None:
+def test_a_worker_killed_while_sending_the_first_message_or_page(rig: Rig, queue: str, when: str) -> None:
     rig.posts(rig.alert("DiskFull"))
     rig.clock.moment += 1
     kill_in(rig, queue, when)
@@ -61,7 +61,7 @@ def test_killed_while_sending_the_first_news(rig: Rig, queue: str, when: str) ->
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_while_notifying_the_next_step(rig: Rig, when: str) -> None:
+def test_a_worker_killed_while_notifying_the_next_step(rig: Rig, when: str) -> None:
     rig.fires("DiskFull")
     rig.passes("4m59s")
     rig.clock.moment += 1
@@ -75,7 +75,7 @@ def test_killed_while_notifying_the_next_step(rig: Rig, when: str) -> None:
     assert rig.paged() == ["on-call", "team-lead", "manager"]
 
 
-def test_killed_with_an_incident_leased(rig: Rig) -> None:
+def test_a_worker_killed_with_an_incident_leased(rig: Rig) -> None:
     rig.posts(rig.alert("DiskFull"))
     rig.services.work_queue.claim(SLACK, "dead", rig.clock(), 10)
     rig.services.work_queue.claim(PAGERDUTY, "dead", rig.clock(), 10)
@@ -97,8 +97,8 @@ def test_a_restart_neither_postpones_nor_doubles_a_step(rig: Rig) -> None:
     assert rig.triggered() == ["on-call", "team-lead"]
 
 
-def test_everything_down_over_a_due_step(rig: Rig) -> None:
-    """Overdue steps are told at once; the one after waits its full time, it had no time before."""
+def test_a_step_that_was_due_during_an_outage_is_notified_at_once(rig: Rig) -> None:
+    """Overdue steps are notified at once; the step after them waits its full time."""
     rig.fires("DiskFull")
     rig.clock.moment += 3600
     rig.works()
@@ -109,8 +109,8 @@ def test_everything_down_over_a_due_step(rig: Rig) -> None:
     assert rig.paged() == ["on-call", "team-lead", "manager"]
 
 
-def test_a_worker_whose_lease_ran_out_sends_nothing_more(rig: Rig) -> None:
-    """It slept through its lease; another has taken over."""
+def test_a_worker_whose_lease_has_expired_sends_nothing(rig: Rig) -> None:
+    """It was paused for longer than its lease; another worker has claimed the incident."""
     rig.posts(rig.alert("DiskFull"))
     incident = rig.services.work_queue.claim(SLACK, "asleep", rig.clock(), 1).incidents[0]
     rig.clock.moment += LEASE_S
@@ -120,8 +120,8 @@ def test_a_worker_whose_lease_ran_out_sends_nothing_more(rig: Rig) -> None:
     assert rig.slack.messages == []
 
 
-def test_a_page_that_died_on_its_way_is_sent_when_it_fires_again(rig: Rig) -> None:
-    """Whether the page had arrived was not known, yet the one who reopened took it for open and woke nobody."""
+def test_a_page_whose_worker_was_killed_before_sending_is_sent_when_the_incident_reopens(rig: Rig) -> None:
+    """Before, the reopened incident counted the attempt as an open page and paged no one."""
     rig.posts(rig.alert("DiskFull"))
     rig.clock.moment += 1
     kill_in(rig, PAGERDUTY, "before")
@@ -131,7 +131,9 @@ def test_a_page_that_died_on_its_way_is_sent_when_it_fires_again(rig: Rig) -> No
     assert rig.paged() == ["on-call"]
 
 
-def test_a_page_that_arrived_unnoticed_wakes_nobody_twice_when_it_fires_again(rig: Rig) -> None:
+def test_a_page_whose_worker_was_killed_after_sending_is_not_sent_twice_when_the_incident_reopens(
+    rig: Rig,
+) -> None:
     rig.posts(rig.alert("DiskFull"))
     rig.clock.moment += 1
     kill_in(rig, PAGERDUTY, "after")
@@ -142,9 +144,10 @@ def test_a_page_that_arrived_unnoticed_wakes_nobody_twice_when_it_fires_again(ri
     assert len(rig.pagerduty.opened()) == 1
 
 
-def test_a_message_found_after_two_deaths_shows_how_it_ended(rig: Rig) -> None:
-    """The first try arrived and showed it open, the second one was to show it resolved and died before: what
-    was found was taken for the second, and the message stayed open for ever.
+def test_a_message_found_after_two_kills_shows_the_resolved_state(rig: Rig) -> None:
+    """The first attempt posted the open state, the second died before it could post the resolved one.
+
+    Before, the found message counted as that of the second attempt, and showed the open state for ever.
     """
     rig.posts(rig.alert("DiskFull"))
     rig.clock.moment += 1
@@ -158,8 +161,8 @@ def test_a_message_found_after_two_deaths_shows_how_it_ended(rig: Rig) -> None:
 
 
 @dataclass
-class Sleepy:
-    """A store after whose answer the process is stopped for a while, once."""
+class PausingStore:
+    """A store that pauses its process once, after its response."""
 
     rig: Rig
     seconds: float
@@ -173,13 +176,13 @@ class Sleepy:
         self.seconds = 0.0
 
 
-def test_a_worker_that_slept_between_noting_a_page_and_sending_it_sends_nothing(rig: Rig) -> None:
-    """Meanwhile it resolved, and another told the pager so: sent now, the page would stay open for ever."""
+def test_a_worker_paused_between_saving_a_page_attempt_and_sending_it_sends_nothing(rig: Rig) -> None:
+    """Meanwhile another worker sent the resolve: a page sent now would stay open for ever."""
     rig.posts(rig.alert("DiskFull"))
     rig.works((SLACK,))
     rig.clock.moment += 1
     (incident,) = rig.services.work_queue.claim(PAGERDUTY, "asleep", rig.clock(), 1).incidents
-    services = replace(rig.services, incidents=Sleepy(rig, 10.0))  # type: ignore[arg-type]
+    services = replace(rig.services, incidents=PausingStore(rig, 10.0))  # type: ignore[arg-type]
     asleep = build_worker_services(services, keys=rig.keys).reconciler
     with pytest.raises(ClaimLost):
         asleep.reconcile(incident, PAGERDUTY, "asleep")
