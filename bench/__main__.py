@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import delivery, idle
+from bench import delivery, idle, pages
 from bench.load import Load, build_requests, percentile, post_all
 from bench.servers import floor, receiver_web
 
@@ -78,6 +78,8 @@ def main() -> None:
         _print_idle(idle.measure(root / "idle"))
         (root / "delivery").mkdir()
         _print_delivery(delivery.measure(root / "delivery"))
+        (root / "pages").mkdir()
+        _print_pages(pages.measure(root / "pages"))
 
 
 def _print_case(case: Case) -> None:
@@ -100,6 +102,15 @@ def _print_delivery(found: delivery.Delivery) -> None:
         f"  {found.rate:.0f} calls/s (aim ≥ 100), {found.slack} to Slack and {found.pagerduty} to PagerDuty, "
         f"for {delivery.INCIDENTS} incidents at once"
     )
+
+
+def _print_pages(found: pages.Pages) -> None:
+    print(f"pages with {pages.OPEN} open incidents, best of {pages.TIMES}:")
+    for name, seconds in found.best.items():
+        print(f"  {name:18} {seconds * 1000:6.1f} ms")
+    print(f"duplicate webhooks beside {pages.VIEWERS} viewers of the dashboard (aim: p99 × 2 at most):")
+    for name, waits in (("alone", found.alone), ("beside", found.beside)):
+        print(f"  {name:9} p50 {_ms(waits, 50)}   p99 {_ms(waits, 99)}")
 
 
 def _ms(waits: list[float], percent: int) -> str:
