@@ -17,7 +17,14 @@ import pytest
 from hypothesis import settings
 
 from tests.fixtures import redis_client, rig, valkey_url
-from tests.sampling import ENDS_AT_VARIABLE, SEED_VARIABLE, Budget, find_seed, load_budget
+from tests.sampling import (
+    ENDS_AT_VARIABLE,
+    EXHAUSTIVE_VARIABLE,
+    SEED_VARIABLE,
+    Budget,
+    find_seed,
+    load_budget,
+)
 
 __all__ = ["redis_client", "rig", "valkey_url"]
 
@@ -56,6 +63,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the seed, the end of the budget and the temporary folder, for the processes of pytest-xdist, too."""
     os.environ.setdefault(SEED_VARIABLE, find_seed())
+    if config.getoption("--exhaustive"):
+        os.environ[EXHAUSTIVE_VARIABLE] = "1"
     budget_s = config.getoption("--budget")
     if budget_s is not None:
         os.environ.setdefault(ENDS_AT_VARIABLE, str(time.time() + budget_s))

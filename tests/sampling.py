@@ -6,6 +6,7 @@ exhaustive run: when the time is up no test takes a new case, and what was not p
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import subprocess
@@ -18,6 +19,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 SEED_VARIABLE = "SAMPLE_SEED"
+EXHAUSTIVE_VARIABLE = "SAMPLE_EXHAUSTIVE"  # set by --exhaustive
 ENDS_AT_VARIABLE = "SAMPLE_ENDS_AT"  # seconds since 1970; absent without a budget
 
 
@@ -44,6 +46,11 @@ def sample(cases: Sequence[T], count: int, name: str) -> list[T]:
     rng = build_random(name)
     bounds = [n * len(cases) // count for n in range(count + 1)]
     return [cases[rng.randrange(first, end)] for first, end in pairwise(bounds)]
+
+
+def count_examples(exhaustive: int) -> int:
+    """Return how many examples Hypothesis draws for a law: *exhaustive*, or a third of that for a sample."""
+    return exhaustive if os.environ.get(EXHAUSTIVE_VARIABLE) else math.ceil(exhaustive / 3)
 
 
 def shuffle(cases: Sequence[T], name: str) -> list[T]:

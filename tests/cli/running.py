@@ -20,7 +20,7 @@ version: 1
 routes:
   - {match: [], channel: "#alerts-info"}
 """
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 
 
 def clean_environ(**more: str) -> dict[str, str]:

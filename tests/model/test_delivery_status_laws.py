@@ -13,6 +13,7 @@ from receiver.model.plan import plan
 from receiver.model.routing import SLACK, Responder, Target
 from tests.builders import a_policy, a_responder, a_step
 from tests.model.test_plan_laws import HOSTS, live
+from tests.sampling import count_examples
 
 CHANNEL = Target(SLACK, "#ops")
 STRANGER = a_responder("boss", slack="@boss")
@@ -35,7 +36,7 @@ HAPPENINGS = st.one_of(
     st.tuples(st.just("works"), st.sampled_from(["arrives", "fails for good"])),
 )
 LIVES = st.lists(HAPPENINGS, max_size=40)
-LAW = settings(max_examples=300, deadline=None)
+LAW = settings(max_examples=count_examples(300), deadline=None)
 
 
 @LAW

@@ -19,6 +19,7 @@ from receiver.model.plan import plan
 from receiver.model.routing import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step, Target
 from tests.builders import OPENED_AT, a_policy, a_responder, a_step
 from tests.model.test_plan_laws import Life
+from tests.sampling import count_examples
 
 AFTER_S = 300.0
 # A failing target is attempted at least this often, and a worker is never later than its polling interval.
@@ -26,7 +27,7 @@ RETRIES_S = 36.0
 # After an outage, one queue times a step out while another is about to notify it.
 AT_ONCE_S = 1.0
 HORIZON_S = 8 * 3600.0
-LAW = settings(max_examples=100, deadline=None)
+LAW = settings(max_examples=count_examples(100), deadline=None)
 
 BOTH = {"slack": "@them", "pagerduty": "0" * 32}
 KINDS = (BOTH, {"slack": "@them", "pagerduty": ""}, {"slack": "", "pagerduty": "0" * 32})

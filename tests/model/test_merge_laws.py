@@ -13,6 +13,7 @@ from receiver.model.incident import AlertState, EscalationRun, Incident, Inciden
 from receiver.model.merge import merge
 from receiver.model.routing import RouteSettings
 from receiver.model.transitions import acknowledge, resolve, unacknowledge
+from tests.sampling import count_examples
 
 ROUTE_SETTINGS = RouteSettings(
     route="#alerts", channel="#alerts", policy="critical", steps=("on-call", "lead")
@@ -95,7 +96,7 @@ def replay(past: list[Payload | Response]) -> tuple[Incident | None, float]:
 
 
 @given(pasts, payloads)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=count_examples(200), deadline=None)
 @example(
     # The next incident opens with a copy of a firing that was dismissed before, with an earlier start than
     # the known one.
@@ -124,7 +125,7 @@ def test_merging_a_payload_twice_is_merging_it_once(past: list[Payload | Respons
 
 
 @given(pasts, payloads)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=count_examples(200), deadline=None)
 def test_the_counts_of_a_payload_add_up(past: list[Payload | Response], payload: Payload) -> None:
     incident, now = replay(past)
     change = merge(incident, payload.at(now + payload.after), ROUTE_SETTINGS, now + payload.after)
@@ -132,7 +133,7 @@ def test_the_counts_of_a_payload_add_up(past: list[Payload | Response], payload:
 
 
 @given(pasts, payloads)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=count_examples(200), deadline=None)
 def test_an_unmatched_resolve_changes_nothing(past: list[Payload | Response], payload: Payload) -> None:
     incident, now = replay(past)
     unknown = tuple(AlertReport(f"unknown-{word.name}", is_firing=False) for word in payload.reports)
@@ -146,7 +147,7 @@ def test_an_unmatched_resolve_changes_nothing(past: list[Payload | Response], pa
 
 
 @given(pasts, st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=count_examples(200), deadline=None)
 def test_copies_of_firing_alerts_change_nothing_visible(past: list[Payload | Response], older: bool) -> None:
     incident, now = replay(past)
     firing = (
@@ -180,7 +181,7 @@ def test_the_earliest_start_of_all_copies_of_a_firing_is_stored(ages: list[float
 
 
 @given(pasts, payloads)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=count_examples(200), deadline=None)
 def test_an_alert_that_a_payload_leaves_out_keeps_its_state(
     past: list[Payload | Response], payload: Payload
 ) -> None:
@@ -195,7 +196,7 @@ def test_an_alert_that_a_payload_leaves_out_keeps_its_state(
 
 
 @given(pasts, payloads)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=count_examples(200), deadline=None)
 def test_an_incident_is_resolved_only_when_every_alert_of_it_is(
     past: list[Payload | Response], payload: Payload
 ) -> None:
@@ -209,7 +210,7 @@ def test_an_incident_is_resolved_only_when_every_alert_of_it_is(
 
 
 @given(pasts, payloads)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=count_examples(200), deadline=None)
 def test_an_untruncated_payload_without_a_firing_alert_resolves_the_incident(
     past: list[Payload | Response], payload: Payload
 ) -> None:
@@ -221,7 +222,7 @@ def test_an_untruncated_payload_without_a_firing_alert_resolves_the_incident(
 
 
 @given(pasts, payloads)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=count_examples(200), deadline=None)
 def test_the_severity_is_never_lower_while_it_is_open(
     past: list[Payload | Response], payload: Payload
 ) -> None:
@@ -239,7 +240,7 @@ def test_the_severity_is_never_lower_while_it_is_open(
 
 
 @given(pasts, payloads)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=count_examples(200), deadline=None)
 def test_an_acknowledgement_ends_only_with_an_unacknowledged_event(
     past: list[Payload | Response], payload: Payload
 ) -> None:
@@ -253,7 +254,7 @@ def test_an_acknowledgement_ends_only_with_an_unacknowledged_event(
 
 
 @given(pasts, payloads)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=count_examples(200), deadline=None)
 def test_alerts_that_join_an_open_incident_move_no_timer(
     past: list[Payload | Response], payload: Payload
 ) -> None:
@@ -265,7 +266,7 @@ def test_alerts_that_join_an_open_incident_move_no_timer(
 
 
 @given(pasts, payloads)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=count_examples(200), deadline=None)
 def test_an_incident_id_never_changes_and_is_never_reused(
     past: list[Payload | Response], payload: Payload
 ) -> None:
@@ -279,7 +280,7 @@ def test_an_incident_id_never_changes_and_is_never_reused(
 
 
 @given(pasts, st.sampled_from(NAMES))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=count_examples(200), deadline=None)
 @example(
     # The alert fires on in a manually resolved incident, is carried over to the next one, and ends after that
     # is resolved.
@@ -324,7 +325,7 @@ def test_an_alert_that_fires_after_its_resolve_is_never_a_duplicate(
 
 
 @given(pasts, st.lists(reports, max_size=4).map(tuple))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=count_examples(200), deadline=None)
 @example([], (AlertReport("a", is_firing=True), AlertReport("a", is_firing=False)))
 def test_merging_twice_is_merging_once_even_if_a_payload_contradicts_itself(
     past: list[Payload | Response], contents: tuple[AlertReport, ...]
@@ -338,7 +339,7 @@ def test_merging_twice_is_merging_once_even_if_a_payload_contradicts_itself(
 
 
 @given(pasts)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=count_examples(200), deadline=None)
 @example(
     # A late copy of b, whose firing has ended, arrives together with c, which is new.
     [
@@ -369,7 +370,7 @@ alert_states = st.builds(
 
 
 @given(pasts, st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=5), alert_states, max_size=5))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=count_examples(200), deadline=None)
 def test_an_incident_is_serialized_and_parsed_unchanged(
     past: list[Payload | Response], more: dict[str, AlertState]
 ) -> None:

@@ -34,6 +34,7 @@ from receiver.model.plan import plan
 from receiver.model.routing import EscalationPolicy, RouteSettings
 from receiver.model.transitions import acknowledge, resolve, unacknowledge
 from tests.builders import OPENED_AT, a_group, a_policy, an_alert
+from tests.sampling import count_examples
 
 POLICY = a_policy()
 ROUTE_SETTINGS = RouteSettings("#a", "#a", POLICY.name, tuple(step.name for step in POLICY.steps), 600, 4)
@@ -170,7 +171,7 @@ def live(happenings: list[tuple], only: str = "", policy: EscalationPolicy = POL
 LIVES = st.lists(HAPPENINGS, max_size=40)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=count_examples(300), deadline=None)
 @given(LIVES)
 def test_after_all_receipts_no_action_is_planned_and_the_next_check_is_in_the_future(
     happenings: list[tuple],
@@ -183,7 +184,7 @@ def test_after_all_receipts_no_action_is_planned_and_the_next_check_is_in_the_fu
     assert after.next_check_at is None or after.next_check_at > life.now
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=count_examples(300), deadline=None)
 @given(LIVES)
 def test_a_resolved_incident_leaves_no_page_open(happenings: list[tuple]) -> None:
     life = live([h for h in happenings if h[-1] != "fails for good"])
@@ -192,7 +193,7 @@ def test_a_resolved_incident_leaves_no_page_open(happenings: list[tuple]) -> Non
     assert life.open_pages == {}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=count_examples(300), deadline=None)
 @given(LIVES)
 def test_an_open_unacknowledged_incident_has_an_open_page(happenings: list[tuple]) -> None:
     life = live([h for h in happenings if h[-1] != "fails for good"])
@@ -202,7 +203,7 @@ def test_an_open_unacknowledged_incident_has_an_open_page(happenings: list[tuple
         assert "triggered" in life.open_pages.values()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=count_examples(300), deadline=None)
 @given(LIVES)
 def test_an_acknowledged_incident_is_acknowledged_in_pagerduty(happenings: list[tuple]) -> None:
     life = live([h for h in happenings if h[-1] != "fails for good"])
@@ -213,7 +214,7 @@ def test_an_acknowledged_incident_is_acknowledged_in_pagerduty(happenings: list[
         assert set(life.open_pages.values()) <= {"acknowledged"}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=count_examples(300), deadline=None)
 @given(LIVES)
 def test_each_step_pages_its_responder_once_per_escalation_run(happenings: list[tuple]) -> None:
     life = live(happenings)
@@ -221,7 +222,7 @@ def test_each_step_pages_its_responder_once_per_escalation_run(happenings: list[
     assert len(life.woken) == len(set(life.woken))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=count_examples(300), deadline=None)
 @given(LIVES)
 def test_planning_twice_gives_the_same_plan(happenings: list[tuple]) -> None:
     life = live(happenings)
@@ -229,7 +230,7 @@ def test_planning_twice_gives_the_same_plan(happenings: list[tuple]) -> None:
     assert plan(life.incident, POLICY, life.now) == plan(life.incident, POLICY, life.now)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=count_examples(300), deadline=None)
 @given(LIVES)
 def test_no_responder_is_paged_for_a_resolved_or_acknowledged_incident(happenings: list[tuple]) -> None:
     life = live(happenings)
@@ -239,7 +240,7 @@ def test_no_responder_is_paged_for_a_resolved_or_acknowledged_incident(happening
         assert pages == []
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=count_examples(300), deadline=None)
 @given(LIVES)
 def test_an_acknowledgement_ends_with_the_incident_unless_it_flaps(happenings: list[tuple]) -> None:
     life = live([h for h in happenings if h[-1] != "fails for good"])
@@ -265,7 +266,7 @@ def test_an_acknowledgement_ends_with_the_incident_unless_it_flaps(happenings: l
     assert life.open_pages[dedup_key(after, "on-call")] == "triggered"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=count_examples(200), deadline=None)
 @given(LIVES)
 def test_an_incident_has_one_message(happenings: list[tuple]) -> None:
     life = live(happenings, only="arrives")

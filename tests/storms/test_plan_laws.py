@@ -31,6 +31,7 @@ from receiver.storms.model import (
 )
 from receiver.storms.plan import CloseBatch, CloseStorm, EndStorm, StormView, plan_storm
 from tests.builders import OPENED_AT, a_responder, an_incident
+from tests.sampling import count_examples
 
 TARGET_KEY = "responder:on-call"
 BOB = Person("bob")
@@ -141,7 +142,7 @@ def live(happenings: list[tuple]) -> Life:
     return life
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=count_examples(300), deadline=None)
 @given(LIVES)
 def test_after_all_receipts_no_action_is_planned_and_the_next_check_is_in_the_future(
     happenings: list[tuple],
@@ -153,7 +154,7 @@ def test_after_all_receipts_no_action_is_planned_and_the_next_check_is_in_the_fu
     assert after.next_check_at is None if life.storm.resolved_at else (after.next_check_at or 0) > life.now
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=count_examples(300), deadline=None)
 @given(LIVES)
 def test_each_open_member_is_counted_by_a_page_that_is_not_acknowledged(happenings: list[tuple]) -> None:
     life = live(happenings)
@@ -166,7 +167,7 @@ def test_each_open_member_is_counted_by_a_page_that_is_not_acknowledged(happenin
 REFUSED = st.one_of(HAPPENINGS, st.tuples(st.just("works"), st.just("fails for good")))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=count_examples(300), deadline=None)
 @given(st.lists(REFUSED, max_size=40))
 def test_each_open_member_is_paged_or_its_page_was_refused(happenings: list[tuple]) -> None:
     life = live(happenings)
@@ -178,7 +179,7 @@ def test_each_open_member_is_paged_or_its_page_was_refused(happenings: list[tupl
             assert delivery.failed_at or life.open_pages.get(key) == "triggered"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=count_examples(300), deadline=None)
 @given(LIVES)
 def test_no_batch_pages_twice_and_batches_come_two_minutes_apart(happenings: list[tuple]) -> None:
     life = live(happenings)
@@ -191,7 +192,7 @@ def test_no_batch_pages_twice_and_batches_come_two_minutes_apart(happenings: lis
     assert all(later - earlier >= BATCH_PAUSE_S for earlier, later in itertools.pairwise(received))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=count_examples(300), deadline=None)
 @given(LIVES)
 def test_after_all_members_are_resolved_no_page_is_open_and_the_storm_has_ended(
     happenings: list[tuple],
@@ -206,7 +207,7 @@ def test_after_all_members_are_resolved_no_page_is_open_and_the_storm_has_ended(
     assert life.storm.resolved_at
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=count_examples(200), deadline=None)
 @given(LIVES)
 def test_planning_twice_gives_the_same_plan(happenings: list[tuple]) -> None:
     life = live(happenings)
