@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
 from receiver.errors import Problem
-from receiver.storage.connection import Client, store_errors
 from receiver.storage.keys import CONFIG_REFUSED, CONFIG_REFUSED_FOR_S
 from receiver.text import one_line
+
+if TYPE_CHECKING:
+    from receiver.storage.connection import Client
 
 MAX_ERROR = 500
 
@@ -50,39 +52,35 @@ class RedisConfigStates:
     """
 
     def __init__(self, client: Client) -> None:
+        # gunicorn's master imports this module, and must not import redis: see web/gunicorn.py.
+        from receiver.storage.connection import store_errors
+
         self._redis = client
+        self._store_errors = store_errors
 
     def save(self, process: str, state: ConfigState) -> None:
         """Save that *process* refused a configuration; call it again before the TTL ends."""
-        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
+        with self._store_errors(), self._redis.pipeline(transaction=False) as pipe:
             pipe.hset(CONFIG_REFUSED, process, _encoder.encode(state))
             pipe.expire(CONFIG_REFUSED, CONFIG_REFUSED_FOR_S)
             pipe.execute()
 
     def remove(self, process: str) -> None:
         """Remove the entry of *process*, which has loaded a configuration since."""
-        with store_errors():
+        with self._store_errors():
             self._redis.hdel(CONFIG_REFUSED, process)
 
     def list_refused(self) -> dict[str, ConfigState]:
         """Return the states of all processes that refused a configuration, by their names."""
-        with store_errors():
+        with self._store_errors():
             packed = self._redis.hgetall(CONFIG_REFUSED)
         return {name.decode(): _decoder.decode(state) for name, state in sorted(packed.items())}
-
-
-class ConfigStateStore(Protocol):
-    """Stores refused configurations; every method may raise StoreError."""
-
-    def save(self, process: str, state: ConfigState) -> None: ...
-    def remove(self, process: str) -> None: ...
-    def list_refused(self) -> dict[str, ConfigState]: ...
 
 
 class ConfigReport:
     """Publishes the configuration state of *process*, and lists the refused ones of all processes."""
 
-    def __init__(self, process: str, find_state: Callable[[], ConfigState], store: ConfigStateStore) -> None:
+    def __init__(self, process: str, find_state: Callable[[], ConfigState], store: RedisConfigStates) -> None:
         self.process = process
         self._find_state = find_state
         self._store = store

@@ -138,3 +138,11 @@ def test_the_metrics_folder_is_removed_at_the_stop(serving: Serving) -> None:
 def test_no_control_file_is_left_in_the_folder(serving: Serving) -> None:
     assert not list(serving.folder.glob("*.ctl"))
     assert not list(serving.folder.glob("*.sock"))
+
+
+def test_the_master_imports_no_module_whose_sockets_must_be_patched_in_the_workers() -> None:
+    code = "import sys, receiver.web.gunicorn; print(sorted({'redis', 'requests', 'urllib3'} & set(sys.modules)))"
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert found.stdout.strip() == "[]"
