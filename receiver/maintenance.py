@@ -150,7 +150,7 @@ class MaintenanceTask:
         return now + _CHECK_EVERY_S
 
     def _enqueue_open_incidents(self, now: float) -> None:
-        for incident in self._incidents.list_open():
+        for incident in self._incidents.list_open(is_brief=True):
             if incident.policy:
                 for queue in (SLACK, PAGERDUTY):
                     self._work_queue.enqueue(queue, incident.id, now)
