@@ -17,7 +17,7 @@ from tests.slack_people import SECRET, SlackPeople
 
 # More than a channel takes in half a minute, and than PagerDuty does at half its own limit. What a thousand do
 # at the vendors' own limits is in tests/e2e/test_storm.py.
-MANY = 60
+MANY = 40
 EVENTS_A_MINUTE = 60
 LIMITS = f"limits: {{pagerduty: {EVENTS_A_MINUTE}/m}}\n"
 
@@ -274,7 +274,7 @@ def test_when_a_storm_ends_what_still_fires_is_listed(rig: Rig) -> None:
     """As many as the channel takes in half a minute get their own message; the others are counted."""
     breaks_out(rig)
     rig.passes("20s")
-    ends(rig, count=20)
+    ends(rig, count=10)
     before = len(rig.roots())
     rig.passes("3m")
     (summary,) = summaries(rig)
