@@ -36,9 +36,7 @@ def bob_silences(rig: Rig, alertmanager: MockAlertmanager, for_s: float, **label
 
 
 def silence(rig: Rig, incident: str, for_: str = "1h") -> int:
-    """Create a silence over the API; the worker processes the request in a thread, as a process beside the
-    web process does.
-    """
+    """Create a silence over the API, in a thread, while the worker processes the request."""
     rig.services.incident_service.silence(
         incident, ALICE, 3600.0 if for_ == "1h" else 0.0, "known", rig.clock()
     )

@@ -1,6 +1,4 @@
-"""Changes of routing.yaml while alerts fire: these stay in their incidents, and new alerts use the new
-routes.
-"""
+"""Changes of routing.yaml while alerts fire: these stay in their incidents, new alerts use the new routes."""
 
 from __future__ import annotations
 

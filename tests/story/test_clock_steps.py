@@ -101,9 +101,7 @@ def test_an_acknowledgement_survives_a_step_of_the_clock(rig: Rig, step) -> None
 
 @pytest.mark.parametrize("step", [sets_back, sets_forward])
 def test_a_lease_that_is_not_renewed_expires_in_time(rig: Rig, step) -> None:
-    """A worker that was killed just before must not keep the incident leased until the clock reaches that
-    time again.
-    """
+    """The lease of a killed worker must not last until the clock reaches its expiry again."""
     rig.posts(rig.alert("DiskFull"))
     for queue in QUEUES:
         rig.services.work_queue.claim(queue, "killed", rig.clock(), 10)

@@ -1,4 +1,4 @@
-"""What was refused for a token or a key is sent again by itself once that is another one."""
+"""Deliveries that were refused because of a token or a key are sent again once the secret has changed."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ CODES = [
 OTHER_KEY = "0" * 31 + "d"
 
 
-def reloads(rig: Rig, text: str = ROUTING, **environ: str) -> None:
-    """Go on with other secrets, as a worker does after SIGHUP and after a restart."""
+def reload(rig: Rig, text: str = ROUTING, **environ: str) -> None:
+    """Reload with other secrets, as a worker does after SIGHUP and after a restart."""
     rig.environ |= environ
     rig.configure(text)
     rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
@@ -48,7 +48,7 @@ def test_a_message_refused_for_its_token_is_posted_with_the_next_one(rig: Rig, c
     incident = rig.fires("DiskFull")
     rig.passes("10m")
     assert (rig.roots(), failed(rig)) == ([], ["root"])
-    reloads(rig, SLACK_BOT_TOKEN="xoxb-other")
+    reload(rig, SLACK_BOT_TOKEN="xoxb-other")
     (root,) = rig.roots()
     assert "DiskFull" in root.text
     assert failed(rig) == []
@@ -59,42 +59,42 @@ def test_a_message_refused_for_its_token_is_posted_with_the_next_one(rig: Rig, c
     assert rig.paged() == ["on-call", "team-lead", "manager"]
 
 
-def test_with_the_same_secret_nothing_is_tried_again(rig: Rig) -> None:
+def test_with_the_same_secret_nothing_is_retried(rig: Rig) -> None:
     rig.slack.fail_next("chat.postMessage", error="invalid_auth")
     rig.fires("DiskFull")
     before = posts(rig)
-    reloads(rig)
+    reload(rig)
     rig.passes("1h")
     assert (posts(rig), failed(rig)) == (before, ["root"])
 
 
-def test_each_secret_is_tried_once(rig: Rig) -> None:
+def test_each_delivery_is_retried_once_per_secret(rig: Rig) -> None:
     rig.slack.token = "xoxb-right"
     rig.fires("DiskFull", "info")
     assert posts(rig) == 1
     for n, token in enumerate(("xoxb-1", "xoxb-2", "xoxb-right"), start=2):
-        reloads(rig, SLACK_BOT_TOKEN=token)
+        reload(rig, SLACK_BOT_TOKEN=token)
         rig.passes("10m")
         assert posts(rig) == n
     assert len(rig.roots()) == 1
 
 
 @pytest.mark.parametrize("code", ["is_archived", "channel_not_found", "invalid_arguments"])
-def test_what_is_not_the_secrets_fault_waits_for_a_person(rig: Rig, code: str) -> None:
+def test_failures_not_caused_by_the_secret_are_not_retried(rig: Rig, code: str) -> None:
     rig.slack.fail_next("chat.postMessage", error=code)
     rig.fires("DiskFull")
-    reloads(rig, SLACK_BOT_TOKEN="xoxb-other")
+    reload(rig, SLACK_BOT_TOKEN="xoxb-other")
     rig.passes("10m")
     assert (rig.roots(), failed(rig)) == ([], ["root"])
 
 
-def test_a_page_refused_for_its_key_goes_out_under_the_next_one(rig: Rig) -> None:
+def test_a_page_refused_for_its_key_is_sent_under_the_next_one(rig: Rig) -> None:
     rig.refuses("on-call")
     rig.fires("DiskFull")
     rig.passes("1m")
     assert (rig.paged(), failed(rig)) == ([], ["page:on-call"])
     rig.pagerduty.routing_keys = [*NAMES, OTHER_KEY]
-    reloads(rig, PAGERDUTY_ONCALL_KEY=OTHER_KEY)
+    reload(rig, PAGERDUTY_ONCALL_KEY=OTHER_KEY)
     assert [event.routing_key for event in rig.pagerduty.triggers()] == [OTHER_KEY]
     assert failed(rig) == []
 
@@ -102,31 +102,31 @@ def test_a_page_refused_for_its_key_goes_out_under_the_next_one(rig: Rig) -> Non
 def test_another_responders_key_changes_nothing(rig: Rig) -> None:
     rig.refuses("on-call")
     rig.fires("DiskFull")
-    reloads(rig, PAGERDUTY_MANAGER_KEY=OTHER_KEY)
+    reload(rig, PAGERDUTY_MANAGER_KEY=OTHER_KEY)
     rig.passes("1m")
     assert failed(rig) == ["page:on-call"]
 
 
-def test_nobody_is_paged_for_what_was_acknowledged_meanwhile(rig: Rig) -> None:
+def test_no_page_is_sent_for_an_incident_acknowledged_meanwhile(rig: Rig) -> None:
     rig.refuses("on-call")
     incident = rig.fires("DiskFull")
     rig.answers(incident, "acknowledge")
     rig.pagerduty.routing_keys = []
-    reloads(rig, PAGERDUTY_ONCALL_KEY=OTHER_KEY)
+    reload(rig, PAGERDUTY_ONCALL_KEY=OTHER_KEY)
     rig.passes("1h")
     assert rig.triggered() == []
 
 
-def test_what_resolved_meanwhile_is_posted_as_resolved(rig: Rig) -> None:
+def test_an_incident_resolved_meanwhile_is_posted_as_resolved(rig: Rig) -> None:
     rig.slack.token = "xoxb-right"
     rig.fires("DiskFull")
     rig.ends("DiskFull")
-    reloads(rig, SLACK_BOT_TOKEN="xoxb-right")
+    reload(rig, SLACK_BOT_TOKEN="xoxb-right")
     (root,) = rig.roots()
     assert "Resolved" in root.text
 
 
-def test_edits_and_replies_refused_for_the_token_are_made_up_for(rig: Rig) -> None:
+def test_edits_and_replies_refused_for_the_token_are_sent_later(rig: Rig) -> None:
     incident = rig.fires("DiskFull", host="a")
     rig.passes("5s")
     rig.slack.token = "xoxb-right"
@@ -134,7 +134,7 @@ def test_edits_and_replies_refused_for_the_token_are_made_up_for(rig: Rig) -> No
     rig.answers(incident, "acknowledge", "alice")
     rig.passes("5s")
     assert failed(rig) == ["joined", "update"]
-    reloads(rig, SLACK_BOT_TOKEN="xoxb-right")
+    reload(rig, SLACK_BOT_TOKEN="xoxb-right")
     rig.passes("5s")
     (root,) = rig.roots()
     assert "Acknowledged by alice" in root.words
@@ -142,28 +142,28 @@ def test_edits_and_replies_refused_for_the_token_are_made_up_for(rig: Rig) -> No
     assert failed(rig) == []
 
 
-def test_the_fallback_channel_hands_back_when_the_token_is_right(rig: Rig) -> None:
+def test_the_message_returns_from_the_fallback_channel_with_a_valid_token(rig: Rig) -> None:
     rig.slack.workspace.add_channel("#ops")
     rig.configure(with_fallback("#ops"))
     rig.slack.fail_next("chat.postMessage", error="invalid_auth")
     rig.fires("DiskFull")
     assert [root.channel for root in rig.roots()] == ["#ops"]
-    reloads(rig, with_fallback("#ops"), SLACK_BOT_TOKEN="xoxb-other")
+    reload(rig, with_fallback("#ops"), SLACK_BOT_TOKEN="xoxb-other")
     rig.passes("5s")
     assert [root.channel for root in rig.roots()] == ["#ops", "#alerts-critical"]
     assert "goes on in" in rig.roots()[0].words
 
 
-def test_a_token_that_was_taken_away_sends_nothing_again(rig: Rig) -> None:
+def test_a_removed_token_causes_no_retry(rig: Rig) -> None:
     """Without a token Slack is simulated, which delivers nothing."""
     rig.slack.fail_next("chat.postMessage", error="invalid_auth")
     rig.fires("DiskFull")
-    reloads(rig, SLACK_BOT_TOKEN="")
+    reload(rig, SLACK_BOT_TOKEN="")
     rig.passes("1m")
     assert failed(rig) == ["root"]
 
 
-def test_the_end_of_a_former_incident_does_not_close_the_page_of_the_next_one(rig: Rig) -> None:
+def test_the_resolve_of_a_former_incident_does_not_resolve_the_page_of_the_next_one(rig: Rig) -> None:
     rig.fires("DiskFull")
     rig.passes("5s")
     rig.refuses("on-call")
@@ -172,16 +172,16 @@ def test_the_end_of_a_former_incident_does_not_close_the_page_of_the_next_one(ri
     rig.pagerduty.routing_keys = []
     rig.fires("DiskFull")
     rig.passes("5s")
-    reloads(rig, PAGERDUTY_ONCALL_KEY=OTHER_KEY)
+    reload(rig, PAGERDUTY_ONCALL_KEY=OTHER_KEY)
     rig.passes("1m")
     assert [event.action for event in rig.pagerduty.events if event.routing_key == OTHER_KEY] == []
 
 
-def test_a_host_that_reloads_later_is_no_hindrance(rig: Rig) -> None:
+def test_a_host_that_reloads_later_does_not_prevent_the_retry(rig: Rig) -> None:
     rig.slack.token = "xoxb-right"
     rig.fires("DiskFull")
     old = rig.worker_services
-    reloads(rig, SLACK_BOT_TOKEN="xoxb-right")
+    reload(rig, SLACK_BOT_TOKEN="xoxb-right")
     rig.slack.workspace.messages.clear()
     rig.slack.token = "xoxb-newest"
     rig.fires("CpuHigh")
@@ -190,7 +190,7 @@ def test_a_host_that_reloads_later_is_no_hindrance(rig: Rig) -> None:
     new, rig.worker_services = (
         rig.worker_services,
         old,
-    )  # the duty falls to the host that has not reloaded yet
+    )  # the periodic task runs on the host that has not reloaded yet
     new.periodic_tasks.enqueue_all(rig.services.work_queue)
     rig.works()
     rig.worker_services = new
@@ -207,25 +207,25 @@ def test_a_storms_message_is_posted_with_the_next_token(rig: Rig) -> None:
     rig.slack.token = "xoxb-right"
     rig.passes("3m")
     assert rig.roots() == []
-    reloads(rig, limits + ROUTING, SLACK_BOT_TOKEN="xoxb-right")
+    reload(rig, limits + ROUTING, SLACK_BOT_TOKEN="xoxb-right")
     rig.passes("3m")
     assert any("1 incident in #alerts-info: 1 open" in root.text for root in rig.roots())
 
 
-def test_no_secret_is_kept_in_the_store(rig: Rig) -> None:
+def test_no_secret_is_stored_in_redis(rig: Rig) -> None:
     rig.slack.fail_next("chat.postMessage", error="invalid_auth")
     rig.refuses("on-call")
     rig.fires("DiskFull")
     rig.passes("1m")
     redis = rig.services.incidents._redis
-    kept = b"".join(name + redis.dump(name) for name in redis.scan_iter())
+    stored = b"".join(name + redis.dump(name) for name in redis.scan_iter())
     for name in ("SLACK_BOT_TOKEN", "PAGERDUTY_ONCALL_KEY"):
         secret = rig.environ[name]
-        assert secret.encode() not in kept
+        assert secret.encode() not in stored
         assert Secret(secret).digest != secret
 
 
-def test_alertmanagers_login_is_a_secret_like_others() -> None:
+def test_the_login_of_alertmanager_counts_as_a_secret() -> None:
     def routing(url: str) -> Routing:
         return Routing(routes=(), alertmanagers={"": AlertmanagerConfig((url,))})
 

@@ -1,4 +1,4 @@
-"""Each kind of failure, and what it means: tried again, looked for first, or given up at once."""
+"""Each kind of delivery error: retried, searched first, or failed permanently at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 
 from tests.rig import Rig
 
-# Nothing listens there, and no such name exists: https://www.rfc-editor.org/rfc/rfc6761#section-6.4
+# Nothing listens at this port, and this host name does not exist:
+# https://www.rfc-editor.org/rfc/rfc6761#section-6.4
 NO_NAME = "http://slack.invalid/api/"
 PERMANENT = ["invalid_auth", "token_revoked", "channel_not_found", "is_archived", "not_in_channel"]
 
@@ -21,7 +22,7 @@ def attempts(rig: Rig) -> list[float]:
     return [call.at for call in rig.slack.calls_of("chat.postMessage")]
 
 
-def test_a_429_waits_as_long_as_slack_asks(rig: Rig) -> None:
+def test_the_retry_after_of_a_429_is_respected(rig: Rig) -> None:
     rig.slack.fail_next("chat.postMessage", status=429, retry_after=30)
     rig.fires("DiskFull")
     rig.passes("29s")
@@ -30,7 +31,7 @@ def test_a_429_waits_as_long_as_slack_asks(rig: Rig) -> None:
     assert len(rig.roots()) == 1
 
 
-def test_a_429_that_names_no_wait_waits_five_seconds(rig: Rig) -> None:
+def test_a_429_without_a_retry_after_waits_five_seconds(rig: Rig) -> None:
     rig.slack.fail_next("chat.postMessage", status=429)
     rig.fires("DiskFull")
     rig.passes("4s")
@@ -40,7 +41,7 @@ def test_a_429_that_names_no_wait_waits_five_seconds(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
-def test_a_5xx_is_tried_again_soon(rig: Rig, status: int) -> None:
+def test_a_5xx_is_retried_soon(rig: Rig, status: int) -> None:
     rig.slack.fail_next("chat.postMessage", status=status, body=b"<html>")
     incident = rig.fires("DiskFull")
     assert delivery(rig, incident, "root")["state"] == "pending"
@@ -48,7 +49,7 @@ def test_a_5xx_is_tried_again_soon(rig: Rig, status: int) -> None:
     assert len(rig.roots()) == 1
 
 
-def test_a_5xx_names_a_wait_that_is_kept(rig: Rig) -> None:
+def test_the_retry_after_of_a_5xx_is_respected(rig: Rig) -> None:
     rig.pagerduty.fail_next(503, retry_after=20)
     rig.fires("DiskFull")
     rig.passes("19s")
@@ -57,7 +58,7 @@ def test_a_5xx_names_a_wait_that_is_kept(rig: Rig) -> None:
     assert rig.paged() == ["on-call"]
 
 
-def test_a_200_that_says_ok_false_counts_as_no_delivery(rig: Rig) -> None:
+def test_a_200_with_ok_false_is_no_delivery(rig: Rig) -> None:
     rig.slack.fail_next("chat.postMessage", status=200, error="ekm_access_denied")
     incident = rig.fires("DiskFull")
     root = delivery(rig, incident, "root")
@@ -65,7 +66,7 @@ def test_a_200_that_says_ok_false_counts_as_no_delivery(rig: Rig) -> None:
     assert 'outcome="permanent"' in rig.client.get("/metrics").text
 
 
-def test_a_200_that_says_something_unknown_is_tried_again(rig: Rig) -> None:
+def test_a_200_with_an_unknown_error_is_retried(rig: Rig) -> None:
     rig.slack.fail_next("chat.postMessage", status=200, error="a_new_error_of_slacks")
     rig.fires("DiskFull")
     rig.passes("1s")
@@ -73,7 +74,7 @@ def test_a_200_that_says_something_unknown_is_tried_again(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("reason", PERMANENT)
-def test_what_is_refused_for_good_is_tried_once(rig: Rig, reason: str) -> None:
+def test_a_permanent_error_is_attempted_once(rig: Rig, reason: str) -> None:
     rig.slack.fail_next("chat.postMessage", error=reason, times=100)
     incident = rig.fires("DiskFull")
     rig.passes("10m")
@@ -81,7 +82,7 @@ def test_what_is_refused_for_good_is_tried_once(rig: Rig, reason: str) -> None:
     assert delivery(rig, incident, "root")["reason"] == reason
 
 
-def test_a_message_whose_answer_was_lost_is_not_posted_again(rig: Rig) -> None:
+def test_a_message_whose_response_was_lost_is_not_posted_again(rig: Rig) -> None:
     rig.slack.drop_answer("chat.postMessage", times=1)
     incident = rig.fires("DiskFull")
     rig.passes("1m")
@@ -94,7 +95,7 @@ def test_a_message_whose_answer_was_lost_is_not_posted_again(rig: Rig) -> None:
     )
 
 
-def test_a_reply_whose_answer_was_lost_is_not_said_again(rig: Rig) -> None:
+def test_a_reply_whose_response_was_lost_is_not_posted_again(rig: Rig) -> None:
     rig.fires("DiskFull", host="a")
     rig.passes("5s")
     rig.slack.drop_answer("chat.postMessage", times=1)
@@ -103,8 +104,8 @@ def test_a_reply_whose_answer_was_lost_is_not_said_again(rig: Rig) -> None:
     assert len([reply for reply in rig.replies() if "joined" in reply]) == 1
 
 
-def test_a_page_whose_answer_was_lost_wakes_once(rig: Rig) -> None:
-    """The dedup key has it join what is open, so it is simply sent again."""
+def test_a_page_whose_response_was_lost_pages_once(rig: Rig) -> None:
+    """It is sent again: with the same dedup key it joins the open incident."""
     rig.pagerduty.drop_answer()
     incident = rig.fires("DiskFull")
     rig.passes("1m")
@@ -113,7 +114,7 @@ def test_a_page_whose_answer_was_lost_wakes_once(rig: Rig) -> None:
     assert delivery(rig, incident, "page:on-call")["state"] == "delivered"
 
 
-def test_a_name_that_is_not_found_is_tried_again(rig: Rig) -> None:
+def test_an_unknown_host_name_is_retried(rig: Rig) -> None:
     address = rig.environ["SLACK_API_URL"]
     rig.environ["SLACK_API_URL"] = NO_NAME
     rig.configure((rig.folder / "routing.yaml").read_text())
@@ -125,10 +126,12 @@ def test_a_name_that_is_not_found_is_tried_again(rig: Rig) -> None:
     rig.configure((rig.folder / "routing.yaml").read_text())
     rig.passes("10s")
     assert len(rig.roots()) == 1
-    assert rig.slack.calls_of("conversations.history") == []  # nothing can have arrived
+    assert (
+        rig.slack.calls_of("conversations.history") == []
+    )  # there was no connection, so nothing is searched
 
 
-def test_a_pager_that_refuses_connections_is_tried_again(rig: Rig) -> None:
+def test_a_pagerduty_that_refuses_connections_is_retried(rig: Rig) -> None:
     rig.pagerduty.stop()
     rig.fires("DiskFull")
     rig.pagerduty.start()
@@ -136,8 +139,8 @@ def test_a_pager_that_refuses_connections_is_tried_again(rig: Rig) -> None:
     assert rig.paged() == ["on-call"]
 
 
-def test_a_failed_step_is_not_skipped_as_done(rig: Rig) -> None:
-    """Its own page goes on being tried, and arrives when PagerDuty is back, also after later steps."""
+def test_a_failed_step_is_retried_also_after_later_steps(rig: Rig) -> None:
+    """Its page arrives when PagerDuty is available again."""
     rig.pagerduty.fail_next(503, times=60)
     incident = rig.fires("DiskFull")
     rig.passes("6m")
@@ -147,8 +150,8 @@ def test_a_failed_step_is_not_skipped_as_done(rig: Rig) -> None:
     assert "on-call" in rig.paged()
 
 
-def test_a_wait_is_in_the_work_queue_and_holds_no_thread(rig: Rig) -> None:
-    """After a failed attempt the incident is given back at once, due at the retry's moment."""
+def test_a_retry_waits_in_the_work_queue_and_blocks_no_thread(rig: Rig) -> None:
+    """After a failed attempt the incident is released at once, due at the time of the retry."""
     rig.slack.fail_next("chat.postMessage", status=429, retry_after=600)
     incident = rig.fires("DiskFull")
     keys = rig.services.incidents.keys_of(incident.partition("-")[0])

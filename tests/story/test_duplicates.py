@@ -1,11 +1,11 @@
-"""Rules 1 and 2: what is a duplicate, and when an incident is over."""
+"""Guarantees 1 and 2: what a duplicate is, and when an incident is resolved."""
 
 from __future__ import annotations
 
 from tests.rig import Rig
 
 
-def test_a_repeat_notifies_nobody(rig: Rig) -> None:
+def test_a_duplicate_notifies_no_one(rig: Rig) -> None:
     rig.fires("DiskFull")
     before = rig.outside()
     answer = rig.posts(rig.alert("DiskFull", at=rig.clock()))
@@ -14,7 +14,7 @@ def test_a_repeat_notifies_nobody(rig: Rig) -> None:
     assert rig.outside() == before
 
 
-def test_a_copy_that_began_earlier_moves_the_beginning_and_nothing_else(rig: Rig) -> None:
+def test_a_copy_with_an_earlier_start_changes_only_the_start(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("1m")
     before = rig.outside()
@@ -24,22 +24,22 @@ def test_a_copy_that_began_earlier_moves_the_beginning_and_nothing_else(rig: Rig
     assert rig.outside() == before
 
 
-def test_a_copy_that_began_later_changes_nothing(rig: Rig) -> None:
+def test_a_copy_with_a_later_start_changes_nothing(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
-    began = rig.shows(incident)["alerts"][0]["starts_at"]
+    starts_at = rig.shows(incident)["alerts"][0]["starts_at"]
     rig.passes("1m")
     rig.posts(rig.alert("DiskFull"))
-    assert rig.shows(incident)["alerts"][0]["starts_at"] == began
+    assert rig.shows(incident)["alerts"][0]["starts_at"] == starts_at
 
 
-def test_resolved_for_an_unknown_alert_changes_nothing(rig: Rig) -> None:
+def test_the_resolve_of_an_unknown_alert_changes_nothing(rig: Rig) -> None:
     answer = rig.posts(rig.alert("DiskFull", ended=True))
     rig.works()
     assert answer == {"alerts": 1, "new": 0, "duplicates": 1, "resolved": 0, "rejected": 0, "incidents": []}
     assert rig.outside() == ([], [])
 
 
-def test_resolved_a_second_time_changes_nothing(rig: Rig) -> None:
+def test_a_repeated_resolve_changes_nothing(rig: Rig) -> None:
     rig.fires("DiskFull")
     rig.passes("1m")
     rig.ends("DiskFull")
@@ -50,14 +50,14 @@ def test_resolved_a_second_time_changes_nothing(rig: Rig) -> None:
     assert rig.outside() == before
 
 
-def test_absence_from_a_payload_is_no_resolve(rig: Rig) -> None:
+def test_an_alert_missing_from_a_payload_is_not_resolved(rig: Rig) -> None:
     rig.posts(rig.alert("DiskFull", host="a"), rig.alert("DiskFull", host="b"))
     rig.works()
     answer = rig.posts(rig.alert("DiskFull", host="a", ended=True))
     assert rig.state(answer["incidents"][0]) == "open"
 
 
-def test_resolved_when_every_alert_is(rig: Rig) -> None:
+def test_an_incident_is_resolved_when_every_alert_is(rig: Rig) -> None:
     answer = rig.posts(rig.alert("DiskFull", host="a"), rig.alert("DiskFull", host="b"))
     incident = answer["incidents"][0]
     rig.passes("1m")
@@ -78,13 +78,13 @@ def test_a_truncated_payload_resolves_no_incident(rig: Rig) -> None:
     assert rig.state(incident) == "resolved"
 
 
-def test_alertmanagers_of_different_names_are_kept_apart(rig: Rig) -> None:
+def test_alertmanagers_with_different_sources_have_separate_incidents(rig: Rig) -> None:
     here = rig.posts(rig.alert("DiskFull"))["incidents"]
     there = rig.posts(rig.alert("DiskFull"), source="berlin")["incidents"]
     assert here != there
 
 
-def test_the_two_of_a_pair_are_one_sender(rig: Rig) -> None:
+def test_the_two_alertmanagers_of_a_pair_are_one_source(rig: Rig) -> None:
     rig.posts(rig.alert("DiskFull"), externalURL="http://alertmanager-1:9093")
     answer = rig.posts(rig.alert("DiskFull"), externalURL="http://alertmanager-2:9093")
     assert (answer["new"], answer["duplicates"]) == (0, 1)
@@ -98,7 +98,7 @@ def test_alerts_of_a_group_on_two_routes_make_two_incidents(rig: Rig) -> None:
     assert rig.paged() == ["on-call", "on-call"]
 
 
-def test_an_info_alert_pages_nobody(rig: Rig) -> None:
+def test_an_info_alert_causes_no_page(rig: Rig) -> None:
     rig.fires("CertRenewed", "info")
     rig.passes("2h")
     assert [root.channel for root in rig.roots()] == ["#alerts-info"]

@@ -1,4 +1,4 @@
-"""Rules 5 to 7: who is told when, and what an acknowledgement does."""
+"""Guarantees 5 to 7: who is notified when, and what an acknowledgement does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_critical_goes_from_on_call_to_team_lead_to_manager(rig: Rig) -> None:
     assert rig.triggered() == ["on-call", "team-lead", "manager"]
 
 
-def test_warning_ends_at_the_team_lead_after_half_an_hour(rig: Rig) -> None:
+def test_warning_goes_to_the_team_lead_after_half_an_hour_and_no_further(rig: Rig) -> None:
     rig.fires("SlowTests", "warning")
     rig.passes("29m59s")
     assert rig.paged() == ["on-call"]
@@ -40,7 +40,7 @@ def test_each_step_is_posted_in_the_thread_with_a_mention(rig: Rig) -> None:
     assert "@manager" in said[2]
 
 
-def test_repeats_neither_move_nor_double_a_timer(rig: Rig) -> None:
+def test_duplicates_neither_move_nor_double_a_timer(rig: Rig) -> None:
     rig.fires("DiskFull")
     for _ in range(9):
         rig.passes("30s")
@@ -72,7 +72,7 @@ def test_acknowledging_twice_is_harmless(rig: Rig) -> None:
     assert rig.outside() == before
 
 
-def test_alerts_joining_an_acknowledged_incident_page_nobody(rig: Rig) -> None:
+def test_alerts_joining_an_acknowledged_incident_cause_no_page(rig: Rig) -> None:
     incident = rig.fires("DiskFull", host="a")
     rig.answers(incident, "acknowledge")
     rig.passes("5s")
@@ -84,7 +84,7 @@ def test_alerts_joining_an_acknowledged_incident_page_nobody(rig: Rig) -> None:
     assert rig.state(incident) == "acknowledged"
 
 
-def test_alerts_joining_before_anybody_answered_move_no_timer(rig: Rig) -> None:
+def test_alerts_joining_an_unacknowledged_incident_move_no_timer(rig: Rig) -> None:
     rig.fires("DiskFull", host="a")
     rig.passes("3m")
     rig.posts(rig.alert("DiskFull", host="a"), rig.alert("DiskFull", host="b"))
@@ -94,8 +94,8 @@ def test_alerts_joining_before_anybody_answered_move_no_timer(rig: Rig) -> None:
     assert rig.triggered() == ["on-call", "team-lead"]
 
 
-def test_it_gets_worse_after_it_was_acknowledged(rig: Rig) -> None:
-    """A worse severity un-acknowledges: the step last told is told again at once."""
+def test_a_worse_severity_unacknowledges_the_incident(rig: Rig) -> None:
+    """The step that was notified last is notified again at once."""
     rig.configure(ROUTING.replace("""['severity="critical"']""", "['alertname=\"DiskFull\"']"))
     incident = rig.fires("DiskFull", "warning")
     rig.passes("6m")
@@ -119,7 +119,7 @@ def test_severity_never_gets_lower_while_open(rig: Rig) -> None:
     assert rig.shows(incident)["severity"] == "critical"
 
 
-def test_unacknowledged_by_hand_the_last_step_is_notified_again_and_waits_in_full(rig: Rig) -> None:
+def test_after_an_unacknowledge_the_last_step_is_notified_again_and_waits_in_full(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("6m")
     assert rig.paged() == ["on-call", "team-lead"]
@@ -133,7 +133,9 @@ def test_unacknowledged_by_hand_the_last_step_is_notified_again_and_waits_in_ful
     assert rig.paged()[3:] == ["manager"]
 
 
-def test_unacknowledged_before_any_notification_it_starts_with_the_first_step(rig: Rig) -> None:
+def test_after_an_unacknowledge_before_any_notification_escalation_starts_with_the_first_step(
+    rig: Rig,
+) -> None:
     rig.posts(rig.alert("DiskFull"))
     incident = rig.client.get("/api/v1/incidents").json["incidents"][0]["id"]
     rig.client.post(f"/api/v1/incidents/{incident}/acknowledge", json={})
@@ -144,9 +146,9 @@ def test_unacknowledged_before_any_notification_it_starts_with_the_first_step(ri
 
 
 def test_while_pagerduty_is_down_the_step_times_out_after_two_minutes(rig: Rig) -> None:
-    """Our outage takes nobody's time to answer away, and delays nobody further either."""
+    """An outage shortens no responder's time to respond, and delays no further step either."""
     rig.pagerduty.fail_next(503, times=10_000)
-    rig.slack.archive("#alerts-critical")  # else the thread would tell it
+    rig.slack.archive("#alerts-critical")  # else the reply in the thread would notify the step
     incident = rig.fires("DiskFull")
     rig.passes("6m59s")
     assert "given_up" in str(rig.shows(incident)["escalation"])
@@ -174,7 +176,7 @@ def test_the_wait_starts_when_the_step_was_notified(rig: Rig) -> None:
     assert rig.pagerduty.opened()[1].opened_at - notified_at >= 300
 
 
-def test_a_step_refused_for_good_starts_the_next_wait_at_once(rig: Rig) -> None:
+def test_a_step_that_failed_permanently_starts_the_next_wait_at_once(rig: Rig) -> None:
     rig.refuses("on-call")
     rig.fires("DiskFull")
     rig.passes("4m59s")
@@ -183,7 +185,7 @@ def test_a_step_refused_for_good_starts_the_next_wait_at_once(rig: Rig) -> None:
     assert rig.paged() == ["team-lead"]
 
 
-def test_retries_come_quickly_first_and_patiently_later(rig: Rig) -> None:
+def test_retries_start_with_short_delays_that_grow(rig: Rig) -> None:
     rig.pagerduty.fail_next(503, times=200)
     rig.fires("DiskFull")
     rig.passes("4m")
@@ -194,7 +196,7 @@ def test_retries_come_quickly_first_and_patiently_later(rig: Rig) -> None:
     assert waits[-1] >= 24
 
 
-def test_retry_after_is_kept(rig: Rig) -> None:
+def test_retry_after_is_respected(rig: Rig) -> None:
     rig.pagerduty.fail_next(429, retry_after=17)
     rig.fires("DiskFull")
     rig.passes("16s")
@@ -203,7 +205,7 @@ def test_retry_after_is_kept(rig: Rig) -> None:
     assert rig.paged() == ["on-call"]
 
 
-def test_a_429_that_names_no_wait_waits_five_seconds(rig: Rig) -> None:
+def test_a_429_without_a_retry_after_waits_five_seconds(rig: Rig) -> None:
     rig.pagerduty.fail_next(429)
     rig.fires("DiskFull")
     rig.passes("4s")

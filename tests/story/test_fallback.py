@@ -1,4 +1,4 @@
-"""What is refused for good goes at once to whom or what the route names for it; each once."""
+"""A delivery that failed permanently is sent at once, and once, to the fallback of its route."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ def rig(rig: Rig) -> Rig:
 
 
 @pytest.mark.parametrize("reason", ["invalid_auth", "channel_not_found", "is_archived", "not_in_channel"])
-def test_a_message_refused_for_good_goes_to_the_fallback_channel_at_once(rig: Rig, reason: str) -> None:
+def test_a_message_that_failed_permanently_is_posted_to_the_fallback_channel_at_once(
+    rig: Rig, reason: str
+) -> None:
     rig.configure(with_fallback(OPS))
     rig.slack.fail_next("chat.postMessage", error=reason)
     rig.fires("DiskFull")
@@ -28,7 +30,7 @@ def test_a_message_refused_for_good_goes_to_the_fallback_channel_at_once(rig: Ri
     assert reason in message.words
 
 
-def test_the_fallback_message_is_kept_up_to_date(rig: Rig) -> None:
+def test_the_fallback_message_is_updated(rig: Rig) -> None:
     rig.configure(with_fallback(OPS))
     rig.slack.archive(CRITICAL)
     incident = rig.fires("DiskFull", host="a")
@@ -62,7 +64,7 @@ def test_a_channel_archived_while_an_incident_is_open_moves_it_to_the_fallback_c
     assert "Resolved" in message.text
 
 
-def test_a_message_refused_for_good_pages_the_fallback_responder_once(rig: Rig) -> None:
+def test_a_message_that_failed_permanently_pages_the_fallback_responder_once(rig: Rig) -> None:
     rig.configure(with_fallback("manager", of="warning"))
     rig.slack.archive("#alerts-warning")
     rig.fires("DiskFull", "warning")
@@ -81,7 +83,7 @@ def test_the_fallback_page_follows_the_responders_page_state(rig: Rig) -> None:
     assert rig.events("manager") == ["trigger", "acknowledge", "resolve"]
 
 
-def test_a_route_that_pages_nobody_still_has_its_fallback_responder(rig: Rig) -> None:
+def test_a_route_without_an_escalation_uses_its_fallback_responder(rig: Rig) -> None:
     rig.configure(with_fallback("manager", of="info"))
     rig.slack.archive("#alerts-info")
     incident = rig.fires("BackupSlow", "info")
@@ -92,7 +94,7 @@ def test_a_route_that_pages_nobody_still_has_its_fallback_responder(rig: Rig) ->
     assert rig.events("manager") == ["trigger", "acknowledge", "resolve"]
 
 
-def test_a_page_refused_for_good_pages_the_fallback_responder_at_once(rig: Rig) -> None:
+def test_a_page_that_failed_permanently_pages_the_fallback_responder_at_once(rig: Rig) -> None:
     rig.configure(with_fallback("manager"))
     rig.refuses("on-call")
     rig.fires("DiskFull")
@@ -101,7 +103,7 @@ def test_a_page_refused_for_good_pages_the_fallback_responder_at_once(rig: Rig) 
 
 
 def test_the_fallbacks_receipt_notifies_the_step_and_starts_the_next_wait(rig: Rig) -> None:
-    """A step whose delivery failed is not skipped as done: it is told by who stands in."""
+    """A step whose delivery failed is not skipped: the fallback responder's receipt notifies it."""
     rig.configure(with_fallback("manager"))
     rig.slack.archive(CRITICAL)
     rig.refuses("on-call")
@@ -112,8 +114,8 @@ def test_the_fallbacks_receipt_notifies_the_step_and_starts_the_next_wait(rig: R
     assert rig.paged() == ["manager", "team-lead"]
 
 
-def test_twice_is_once(rig: Rig) -> None:
-    """On-call's page and Team Lead's are both refused: whoever stands in is woken by the first."""
+def test_two_pages_that_failed_permanently_page_the_fallback_responder_once(rig: Rig) -> None:
+    """The pages of on-call and team lead are both refused: the first pages the fallback responder."""
     rig.configure(with_fallback("manager"))
     rig.pagerduty.routing_keys = [rig.environ["PAGERDUTY_MANAGER_KEY"]]
     rig.fires("DiskFull")
@@ -121,7 +123,7 @@ def test_twice_is_once(rig: Rig) -> None:
     assert rig.paged() == ["manager"]
 
 
-def test_the_other_targets_of_the_step_go_on(rig: Rig) -> None:
+def test_the_other_targets_of_the_step_are_still_notified(rig: Rig) -> None:
     rig.configure(with_fallback("manager"))
     rig.refuses("team-lead")
     rig.fires("DiskFull")
@@ -130,7 +132,7 @@ def test_the_other_targets_of_the_step_go_on(rig: Rig) -> None:
     assert any("Paging Team Lead @team-lead" in reply for reply in rig.replies())
 
 
-def test_a_page_refused_for_good_is_mentioned_in_the_fallback_channel(rig: Rig) -> None:
+def test_a_page_that_failed_permanently_is_mentioned_in_the_fallback_channel(rig: Rig) -> None:
     rig.configure(with_fallback(OPS))
     rig.refuses("on-call")
     rig.fires("DiskFull", host="<!channel> @everyone")
@@ -141,7 +143,7 @@ def test_a_page_refused_for_good_is_mentioned_in_the_fallback_channel(rig: Rig) 
     assert "/archives/" in call.text
 
 
-def test_no_fallback_is_notified_once_it_is_resolved(rig: Rig) -> None:
+def test_no_fallback_is_notified_after_the_resolve(rig: Rig) -> None:
     rig.configure(with_fallback("manager"))
     rig.refuses("on-call")
     rig.posts(rig.alert("DiskFull"))
@@ -151,7 +153,7 @@ def test_no_fallback_is_notified_once_it_is_resolved(rig: Rig) -> None:
     assert rig.triggered() == []
 
 
-def test_no_further_fallback_is_notified_once_acknowledged(rig: Rig) -> None:
+def test_no_further_fallback_is_notified_after_an_acknowledgement(rig: Rig) -> None:
     rig.configure(with_fallback("manager"))
     rig.pagerduty.fail_next(503, times=3)
     incident = rig.fires("DiskFull")
@@ -161,7 +163,7 @@ def test_no_further_fallback_is_notified_once_acknowledged(rig: Rig) -> None:
     assert rig.triggered() == []
 
 
-def test_a_fallback_that_fails_too_is_simply_a_failed_delivery(rig: Rig) -> None:
+def test_a_fallback_that_fails_too_is_a_failed_delivery(rig: Rig) -> None:
     rig.configure(with_fallback(OPS))
     rig.slack.archive(CRITICAL)
     rig.slack.archive(OPS)
@@ -172,7 +174,7 @@ def test_a_fallback_that_fails_too_is_simply_a_failed_delivery(rig: Rig) -> None
     assert rig.paged() == ["on-call", "team-lead", "manager"]
 
 
-def test_the_fallback_message_is_posted_once_though_its_answer_is_lost(rig: Rig) -> None:
+def test_the_fallback_message_is_posted_once_although_its_response_is_lost(rig: Rig) -> None:
     rig.configure(with_fallback(OPS))
     rig.slack.fail_next("chat.postMessage", error="is_archived")
     rig.slack.drop_answer("chat.postMessage")
@@ -181,7 +183,7 @@ def test_the_fallback_message_is_posted_once_though_its_answer_is_lost(rig: Rig)
     assert [message.channel for message in rig.roots()] == [OPS]
 
 
-def test_pagerduty_down_is_reported_in_the_thread_after_ten_seconds_with_a_mention(rig: Rig) -> None:
+def test_an_outage_of_pagerduty_is_reported_in_the_thread_after_ten_seconds_with_a_mention(rig: Rig) -> None:
     rig.pagerduty.fail_next(503, times=10_000)
     rig.fires("DiskFull")
     rig.passes("9s")
@@ -191,7 +193,7 @@ def test_pagerduty_down_is_reported_in_the_thread_after_ten_seconds_with_a_menti
     assert reply.pings == ["!here"]
 
 
-def test_pagerduty_down_mentions_the_responder_where_slack_knows_them(rig: Rig) -> None:
+def test_an_outage_of_pagerduty_mentions_the_responder_if_slack_knows_them(rig: Rig) -> None:
     rig.slack.add_user("U0LEAD0001", "team-lead", "lead@example.com")
     rig.refuses("team-lead")
     rig.fires("DiskFull")
@@ -217,26 +219,26 @@ def test_a_page_that_arrives_in_time_is_not_reported_as_delayed(rig: Rig) -> Non
     assert not any("can't be reached" in reply for reply in rig.replies())
 
 
-def test_slack_down_is_reported_in_the_page(rig: Rig) -> None:
+def test_an_outage_of_slack_is_reported_in_the_page(rig: Rig) -> None:
     rig.slack.archive(CRITICAL)
     rig.fires("DiskFull")
     assert custom_details(rig)["slack"] == "Slack could not be told: is_archived"
 
 
-def test_slack_failing_is_reported_in_the_page(rig: Rig) -> None:
+def test_a_failing_slack_is_reported_in_the_page(rig: Rig) -> None:
     rig.slack.fail_next("chat.postMessage", status=503, times=100)
     rig.fires("DiskFull")
     rig.passes("1s")
     assert custom_details(rig)["slack"].startswith("Slack could not be told yet: ")
 
 
-def test_slack_in_order_is_not_mentioned_in_the_page(rig: Rig) -> None:
+def test_a_working_slack_is_not_mentioned_in_the_page(rig: Rig) -> None:
     rig.fires("DiskFull")
     assert "slack" not in custom_details(rig)
 
 
 def test_a_step_notified_in_slack_only_goes_to_the_fallback(rig: Rig) -> None:
-    """Team Lead has no pager: with the channel gone the step is told by who stands in, at its own time."""
+    """The team lead has no routing key: with the channel gone, the step is notified by the fallback on time."""
     text = with_fallback("manager", of="warning").replace(
         'slack: "@team-lead", pagerduty: {routing_key: "${PAGERDUTY_TEAM_LEAD_KEY}"}', 'slack: "@team-lead"'
     )
@@ -249,7 +251,7 @@ def test_a_step_notified_in_slack_only_goes_to_the_fallback(rig: Rig) -> None:
     assert rig.paged() == ["on-call", "manager"]
 
 
-def test_a_route_without_fallback_goes_on_as_before(rig: Rig) -> None:
+def test_a_route_without_a_fallback_escalates_as_usual(rig: Rig) -> None:
     rig.configure(ROUTING)
     rig.slack.archive(CRITICAL)
     rig.fires("DiskFull")
@@ -258,7 +260,7 @@ def test_a_route_without_fallback_goes_on_as_before(rig: Rig) -> None:
 
 
 def test_a_step_notified_by_the_fallback_is_shown_as_notified(rig: Rig) -> None:
-    """Lists and the incident itself asked for the escalation without the route's fallback."""
+    """Before, the API evaluated the escalation without the fallback of the route."""
     rig.configure(with_fallback("manager"))
     rig.slack.archive(CRITICAL)
     rig.refuses("on-call")

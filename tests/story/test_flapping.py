@@ -1,4 +1,4 @@
-"""An alert that changes its state too often: one message, no new page, over once it was quiet."""
+"""An alert that changes its state too often: one message, no new page, resolved after a quiet flap window."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tests.rig import Rig
 
 
 def flap(rig: Rig, name: str, times: int, **labels: str) -> None:
-    """Have a firing alert end and fire again so many times, half a minute each, and end at last."""
+    """Let a firing alert resolve and fire again *times* times, half a minute each, and resolve at last."""
     for _ in range(times):
         rig.passes("30s")
         rig.ends(name, **labels)
@@ -16,7 +16,7 @@ def flap(rig: Rig, name: str, times: int, **labels: str) -> None:
     rig.ends(name, **labels)
 
 
-def test_a_flapping_alert_stays_one_open_message_until_it_was_quiet_for_the_window(rig: Rig) -> None:
+def test_a_flapping_alert_is_one_open_message_until_it_was_quiet_for_the_flap_window(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     flap(rig, "DiskFull", 2)
     rig.passes("9m55s")
@@ -29,11 +29,11 @@ def test_a_flapping_alert_stays_one_open_message_until_it_was_quiet_for_the_wind
     assert rig.events()[-1] == "resolve"
 
 
-def test_once_it_flaps_nobody_is_paged_anew_and_the_thread_is_quiet(rig: Rig) -> None:
+def test_a_flapping_alert_causes_no_new_page_and_no_replies(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.answers(incident, "acknowledge")
     flap(rig, "DiskFull", 2)
-    rig.answers(incident, "acknowledge")  # that of before ended when it resolved
+    rig.answers(incident, "acknowledge")  # the former acknowledgement ended with the resolve
     pages, replies = rig.triggered(), len(rig.replies())
     for _ in range(10):
         rig.passes("1m")
@@ -44,7 +44,7 @@ def test_once_it_flaps_nobody_is_paged_anew_and_the_thread_is_quiet(rig: Rig) ->
     assert len(rig.replies()) == replies
 
 
-def test_what_flaps_and_nobody_has_goes_on_to_the_next_step_and_pages_each_once(rig: Rig) -> None:
+def test_an_unacknowledged_flapping_incident_escalates_and_pages_each_responder_once(rig: Rig) -> None:
     rig.fires("DiskFull")
     flap(rig, "DiskFull", 2)
     for _ in range(30):
@@ -55,15 +55,15 @@ def test_what_flaps_and_nobody_has_goes_on_to_the_next_step_and_pages_each_once(
     assert rig.paged() == ["on-call"] * 3 + ["team-lead", "manager"]
 
 
-def test_what_flaps_is_no_new_incident_however_long_it_goes_on(rig: Rig) -> None:
+def test_a_flapping_alert_opens_no_new_incident_however_long_it_flaps(rig: Rig) -> None:
     first = rig.fires("DiskFull")
     flap(rig, "DiskFull", 40)
     assert rig.fires("DiskFull") == first
     assert len(rig.roots()) == 1
 
 
-def test_a_change_after_the_window_counts_no_more(rig: Rig) -> None:
-    """Four changes within ten minutes are not yet too many; a fifth later is the first of others."""
+def test_a_change_after_the_window_is_not_counted(rig: Rig) -> None:
+    """Four changes within ten minutes are not yet flapping; a fifth one later starts a new count."""
     incident = rig.fires("DiskFull")
     rig.passes("1m")
     for _ in range(2):
@@ -75,7 +75,7 @@ def test_a_change_after_the_window_counts_no_more(rig: Rig) -> None:
     assert rig.state(incident) == "resolved"
 
 
-def test_while_what_flaps_is_quiet_the_next_step_waits(rig: Rig) -> None:
+def test_while_a_flapping_alert_is_quiet_the_next_step_waits(rig: Rig) -> None:
     rig.fires("DiskFull")
     flap(rig, "DiskFull", 2)
     rig.passes("9m")
@@ -84,7 +84,7 @@ def test_while_what_flaps_is_quiet_the_next_step_waits(rig: Rig) -> None:
     assert rig.paged()[-1] == "team-lead"
 
 
-def test_what_flapped_and_then_fires_on_is_flapping_no_more(rig: Rig) -> None:
+def test_an_alert_that_fires_continuously_is_not_flapping_any_more(rig: Rig) -> None:
     incident = rig.fires("DiskFull", "info")
     for _ in range(3):
         rig.passes("30s")
@@ -114,7 +114,7 @@ def test_one_alert_that_flaps_in_a_group_is_not_reported_each_time(rig: Rig) -> 
     assert "flapping" in rig.roots()[0].words
 
 
-def test_acknowledged_while_it_flaps_stays_acknowledged(rig: Rig) -> None:
+def test_an_acknowledgement_of_a_flapping_incident_stays(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     flap(rig, "DiskFull", 2)
     rig.answers(incident, "acknowledge")
@@ -124,7 +124,7 @@ def test_acknowledged_while_it_flaps_stays_acknowledged(rig: Rig) -> None:
     assert "team-lead" not in rig.paged()
 
 
-def test_resolved_by_hand_while_it_flaps_is_over(rig: Rig) -> None:
+def test_a_flapping_incident_can_be_resolved_manually(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     flap(rig, "DiskFull", 2)
     rig.answers(incident, "resolve")

@@ -1,4 +1,4 @@
-"""The dead man's switch: an alert that must keep coming, and what happens when it stays away."""
+"""The dead man's switch: an alert that must arrive regularly, and what happens when it is missing."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def rig(rig: Rig) -> Rig:
     return rig
 
 
-def test_it_waits_for_the_first_signal(rig: Rig) -> None:
+def test_a_heartbeat_is_monitored_from_its_first_signal_on(rig: Rig) -> None:
     rig.passes("2h")
     assert missing(rig) == []
     assert rig.triggered() == []
@@ -53,14 +53,14 @@ def test_a_signal_is_a_duplicate_and_no_incident(rig: Rig) -> None:
     assert rig.roots() == []
 
 
-def test_while_signals_come_nothing_is_sent(rig: Rig) -> None:
+def test_while_signals_arrive_nothing_is_sent(rig: Rig) -> None:
     send_heartbeat(rig)
     send_heartbeats_for(rig, 30)
     assert rig.roots() == []
     assert rig.triggered() == []
 
 
-def test_when_it_stops_its_responder_is_paged_after_every_and_grace(rig: Rig) -> None:
+def test_when_a_heartbeat_stops_its_responder_is_paged_after_every_and_grace(rig: Rig) -> None:
     send_heartbeat(rig)
     rig.passes("6m59s")
     assert rig.triggered() == []
@@ -70,7 +70,7 @@ def test_when_it_stops_its_responder_is_paged_after_every_and_grace(rig: Rig) ->
     assert rig.triggered() == ["team-lead"]
 
 
-def test_the_message_names_what_stopped_whence_and_since_when(rig: Rig) -> None:
+def test_the_message_names_the_heartbeat_its_source_and_its_last_signal(rig: Rig) -> None:
     send_heartbeat(rig, "eu")
     rig.passes("7m1s")
     (message,) = rig.roots()
@@ -79,7 +79,7 @@ def test_the_message_names_what_stopped_whence_and_since_when(rig: Rig) -> None:
     assert missing(rig)[0]["channel"] == "#alerts-critical"
 
 
-def test_the_next_signal_resolves_it_at_once(rig: Rig) -> None:
+def test_the_next_signal_resolves_the_incident_at_once(rig: Rig) -> None:
     send_heartbeat(rig)
     rig.passes("20m")
     (row,) = missing(rig)
@@ -90,7 +90,7 @@ def test_the_next_signal_resolves_it_at_once(rig: Rig) -> None:
     assert "Resolved" in rig.roots()[0].words
 
 
-def test_it_can_stop_again(rig: Rig) -> None:
+def test_a_heartbeat_can_stop_again(rig: Rig) -> None:
     send_heartbeat(rig)
     rig.passes("30m")
     send_heartbeat(rig)
@@ -100,7 +100,7 @@ def test_it_can_stop_again(rig: Rig) -> None:
     assert len(missing(rig, "")) == 2
 
 
-def test_sources_are_told_apart(rig: Rig) -> None:
+def test_each_source_has_its_own_heartbeat(rig: Rig) -> None:
     send_heartbeat(rig, "eu")
     send_heartbeat(rig, "us")
     send_heartbeats_for(rig, 10, "eu")
@@ -108,7 +108,7 @@ def test_sources_are_told_apart(rig: Rig) -> None:
     assert row["group_labels"]["source"] == "us"
 
 
-def test_the_end_of_the_alert_is_no_signal(rig: Rig) -> None:
+def test_the_resolve_of_the_alert_is_no_signal(rig: Rig) -> None:
     send_heartbeat(rig)
     rig.passes("5m")
     rig.posts(rig.alert("Watchdog", "none", ended=True, at=rig.clock() - 1e6))
@@ -116,7 +116,7 @@ def test_the_end_of_the_alert_is_no_signal(rig: Rig) -> None:
     assert rig.triggered() == ["team-lead"]
 
 
-def test_signals_beside_other_alerts_leave_these_as_they_are(rig: Rig) -> None:
+def test_signals_do_not_change_other_alerts_of_the_payload(rig: Rig) -> None:
     answer = rig.posts(rig.alert("Watchdog", "none"), rig.alert("DiskFull"), group={})
     assert (answer["new"], answer["duplicates"], len(answer["incidents"])) == (1, 1, 1)
     rig.works()
@@ -124,7 +124,7 @@ def test_signals_beside_other_alerts_leave_these_as_they_are(rig: Rig) -> None:
     assert sorted(rig.triggered()) == ["on-call", "team-lead", "team-lead"]
 
 
-def test_acknowledged_it_stays_so_and_resolves_by_itself(rig: Rig) -> None:
+def test_an_acknowledged_missing_heartbeat_stays_acknowledged_and_resolves_automatically(rig: Rig) -> None:
     send_heartbeat(rig)
     rig.passes("10m")
     incident = str(missing(rig)[0]["id"])
@@ -135,8 +135,8 @@ def test_acknowledged_it_stays_so_and_resolves_by_itself(rig: Rig) -> None:
     assert rig.state(incident) == "resolved"
 
 
-def test_resolved_by_hand_it_is_quiet_until_the_next_signal(rig: Rig) -> None:
-    """So is a source that is gone for good: nobody hears of it again."""
+def test_after_a_manual_resolve_nothing_is_sent_until_the_next_signal(rig: Rig) -> None:
+    """This is also how a source that was removed is closed."""
     send_heartbeat(rig)
     rig.passes("10m")
     rig.answers(str(missing(rig)[0]["id"]), "resolve")
@@ -151,9 +151,9 @@ def test_resolved_by_hand_it_is_quiet_until_the_next_signal(rig: Rig) -> None:
     assert rig.triggered() == ["team-lead", "team-lead"]
 
 
-def test_after_an_outage_of_ours_every_sender_has_its_full_time_anew(rig: Rig) -> None:
+def test_after_an_outage_of_the_receiver_every_source_has_its_full_time_again(rig: Rig) -> None:
     send_heartbeat(rig)
-    rig.clock.moment += 3600  # nothing ran
+    rig.clock.moment += 3600  # no worker was running
     rig.works()
     rig.passes("6m50s")
     assert rig.triggered() == []
@@ -161,7 +161,7 @@ def test_after_an_outage_of_ours_every_sender_has_its_full_time_anew(rig: Rig) -
     assert rig.triggered() == ["team-lead"]
 
 
-def test_an_outage_of_ours_resolves_nothing(rig: Rig) -> None:
+def test_an_outage_of_the_receiver_resolves_nothing(rig: Rig) -> None:
     send_heartbeat(rig)
     rig.passes("10m")
     (row,) = missing(rig)
@@ -174,7 +174,9 @@ def test_an_outage_of_ours_resolves_nothing(rig: Rig) -> None:
     assert rig.triggered() == ["team-lead"]
 
 
-def test_when_redis_lost_everything_it_waits_for_the_first_signal_again(rig: Rig, redis_client) -> None:
+def test_after_a_loss_of_all_data_a_heartbeat_is_monitored_from_its_first_signal_on(
+    rig: Rig, redis_client
+) -> None:
     send_heartbeat(rig)
     redis_client.flushall()
     rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
@@ -182,7 +184,7 @@ def test_when_redis_lost_everything_it_waits_for_the_first_signal_again(rig: Rig
     assert rig.triggered() == []
 
 
-def test_after_a_clock_was_set_back_missing_signals_are_noticed_all_the_same(rig: Rig) -> None:
+def test_after_a_clock_was_set_back_missing_signals_are_still_noticed(rig: Rig) -> None:
     send_heartbeat(rig)
     rig.clock.moment -= 3600
     rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
@@ -193,7 +195,9 @@ def test_after_a_clock_was_set_back_missing_signals_are_noticed_all_the_same(rig
     assert rig.triggered() == ["team-lead"]
 
 
-def test_a_miss_after_the_clock_was_set_back_over_the_last_one_opens_an_incident(rig: Rig) -> None:
+def test_a_missing_signal_after_the_clock_was_set_back_behind_the_last_one_opens_an_incident(
+    rig: Rig,
+) -> None:
     send_heartbeat(rig)
     rig.passes("10m")
     send_heartbeat(rig)
@@ -206,7 +210,7 @@ def test_a_miss_after_the_clock_was_set_back_over_the_last_one_opens_an_incident
     assert len(missing(rig)) == 1
 
 
-def test_a_heartbeat_removed_resolves_what_is_open_and_says_why(rig: Rig) -> None:
+def test_removing_a_heartbeat_resolves_its_incident_with_the_reason(rig: Rig) -> None:
     send_heartbeat(rig)
     rig.passes("10m")
     incident = str(missing(rig)[0]["id"])
@@ -216,7 +220,7 @@ def test_a_heartbeat_removed_resolves_what_is_open_and_says_why(rig: Rig) -> Non
     assert rig.pagerduty.still_open() == []
 
 
-def test_a_heartbeat_removed_and_put_back_waits_for_its_first_signal(rig: Rig) -> None:
+def test_a_heartbeat_that_is_added_again_is_monitored_from_its_first_signal_on(rig: Rig) -> None:
     send_heartbeat(rig)
     configure(rig, ROUTING)
     configure(rig)
@@ -224,7 +228,7 @@ def test_a_heartbeat_removed_and_put_back_waits_for_its_first_signal(rig: Rig) -
     assert rig.triggered() == []
 
 
-def test_another_channel_for_it_leaves_it_one_incident(rig: Rig) -> None:
+def test_a_heartbeat_whose_channel_changed_has_one_incident(rig: Rig) -> None:
     send_heartbeat(rig)
     rig.passes("10m")
     configure(rig, (ROUTING + HEARTBEATS).replace("#alerts-critical", "#elsewhere"))
@@ -233,7 +237,7 @@ def test_another_channel_for_it_leaves_it_one_incident(rig: Rig) -> None:
     assert len(missing(rig, "resolved")) == 1
 
 
-def test_sources_without_end_are_bounded(rig: Rig) -> None:
+def test_the_number_of_sources_is_bounded(rig: Rig) -> None:
     listed = ", ".join(f's{number}: {{url: ""}}' for number in range(210))
     configure(rig, ROUTING + HEARTBEATS + f"alertmanagers: {{{listed}}}\n")
     for number in range(210):
@@ -242,7 +246,7 @@ def test_sources_without_end_are_bounded(rig: Rig) -> None:
     assert len(rig.services.heartbeat_store.list_signals()) == 200
 
 
-def test_in_maintenance_it_pages_nobody_until_that_is_over(rig: Rig) -> None:
+def test_in_maintenance_a_missing_heartbeat_is_paged_at_its_end(rig: Rig) -> None:
     send_heartbeat(rig)
     rig.client.post("/api/v1/maintenance", json={"for": "1h"})
     rig.passes("59m")
@@ -252,7 +256,7 @@ def test_in_maintenance_it_pages_nobody_until_that_is_over(rig: Rig) -> None:
     assert rig.triggered() == ["team-lead"]
 
 
-def test_two_workers_that_check_at_once_open_one_incident(rig: Rig) -> None:
+def test_two_workers_that_check_concurrently_open_one_incident(rig: Rig) -> None:
     send_heartbeat(rig)
     rig.clock.moment += 50
     rig.works()
@@ -265,7 +269,9 @@ def test_two_workers_that_check_at_once_open_one_incident(rig: Rig) -> None:
     assert rig.triggered() == ["team-lead"]
 
 
-def test_a_monitor_that_died_between_recording_the_miss_and_opening_opens_it_the_next_time(rig: Rig) -> None:
+def test_a_worker_killed_between_recording_the_miss_and_opening_the_incident_opens_it_the_next_time(
+    rig: Rig,
+) -> None:
     send_heartbeat(rig)
     (signal,) = rig.services.heartbeat_store.list_signals()
     rig.services.heartbeat_store.record_missed(signal)
@@ -280,7 +286,7 @@ def notices(rig: Rig) -> list[str]:
     return [root.text for root in rig.roots() if root.channel == "#monitoring"]
 
 
-def test_invented_sources_page_for_eight_a_day_with_one_notice(rig: Rig) -> None:
+def test_made_up_sources_page_at_most_eight_times_a_day_with_one_notice(rig: Rig) -> None:
     configure(rig, ROUTING + HEARTBEATS + 'notices: {channel: "#monitoring"}\n')
     for n in range(40):
         assert send_heartbeat(rig, f"invented-{n}")["incidents"] == []
@@ -292,7 +298,7 @@ def test_invented_sources_page_for_eight_a_day_with_one_notice(rig: Rig) -> None
     assert "`alertmanagers`" in notice
 
 
-def test_a_known_source_counts_however_many_are_invented(rig: Rig) -> None:
+def test_a_known_source_is_monitored_however_many_are_made_up(rig: Rig) -> None:
     send_heartbeat(rig, "eu")
     for n in range(40):
         send_heartbeat(rig, f"invented-{n}")
@@ -301,7 +307,7 @@ def test_a_known_source_counts_however_many_are_invented(rig: Rig) -> None:
     assert "eu" in [rig.shows(str(row["id"]))["source"] for row in missing(rig)]
 
 
-def test_the_next_day_further_sources_count(rig: Rig) -> None:
+def test_the_next_day_further_sources_are_monitored(rig: Rig) -> None:
     for n in range(9):
         send_heartbeat(rig, f"source-{n}")
     rig.passes("24h1m", every="1h")
@@ -311,7 +317,7 @@ def test_the_next_day_further_sources_count(rig: Rig) -> None:
     assert "source-8" not in [rig.shows(str(row["id"]))["source"] for row in missing(rig)]
 
 
-def test_where_alertmanagers_are_listed_only_they_count(rig: Rig) -> None:
+def test_if_alertmanagers_are_configured_only_these_are_monitored(rig: Rig) -> None:
     listed = """
 alertmanagers: {eu: {url: "http://127.0.0.1:1"}, us: {url: ""}}
 notices: {channel: "#monitoring"}

@@ -1,4 +1,4 @@
-"""When the last webhook came: told by status, metrics and the first page, and written beside the requests."""
+"""The time of the last webhook in status, metrics and dashboard; it is saved outside of the requests."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def words(rig: Rig, path: str = "/") -> str:
 # --- status and metrics ---
 
 
-def test_none_has_come(rig: Rig) -> None:
+def test_before_the_first_webhook_there_is_no_time(rig: Rig) -> None:
     assert moments(rig) == {}
     rig.configure(ROUTING)
     assert moments(rig) == {}
 
 
-def test_each_source_has_its_moment(rig: Rig) -> None:
+def test_each_source_has_its_time(rig: Rig) -> None:
     rig.posts(rig.alert("A"))
     rig.clock.moment += 40
     rig.posts(rig.alert("B"), source="eu")
@@ -49,7 +49,7 @@ def test_each_source_has_its_moment(rig: Rig) -> None:
     assert gauge(rig, "eu") == START + 40
 
 
-def test_repeats_and_empty_ones_count_and_what_was_refused_does_not(rig: Rig) -> None:
+def test_duplicates_and_empty_webhooks_count_and_refused_ones_do_not(rig: Rig) -> None:
     rig.posts(rig.alert("A"))
     for seconds, body, status in (
         (10, rig.payload(rig.alert("A")), 200),
@@ -62,7 +62,7 @@ def test_repeats_and_empty_ones_count_and_what_was_refused_does_not(rig: Rig) ->
     assert moments(rig) == {"": "2026-11-23T12:00:20.000Z"}
 
 
-def test_it_survives_a_restart_and_is_seen_by_others_once_it_is_written(rig: Rig) -> None:
+def test_a_saved_time_survives_a_restart_and_is_visible_to_other_processes(rig: Rig) -> None:
     rig.posts(rig.alert("A"))
     before = rig.services
     rig.configure(ROUTING)  # another process
@@ -71,8 +71,8 @@ def test_it_survives_a_restart_and_is_seen_by_others_once_it_is_written(rig: Rig
     assert moments(rig) == {"": "2026-11-23T12:00:00.000Z"}
 
 
-def test_a_webhook_that_comes_again_costs_no_round_trip_more(rig: Rig) -> None:
-    """Counted at Redis itself."""
+def test_a_repeated_webhook_costs_no_further_round_trip(rig: Rig) -> None:
+    """Counted by Redis itself."""
     rig.posts(rig.alert("A"))
     client = rig.services.work_queue._redis
     before = client.info("stats")["total_reads_processed"]
@@ -80,7 +80,7 @@ def test_a_webhook_that_comes_again_costs_no_round_trip_more(rig: Rig) -> None:
     assert client.info("stats")["total_reads_processed"] - before - 1 == 1
 
 
-def test_a_hundred_webhooks_are_written_at_once(rig: Rig) -> None:
+def test_the_times_of_a_hundred_webhooks_are_saved_at_once(rig: Rig) -> None:
     for n in range(100):
         rig.services.last_webhooks.record(f"source-{n % 3}", START + n)
     client = rig.services.work_queue._redis
@@ -92,7 +92,7 @@ def test_a_hundred_webhooks_are_written_at_once(rig: Rig) -> None:
     assert client.info("stats")["total_reads_processed"] - before - 1 == 0
 
 
-def test_what_the_store_does_not_take_is_written_later(rig: Rig) -> None:
+def test_a_time_that_could_not_be_saved_is_saved_later(rig: Rig) -> None:
     rig.posts(rig.alert("A"))
     rig.services.work_queue._redis.config_set("maxmemory", 1)
     try:
@@ -106,10 +106,10 @@ def test_what_the_store_does_not_take_is_written_later(rig: Rig) -> None:
     assert moments(rig) == {"": "2026-11-23T12:00:00.000Z"}
 
 
-# --- names that strangers choose ---
+# --- names from outside ---
 
 
-def test_of_many_sources_the_newest_are_kept(rig: Rig) -> None:
+def test_of_many_sources_the_newest_are_stored(rig: Rig) -> None:
     for n in range(200):
         rig.clock.moment = START + n
         rig.posts(rig.alert("A"), source=f"s{n:03}")
@@ -141,14 +141,14 @@ def test_metrics_have_a_hundred_sources_at_most(rig: Rig) -> None:
 # --- the page ---
 
 
-def test_the_page_says_when_the_last_one_came(rig: Rig) -> None:
+def test_the_dashboard_shows_the_time_of_the_last_webhook(rig: Rig) -> None:
     rig.fires("A")
     rig.clock.moment += 40
     assert words(rig) == "last webhook 40 s ago"
     assert "Point Alertmanager" not in rig.client.get("/").text
 
 
-def test_several_sources_are_told_apart(rig: Rig) -> None:
+def test_several_sources_are_shown_separately(rig: Rig) -> None:
     rig.posts(rig.alert("A"), source="eu")
     rig.clock.moment += 3600
     assert words(rig) == "last webhook from eu 1 h ago"
@@ -156,7 +156,7 @@ def test_several_sources_are_told_apart(rig: Rig) -> None:
     assert words(rig) == "last webhook from the address without a source 0 s ago, from eu 1 h ago"
 
 
-def test_before_the_first_one_the_page_says_where_to_point_alertmanager(rig: Rig) -> None:
+def test_before_the_first_webhook_the_dashboard_shows_the_webhook_url(rig: Rig) -> None:
     assert words(rig) == "no webhook has come yet"
     page = rig.client.get("/").text
     assert "Nothing is open." in page
@@ -170,7 +170,7 @@ def test_before_the_first_one_the_page_says_where_to_point_alertmanager(rig: Rig
     assert "t0ken" not in page
 
 
-def test_after_it_an_empty_page_says_how_long_ago_it_came(rig: Rig) -> None:
+def test_after_the_first_webhook_an_empty_dashboard_shows_its_age(rig: Rig) -> None:
     rig.posts(rig.alert("A"))
     rig.ends("A")
     page = rig.client.get("/").text
@@ -179,7 +179,7 @@ def test_after_it_an_empty_page_says_how_long_ago_it_came(rig: Rig) -> None:
     assert words(rig) == "last webhook 0 s ago"
 
 
-def test_a_page_that_is_open_learns_of_newer_ones_without_being_loaded_again(rig: Rig) -> None:
+def test_an_open_page_gets_newer_times_without_a_reload(rig: Rig) -> None:
     rig.fires("A")
     answer = rig.client.get("/")
     stamp = re.search(r'data-stamp="(\w+)"', answer.text)
@@ -194,7 +194,7 @@ def test_a_page_that_is_open_learns_of_newer_ones_without_being_loaded_again(rig
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "expected"),
     [
         (-5, "0 s"),
         (0, "0 s"),
@@ -207,5 +207,5 @@ def test_a_page_that_is_open_learns_of_newer_ones_without_being_loaded_again(rig
         (1e7, "115 d"),
     ],
 )
-def test_an_age_is_said_in_one_unit(seconds: float, said: str) -> None:
-    assert format_age(seconds) == f"{said} ago"
+def test_an_age_is_shown_in_one_unit(seconds: float, expected: str) -> None:
+    assert format_age(seconds) == f"{expected} ago"

@@ -1,4 +1,4 @@
-"""An incident that stays open for long keeps what matters, and no more."""
+"""An incident that is open for long keeps what is needed, and no more."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ GROUP = {"alertname": "PodDown"}
 
 
 def deploy(rig: Rig, number: int, pods: int) -> None:
-    """Have the alerts of a deployment fire, and end ten minutes later."""
+    """Let the alerts of a deployment fire, and resolve ten minutes later."""
     names = [f"{number}-{pod}" for pod in range(pods)]
     start = rig.clock()
     rig.posts(*(rig.alert("PodDown", pod=name) for name in names), group=GROUP)
@@ -21,7 +21,7 @@ def test_alerts_that_ended_long_ago_are_compacted_and_still_counted(rig: Rig) ->
     incident = rig.fires("PodDown", pod="lasting")
     group_id = incident.partition("-")[0]
     key = rig.services.incidents.keys_of(group_id).incident(group_id)
-    client = rig.services.incidents._redis  # nobody else tells how much is kept
+    client = rig.services.incidents._redis  # only Redis tells how much is stored
     sizes = []
     for number in range(12):
         deploy(rig, number, 100)
@@ -39,7 +39,7 @@ def test_alerts_that_ended_long_ago_are_compacted_and_still_counted(rig: Rig) ->
     assert rig.state(incident) == "resolved"
 
 
-def test_few_ended_alerts_are_kept(rig: Rig) -> None:
+def test_a_few_ended_alerts_are_not_compacted(rig: Rig) -> None:
     incident = rig.fires("PodDown", pod="lasting")
     deploy(rig, 1, 20)
     rig.passes("1d")

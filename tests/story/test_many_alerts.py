@@ -1,4 +1,4 @@
-"""More alerts in an incident than are kept whole: how each stands is kept all the same."""
+"""More alerts in an incident than are stored completely: the state of each is stored all the same."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MANY = MAX_FULL_ALERTS + 500
 
 
 def count_whole(redis_client: Client) -> int:
-    """Return how many alerts the store holds with their labels, each once."""
+    """Return how many alerts are stored with their labels, each counted once."""
     names = set()
     for key in redis_client.scan_iter("rcv:*:incident:*"):
         for field, packed in redis_client.hgetall(key).items():
@@ -26,7 +26,7 @@ def a_storm(rig: Rig, severity: str = "warning", **how: object) -> list[dict[str
     return [rig.alert("Storm", severity, host=str(n), **how) for n in range(MANY)]  # type: ignore[arg-type]
 
 
-def test_all_are_counted_and_the_first_are_kept_whole(rig: Rig, redis_client: Client) -> None:
+def test_all_alerts_are_counted_and_the_first_are_stored_completely(rig: Rig, redis_client: Client) -> None:
     incident = rig.posts(*a_storm(rig))["incidents"][0]
     rig.works()
     assert count_whole(redis_client) == MAX_FULL_ALERTS
@@ -39,7 +39,7 @@ def test_all_are_counted_and_the_first_are_kept_whole(rig: Rig, redis_client: Cl
     assert f"{MANY} firing" in rig.roots()[0].text
 
 
-def test_it_ends_when_all_of_them_have_ended(rig: Rig) -> None:
+def test_the_incident_is_resolved_when_all_of_them_are(rig: Rig) -> None:
     incident = rig.posts(*a_storm(rig))["incidents"][0]
     rig.works()
     ended = a_storm(rig, at=rig.clock() - 1, ended=True)
@@ -49,7 +49,9 @@ def test_it_ends_when_all_of_them_have_ended(rig: Rig) -> None:
     assert rig.state(incident) == "resolved"
 
 
-def test_a_worse_one_that_joins_is_kept_whole_and_speaks_for_all(rig: Rig, redis_client: Client) -> None:
+def test_a_worse_alert_that_joins_is_stored_completely_and_shown_in_the_headline(
+    rig: Rig, redis_client: Client
+) -> None:
     incident = rig.posts(*a_storm(rig, "none"))["incidents"][0]
     rig.works()
     rig.posts(rig.alert("Fire", "info", host="last"), group={"alertname": "Storm"})
@@ -59,7 +61,7 @@ def test_a_worse_one_that_joins_is_kept_whole_and_speaks_for_all(rig: Rig, redis
     assert count_whole(redis_client) == MAX_FULL_ALERTS + 1
 
 
-def test_a_repeat_changes_nothing(rig: Rig, redis_client: Client) -> None:
+def test_a_duplicate_changes_nothing(rig: Rig, redis_client: Client) -> None:
     rig.posts(*a_storm(rig))
     assert rig.posts(*a_storm(rig, at=rig.clock()))["duplicates"] == MANY
     assert count_whole(redis_client) == MAX_FULL_ALERTS
