@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from typing import Protocol
 
 from receiver.errors import StoreError
 from receiver.storage.connection import Client, store_errors
@@ -43,17 +42,10 @@ class RedisLastWebhooks:
 MAX_SOURCES = 20
 
 
-class LastWebhookStore(Protocol):
-    """Stores the times; every method may raise StoreError."""
-
-    def save(self, moments: Mapping[str, float]) -> None: ...
-    def list_all(self) -> dict[str, float]: ...
-
-
 class LastWebhooks:
     """Collects the times of this process, and lists those of all. Threads may share it."""
 
-    def __init__(self, store: LastWebhookStore) -> None:
+    def __init__(self, store: RedisLastWebhooks) -> None:
         self._store = store
         self._lock = threading.Lock()
         self._unsaved: dict[str, float] = {}

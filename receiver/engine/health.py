@@ -10,9 +10,9 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from receiver import metrics
+from receiver.engine.queue import WorkQueue
 from receiver.errors import DeliveryError, StoreError, TemporaryDeliveryError
 from receiver.http_client import parse_base_url, send_request
 from receiver.model.delivery import Delivery
@@ -159,22 +159,10 @@ _RECORD_EVERY_S = 5.0
 _MAX_REASON = 100
 
 
-class HealthStore(Protocol):
-    """Store of delivery health; every method may raise StoreError."""
-
-    def record_arrival(self, channel: str, target: str, at: float) -> None: ...
-    def record_failure(self, channel: str, target: str, reason: str, at: float) -> None: ...
-    def list_targets(self) -> list[TargetHealth]: ...
-
-
-class QueueDepths(Protocol):
-    def depth(self, queue: str, now: float) -> tuple[int, float]: ...
-
-
 class DeliveryHealthRecorder:
     """Records the results of deliveries, and ignores a StoreError: no delivery fails for it. Thread-safe."""
 
-    def __init__(self, store: HealthStore) -> None:
+    def __init__(self, store: RedisHealth) -> None:
         self._store = store
         self._lock = threading.Lock()
         self._recorded: dict[tuple[str, str], tuple[str, float]] = {}
@@ -206,8 +194,8 @@ class UptimePinger:
     def __init__(
         self,
         ping: Callable[[], None],
-        store: HealthStore,
-        work_queue: QueueDepths,
+        store: RedisHealth,
+        work_queue: WorkQueue,
         queues: Sequence[str],
         channels: Iterable[str],
     ) -> None:

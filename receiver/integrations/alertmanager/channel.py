@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping
 
-from receiver import clock as wall
 from receiver.engine.notification import Notification
 from receiver.errors import DeliveryError, PermanentDeliveryError
+from receiver.integrations.alertmanager.client import AlertmanagerClient
 from receiver.integrations.alertmanager.status import RemoteSilence
 from receiver.model.actions import CreateSilence, ExpireSilence
 from receiver.model.delivery import Receipt
@@ -22,35 +21,10 @@ _MAX_NAME = 200
 _MAX_COMMENT = 2_000
 
 
-class SilenceApi(Protocol):
-    """The silences of one cluster. Every method raises a DeliveryError on failure."""
-
-    def make_silence(
-        self,
-        matchers: Mapping[str, str],
-        starts_at: float,
-        ends_at: float,
-        *,
-        by: str,
-        comment: str,
-        silence_id: str = "",
-    ) -> str:
-        """Create a silence, or change the end of *silence_id*; return its ID."""
-        ...
-
-    def expire_silence(self, silence_id: str) -> None:
-        """Expire the silence; harmless the second time."""
-        ...
-
-    def list_silences(self, mark: str) -> Sequence[RemoteSilence]:
-        """Return the pending and active silences with *mark* in their comment."""
-        ...
-
-
 class AlertmanagerChannel:
     """Creates and expires silences. *clients* are the clients by source, "" for any other source."""
 
-    def __init__(self, clients: Mapping[str, SilenceApi], clock: Callable[[], float] = wall.now) -> None:
+    def __init__(self, clients: Mapping[str, AlertmanagerClient], clock: Callable[[], float]) -> None:
         self._clients = clients
         self._clock = clock
 
@@ -59,14 +33,14 @@ class AlertmanagerChannel:
 
         Raises a DeliveryError: the permanent `no_alertmanager` if the incident's source has no client.
         """
-        action, client = notification.action, self._get_client(notification)
-        match action:
-            case CreateSilence():
-                reference = _make_silence(client, action, notification, self._clock())
-            case ExpireSilence():
-                reference = _expire_silence(client, action, notification)
-            case _:
-                raise PermanentDeliveryError("not_for_alertmanager", type(action).__name__)
+        action = notification.action
+        if not isinstance(action, CreateSilence | ExpireSilence):
+            raise PermanentDeliveryError("not_for_alertmanager", type(action).__name__)
+        client = self._get_client(notification)
+        if isinstance(action, CreateSilence):
+            reference = _make_silence(client, action, notification, self._clock())
+        else:
+            reference = _expire_silence(client, action, notification)
         return Receipt(self._clock(), reference)
 
     def find_receipt(self, notification: Notification) -> Receipt | None:
@@ -82,14 +56,16 @@ class AlertmanagerChannel:
         found = [silence for silence in active if silence.ends_at >= action.ends_at - _SAME_END_S]
         return Receipt(self._clock(), found[-1].id) if found else None
 
-    def _get_client(self, notification: Notification) -> SilenceApi:
+    def _get_client(self, notification: Notification) -> AlertmanagerClient:
         client = self._clients.get(notification.action.target.address) or self._clients.get("")
         if client is None:
             raise PermanentDeliveryError("no_alertmanager", "set alertmanager.url in routing.yaml")
         return client
 
 
-def _make_silence(client: SilenceApi, action: CreateSilence, notification: Notification, now: float) -> str:
+def _make_silence(
+    client: AlertmanagerClient, action: CreateSilence, notification: Notification, now: float
+) -> str:
     silence_id = action.silence_id
     if silence_id:
         active = [silence.id for silence in _list_own_silences(client, notification)]
@@ -105,7 +81,7 @@ def _make_silence(client: SilenceApi, action: CreateSilence, notification: Notif
     )
 
 
-def _expire_silence(client: SilenceApi, action: ExpireSilence, notification: Notification) -> str:
+def _expire_silence(client: AlertmanagerClient, action: ExpireSilence, notification: Notification) -> str:
     """Expire the silence, and others with the same mark: created twice, or given a new ID when extended.
 
     Without an ID (it is not known whether the silence was created) only the mark identifies it.
@@ -124,7 +100,7 @@ def _expire_silence(client: SilenceApi, action: ExpireSilence, notification: Not
     return action.silence_id
 
 
-def _list_own_silences(client: SilenceApi, notification: Notification) -> list[RemoteSilence]:
+def _list_own_silences(client: AlertmanagerClient, notification: Notification) -> list[RemoteSilence]:
     """Return the silences created for this action; the mark counts only at the end of a comment."""
     mark = _build_mark(notification)
     return [one for one in client.list_silences(mark) if one.comment.rstrip().endswith(mark)]

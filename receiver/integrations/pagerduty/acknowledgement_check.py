@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Protocol
 
 from msgspec.structs import replace
 
@@ -17,6 +16,7 @@ from receiver.errors import DeliveryError, NotFound, TemporaryDeliveryError
 from receiver.incidents.service import IncidentService
 from receiver.incidents.store import RedisIncidents
 from receiver.integrations.pagerduty.page_state import ResponderPage
+from receiver.integrations.pagerduty.rest_api import PagerDutyRestClient
 from receiver.integrations.pagerduty.sync import PagerDutySync
 from receiver.model import transitions
 from receiver.model.delivery_status import find_storm_paging, has_own_page
@@ -25,6 +25,7 @@ from receiver.model.incident import Incident, IncidentChange, Person, TimelineEv
 from receiver.model.page_check import PagerDutyStatus, evaluate_page
 from receiver.model.routing import PAGERDUTY, Responder
 from receiver.storms.model import BatchPage, parse_storm_dedup_key
+from receiver.storms.service import StormService
 
 # A lookup blocks a worker thread of the PagerDuty queue. While the API does not answer, further lookups
 # therefore fail at once, and the steps go on without the check.
@@ -32,20 +33,14 @@ _BACKOFF_S = 5.0
 _MAX_BACKOFF_S = 60.0
 
 
-class StatusSource(Protocol):
-    """Returns the status of PagerDuty's incidents by dedup key, newest first; may raise a DeliveryError.
+class PagerDutyStatusClient:
+    """Looks up statuses in PagerDuty, with a cache and a back-off shared by all threads of a process.
 
-    It must answer within `CHECK_AHEAD_S`, the time between the check and the step.
+    A lookup ends within `CHECK_AHEAD_S`, the time between the check and the step.
     """
 
-    def find_statuses(self, dedup_keys: Sequence[str]) -> Mapping[str, Sequence[PagerDutyStatus]]: ...
-
-
-class PagerDutyStatusClient:
-    """Looks up statuses in PagerDuty, with a cache and a back-off shared by all threads of a process."""
-
-    def __init__(self, status_source: StatusSource, clock: Callable[[], float]) -> None:
-        self._status_source = status_source
+    def __init__(self, rest: PagerDutyRestClient, clock: Callable[[], float]) -> None:
+        self._rest = rest
         self._clock = clock
         self._backoff_until = 0.0
         # The time and the result of the last lookup of each storm page.
@@ -69,7 +64,7 @@ class PagerDutyStatusClient:
         if self._clock() < self._backoff_until:
             raise TemporaryDeliveryError("no_answer", "it gave none a moment ago")
         try:
-            return self._status_source.find_statuses(keys)
+            return self._rest.find_statuses(keys)
         except TemporaryDeliveryError as error:
             if error.reason in ("no_answer", "rate_limited"):
                 wait = min(max(error.retry_after, _BACKOFF_S), _MAX_BACKOFF_S)
@@ -79,23 +74,6 @@ class PagerDutyStatusClient:
 
 logger = logging.getLogger(__name__)
 _RESPONSES = {"acknowledged": "acknowledge", "resolved": "resolve"}
-
-
-class StormPages(Protocol):
-    """Finds the storm page that counts an incident, and applies responses to it; may raise StoreError."""
-
-    def find_batch_page(self, storm_id: str, incident_id: str) -> BatchPage | None: ...
-    def record_hint(self, storm_id: str, batch: int, reference: str, now: float) -> None: ...
-    def respond(
-        self,
-        storm_id: str,
-        transition: str,
-        by: Person,
-        now: float,
-        *,
-        batch: int = 0,
-        done_in_pagerduty: bool = False,
-    ) -> object: ...
 
 
 class AcknowledgementCheck:
@@ -110,7 +88,7 @@ class AcknowledgementCheck:
         status_client: PagerDutyStatusClient,
         pagerduty_sync: PagerDutySync,
         incident_service: IncidentService,
-        storms: StormPages,
+        storms: StormService,
         incidents: RedisIncidents,
         *,
         clock: Callable[[], float],

@@ -201,9 +201,9 @@ def test_each_source_has_its_own_alertmanager(alertmanager: MockAlertmanager) ->
     with MockAlertmanager(clock=lambda: NOW) as other:
         client = AlertmanagerClient([other.url], 0.5, lambda: NOW)
         mine = AlertmanagerClient([alertmanager.url], 0.5, lambda: NOW)
-        AlertmanagerChannel({INCIDENT.source: mine, "": client}).send(a_silence_request())
+        AlertmanagerChannel({INCIDENT.source: mine, "": client}, lambda: NOW).send(a_silence_request())
         assert (len(alertmanager.in_force()), len(other.in_force())) == (1, 0)
-        AlertmanagerChannel({"elsewhere": mine, "": client}).send(a_silence_request())
+        AlertmanagerChannel({"elsewhere": mine, "": client}, lambda: NOW).send(a_silence_request())
         assert (len(alertmanager.in_force()), len(other.in_force())) == (1, 1)
 
 
