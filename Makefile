@@ -26,9 +26,10 @@ test: $(VENV)/.installed-dev ## run every test, on a sample where there are very
 	$(BIN)/python -m pytest tests/e2e -m alone
 
 test-exhaustive: $(VENV)/.installed-dev ## all cases: crashes at every instant, thousands of schedules: most of an hour
-	$(BIN)/python -m pytest tests/story/test_storm_crashes.py tests/simulation tests/fuzz \
-		tests/model tests/storms --exhaustive $(if $(BUDGET),--budget $(BUDGET)) --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest tests/story/test_storm_crashes.py tests/simulation tests/fuzz --exhaustive \
+		$(if $(BUDGET),--budget $(BUDGET)) --numprocesses 3 --dist loadfile --no-loadscope-reorder
 ifeq ($(BUDGET),)
+	$(BIN)/python -m pytest tests/model tests/storms --exhaustive --numprocesses 2
 	CHAOS_SECONDS=120 $(BIN)/python -m pytest tests/e2e/test_chaos.py tests/e2e/test_refused_bodies.py --exhaustive
 endif
 
