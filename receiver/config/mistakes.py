@@ -7,7 +7,6 @@ routing.yaml do not. The returned texts contain no part of the value, since it m
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 # (what is wrong, to follow the name of the value; what was expected)
 Mistake = tuple[str, str]
@@ -97,13 +96,9 @@ def find_raw_signs(address: str) -> str:
     login, is_login, _ = address.partition("://")[2].rpartition("@")
     if not is_login:
         return ""
-    return "".join(_in_order(sign for sign in login if sign in "/?#[]@\\^`{|}<>\"' "))
+    return "".join(dict.fromkeys(sign for sign in login if sign in "/?#[]@\\^`{|}<>\"' "))
 
 
 def describe_raw_signs(signs: str) -> str:
     """Return how to write *signs* in a login: `%23 for # and %2F for /`."""
     return " and ".join(f"%{ord(sign):02X} for {'a blank' if sign == ' ' else sign}" for sign in signs)
-
-
-def _in_order(signs: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(signs))

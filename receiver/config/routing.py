@@ -155,14 +155,14 @@ def _build_alertmanagers(file: RoutingFile, diagnostics: Diagnostics) -> dict[st
     )
     found = {}
     for source, section in sections.items():
-        urls = (section.url,) if section.urls is None else section.urls
+        urls = (section.url,) if section.node.find_node("urls") is None else section.urls
         if urls := tuple(dict.fromkeys(url for url in urls if url)):
             found[source] = AlertmanagerConfig(urls, section.look_every, section.looks, section.trust_after)
             continue
         lines = section.node.lines
         diagnostics.warning(
             lines.get("url", lines.get("urls", section.node.line)),
-            f"{section.node.path}.url is empty: Alertmanager is not asked what is silenced or over",
+            f"{section.node.path}.url is empty: Alertmanager is not polled for silences and resolved alerts",
             "its address" if source else "its address, or ALERTMANAGER_URL",
         )
     return found

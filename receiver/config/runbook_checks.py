@@ -96,7 +96,7 @@ def _check_waits(row: MatrixRow, policy: EscalationPolicy, statement: str) -> It
         if step.after != response:
             what = (
                 f"{statement} is answered within {format_duration(response)}, but {step.responder.title} "
-                f"hears of it {format_duration(step.after)} after {before.responder.title}"
+                f"is notified {format_duration(step.after)} after {before.responder.title}"
             )
             yield Problem(row.file, row.line, what, f"after: {format_duration(response)} on that step")
 

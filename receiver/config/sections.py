@@ -198,7 +198,7 @@ class AlertmanagerSection(Section):
 
     url: str = key(BASE_URL, "")
     """Its address. Empty: it isn't polled."""
-    urls: tuple[str, ...] | None = key(ListOf(BASE_URL), None)
+    urls: tuple[str, ...] = key(ListOf(BASE_URL))
     """In place of `url`: the members of one cluster."""
     look_every: float = key(duration(1.0), 60.0)
     """How often it is polled for open incidents. At least `1s`."""

@@ -138,6 +138,8 @@ def test_an_alertmanager_has_one_url_or_several(tmp_path: Path) -> None:
         SMALLEST + "alertmanager: {url: 'http://a:9093/', look_every: 10s, looks: 2, trust_after: 0}\n",
     )
     assert one.alertmanagers == {"": AlertmanagerConfig(("http://a:9093",), 10.0, 2, 0.0)}
+    none = load(tmp_path, SMALLEST + "alertmanager: {urls: '${UNSET}'}\n", {"ALERTMANAGER_URL": "http://a"})
+    assert none.alertmanagers == {}
     pair = load(tmp_path, SMALLEST + "alertmanager: {urls: ['http://a', 'http://b', '${UNSET}']}\n")
     assert pair.alertmanagers == {"": AlertmanagerConfig(("http://a", "http://b"))}
 

@@ -57,11 +57,11 @@ def test_another_wait_is_a_warning_for_each_step(shipped: Routing) -> None:
     row = MatrixRow("Critical", "15 min", CRITICAL.path, "a.md", 7)
     assert _warn(shipped, row) == [
         (
-            "a.md:7: the Escalation Matrix says 'Critical' is answered within 15m, but Team Lead hears of it 5m"
+            "a.md:7: the Escalation Matrix says 'Critical' is answered within 15m, but Team Lead is notified 5m"
             " after On-call, expected after: 15m on that step"
         ),
         (
-            "a.md:7: the Escalation Matrix says 'Critical' is answered within 15m, but Manager hears of it 5m"
+            "a.md:7: the Escalation Matrix says 'Critical' is answered within 15m, but Manager is notified 5m"
             " after Team Lead, expected after: 15m on that step"
         ),
     ]

@@ -19,7 +19,7 @@ UNPAGED = (
     " expected an escalation there, or a route for criticals before it"
 )
 UNASKED = (
-    "1: alertmanager.url is empty: Alertmanager is not asked what is silenced or over, "
+    "1: alertmanager.url is empty: Alertmanager is not polled for silences and resolved alerts, "
     "expected its address, or ALERTMANAGER_URL"
 )
 USED = PEOPLE + 'version: 1\nroutes:\n  - {channel: "#a", escalation: critical}\n'
@@ -117,7 +117,7 @@ def test_an_alertmanager_without_a_url_is_a_warning_at_its_line(tmp_path: Path) 
     assert warnings(tmp_path, USED + section, tokens) == [UNASKED.replace("1:", "9:")]
     several = "alertmanagers:\n  eu: {url: http://eu}\n  us: {url: '${US}'}\n"
     assert warnings(tmp_path, USED + several, tokens) == [
-        "11: alertmanagers.us.url is empty: Alertmanager is not asked what is silenced or over, expected its address"
+        "11: alertmanagers.us.url is empty: Alertmanager is not polled for silences and resolved alerts, expected its address"
     ]
     assert warnings(tmp_path, USED + "alertmanager: {urls: [http://a, http://b]}\n", tokens) == []
 
