@@ -20,7 +20,7 @@ from receiver.engine.queue import WorkQueue
 from receiver.errors import DeliveryError, NotFound, PermanentDeliveryError, StoreError
 from receiver.storage.connection import Client, Scripts, store_errors
 from receiver.storage.keys import JOB_FOR_S, TASKS, WAKE, Keys, shard_of
-from receiver.storage.timestamps import BY_WALL_CLOCK, Moments
+from receiver.storage.timestamps import Moments
 
 logger = logging.getLogger(__name__)
 EVERY_S = 2.0
@@ -58,7 +58,7 @@ _DONE = b"done"
 class JobQueue:
     """Stores jobs until they are done. Raises StoreError if Redis fails."""
 
-    def __init__(self, client: Client, *, shards: int = 1, moments: Moments = BY_WALL_CLOCK) -> None:
+    def __init__(self, client: Client, *, moments: Moments, shards: int = 1) -> None:
         self._redis = client
         self._moments = moments
         self._scripts = Scripts(client)

@@ -11,7 +11,7 @@ from receiver.errors import StoreError
 from receiver.model.alert import Severity
 from receiver.storage.connection import Client, ScriptCall, Scripts, store_errors
 from receiver.storage.keys import CLOCKS, CLOCKS_FOR_S, WAKE, WORKERS, WORKERS_FOR_S, Keys, shard_of
-from receiver.storage.timestamps import BY_WALL_CLOCK, Moments
+from receiver.storage.timestamps import Moments
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class WorkQueue:
     Due times, leases and heartbeats use Redis' own clock; callers pass and get times of their own clock.
     """
 
-    def __init__(self, client: Client, *, shards: int = 1, moments: Moments = BY_WALL_CLOCK) -> None:
+    def __init__(self, client: Client, *, moments: Moments, shards: int = 1) -> None:
         self._redis = client
         self._scripts = Scripts(client)
         self._shards = shards

@@ -21,7 +21,7 @@ from receiver.model.incident import Incident
 from receiver.model.routing import SLACK, RateLimit
 from receiver.storage.connection import Client, Scripts, store_errors
 from receiver.storage.keys import TokenBucketKeys
-from receiver.storage.timestamps import BY_WALL_CLOCK, Moments
+from receiver.storage.timestamps import Moments
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ _RETENTION_S = 2 * 3600
 class TokenBuckets:
     """Token buckets in Redis. Raises StoreError if Redis fails; each call is one round trip."""
 
-    def __init__(self, client: Client, *, moments: Moments = BY_WALL_CLOCK) -> None:
+    def __init__(self, client: Client, *, moments: Moments) -> None:
         self._redis = client
         self._moments = moments
         self._scripts = Scripts(client)

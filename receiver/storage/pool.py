@@ -27,9 +27,9 @@ class PoolExhausted(exceptions.RedisError):
 
 # By the code with which Redis' error begins, if redis-py has no class for it.
 _BY_WORD = {
-    "MISCONF": "it can't save to its disk and refuses writes (MISCONF): see its log and the disk's room",
-    "NOREPLICAS": "too few of its replicas are in reach to take writes (NOREPLICAS): see the replicas",
-    "BUSY": "a script holds it up (BUSY): see what else uses this Redis",
+    "MISCONF": "it can't save to its disk and refuses writes (MISCONF): see its log and its free space",
+    "NOREPLICAS": "too few replicas are connected, so it refuses writes (NOREPLICAS): see the replicas",
+    "BUSY": "a script blocks it (BUSY): see what else uses this Redis",
 }
 _IS_CLUSTER = "it is a Redis Cluster (MOVED, CROSSSLOT): use redis+cluster:// in REDIS_URL"
 # Some errors have no code.
@@ -37,7 +37,7 @@ _BY_PHRASE = {
     # redis-py's Sentinel connections report READONLY so.
     "previous master is now a slave": "it is a replica and takes no writes (READONLY): after a failover wait",
     "cluster support disabled": "it is no Redis Cluster: use redis:// in REDIS_URL",
-    "max number of clients": "it takes no more lines: raise its maxclients, or lower REDIS_MAX_CONNECTIONS",
+    "max number of clients": "it accepts no more connections: raise maxclients, or lower REDIS_MAX_CONNECTIONS",
 }
 # The first match counts: a class may be a subclass of a later one.
 _BY_CLASS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
@@ -53,7 +53,7 @@ _BY_CLASS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...]
     (exceptions.AskError, _IS_CLUSTER),
     (
         PoolExhausted,
-        "all lines of this process to it are in use: see its load, or raise REDIS_MAX_CONNECTIONS",
+        "all connections of this process to it are in use: see its load, or raise REDIS_MAX_CONNECTIONS",
     ),
     (exceptions.TimeoutError, "it does not answer in time: see its load and the network"),
     ((exceptions.ConnectionError, OSError), "it can't be reached: see whether it runs, and the network"),

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from receiver.errors import StoreError
-from receiver.storage.connection import connect, store_errors
+from receiver.storage.address import parse_store_url
+from receiver.storage.connection import Sentinels, connect, store_errors
 from tests.redis_servers import MASTER_NAME, SENTINEL, Server, free_port, needs_redis
 
 pytestmark = needs_redis
@@ -54,3 +55,14 @@ def test_the_sentinels_have_a_login_of_their_own(sentinel: Server) -> None:
 def test_a_service_unknown_to_the_sentinels_is_reported(sentinel: Server) -> None:
     with pytest.raises(StoreError, match="none of 1 sentinels knows the master of 'other'"), store_errors():
         connect(f"redis+sentinel://{sentinel.node}/other").ping()
+
+
+def test_the_sentinel_that_answered_is_asked_first_the_next_time(sentinel: Server, master: Server) -> None:
+    away = f"127.0.0.1:{free_port()}"
+    sentinels = Sentinels(parse_store_url(f"redis+sentinel://{away},{sentinel.node}/{MASTER_NAME}"))
+    first_asked = [sentinels.sentinels[0]]
+    for _ in range(2):
+        assert sentinels.discover_master(MASTER_NAME) == ("127.0.0.1", master.port)
+        first_asked.append(sentinels.sentinels[0])
+    ports = [one.connection_pool.connection_kwargs["port"] for one in first_asked]
+    assert ports == [int(away.rpartition(":")[2]), sentinel.port, sentinel.port]

@@ -131,7 +131,7 @@ def test_a_delivery_saved_twice_is_shown_once(rig: Rig, cutter: Cutter) -> None:
 
 def test_a_signature_stored_twice_is_not_a_replay(cutter: Cutter) -> None:
     """Else a click whose signature was stored twice would be refused as a replay of itself."""
-    job_queue = JobQueue(connect(cutter.url))
+    job_queue = JobQueue(connect(cutter.url), moments=SHARED_CLOCK)
     cutter.cuts_left = 1
     assert job_queue.record_once("slack", "signature", 60)
     assert cutter.cut == 1
