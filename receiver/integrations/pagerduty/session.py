@@ -11,8 +11,10 @@ from __future__ import annotations
 import logging
 import re
 import warnings
+from collections.abc import MutableMapping
+from functools import lru_cache
 
-from requests import Response
+from requests import Response, Session
 from urllib3.exceptions import HTTPError
 
 from receiver.text import Secret
@@ -44,6 +46,17 @@ def open_events_session(routing_key: Secret) -> PDSession:
     return EventsAPISession(routing_key.reveal())
 
 
+@lru_cache(maxsize=16)
+def _read_environment(url: str) -> tuple[MutableMapping[str, str], bool | str | None]:
+    """Return the proxies and the CA bundle for *url* from the environment, which stays as it is at the start.
+
+    requests would read both again for each request.
+    """
+    with Session() as session:
+        found = session.merge_environment_settings(url, {}, None, None, None)
+    return found["proxies"], found["verify"]
+
+
 def send_once(
     session: PDSession, url: str, timeout_s: float, method: str, path: str, **arguments: object
 ) -> Response:
@@ -63,6 +76,8 @@ def send_once(
     session.max_http_attempts = -1
     session.retry = {429: 1}
     session.log = _quiet
+    session.proxies, session.verify = _read_environment(url)
+    session.trust_env = False
     found: Response
     with session:
         try:
