@@ -19,6 +19,7 @@ from receiver.engine.notification import Notification, SubjectId
 from receiver.engine.rate_limit import LOW_PRIORITY_OFFSET_S, RateLimiter
 from receiver.model.actions import DeliveryAction, Post
 from receiver.model.delivery import Delivery
+from receiver.model.keys import DeliveryKey
 from receiver.model.routing import Target
 from receiver.storage.connection import Client, Scripts, store_errors
 from receiver.storage.keys import NOTICE_FOR_S, TASKS, WAKE, Keys, shard_of
@@ -231,7 +232,7 @@ class NoticeService:
         self._dispatcher = dispatcher
         self._rate_limiter = rate_limiter
         self._clock = clock
-        self._action = Post(key="notice", target=target)
+        self._action = Post(key=DeliveryKey("notice"), target=target)
 
     def run(self, now: float) -> float:
         """Post the pending notices, if due; return when to call this again. Raises StoreError, ClaimLost."""
@@ -282,7 +283,7 @@ class NoticeSubject:
         self._left_out = left_out
         self._clock = clock
 
-    def find_delivery(self, key: str) -> Delivery:
+    def find_delivery(self, key: DeliveryKey) -> Delivery:
         del key
         return self.message.delivery
 

@@ -34,6 +34,7 @@ from receiver.model.actions import (
     Update,
 )
 from receiver.model.delivery import Delivery, Receipt
+from receiver.model.keys import DeliveryKey
 from receiver.model.page_check import is_resolved_too_often, is_unconfirmed
 from receiver.model.routing import find_digest
 
@@ -55,7 +56,7 @@ _NOUNS: dict[type[DeliveryAction], str] = {
 class Subject(Protocol):
     """What deliveries belong to. Every method may raise StoreError."""
 
-    def find_delivery(self, key: str) -> Delivery:
+    def find_delivery(self, key: DeliveryKey) -> Delivery:
         """Return the delivery as loaded; an empty one where nothing was attempted."""
         ...
 

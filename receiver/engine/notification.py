@@ -15,6 +15,7 @@ from receiver.model.delivery import Delivery
 from receiver.model.escalation import EscalationState
 from receiver.model.heading import find_heading
 from receiver.model.incident import Incident, OnCallPerson
+from receiver.model.keys import REPLACEMENT
 from receiver.model.routing import Matcher
 from receiver.runbooks.model import Excerpt
 from receiver.text import is_web_link, one_line
@@ -173,7 +174,7 @@ class IncidentNotification(Notification):
         message is posted again, once.
         """
         incident = self.incident
-        is_reposted = after.kind == RefusalKind.MESSAGE_GONE and "root2" not in incident.deliveries
+        is_reposted = after.kind == RefusalKind.MESSAGE_GONE and REPLACEMENT not in incident.deliveries
         if isinstance(self.action, Update) and is_reposted:
             return ""
         heading = find_heading(incident)

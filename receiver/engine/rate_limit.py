@@ -18,6 +18,7 @@ from receiver.errors import DeliveryError, TemporaryDeliveryError
 from receiver.model.actions import AcknowledgePage, DeliveryAction, Page, Post, Reply, ResolvePage, Update
 from receiver.model.alert import Severity
 from receiver.model.incident import Incident
+from receiver.model.keys import UPDATE
 from receiver.model.routing import SLACK, RateLimit
 from receiver.storage.connection import Client, Scripts, store_errors
 from receiver.storage.keys import TokenBucketKeys
@@ -159,7 +160,7 @@ def is_initial(action: DeliveryAction) -> bool:
 
 def _changed_at(incident: Incident) -> float:
     """Return the latest time at which the incident can have changed since its message was last edited."""
-    sent_at = (d.receipt.at for key, d in incident.deliveries.items() if d.receipt and key != "update")
+    sent_at = (d.receipt.at for key, d in incident.deliveries.items() if d.receipt and key != UPDATE)
     return max(incident.updated_at, max(sent_at, default=0.0))
 
 

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from receiver.model.alert import Alert
 from receiver.model.delivery import Delivery
 from receiver.model.incident import AlertState, Incident, TimelineEvent
+from receiver.model.keys import DeliveryKey
 
 _LENGTH = 4
 _encoder = msgspec.msgpack.Encoder()
@@ -152,7 +153,7 @@ def _own_field(fingerprint: str) -> bytes:
 def unpack_incident(fields: dict[bytes, bytes], *, is_past: bool) -> Incident:
     head = decode_incident(fields[b"head"])
     alerts: dict[str, Alert] = {}
-    deliveries: dict[str, Delivery] = {}
+    deliveries: dict[DeliveryKey, Delivery] = {}
     for name, packed in fields.items():
         if name.startswith(_ALERT):
             _add_newer(alerts, decode_alert(packed), head.alert_states)
@@ -160,7 +161,7 @@ def unpack_incident(fields: dict[bytes, bytes], *, is_past: bool) -> Incident:
             for alert in decode_alerts(packed):
                 _add_newer(alerts, alert, head.alert_states)
         elif name.startswith(DELIVERY):
-            deliveries[name.removeprefix(DELIVERY).decode()] = decode_delivery(packed)
+            deliveries[DeliveryKey(name.removeprefix(DELIVERY).decode())] = decode_delivery(packed)
     return replace(head, alerts=alerts, deliveries=deliveries, is_past=is_past)
 
 

@@ -23,6 +23,7 @@ from receiver.model.actions import (
 from receiver.model.delivery import Delivery, Receipt
 from receiver.model.escalation import IncidentView
 from receiver.model.incident import Incident, TimelineEvent
+from receiver.model.keys import DeliveryKey
 from receiver.model.plan import queues_for
 from receiver.model.routing import Step
 
@@ -62,7 +63,7 @@ class IncidentSubject:
         self._incident = incident
         self._clock = clock
 
-    def find_delivery(self, key: str) -> Delivery:
+    def find_delivery(self, key: DeliveryKey) -> Delivery:
         return self._incident.deliveries.get(key, Delivery())
 
     def save_attempt(self, action: DeliveryAction, attempt: Delivery, worker: str) -> bool:

@@ -19,6 +19,7 @@ from receiver.model.actions import Action, DeliveryAction, Page, Transition
 from receiver.model.delivery import Delivery
 from receiver.model.delivery_status import is_page_ended
 from receiver.model.incident import Incident
+from receiver.model.keys import DeliveryKey
 from receiver.model.plan import IncidentPlan, plan, queues_for
 from receiver.model.routing import EscalationPolicy
 
@@ -60,7 +61,7 @@ class _Evaluation:
 class _Dispatched:
     """A dispatched action: its stored delivery by its key, or None if the incident must be read again."""
 
-    delivery: tuple[str, Delivery] | None
+    delivery: tuple[DeliveryKey, Delivery] | None
 
 
 class IncidentReconciler:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from receiver.model.heading import IncidentHeading
+from receiver.model.keys import DeliveryKey
 from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK, Responder, Step, Target
 
 
@@ -20,7 +21,7 @@ class DeliveryAction:
     retry's wait. *content_version* is the state shown by a message that is edited when the state changes.
     """
 
-    key: str
+    key: DeliveryKey
     target: Target
     instance: str = ""
     ready_at: float = 0.0
@@ -172,7 +173,7 @@ class CheckPage(Transition):
     """
 
     responder: Responder
-    event_key: str
+    event_key: DeliveryKey
     hint: str = ""
     is_repeated: bool = False
     queue: str = PAGERDUTY

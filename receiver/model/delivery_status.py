@@ -6,11 +6,24 @@ from dataclasses import dataclass
 
 from receiver.errors import RefusalKind
 from receiver.model.delivery import Delivery
-from receiver.model.incident import FALLBACK, Incident
+from receiver.model.incident import Incident
+from receiver.model.keys import (
+    FALLBACK,
+    MESSAGE,
+    REPLACEMENT,
+    DeliveryKey,
+    acknowledge_key,
+    build_fallback_step,
+    fallback_mention_key,
+    is_page_key,
+    is_page_to,
+    list_event_names,
+    page_delayed_key,
+    page_key,
+    reply_key,
+    resolve_key,
+)
 from receiver.model.routing import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step, Target
-
-# Separates a responder's name from the digest of a former routing key in a delivery key.
-FORMER_KEY_SEPARATOR = "~"
 
 
 @dataclass(frozen=True)
@@ -37,8 +50,8 @@ def page_state(incident: Incident, responder: Responder) -> PageState:
     """Return the state of the responder's PagerDuty incident, from our attempts and receipts."""
     pages = (_latest_page(delivery) for delivery in _list_pages(incident, responder))
     opened, is_known, _, key_digest = max(pages, default=(0, False, 0.0, ""))
-    closing = incident.deliveries.get(f"resolve:{responder.name}", Delivery("0"))
-    acknowledged = incident.deliveries.get(f"acknowledge:{responder.name}", Delivery("0"))
+    closing = incident.deliveries.get(resolve_key(responder.name), Delivery("0"))
+    acknowledged = incident.deliveries.get(acknowledge_key(responder.name), Delivery("0"))
     was_tried = closing.attempts > 0
     return PageState(
         opened=opened,
@@ -71,7 +84,7 @@ def is_page_ended(incident: Incident, responder: Responder) -> bool:
     """Tell whether PagerDuty has the resolve of each page of this incident to *responder*, or refused it."""
     state = page_state(incident, responder)
     resolves = (
-        incident.deliveries.get(f"resolve:{responder.name}{FORMER_KEY_SEPARATOR}{key}", Delivery())
+        incident.deliveries.get(resolve_key(responder.name, key), Delivery())
         for key in list_former_keys(incident, responder)
     )
     return not state.is_open and not state.is_closing and all(resolve.is_settled for resolve in resolves)
@@ -84,7 +97,7 @@ def build_gone_responder(name: str) -> Responder:
 
 def list_paged_names(incident: Incident) -> list[str]:
     """Return the names of all responders to whom a page of this incident was sent, not only a storm's."""
-    pages = (delivery for key, delivery in incident.deliveries.items() if key.startswith("page:"))
+    pages = (delivery for key, delivery in incident.deliveries.items() if is_page_key(key))
     return sorted({page.target.partition(":")[2] for page in pages if page.target and not page.storm})
 
 
@@ -93,42 +106,30 @@ def list_notified_names(incident: Incident) -> set[str]:
 
     PagerDuty has nothing of any other responder, so those need no event and no check.
     """
-    names = set()
+    names: set[str] = set()
     for key in incident.deliveries:
-        kind, _, name = key.partition(":")
-        if kind in ("page", "acknowledge", "resolve"):
-            names |= {name, name.rpartition("#")[0], name.rpartition(FORMER_KEY_SEPARATOR)[0]}
+        names |= list_event_names(key)
     return names
 
 
 def _list_pages(incident: Incident, responder: Responder) -> list[Delivery]:
-    return [
-        delivery
-        for key, delivery in incident.deliveries.items()
-        if key.startswith("page:") and _is_of(key, responder)
-    ]
+    return [delivery for key, delivery in incident.deliveries.items() if is_page_to(key, responder.name)]
 
 
-def find_latest_page(incident: Incident, responder: Responder) -> str:
+def find_latest_page(incident: Incident, responder: Responder) -> DeliveryKey | None:
     """Return the delivery key of the last page to *responder* in the escalation run that opened its PagerDuty
-    incident; empty where PagerDuty can have no page of this incident.
+    incident; None where PagerDuty can have no page of this incident.
     """
     instance = str(page_state(incident, responder).opened)
     found = [
         (delivery.last_attempt_at, key)
         for key, delivery in incident.deliveries.items()
-        if key.startswith("page:")
-        and _is_of(key, responder)
+        if is_page_to(key, responder.name)
         and delivery.instance == instance
         and delivery.may_have_arrived
         and not delivery.storm
     ]
-    return max(found, default=(0.0, ""))[1]
-
-
-def hint_key(responder: Responder) -> str:
-    """Return the delivery key that records the latest PagerDuty webhook about the responder's page."""
-    return f"hint:{responder.name}"
+    return max(found, default=(0.0, None))[1]
 
 
 def acknowledgement_instance(opened: int, acknowledged_at: float) -> str:
@@ -153,10 +154,7 @@ def find_storm_paging(incident: Incident, responder: Responder) -> str:
         (
             delivery.storm
             for key, delivery in incident.deliveries.items()
-            if key.startswith("page:")
-            and _is_of(key, responder)
-            and delivery.is_bundled
-            and delivery.instance == run
+            if is_page_to(key, responder.name) and delivery.is_bundled and delivery.instance == run
         ),
         "",
     )
@@ -178,28 +176,8 @@ def _latest_page(delivery: Delivery) -> tuple[int, bool, float, str]:
     return int(delivery.earlier or 0), False, 0.0, delivery.earlier_key_digest or delivery.key_digest
 
 
-def _is_of(key: str, responder: Responder) -> bool:
-    name = key.removeprefix("page:")
-    return name == responder.name or name.rpartition("#")[0] == responder.name
-
-
 # An edit or reply refused with one of these kinds means that the channel itself is out of reach.
 _OUT_OF_REACH = (RefusalKind.TARGET_GONE, RefusalKind.CREDENTIALS)
-
-
-def build_fallback_step(responder: Responder) -> Step:
-    """Return the step that notifies a fallback responder. No step of a policy can have its name."""
-    return Step(f"{responder.name}#{FALLBACK}", responder)
-
-
-def fallback_mention_key(step: Step) -> str:
-    """Return the delivery key of the fallback mention of *step*."""
-    return f"{FALLBACK}:{step.name}"
-
-
-def page_delayed_key(step: Step) -> str:
-    """Return the delivery key of the reply that reports the delayed page of *step*."""
-    return f"unreached:{step.name}"
 
 
 def find_announcing_storm(incident: Incident) -> str:
@@ -208,7 +186,7 @@ def find_announcing_storm(incident: Incident) -> str:
     """
     if incident.message is not None:
         return ""
-    announced = (incident.deliveries.get(key, Delivery()) for key in ("root", FALLBACK))
+    announced = (incident.deliveries.get(key, Delivery()) for key in (MESSAGE, FALLBACK))
     return next((delivery.storm for delivery in announced if delivery.is_bundled), "")
 
 
@@ -225,7 +203,7 @@ def message_target(incident: Incident, message: Delivery) -> Target:
 
 def find_channel_failure(incident: Incident) -> Delivery | None:
     """Return a delivery that shows that the incident's own channel accepts no messages; None without one."""
-    for key in ("root2", "root"):
+    for key in (REPLACEMENT, MESSAGE):
         delivery = incident.deliveries.get(key)
         if delivery is not None and delivery.failed_at:
             return delivery
@@ -265,12 +243,12 @@ def find_step_failure(incident: Incident, step: Step) -> Delivery | None:
     The reply counts only where the responder has a Slack target, not where it only says who is paged.
     While there is no message there is no thread, so the message's failure counts as the reply's.
     """
-    page = run_delivery(incident, f"page:{step.name}")
+    page = run_delivery(incident, page_key(step))
     if page.failed_at:
         return page
     if not step.responder.find_target(SLACK):
         return None
-    reply, root = run_delivery(incident, f"step:{step.name}"), incident.deliveries.get("root", Delivery())
+    reply, root = run_delivery(incident, reply_key(step)), incident.deliveries.get(MESSAGE, Delivery())
     delivery = reply if reply.attempts or root.receipt else root
     return delivery if delivery.failed_at else None
 
@@ -283,11 +261,11 @@ def needs_fallback_mention(incident: Incident, policy: EscalationPolicy, step: S
     """
     if find_fallback_channel(incident, policy) is None:
         return False
-    reply = run_delivery(incident, f"step:{step.name}")
+    reply = run_delivery(incident, reply_key(step))
     is_reply_lost = reply.failed_at > 0 and step.responder.find_target(SLACK) is not None
     if is_in_fallback_channel(incident):
         return is_reply_lost
-    return is_reply_lost or run_delivery(incident, f"page:{step.name}").failed_at > 0
+    return is_reply_lost or run_delivery(incident, page_key(step)).failed_at > 0
 
 
 def list_fallback_deliveries(
@@ -310,23 +288,23 @@ def list_fallback_deliveries(
     responder = find_fallback_responder(policy)
     if failure is None or responder is None:
         return found
-    name = build_fallback_step(responder).name
+    fallback_step = build_fallback_step(responder)
     has_thread = incident.message is not None or is_announced_by_storm(incident)
-    shared = [run_delivery(incident, f"page:{name}")] if responder.find_target(PAGERDUTY) else []
+    shared = [run_delivery(incident, page_key(fallback_step))] if responder.find_target(PAGERDUTY) else []
     if responder.find_target(SLACK) and has_thread:
-        shared.append(run_delivery(incident, f"step:{name}"))
+        shared.append(run_delivery(incident, reply_key(fallback_step)))
     return found + [d for d in shared if d.receipt is None or d.receipt.at >= due_at]
 
 
 def find_pending_message(incident: Incident, policy: EscalationPolicy) -> Delivery:
     """Return the delivery of the message whose thread replies will go to, while none has arrived."""
-    root = incident.deliveries.get("root", Delivery())
+    root = incident.deliveries.get(MESSAGE, Delivery())
     if root.failed_at and find_fallback_channel(incident, policy) is not None:
         return incident.deliveries.get(FALLBACK, Delivery())
     return root
 
 
-def run_delivery(incident: Incident, key: str) -> Delivery:
+def run_delivery(incident: Incident, key: DeliveryKey) -> Delivery:
     """Return the delivery of *key* in this escalation run; an empty one if there is none."""
     delivery, run = incident.deliveries.get(key), str(incident.run.number)
     return delivery if delivery is not None and delivery.instance == run else Delivery(run)
@@ -335,4 +313,4 @@ def run_delivery(incident: Incident, key: str) -> Delivery:
 def _is_page_delayed(incident: Incident, step: Step) -> bool:
     """Tell whether the step's page was refused for good and there is a thread that will report it."""
     has_thread = incident.message is not None or is_announced_by_storm(incident)
-    return run_delivery(incident, f"page:{step.name}").failed_at > 0 and has_thread
+    return run_delivery(incident, page_key(step)).failed_at > 0 and has_thread

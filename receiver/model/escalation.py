@@ -8,16 +8,22 @@ from dataclasses import dataclass
 from receiver.model.delivery import Delivery
 from receiver.model.delivery_status import (
     build_gone_responder,
-    fallback_mention_key,
     find_pending_message,
     find_storm_paging,
     has_own_page,
     list_fallback_deliveries,
     list_paged_names,
-    page_delayed_key,
     page_state,
 )
 from receiver.model.incident import Incident
+from receiver.model.keys import (
+    DeliveryKey,
+    fallback_mention_key,
+    page_delayed_key,
+    page_key,
+    reply_key,
+    timeout_key,
+)
 from receiver.model.page_check import find_accepted_at, find_notified_at, is_unconfirmed
 from receiver.model.routing import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step
 
@@ -94,21 +100,6 @@ class IncidentView:
 def evaluate_incident(incident: Incident, policy: EscalationPolicy, now: float) -> IncidentView:
     """Return *incident* with the state of its escalation at *now*."""
     return IncidentView(incident, policy, evaluate_escalation(incident, policy, now), now)
-
-
-def page_key(step: Step) -> str:
-    """Return the delivery key of the step's page to PagerDuty."""
-    return f"page:{step.name}"
-
-
-def reply_key(step: Step) -> str:
-    """Return the delivery key of the step's reply in the thread."""
-    return f"step:{step.name}"
-
-
-def timeout_key(step: Step) -> str:
-    """Return the delivery key whose receipt records when the step timed out."""
-    return f"given_up:{step.name}"
 
 
 def evaluate_escalation(incident: Incident, policy: EscalationPolicy, now: float) -> EscalationState:
@@ -280,19 +271,19 @@ def _own_deliveries(incident: Incident, step: Step) -> tuple[Delivery, Delivery]
     return current_delivery(incident, page_key(step)), current_delivery(incident, reply_key(step))
 
 
-def _step_keys(step: Step) -> tuple[str, ...]:
+def _step_keys(step: Step) -> tuple[DeliveryKey, ...]:
     """Return the keys of all deliveries that belong to this step alone."""
     return page_key(step), reply_key(step), page_delayed_key(step), fallback_mention_key(step)
 
 
-def current_delivery(incident: Incident, key: str, instance: str | None = None) -> Delivery:
+def current_delivery(incident: Incident, key: DeliveryKey, instance: str | None = None) -> Delivery:
     """Return the delivery of *key* in this run (or of *instance*); an empty one if there is none."""
     instance = str(incident.run.number) if instance is None else instance
     delivery = incident.deliveries.get(key)
     return delivery if delivery is not None and delivery.instance == instance else Delivery(instance)
 
 
-def ready_at(incident: Incident, key: str, instance: str = "") -> float:
+def ready_at(incident: Incident, key: DeliveryKey, instance: str = "") -> float:
     """Return the end of a retry's wait; 0 without a failed attempt."""
     delivery = incident.deliveries.get(key)
     if delivery is None or delivery.instance != instance or delivery.is_settled:

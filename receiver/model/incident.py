@@ -12,6 +12,7 @@ from msgspec import Struct, json
 
 from receiver.model.alert import RANKS, Alert, Severity
 from receiver.model.delivery import Delivery
+from receiver.model.keys import FALLBACK, MESSAGE, REPLACEMENT, DeliveryKey
 
 
 class Person(Struct, frozen=True, omit_defaults=True):
@@ -121,9 +122,7 @@ class SilenceRequest(Struct, frozen=True, omit_defaults=True):
         return not self.ended_at and (self.is_until_resolved or now < self.until)
 
 
-# The delivery key of the incident's message in the fallback channel.
-FALLBACK = "fallback"
-_MESSAGES = ("root", "root2", FALLBACK)
+_MESSAGES = (MESSAGE, REPLACEMENT, FALLBACK)
 
 
 class Incident(Struct, frozen=True, omit_defaults=True, dict=True):
@@ -184,7 +183,7 @@ class Incident(Struct, frozen=True, omit_defaults=True, dict=True):
     previous: str = ""  # the ID of the group's incident before this one
     is_past: bool = False  # its group has a newer incident
     alerts: dict[str, Alert] = {}
-    deliveries: dict[str, Delivery] = {}
+    deliveries: dict[DeliveryKey, Delivery] = {}
 
     @cached_property
     def message(self) -> Delivery | None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from receiver.errors import RefusalKind
 from receiver.model.actions import Action, FallbackMention, Post, Reply, Update
 from receiver.model.delivery import BUNDLING, Delivery
 from receiver.model.delivery_status import (
-    build_fallback_step,
-    fallback_mention_key,
     find_channel_failure,
     find_fallback_channel,
     find_fallback_responder,
@@ -19,17 +17,31 @@ from receiver.model.delivery_status import (
     is_in_fallback_channel,
     message_target,
     needs_fallback_mention,
+)
+from receiver.model.escalation import EscalationState, StepState, current_delivery, ready_at
+from receiver.model.incident import Incident, SilenceRequest
+from receiver.model.keys import (
+    FALLBACK,
+    JOINED,
+    MESSAGE,
+    MOVED,
+    RELEASED_BY_STORM,
+    REPLACEMENT,
+    UPDATE,
+    DeliveryKey,
+    build_fallback_step,
+    fallback_mention_key,
+    is_acknowledgement,
+    is_resolve,
+    left_open_key,
     page_delayed_key,
-)
-from receiver.model.escalation import (
-    EscalationState,
-    StepState,
-    current_delivery,
     page_key,
-    ready_at,
     reply_key,
+    resolved_there_key,
+    silence_ends_key,
+    silence_key,
+    unconfirmed_key,
 )
-from receiver.model.incident import FALLBACK, Incident, SilenceRequest
 from receiver.model.page_check import is_left_open, is_resolved_too_often, is_unconfirmed
 from receiver.model.renaming import find_changing_label, sort_joined
 from receiver.model.routing import SLACK, EscalationPolicy, Step, Target
@@ -41,8 +53,6 @@ EDIT_PAUSE_S = 1.0
 _RENAMED_PAUSE_S = 60.0
 # After this time there is one reminder of an incident that was closed by hand and still fires.
 REMIND_AFTER_S = 4 * 3600.0
-# The delivery key that records which storm released the incident to have a message of its own.
-RELEASED_BY_STORM = "left"
 
 
 def message_version(incident: Incident, escalation: EscalationState, now: float) -> str:
@@ -67,7 +77,7 @@ def is_in_maintenance(incident: Incident, escalation: EscalationState) -> bool:
 
 
 def _silence_version(incident: Incident, note: SilenceRequest) -> str:
-    made = incident.deliveries.get(f"silence:{note.number}", Delivery())
+    made = incident.deliveries.get(silence_key(note.number), Delivery())
     return f"{note.number}{'t' if made.receipt else 'f' if made.failed_at else 'w' if made.reason else 'r'}"
 
 
@@ -92,7 +102,7 @@ def _message_instance(incident: Incident) -> str:
     A message that is bundled into a storm's gets a new instance when the incident reopens, or when the storm
     releases the incident before it is resolved. A resolve is reported by the storm itself.
     """
-    root = incident.deliveries.get("root", Delivery())
+    root = incident.deliveries.get(MESSAGE, Delivery())
     if not root.is_bundled:
         return root.instance
     is_released = incident.deliveries.get(RELEASED_BY_STORM, Delivery()).instance == root.storm
@@ -103,31 +113,31 @@ def _message_instance(incident: Incident) -> str:
 
 def list_messages(incident: Incident, content_version: str, now: float) -> Iterator[Action]:
     """Yield the incident's message, or the edit that brings it up to *content_version*."""
-    root = incident.deliveries.get("root", Delivery())
+    root = incident.deliveries.get(MESSAGE, Delivery())
     if root.receipt is None or root.is_bundled:
         own, instance = Target(SLACK, incident.channel), _message_instance(incident)
         yield Post(
-            key="root",
+            key=MESSAGE,
             instance=instance,
             target=own,
-            ready_at=ready_at(incident, "root", instance),
+            ready_at=ready_at(incident, MESSAGE, instance),
             content_version=content_version,
         )
     message = incident.message
     if message is None or message.receipt is None:
         return
     instance, target = message.receipt.reference, message_target(incident, message)
-    edit = current_delivery(incident, "update", instance)
+    edit = current_delivery(incident, UPDATE, instance)
     is_lost = edit.failed_at > 0 and edit.kind == RefusalKind.MESSAGE_GONE
-    replacement = incident.deliveries.get("root2")
+    replacement = incident.deliveries.get(REPLACEMENT)
     if replacement is None and is_lost:
-        yield Post(key="root2", target=target, content_version=content_version, replaces=instance)
+        yield Post(key=REPLACEMENT, target=target, content_version=content_version, replaces=instance)
         return
     if replacement is not None and not replacement.is_settled:
         yield Post(
-            key="root2",
+            key=REPLACEMENT,
             target=message_target(incident, replacement),
-            ready_at=ready_at(incident, "root2"),
+            ready_at=ready_at(incident, REPLACEMENT),
             content_version=content_version,
             replaces=instance,
         )
@@ -138,9 +148,9 @@ def list_messages(incident: Incident, content_version: str, now: float) -> Itera
         last_at = last.receipt.at if last.receipt else 0.0
         pause = _find_pause(incident, last.content_version, content_version)
         pause = pause if last_at <= now else 0.0  # else the clock was set back since
-        send_at = max(ready_at(incident, "update", instance), min(last_at, now) + pause)
+        send_at = max(ready_at(incident, UPDATE, instance), min(last_at, now) + pause)
         yield Update(
-            key="update",
+            key=UPDATE,
             instance=instance,
             target=target,
             ready_at=send_at,
@@ -174,14 +184,14 @@ def list_replies(
         yield from _closing_replies(incident, reference, now)
         return
     if incident.is_acknowledged:
-        yield from _left_open_replies(incident, "acknowledge:", reference)
+        yield from _left_open_replies(incident, is_acknowledgement, reference)
     elif not escalation.paused_until:
         yield from _step_replies(incident, escalation, reference)
     if incident.generation > _first_posted_version(incident)[1]:
-        yield _build_reply(incident, "reopened", str(incident.generation), "reopened", reference)
+        yield _build_reply(incident, DeliveryKey("reopened"), str(incident.generation), "reopened", reference)
     yield from _joined_replies(incident, reference)
     if label := find_changing_label(incident):
-        yield _build_reply(incident, "renamed_hint", label, "renamed", reference)
+        yield _build_reply(incident, DeliveryKey("renamed_hint"), label, "renamed", reference)
     yield from _reminder_replies(incident, policy, escalation, reference, now)
 
 
@@ -194,23 +204,23 @@ def _step_replies(incident: Incident, escalation: EscalationState, reference: st
             yield from _page_warning_replies(incident, step_state.step, reference)
 
 
-def _left_open_replies(incident: Incident, kind: str, reference: str) -> Iterator[Reply]:
-    """Yield a reply for each event of *kind* that PagerDuty refused for good, or that had no effect there."""
+def _left_open_replies(
+    incident: Incident, is_of_kind: Callable[[DeliveryKey], bool], reference: str
+) -> Iterator[Reply]:
+    """Yield a reply for each such event that PagerDuty refused for good, or that had no effect there."""
     for key, delivery in incident.deliveries.items():
-        if key.startswith(kind) and (delivery.failed_at or is_left_open(delivery)):
-            yield _build_reply(incident, f"left_open:{key}", delivery.instance, "left_open", reference)
+        if is_of_kind(key) and (delivery.failed_at or is_left_open(delivery)):
+            yield _build_reply(incident, left_open_key(key), delivery.instance, "left_open", reference)
 
 
 def _page_warning_replies(incident: Incident, step: Step, reference: str) -> Iterator[Reply]:
     """Yield, once in a run, that PagerDuty has no incident for a page, or that automation resolves it."""
     page, instance = current_delivery(incident, page_key(step)), str(incident.run.number)
     if is_unconfirmed(page):
-        yield _build_reply(
-            incident, f"unconfirmed:{step.name}", instance, "unconfirmed", reference, step=step
-        )
+        yield _build_reply(incident, unconfirmed_key(step), instance, "unconfirmed", reference, step=step)
     if is_resolved_too_often(page):
         yield _build_reply(
-            incident, f"resolved_there:{step.name}", instance, "resolved_there", reference, step=step
+            incident, resolved_there_key(step), instance, "resolved_there", reference, step=step
         )
 
 
@@ -231,7 +241,7 @@ def _storm_replies(incident: Incident, escalation: EscalationState) -> Iterator[
 
 def _first_posted_version(incident: Incident) -> tuple[str, int, int]:
     """Return state, generation and joins of the content version with which the message was posted."""
-    root = incident.deliveries.get("root", Delivery())
+    root = incident.deliveries.get(MESSAGE, Delivery())
     first = root if root.receipt is not None else incident.deliveries[FALLBACK]
     state, generation, joins, *_ = re.split(r"(?<=^\w)|\.", first.content_version)
     return state, int(generation), int(joins)
@@ -239,21 +249,25 @@ def _first_posted_version(incident: Incident) -> tuple[str, int, int]:
 
 def _closing_replies(incident: Incident, reference: str, now: float) -> Iterator[Reply]:
     if _first_posted_version(incident)[:2] != ("r", incident.generation):
-        yield _build_reply(incident, "resolved", str(incident.generation), "resolved", reference)
+        yield _build_reply(incident, DeliveryKey("resolved"), str(incident.generation), "resolved", reference)
     if (at := find_reminder_at(incident, 0.0)) is not None and at <= now:
-        yield _build_reply(incident, "reminder", str(incident.generation), "reminder", reference)
-    yield from _left_open_replies(incident, "resolve:", reference)
+        yield _build_reply(incident, DeliveryKey("reminder"), str(incident.generation), "reminder", reference)
+    yield from _left_open_replies(incident, is_resolve, reference)
 
 
 def _reminder_replies(
     incident: Incident, policy: EscalationPolicy, escalation: EscalationState, reference: str, now: float
 ) -> Iterator[Reply]:
     if (at := acknowledgement_reminder_at(incident, policy)) is not None and at <= now:
-        yield _build_reply(incident, "ack_reminder", str(incident.acknowledged_at), "ack_reminder", reference)
+        yield _build_reply(
+            incident, DeliveryKey("ack_reminder"), str(incident.acknowledged_at), "ack_reminder", reference
+        )
     if incident.alertmanager_check_failed and any(s.is_due and s.due_at for s in escalation.steps[1:]):
-        yield _build_reply(incident, "not_asked", str(incident.run.number), "not_asked", reference)
+        yield _build_reply(
+            incident, DeliveryKey("not_asked"), str(incident.run.number), "not_asked", reference
+        )
     for note in list_ending_silences(incident, now):
-        yield _build_reply(incident, f"silence_ends:{note.number}", "", "silence_ends", reference)
+        yield _build_reply(incident, silence_ends_key(note.number), "", "silence_ends", reference)
 
 
 def _joined_replies(incident: Incident, reference: str) -> Iterator[Reply]:
@@ -261,7 +275,7 @@ def _joined_replies(incident: Incident, reference: str) -> Iterator[Reply]:
     label is included only the first time.
     """
     reported = _first_posted_version(incident)[2]
-    last = incident.deliveries.get("joined", Delivery())
+    last = incident.deliveries.get(JOINED, Delivery())
     if last.attempts:
         first, _, latest = last.content_version.partition("-")
         reported = max(reported, int(latest if last.is_settled else first))
@@ -270,9 +284,9 @@ def _joined_replies(incident: Incident, reference: str) -> Iterator[Reply]:
     joined = sort_joined(incident, reported)
     if joined.fingerprints:
         yield Reply(
-            key="joined",
+            key=JOINED,
             target=_thread_target(incident),
-            ready_at=max(ready_at(incident, "joined"), joined.wait_until),
+            ready_at=max(ready_at(incident, JOINED), joined.wait_until),
             content_version=f"{reported}-{incident.joins}",
             message=reference,
             reply_kind="joined",
@@ -282,7 +296,7 @@ def _joined_replies(incident: Incident, reference: str) -> Iterator[Reply]:
 
 def _build_reply(
     incident: Incident,
-    key: str,
+    key: DeliveryKey,
     instance: str,
     reply_kind: str,
     reference: str,
@@ -368,7 +382,7 @@ def find_fallback_step(
     if responder is None:
         return None
     failed_times = [failure.failed_at for _, failure in _step_failures(incident, escalation)]
-    root, run = incident.deliveries.get("root", Delivery()), incident.run
+    root, run = incident.deliveries.get(MESSAGE, Delivery()), incident.run
     is_anew = run.cause == "unacknowledged" or run.is_quiet
     # A failed root message was never posted. Refused edits of a posted one notify no responder.
     if root.failed_at and (not policy.steps or not is_anew):
@@ -442,10 +456,10 @@ def _moved_notice(incident: Incident, message: Delivery) -> Iterator[Action]:
         return
     instance = former.receipt.reference
     yield Update(
-        key="moved",
+        key=MOVED,
         instance=instance,
         target=message_target(incident, former),
-        ready_at=ready_at(incident, "moved", instance),
+        ready_at=ready_at(incident, MOVED, instance),
         content_version="moved",
         message=instance,
     )
@@ -473,9 +487,7 @@ def _fallback_replies(
     """Yield the replies about the fallback: the mention of a fallback responder, or the step itself."""
     step_state = find_fallback_step(incident, policy, escalation)
     if step_state is not None:
-        yield _build_fallback_reply(
-            incident, f"step:{step_state.step.name}", "instead", step_state.step, message
-        )
+        yield _build_fallback_reply(incident, reply_key(step_state.step), "instead", step_state.step, message)
     if is_in_fallback_channel(incident):
         for step, _ in _step_failures(incident, escalation):
             if needs_fallback_mention(incident, policy, step):
@@ -488,9 +500,7 @@ def _storm_fallback_replies(
     """Yield the reply in a storm's thread that notifies a fallback responder with a Slack target."""
     step_state = find_fallback_step(incident, policy, escalation)
     if step_state is not None and step_state.step.responder.find_target(SLACK):
-        yield _build_fallback_reply(
-            incident, f"step:{step_state.step.name}", "instead", step_state.step, None
-        )
+        yield _build_fallback_reply(incident, reply_key(step_state.step), "instead", step_state.step, None)
 
 
 def _fallback_mentions(
@@ -516,7 +526,7 @@ def _fallback_mentions(
 
 
 def _build_fallback_reply(
-    incident: Incident, key: str, reply_kind: str, step: Step, message: Delivery | None
+    incident: Incident, key: DeliveryKey, reply_kind: str, step: Step, message: Delivery | None
 ) -> Reply:
     instance, target, reference = str(incident.run.number), Target(SLACK, incident.channel), ""
     if message is not None and message.receipt is not None:

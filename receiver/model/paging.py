@@ -7,20 +7,19 @@ from collections.abc import Iterator
 from receiver.model.actions import AcknowledgePage, Action, CheckPage, Page, ResolvePage
 from receiver.model.delivery import Delivery
 from receiver.model.delivery_status import (
-    FORMER_KEY_SEPARATOR,
     PageState,
     acknowledgement_instance,
     build_gone_responder,
     find_fallback_responder,
     find_latest_page,
-    hint_key,
     list_former_keys,
     list_notified_names,
     list_paged_names,
     page_state,
 )
-from receiver.model.escalation import EscalationState, StepState, current_delivery, page_key, ready_at
+from receiver.model.escalation import EscalationState, StepState, current_delivery, ready_at
 from receiver.model.incident import Incident, dedup_key
+from receiver.model.keys import MESSAGE, DeliveryKey, acknowledge_key, hint_key, page_key, resolve_key
 from receiver.model.messages import find_fallback_step
 from receiver.model.page_check import (
     CHECK_EVERY_S,
@@ -86,15 +85,15 @@ def list_checks(incident: Incident, policy: EscalationPolicy) -> Iterator[Action
             )
 
 
-def _check_page(incident: Incident, responder: Responder) -> tuple[str, float, str] | None:
+def _check_page(incident: Incident, responder: Responder) -> tuple[DeliveryKey, float, str] | None:
     """Return the delivery key of the page to check, when, and the webhook that reported its resolve since."""
     state, run = page_state(incident, responder), incident.run
     if not state.is_open or state.is_closing or not (state.opened == run.number or run.cause == "reopened"):
         return None
     event_key = find_latest_page(incident, responder)
-    page = incident.deliveries.get(event_key, Delivery())
+    page = incident.deliveries[event_key] if event_key is not None else Delivery()
     due_at = find_check_due_at(page)
-    if due_at is None:
+    if event_key is None or due_at is None:
         return None
     hint = incident.deliveries.get(hint_key(responder), Delivery())
     reference = hint.receipt.reference if hint.receipt is not None and hint.instance == page.instance else ""
@@ -102,8 +101,8 @@ def _check_page(incident: Incident, responder: Responder) -> tuple[str, float, s
     return event_key, due_at, "" if is_weighed else reference
 
 
-def _check_resolve(incident: Incident, responder: Responder) -> tuple[str, float, str] | None:
-    event_key = f"resolve:{responder.name}"
+def _check_resolve(incident: Incident, responder: Responder) -> tuple[DeliveryKey, float, str] | None:
+    event_key = resolve_key(responder.name)
     resolve, state = incident.deliveries.get(event_key, Delivery("0")), page_state(incident, responder)
     due_at = find_resolve_check_due_at(resolve)
     if due_at is None or incident.is_past or int(resolve.instance) != state.opened:
@@ -148,7 +147,7 @@ def _next_events(
     """Yield the next event for a responder's page; a resolve under a former key may go beside it."""
     state = page_state(incident, responder)
     if state.is_closing:
-        closing = incident.deliveries[f"resolve:{responder.name}"]
+        closing = incident.deliveries[resolve_key(responder.name)]
         yield _end_page(incident, ResolvePage, closing.instance, responder, key_digest=closing.key_digest)
         if _is_under_key(closing.key_digest, target):
             return
@@ -178,13 +177,12 @@ def _end_former_keys(incident: Incident, responder: Responder) -> Iterator[Actio
     A page of a former run is resolved at once, because a later page under the new key took its place.
     """
     for key, opened in list_former_keys(incident, responder).items():
-        name = f"{responder.name}{FORMER_KEY_SEPARATOR}{key}"
         is_over = incident.is_resolved or opened < incident.run.number
-        if is_over or f"resolve:{name}" in incident.deliveries:
-            yield _end_page(incident, ResolvePage, str(opened), responder, key_digest=key, name=name)
+        if is_over or resolve_key(responder.name, key) in incident.deliveries:
+            yield _end_page(incident, ResolvePage, str(opened), responder, key_digest=key, is_former=True)
         elif incident.is_acknowledged:
             instance = acknowledgement_instance(opened, incident.acknowledged_at)
-            yield _end_page(incident, AcknowledgePage, instance, responder, key_digest=key, name=name)
+            yield _end_page(incident, AcknowledgePage, instance, responder, key_digest=key, is_former=True)
 
 
 def _must_close_first(incident: Incident, state: PageState) -> bool:
@@ -201,11 +199,11 @@ def _end_page(
     responder: Responder,
     *,
     key_digest: str,
-    name: str = "",
+    is_former: bool = False,
 ) -> AcknowledgePage | ResolvePage:
     """Return the event that acknowledges or resolves a page, under the key that the page was sent with."""
-    verb = "resolve" if kind is ResolvePage else "acknowledge"
-    event = f"{verb}:{name or responder.name}"
+    build_key = resolve_key if kind is ResolvePage else acknowledge_key
+    event = build_key(responder.name, key_digest if is_former else "")
     return kind(
         key=event,
         instance=instance,
@@ -242,7 +240,7 @@ def _next_page(
 
 
 def _link_grace(incident: Incident) -> float:
-    root = incident.deliveries.get("root", Delivery())
+    root = incident.deliveries.get(MESSAGE, Delivery())
     if root.is_settled or root.reason:
         return 0.0
     return incident.opened_at + LINK_GRACE_S

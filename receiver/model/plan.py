@@ -32,10 +32,10 @@ from receiver.model.escalation import (
     evaluate_incident,
     is_fresh,
     list_checked_responders,
-    timeout_key,
 )
 from receiver.model.heading import find_heading
 from receiver.model.incident import Incident
+from receiver.model.keys import RENAMED, is_silence_change, skipped_key, timeout_key
 from receiver.model.messages import (
     acknowledgement_expires_at,
     acknowledgement_reminder_at,
@@ -48,7 +48,7 @@ from receiver.model.messages import (
 )
 from receiver.model.page_check import limit_check_wait
 from receiver.model.paging import list_checks, list_pages
-from receiver.model.renaming import RENAMED, find_changing_label
+from receiver.model.renaming import find_changing_label
 from receiver.model.routing import (
     ALERTMANAGER,
     PAGERDUTY,
@@ -222,11 +222,7 @@ def _list_pagerduty_checks(
 
 def _silence_changed_at(incident: Incident) -> float:
     """Return when a silence of ours was last created or expired; 0 without one."""
-    receipts = (
-        delivery.receipt
-        for key, delivery in incident.deliveries.items()
-        if key.startswith(("silence:", "expire:"))
-    )
+    receipts = (delivery.receipt for key, delivery in incident.deliveries.items() if is_silence_change(key))
     return max((receipt.at for receipt in receipts if receipt is not None), default=0.0)
 
 
@@ -284,7 +280,7 @@ def _list_skipped_steps(incident: Incident, policy: EscalationPolicy) -> Iterato
     for name in incident.steps:
         if name not in names:
             yield AddTimelineEntry(
-                key=f"skipped:{name}",
+                key=skipped_key(name),
                 target=Target(SLACK, incident.channel),
                 text=f"Step {name} is no longer in the configuration: skipped",
             )

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from receiver.model.alert import Alert
 from receiver.model.delivery import Delivery
 from receiver.model.incident import AlertState, Incident
+from receiver.model.keys import RENAMED
 
-# The delivery key that records that a label of an incident's alerts changes; its `instance` is the label.
-RENAMED = "renamed"
 # An alert that vanishes without a resolve is ended by its sender five minutes later, and Alertmanager sends
 # that at the group's next interval, which is five minutes, too.
 _TOGETHER_S = 900.0

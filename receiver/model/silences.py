@@ -8,6 +8,7 @@ from receiver.model.actions import Action, CreateSilence, ExpireSilence
 from receiver.model.delivery import Delivery
 from receiver.model.escalation import ready_at
 from receiver.model.incident import Incident, SilenceRequest
+from receiver.model.keys import expire_key, prolong_key, silence_key
 from receiver.model.routing import ALERTMANAGER, Target
 
 # A silence until the incident resolves is created for _STRETCH_S at a time, and prolonged when less than
@@ -44,11 +45,11 @@ def list_silences(incident: Incident, now: float) -> Iterator[Action]:
     """Yield the silences of the incident that are still to be created, prolonged or expired."""
     target = Target(ALERTMANAGER, incident.source)
     for request in incident.silences:
-        made = incident.deliveries.get(f"silence:{request.number}", Delivery())
+        made = incident.deliveries.get(silence_key(request.number), Delivery())
         if _is_over(incident, request, now):
             if made.may_have_arrived and (request.ended_at or request.is_until_resolved):
                 # Without a known ID, the channel finds it in Alertmanager by the marker in its comment.
-                key, known = f"expire:{request.number}", made.receipt.reference if made.receipt else ""
+                key, known = expire_key(request.number), made.receipt.reference if made.receipt else ""
                 yield ExpireSilence(
                     key=key, target=target, ready_at=ready_at(incident, key), silence_id=known
                 )
@@ -65,7 +66,7 @@ def _list_making(
     if made.is_settled and not is_prolonged:
         return
     key, instance = (
-        (f"prolong:{request.number}", str(stretch)) if is_prolonged else (f"silence:{request.number}", "")
+        (prolong_key(request.number), str(stretch)) if is_prolonged else (silence_key(request.number), "")
     )
     yield CreateSilence(
         key=key,

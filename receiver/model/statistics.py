@@ -11,7 +11,7 @@ from statistics import median, quantiles
 from receiver.model.alert import Severity
 from receiver.model.delivery import Delivery
 from receiver.model.incident import Incident
-from receiver.model.renaming import RENAMED
+from receiver.model.keys import RENAMED, is_page_key
 from receiver.text import one_line
 
 SHORT_S = 300.0
@@ -151,7 +151,7 @@ def _paged_at(incident: Incident) -> list[float]:
     return [
         delivery.receipt.at
         for key, delivery in incident.deliveries.items()
-        if key.startswith("page:") and delivery.receipt is not None
+        if is_page_key(key) and delivery.receipt is not None
     ]
 
 

@@ -18,6 +18,7 @@ from receiver.incidents.store import RedisIncidents
 from receiver.model.actions import DeliveryAction, Post, Update
 from receiver.model.delivery import Delivery
 from receiver.model.incident import Incident, Person
+from receiver.model.keys import UPDATE, DeliveryKey
 from receiver.model.routing import SLACK, Route, Target
 from receiver.reviews.model import (
     STORING_S,
@@ -241,8 +242,8 @@ class ReviewSubject:
         self._record = record
         self._fallback = fallback
 
-    def find_delivery(self, key: str) -> Delivery:
-        return self._record.edit if key == "update" else self._record.delivery
+    def find_delivery(self, key: DeliveryKey) -> Delivery:
+        return self._record.edit if key == UPDATE else self._record.delivery
 
     def save_attempt(self, action: DeliveryAction, attempt: Delivery, worker: str) -> bool:
         """Save the attempt by compare-and-set, which decides between two workers; not by a lease."""
@@ -281,9 +282,14 @@ def _action_of(record: ReviewRecord) -> Post | Update:
     """Return the review's edit where it is posted, else its post."""
     target, receipt = Target(SLACK, record.review.channel), record.delivery.receipt
     if receipt is None:
-        return Post(key="review", instance=record.id, target=target, content_version=record.content_version)
+        return Post(
+            key=DeliveryKey("review"),
+            instance=record.id,
+            target=target,
+            content_version=record.content_version,
+        )
     return Update(
-        key="update",
+        key=UPDATE,
         instance=record.id,
         target=target,
         content_version=record.content_version,

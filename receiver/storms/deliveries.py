@@ -5,6 +5,7 @@ from __future__ import annotations
 from receiver.engine.dispatcher import Dispatcher
 from receiver.model.actions import DeliveryAction
 from receiver.model.delivery import Delivery
+from receiver.model.keys import DeliveryKey
 from receiver.storms.model import (
     StormNotification,
     StormSummary,
@@ -51,7 +52,7 @@ class StormSubject:
         self._storms = storms
         self._loaded = loaded
 
-    def find_delivery(self, key: str) -> Delivery:
+    def find_delivery(self, key: DeliveryKey) -> Delivery:
         return self._loaded.storm.deliveries.get(key, Delivery())
 
     def save_attempt(self, action: DeliveryAction, attempt: Delivery, worker: str) -> bool:

@@ -26,6 +26,7 @@ from receiver.model.actions import Page
 from receiver.model.alert import Severity
 from receiver.model.delivery import STORM, Delivery
 from receiver.model.incident import Incident, Person, to_base32
+from receiver.model.keys import MESSAGE, DeliveryKey, is_page_key
 from receiver.model.routing import PAGERDUTY, SLACK
 from receiver.model.transitions import AT_ONCE_S
 
@@ -62,9 +63,9 @@ class StormResponse(Struct, frozen=True, array_like=True):
     previous_by: str = ""
 
     @property
-    def key(self) -> str:
+    def key(self) -> DeliveryKey:
         """The delivery key that records that the response was applied to all members."""
-        return f"response:{self.transition}:{self.batch}"
+        return DeliveryKey(f"response:{self.transition}:{self.batch}")
 
     @property
     def instance(self) -> str:
@@ -93,7 +94,7 @@ class Storm(Struct, frozen=True, omit_defaults=True):
     ended_at: float = 0.0  # no incident joins from then on
     released: tuple[str, ...] = ()
     resolved_at: float = 0.0  # all members are resolved and all deliveries are done
-    deliveries: dict[str, Delivery] = {}
+    deliveries: dict[DeliveryKey, Delivery] = {}
 
     @property
     def is_active(self) -> bool:
@@ -141,7 +142,7 @@ class Storm(Struct, frozen=True, omit_defaults=True):
         if not self.is_of_channel:
             return self.deliveries.get(page_key(member.batch), Delivery())
         if not step:
-            return self.deliveries.get("root", Delivery())
+            return self.deliveries.get(MESSAGE, Delivery())
         mention = self.deliveries.get(mention_key(step), Delivery())
         return mention if covers(mention, member) else Delivery()
 
@@ -211,7 +212,7 @@ class StormSummary:
         return f"{self.total}.{self.open}.{self.acknowledged}.{self.resolved}.{newest}.{acknowledged_by}"
 
 
-def with_delivery(storm: Storm, key: str, delivery: Delivery) -> Storm:
+def with_delivery(storm: Storm, key: DeliveryKey, delivery: Delivery) -> Storm:
     return replace(storm, deliveries={**storm.deliveries, key: delivery})
 
 
@@ -280,17 +281,23 @@ def covers(mention: Delivery, member: Member) -> bool:
     return mention.is_settled and member.joined_at <= at + BATCH_PAUSE_S
 
 
-def page_key(batch: int) -> str:
-    return f"page:{batch}"
+def page_key(batch: int) -> DeliveryKey:
+    """Return the key of a batch's page."""
+    return DeliveryKey(f"page:{batch}")
 
 
-def hint_key(batch: int) -> str:
+def parse_batch(event_key: DeliveryKey) -> int:
+    """Return the batch of a page, or of its acknowledgement or resolve."""
+    return int(event_key.partition(":")[2])
+
+
+def hint_key(batch: int) -> DeliveryKey:
     """Return the key of the hint from a webhook that a batch's page was resolved, but not by a person."""
-    return f"hint:{batch}"
+    return DeliveryKey(f"hint:{batch}")
 
 
-def mention_key(step: str) -> str:
-    return f"step:{step}"
+def mention_key(step: str) -> DeliveryKey:
+    return DeliveryKey(f"step:{step}")
 
 
 def page_delayed_step(step: str) -> str:
@@ -313,9 +320,9 @@ def parse_member_name(name: str) -> tuple[str, str]:
     return incident_id, step
 
 
-def find_storm_of(deliveries: Mapping[str, Delivery]) -> str:
+def find_storm_of(deliveries: Mapping[DeliveryKey, Delivery]) -> str:
     """Return the id of the storm that bundles an incident with these *deliveries*, empty where none does."""
-    keys = ("root", *sorted(key for key in deliveries if key.startswith("page:")))
+    keys = (MESSAGE, *sorted(key for key in deliveries if is_page_key(key)))
     return next((deliveries[key].storm for key in keys if key in deliveries and deliveries[key].storm), "")
 
 

@@ -10,6 +10,7 @@ from receiver.errors import DeliveryError, PermanentDeliveryError
 from receiver.model.actions import CheckPage
 from receiver.model.delivery import Delivery
 from receiver.model.incident import Person
+from receiver.model.keys import is_page_key
 from receiver.model.page_check import (
     Finding,
     PagerDutyStatus,
@@ -24,7 +25,7 @@ from receiver.model.page_check import (
     record_resolve_check,
 )
 from receiver.model.routing import PAGERDUTY
-from receiver.storms.model import Storm, VersionedStorm, storm_dedup_key, with_delivery
+from receiver.storms.model import Storm, VersionedStorm, parse_batch, storm_dedup_key, with_delivery
 from receiver.storms.service import StormService
 from receiver.storms.store import RedisStorms
 
@@ -62,7 +63,7 @@ class StormPageCheck:
         Where the storm changed meanwhile, nothing is saved and the next pass evaluates it again.
         """
         storm, before = loaded.storm, loaded.storm.deliveries[action.event_key]
-        batch, is_page = int(action.event_key.partition(":")[2]), action.event_key.startswith("page:")
+        batch, is_page = parse_batch(action.event_key), is_page_key(action.event_key)
         try:
             finding = self._evaluate_page(action, storm, before, is_page=is_page)
         except DeliveryError:
@@ -88,7 +89,7 @@ class StormPageCheck:
     def _evaluate_page(self, action: CheckPage, storm: Storm, event: Delivery, *, is_page: bool) -> Finding:
         if self._status_client is None:
             return Finding("resolved", PagerDutyStatus("resolved"))
-        key = storm_dedup_key(storm.id, int(action.event_key.partition(":")[2]))
+        key = storm_dedup_key(storm.id, parse_batch(action.event_key))
         try:
             statuses = self._status_client.find_statuses([key]).get(key, ())
         except PermanentDeliveryError:

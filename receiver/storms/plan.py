@@ -24,6 +24,7 @@ from receiver.model.actions import (
 )
 from receiver.model.delivery import Delivery
 from receiver.model.delivery_status import build_gone_responder
+from receiver.model.keys import MESSAGE, UPDATE, DeliveryKey, acknowledge_key, is_page_key, resolve_key
 from receiver.model.page_check import (
     find_check_due_at,
     find_resolve_check_due_at,
@@ -95,7 +96,9 @@ class CloseStorm(Transition):
 
 
 # The delivery key that records that the released incidents were released.
-RELEASE_INCIDENTS = "release_incidents"
+RELEASE_INCIDENTS = DeliveryKey("release_incidents")
+# The delivery key of the reply that the storm is over.
+OVER = DeliveryKey("over")
 
 
 @dataclass(frozen=True)
@@ -135,10 +138,10 @@ class StormView:
         age = self.now - self.storm.began_at
         return next((every for until, every in _CHECK_INTERVALS if age < until), _LONGEST_CHECK_INTERVAL_S)
 
-    def find_delivery(self, key: str) -> Delivery:
+    def find_delivery(self, key: DeliveryKey) -> Delivery:
         return self.storm.deliveries.get(key, Delivery())
 
-    def ready_at(self, key: str, instance: str = "") -> float:
+    def ready_at(self, key: DeliveryKey, instance: str = "") -> float:
         delivery = self.find_delivery(key)
         return 0.0 if delivery.is_settled or delivery.instance != instance else delivery.retry_at
 
@@ -174,7 +177,7 @@ def _is_done(storm: Storm, action: DeliveryAction) -> bool:
     )
 
 
-def _is_recorded(storm: Storm, key: str, instance: str = "") -> bool:
+def _is_recorded(storm: Storm, key: DeliveryKey, instance: str = "") -> bool:
     done = storm.deliveries.get(key)
     return done is not None and done.is_settled and done.instance == instance
 
@@ -223,12 +226,12 @@ def _list_page_events(view: StormView, batch: int, responder: Responder, target:
     if storm.closed_batch < batch:
         yield CloseBatch(queue=storm.queue, batch=batch)
         return
-    name = f"resolve:{batch}" if is_over else f"acknowledge:{batch}"
+    build_key = resolve_key if is_over else acknowledge_key
     kind = ResolvePage if is_over else AcknowledgePage
     instance = "" if is_over else storm.acknowledgement_instance(batch)
-    under = {name: page.key_digest}
+    under = {build_key(str(batch)): page.key_digest}
     if page.earlier_key_digest:  # sent with another routing key before a reload, and maybe accepted
-        under[f"{name}~{page.earlier_key_digest}"] = page.earlier_key_digest
+        under[build_key(str(batch), page.earlier_key_digest)] = page.earlier_key_digest
     for name, digest in under.items():
         yield kind(
             key=name,
@@ -243,7 +246,7 @@ def _list_page_events(view: StormView, batch: int, responder: Responder, target:
 def _list_page_checks(view: StormView, batch: int, responder: Responder) -> Iterator[CheckPage]:
     """Yield the check of one batch's page in PagerDuty, one for all its members."""
     is_open = any(one.is_open for one in view.in_batch(batch)) and view.storm.closed_batch < batch
-    of = page_key(batch) if is_open else f"resolve:{batch}"
+    of = page_key(batch) if is_open else resolve_key(str(batch))
     event = view.find_delivery(of)
     due_at = find_check_due_at(event) if is_open else find_resolve_check_due_at(event)
     if due_at is None:
@@ -262,7 +265,7 @@ def _page_at(view: StormView, batch: int, members: Sequence[MemberState]) -> flo
     former = [
         delivery.receipt.at
         for key, delivery in view.storm.deliveries.items()
-        if key.startswith("page:") and key != page_key(batch) and delivery.receipt is not None
+        if is_page_key(key) and key != page_key(batch) and delivery.receipt is not None
     ]
     return max([gathered, *(at + BATCH_PAUSE_S for at in former)])
 
@@ -284,32 +287,32 @@ def _gathered_at(members: Sequence[Member], view: StormView) -> float:
 def _list_messages(view: StormView) -> Iterator[Action]:
     storm, target = view.storm, Target(SLACK, view.storm.name)
     content_version = _content_version(view)
-    message = view.find_delivery("root").receipt
+    message = view.find_delivery(MESSAGE).receipt
     if message is None:
         if view.counted_members:
             yield Post(
-                key="root", target=target, ready_at=view.ready_at("root"), content_version=content_version
+                key=MESSAGE, target=target, ready_at=view.ready_at(MESSAGE), content_version=content_version
             )
         return
     yield from _list_mentions(view, target, message.reference)
     if not storm.is_active and any(not one.is_resolved for one in view.counted_members):
         yield Reply(
-            key="over",
+            key=OVER,
             target=target,
-            ready_at=view.ready_at("over"),
+            ready_at=view.ready_at(OVER),
             message=message.reference,
             reply_kind="storm_over",
         )
     instance = message.reference
-    edit = view.find_delivery("update")
-    last = edit if edit.receipt is not None else view.find_delivery("root")
+    edit = view.find_delivery(UPDATE)
+    last = edit if edit.receipt is not None else view.find_delivery(MESSAGE)
     if content_version not in (last.content_version, edit.content_version if edit.failed_at else None):
         last_at = last.receipt.at if last.receipt is not None else 0.0
         yield Update(
-            key="update",
+            key=UPDATE,
             instance=instance,
             target=target,
-            ready_at=max(view.ready_at("update", instance), last_at + _edit_pause(view)),
+            ready_at=max(view.ready_at(UPDATE, instance), last_at + _edit_pause(view)),
             content_version=content_version,
             message=instance,
         )

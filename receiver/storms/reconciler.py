@@ -20,7 +20,7 @@ from receiver.model.actions import Action, CheckPage, DeliveryAction, Page, Repl
 from receiver.model.delivery import Delivery, Receipt
 from receiver.model.delivery_status import find_announcing_storm
 from receiver.model.incident import Incident, IncidentChange, TimelineEvent
-from receiver.model.messages import RELEASED_BY_STORM
+from receiver.model.keys import RELEASED_BY_STORM, DeliveryKey
 from receiver.model.routing import SLACK, RoutingTable
 from receiver.storms.deliveries import StormDeliveries
 from receiver.storms.model import (
@@ -173,7 +173,7 @@ class StormReconciler:
             case DeliveryAction():
                 self._deliveries.dispatch(action, loaded, view, worker)
 
-    def _mark_done(self, storm_id: str, key: str, instance: str, now: float) -> None:
+    def _mark_done(self, storm_id: str, key: DeliveryKey, instance: str, now: float) -> None:
         """Save a receipt for a transition that is applied once."""
         done = Delivery(instance, attempts=1, receipt=Receipt(now))
         self._storms.update_storm(storm_id, lambda loaded: with_delivery(loaded.storm, key, done))

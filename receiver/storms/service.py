@@ -29,8 +29,9 @@ from receiver.incidents.store import RedisIncidents
 from receiver.model.actions import DeliveryAction, FallbackMention, Page, Post, Reply
 from receiver.model.delivery import BUNDLING, Delivery, Receipt
 from receiver.model.delivery_status import find_announcing_storm
-from receiver.model.escalation import current_delivery, page_key
-from receiver.model.incident import FALLBACK, Incident, Person, TimelineEvent
+from receiver.model.escalation import current_delivery
+from receiver.model.incident import Incident, Person, TimelineEvent
+from receiver.model.keys import FALLBACK, MESSAGE, acknowledge_key, page_key, resolve_key
 from receiver.model.plan import queues_for
 from receiver.model.routing import EscalationPolicy
 from receiver.storms.model import (
@@ -317,9 +318,10 @@ class StormService:
                 response = replace(response, previous_by=before.by.name)
             deliveries = dict(storm.deliveries)
             if done_in_pagerduty:
+                build_key = acknowledge_key if transition == "acknowledge" else resolve_key
                 instance = response.instance if transition == "acknowledge" else ""
                 delivery = Delivery().with_attempt(instance, "", f"pagerduty:{storm.name}", now)
-                deliveries[f"{transition}:{last}"] = delivery.with_receipt(
+                deliveries[build_key(str(last))] = delivery.with_receipt(
                     Receipt(now, note="done in PagerDuty")
                 )
             return replace(
@@ -339,7 +341,7 @@ class StormService:
         delivery = Delivery("", target=storm_id, attempts=1, receipt=Receipt(now, reference))
 
         def change(loaded: VersionedStorm) -> Storm:
-            if f"resolve:{batch}" in loaded.storm.deliveries:  # caused by our own resolve event
+            if resolve_key(str(batch)) in loaded.storm.deliveries:  # caused by our own resolve event
                 return loaded.storm
             return replace(loaded.storm, deliveries={**loaded.storm.deliveries, hint_key(batch): delivery})
 
@@ -361,7 +363,9 @@ def _find_target_key(action: DeliveryAction) -> str:
     """Return the target key of an initial message, a fallback mention or a page; empty for other actions."""
     if isinstance(action, Page):
         return responder_target_key(action.step.responder.name)
-    if isinstance(action, FallbackMention) or (isinstance(action, Post) and action.key in ("root", FALLBACK)):
+    if isinstance(action, FallbackMention) or (
+        isinstance(action, Post) and action.key in (MESSAGE, FALLBACK)
+    ):
         return channel_target_key(action.target.address)
     return ""
 
@@ -408,7 +412,7 @@ def _continues_bundling(action: DeliveryAction, incident: Incident, policy: Esca
     """Tell whether *action* starts a storm for its target: the incident was bundled or refused in a storm
     before, so the same action is due for the other members too.
     """
-    root = incident.deliveries.get("root", Delivery())
+    root = incident.deliveries.get(MESSAGE, Delivery())
     if isinstance(action, FallbackMention):
         return _is_refused(action, incident)
     if isinstance(action, Post):

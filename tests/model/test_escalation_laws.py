@@ -146,7 +146,7 @@ class Night(Life):
 
         A reply without a mention only says that the responder is paged, so it does not notify the step.
         """
-        own = [f"{kind}:{step.name}" for kind in ("page", "unreached", "fallback")]
+        own = [f"{kind}:{step.name}" for kind in ("page", "page_delayed", "fallback")]
         if step.responder.find_target(SLACK):
             own.append(f"step:{step.name}")
         responder = self.policy.fallback

@@ -86,7 +86,7 @@ def test_pagerduty_is_not_checked_while_acknowledged_or_suppressed() -> None:
 def test_a_page_that_was_never_sent_is_not_checked() -> None:
     failed = Delivery("1", attempts=1, failed_at=OPENED_AT)
     timed_out = Delivery("1", attempts=1, receipt=Receipt(OPENED_AT))
-    incident = replace(paged(), deliveries={"page:on-call": failed, "given_up:on-call": timed_out})
+    incident = replace(paged(), deliveries={"page:on-call": failed, "timed_out:on-call": timed_out})
     actions = plan_actions(incident, DUE_AT)
     assert not any(isinstance(action, CheckPagerDuty) for action in actions)
     assert PAGERDUTY in list_notifying_queues(actions)

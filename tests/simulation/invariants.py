@@ -167,7 +167,7 @@ def _check_moment(scenario: Scenario, one: Sent, sent: list[Sent]) -> Iterator[s
         if message_sent.notification.incident.id == incident.id
         # A page that did not arrive is reported in the thread, which notifies the step too.
         and message_sent.notification.action.key
-        in (f"step:{policy.steps[index - 1].name}", f"unreached:{policy.steps[index - 1].name}")
+        in (f"step:{policy.steps[index - 1].name}", f"page_delayed:{policy.steps[index - 1].name}")
         and message_sent.notification.action.instance == action.instance
     ]
     if before:

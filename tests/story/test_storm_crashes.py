@@ -163,7 +163,7 @@ class RefusedPlay(Play):
 
     def _is_notified(self, incident: str) -> bool:
         rows = {row["id"]: row["state"] for row in self.rig.shows(incident)["deliveries"]}
-        return rows.get("unreached:on-call") == "delivered"
+        return rows.get("page_delayed:on-call") == "delivered"
 
     def _counted(self) -> int:
         """Return how many the storm of Manager counts, 0 before it has paged."""

@@ -10,6 +10,7 @@ from receiver.integrations.alertmanager.client import AlertmanagerClient
 from receiver.integrations.alertmanager.status import RemoteSilence
 from receiver.model.actions import CreateSilence, ExpireSilence
 from receiver.model.delivery import Receipt
+from receiver.model.keys import parse_silence_number
 from receiver.text import clean_text, one_line, truncate_text
 
 # Alertmanager starts a silence whose start is in the past at once. Without this margin the silence would
@@ -108,7 +109,7 @@ def _list_own_silences(client: AlertmanagerClient, notification: Notification) -
 
 def _build_mark(notification: Notification) -> str:
     """Return the mark that identifies our silence; the number is the last part of the action's key."""
-    number = notification.action.key.rpartition(":")[2]
+    number = parse_silence_number(notification.action.key)
     return f"[receiver {notification.subject.id}#{number}]"
 
 

@@ -17,7 +17,8 @@ from receiver.model.alert import Alert, Severity
 from receiver.model.delivery import Delivery
 from receiver.model.delivery_status import find_channel_failure, message_target
 from receiver.model.heading import IncidentHeading, find_heading, format_more
-from receiver.model.incident import FALLBACK, Incident, find_most_severe
+from receiver.model.incident import Incident, find_most_severe
+from receiver.model.keys import FALLBACK, MESSAGE
 from receiver.runbooks.model import render_plain
 from receiver.text import clean_text, is_web_link, one_line, truncate_text
 
@@ -157,7 +158,7 @@ def _render_slack(incident: Incident) -> str:
         )
     if loss is not None:
         return f"Slack could not be told: {sanitize_line(loss.reason, MAX_NAME)}"
-    root = incident.deliveries.get("root", Delivery())
+    root = incident.deliveries.get(MESSAGE, Delivery())
     if message is not None or not root.attempts:
         return ""
     return f"Slack could not be told yet: {sanitize_line(root.reason, MAX_NAME) or 'no answer'}"

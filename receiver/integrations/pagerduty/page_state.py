@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from receiver.model.delivery import Delivery, Receipt
-from receiver.model.delivery_status import PageState, acknowledgement_instance, hint_key, page_state
+from receiver.model.delivery_status import PageState, acknowledgement_instance, page_state
 from receiver.model.incident import Incident, dedup_key
+from receiver.model.keys import DeliveryKey, acknowledge_key, hint_key, is_page_to, resolve_key
 from receiver.model.routing import PAGERDUTY, Responder
 
 DONE_THERE = "done in PagerDuty"
+_EVENT_KEYS = {"acknowledge": acknowledge_key, "resolve": resolve_key}
 
 
 @dataclass(frozen=True)
@@ -61,17 +63,17 @@ class ResponderPage:
     @property
     def sent_at(self) -> float:
         """The first attempt to send the page that is open now; 0 without one."""
-        name, instance = f"page:{self.responder.name}", str(self.state.opened)
+        instance = str(self.state.opened)
         return max(
             (
                 delivery.first_attempt_at
                 for key, delivery in self.incident.deliveries.items()
-                if delivery.instance == instance and (key == name or key.startswith(f"{name}#"))
+                if delivery.instance == instance and is_page_to(key, self.responder.name)
             ),
             default=0.0,
         )
 
-    def mark_done(self, kind: str, now: float) -> tuple[str, Delivery] | None:
+    def mark_done(self, kind: str, now: float) -> tuple[DeliveryKey, Delivery] | None:
         """Return the key and the delivery of an `acknowledge` or `resolve` that was done in PagerDuty.
 
         Its receipt keeps us from sending PagerDuty its own action. None when no page is open there, or the
@@ -83,13 +85,15 @@ class ResponderPage:
         if not self.state.is_open or (before.instance == instance and before.receipt is not None):
             return None
         attempt = before.with_attempt(instance, "", f"{PAGERDUTY}:{self.responder.name}", now)
-        return f"{kind}:{self.responder.name}", attempt.with_receipt(Receipt(now, self.key, note=DONE_THERE))
+        return _EVENT_KEYS[kind](self.responder.name), attempt.with_receipt(
+            Receipt(now, self.key, note=DONE_THERE)
+        )
 
-    def mark_undone(self) -> tuple[str, Delivery]:
+    def mark_undone(self) -> tuple[DeliveryKey, Delivery]:
         """Return the key and the reset delivery of an `acknowledge` that was revoked in PagerDuty."""
-        return f"acknowledge:{self.responder.name}", Delivery("0")
+        return acknowledge_key(self.responder.name), Delivery("0")
 
-    def build_hint(self, reference: str, now: float) -> tuple[str, Delivery]:
+    def build_hint(self, reference: str, now: float) -> tuple[DeliveryKey, Delivery]:
         """Return the key and the delivery that requests a check of a page resolved by no person.
 
         The page is checked once for each *reference*.
@@ -101,4 +105,4 @@ class ResponderPage:
         )
 
     def _find_delivery(self, kind: str) -> Delivery:
-        return self.incident.deliveries.get(f"{kind}:{self.responder.name}", Delivery())
+        return self.incident.deliveries.get(_EVENT_KEYS[kind](self.responder.name), Delivery())

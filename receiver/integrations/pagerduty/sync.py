@@ -29,6 +29,7 @@ from receiver.model.incident import (
     dedup_key,
     parse_dedup_key,
 )
+from receiver.model.keys import DeliveryKey
 from receiver.model.page_check import PagerDutyEvent, PagerDutyStatus
 from receiver.model.routing import PAGERDUTY, RoutingTable
 from receiver.storms.model import parse_storm_dedup_key
@@ -120,7 +121,7 @@ EVENTS = frozenset({*_STATUSES, *_NOTED_EVENTS})
 _ASK_AGAIN_FOR_S = 30.0
 # The end of a page and the next page may be close together, and PagerDuty's clock differs from ours.
 _CLOCK_SLACK_S = 5.0
-_NOTE_KEY = "note:pagerduty"
+_NOTE_KEY = DeliveryKey("note:pagerduty")
 _FORMER = "of a former page"
 _OUTDATED = "outdated"
 _ACKNOWLEDGING = ("acknowledged", "unacknowledged")

@@ -26,6 +26,7 @@ from receiver.integrations.slack.requests import (
 )
 from receiver.model.escalation import evaluate_escalation
 from receiver.model.incident import Incident, IncidentChange, OnCallPerson, Person
+from receiver.model.keys import FALLBACK, MESSAGE, REPLACEMENT
 from receiver.model.plan import resolve_policy
 from receiver.model.routing import Responder, RoutingTable
 
@@ -120,7 +121,7 @@ def _format_responder(responder: Responder, people: Sequence[OnCallPerson]) -> l
 
 MAX_LISTED = 20
 _SCANNED_AT_MOST = 1000
-_LINKED = ("root", "root2", "fallback")  # the deliveries whose receipts have the link to the message
+_LINKED = (MESSAGE, REPLACEMENT, FALLBACK)  # the deliveries whose receipts have the link to the message
 _OPEN = frozenset({"open", "acknowledged"})
 _WHOLE_ID = re.compile(r"[0-9a-z]{12}-[0-9a-z]{9}", re.ASCII)
 HELP = tuple(

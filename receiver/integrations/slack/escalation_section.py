@@ -24,9 +24,19 @@ from receiver.integrations.slack.mrkdwn import (
 from receiver.model.actions import FallbackMention, Post, Update
 from receiver.model.delivery import Delivery
 from receiver.model.delivery_status import find_channel_failure, message_target
-from receiver.model.escalation import EscalationState, StepState, current_delivery, page_key, reply_key
+from receiver.model.escalation import EscalationState, StepState, current_delivery
 from receiver.model.heading import find_heading
-from receiver.model.incident import FALLBACK, Incident
+from receiver.model.incident import Incident
+from receiver.model.keys import (
+    FALLBACK,
+    MOVED,
+    DeliveryKey,
+    is_acknowledgement,
+    is_page_key,
+    page_key,
+    parse_left_open_key,
+    reply_key,
+)
 from receiver.model.page_check import find_notified_at, is_resolved_too_often, is_unconfirmed
 from receiver.model.routing import PAGERDUTY, SLACK, Step
 
@@ -105,7 +115,7 @@ def _format_notified(incident: Incident, step_state: StepState) -> str | None:
     return min(notified)[1] if notified else None
 
 
-def _find_delivery(incident: Incident, key: str, step_state: StepState) -> Delivery:
+def _find_delivery(incident: Incident, key: DeliveryKey, step_state: StepState) -> Delivery:
     """Return the step's delivery: of this escalation run, or of an earlier run for a step carried over."""
     if step_state.is_carried_over:
         return incident.deliveries.get(key, Delivery())
@@ -173,14 +183,15 @@ def render_fallback_reply(notification: IncidentNotification, reply_kind: str, s
     return _render_mention(notification.incident, f"📟 {verb} {who} in place of who could not be reached")
 
 
-def render_left_open(incident: Incident, key: str) -> str:
+def render_left_open(incident: Incident, key: DeliveryKey) -> str:
     """Return which PagerDuty incident has to be resolved or acknowledged manually.
 
     *key* is `left_open:` and the key of the event that had no effect, like `resolve:on-call`.
     """
-    event = incident.deliveries.get(key.partition(":")[2], Delivery())
+    event_key = parse_left_open_key(key)
+    event = incident.deliveries.get(event_key, Delivery())
     name = event.target.partition(":")[2]
-    verb = "acknowledge" if key.startswith("left_open:acknowledge") else "resolve"
+    verb = "acknowledge" if is_acknowledgement(event_key) else "resolve"
     page = _page_link(event) or next(filter(None, map(_page_link, _list_pages(incident, event.target))), "")
     which = f"PagerDuty incident {page}" if page else "PagerDuty's incident for this"
     who = escape_line(name, _MAX_NAME)
@@ -191,7 +202,7 @@ def render_left_open(incident: Incident, key: str) -> str:
 
 def _list_pages(incident: Incident, target: str) -> list[Delivery]:
     found = incident.deliveries.items()
-    return [page for key, page in found if key.startswith("page:") and page.target == target]
+    return [page for key, page in found if is_page_key(key) and page.target == target]
 
 
 def _page_link(event: Delivery) -> str:
@@ -234,7 +245,7 @@ def render_moved_notice(notification: IncidentNotification) -> str:
     """Return the link to the message that replaces a fallback message; empty for any other message."""
     action = notification.action
     message = notification.incident.message
-    if not isinstance(action, Update) or action.key != "moved" or message is None or message.receipt is None:
+    if not isinstance(action, Update) or action.key != MOVED or message is None or message.receipt is None:
         return ""
     place = message_target(notification.incident, message).address
     return f"goes on in {link(message.receipt.link, place)}"

@@ -58,6 +58,7 @@ from receiver.model.delivery import Delivery
 from receiver.model.escalation import EscalationState
 from receiver.model.heading import find_heading, format_more
 from receiver.model.incident import Incident
+from receiver.model.keys import MESSAGE
 from receiver.model.messages import is_in_maintenance
 
 
@@ -237,7 +238,7 @@ def _find_replaced_message(notification: IncidentNotification) -> str:
     action = notification.action
     if isinstance(action, Post):
         return action.replaces
-    root = notification.incident.deliveries.get("root", Delivery())
+    root = notification.incident.deliveries.get(MESSAGE, Delivery())
     is_other = isinstance(action, Update) and root.receipt and root.receipt.reference != action.message
     return root.receipt.reference if root.receipt and is_other else ""
 

@@ -8,6 +8,7 @@ from receiver.integrations.slack.blocks import Block, button
 from receiver.integrations.slack.mrkdwn import escape_line, format_timestamp, render_person
 from receiver.model.delivery import Delivery
 from receiver.model.incident import Incident, SilenceRequest
+from receiver.model.keys import silence_key
 
 # More buttons would take a third of the message; the others appear as silences end.
 MAX_EXPIRE_BUTTONS = 8
@@ -80,7 +81,7 @@ def _format_requests(incident: Incident, requests: list[SilenceRequest]) -> str:
 def _format_failure(incident: Incident, requests: list[SilenceRequest]) -> str:
     """Return why a silence was not created in Alertmanager; empty if no attempt failed."""
     for request in requests:
-        made = incident.deliveries.get(f"silence:{request.number}", Delivery())
+        made = incident.deliveries.get(silence_key(request.number), Delivery())
         if made.receipt is None and made.reason:
             state = "given up" if made.failed_at else "not made yet"
             return f" · ⚠️ {state}: {escape_line(made.reason, 60)}"

@@ -16,6 +16,7 @@ from receiver.maintenance import RedisMaintenance
 from receiver.model.delivery import Delivery
 from receiver.model.escalation import EscalationState, evaluate_escalation
 from receiver.model.incident import Incident, Person
+from receiver.model.keys import silence_key
 from receiver.model.plan import resolve_policy
 from receiver.model.routing import EscalationPolicy
 from receiver.text import one_line
@@ -149,7 +150,7 @@ class IncidentHandler:
         end = time.monotonic() + _WAIT_S
         while time.monotonic() < end:
             deliveries = self._incidents.load(incident_id).deliveries
-            made = [deliveries.get(f"silence:{number}", Delivery()) for number in requested]
+            made = [deliveries.get(silence_key(number), Delivery()) for number in requested]
             if all(one.receipt for one in made):
                 return
             reason = next((one.reason for one in made if one.reason), "")

@@ -12,6 +12,19 @@ from receiver.model.delivery import Delivery
 from receiver.model.escalation import EscalationState, StepState
 from receiver.model.heading import find_heading
 from receiver.model.incident import Incident, SilenceRequest, Suppression, TimelineEvent
+from receiver.model.keys import (
+    FALLBACK,
+    MESSAGE,
+    REPLACEMENT,
+    DeliveryKey,
+    acknowledge_key,
+    build_fallback_step,
+    list_step_keys,
+    page_key,
+    reply_key,
+    resolve_key,
+    silence_key,
+)
 from receiver.runbooks.model import Runbook, Section
 from receiver.storms.model import find_storm_of
 from receiver.web.api.responses import (
@@ -134,7 +147,7 @@ def _serialize_suppression(suppression: Suppression | None) -> SuppressionRow | 
 
 
 def _serialize_silence(incident: Incident, request: SilenceRequest) -> SilenceRow:
-    made = incident.deliveries.get(f"silence:{request.number}")
+    made = incident.deliveries.get(silence_key(request.number))
     return SilenceRow(
         number=request.number,
         silence_id=made.receipt.reference if made and made.receipt else None,
@@ -213,20 +226,21 @@ def delivery_state(delivery: Delivery) -> DeliveryState:
     return DeliveryState.FAILED if delivery.failed_at else DeliveryState.PENDING
 
 
-_OF_A_STEP = ("page", "step", "unreached", "fallback", "given_up")
-
-
-def delivery_keys(routing: Routing) -> tuple[str, ...]:
+def delivery_keys(routing: Routing) -> tuple[DeliveryKey, ...]:
     """Return the keys of the deliveries, of all policies, that determine the progress of an escalation."""
     names = {step.name for policy in routing.policies.values() for step in policy.steps}
     names |= {heartbeat.notify.name for heartbeat in routing.heartbeats}
     responders = routing.responders
     fallbacks = {route.fallback for route in routing.routes} & set(responders)
     return (
-        *("root", "root2", "fallback"),
-        *(f"{kind}:{name}" for kind in _OF_A_STEP for name in sorted(names)),
-        *(f"{kind}:{name}#fallback" for kind in ("page", "step") for name in sorted(fallbacks)),
-        *(f"{kind}:{name}" for kind in ("acknowledge", "resolve") for name in sorted(responders)),
+        *(MESSAGE, REPLACEMENT, FALLBACK),
+        *list_step_keys(sorted(names)),
+        *(
+            key(build_fallback_step(responders[n]))
+            for key in (page_key, reply_key)
+            for n in sorted(fallbacks)
+        ),
+        *(key(name) for key in (acknowledge_key, resolve_key) for name in sorted(responders)),
     )
 
 

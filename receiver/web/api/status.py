@@ -16,6 +16,7 @@ from receiver.incidents.store import RedisIncidents
 from receiver.last_webhooks import LastWebhooks
 from receiver.maintenance import LONGEST_S, Maintenance, MaintenanceService, RedisMaintenance
 from receiver.model.incident import Incident
+from receiver.model.keys import MESSAGE
 from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK
 from receiver.storms.model import (
     Storm,
@@ -174,7 +175,7 @@ def _name_counts(pairs: Iterable[tuple[str, int]]) -> list[NameCount]:
 
 
 def _find_link(storm: Storm) -> str | None:
-    root = storm.deliveries.get("root")
+    root = storm.deliveries.get(MESSAGE)
     return (root.receipt.link or None) if root is not None and root.receipt is not None else None
 
 

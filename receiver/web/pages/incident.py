@@ -21,8 +21,9 @@ from receiver.integrations.pagerduty.event import render_event
 from receiver.integrations.slack.incident_message import render_message
 from receiver.model.actions import Page, Post
 from receiver.model.delivery_status import message_target
-from receiver.model.escalation import IncidentView, evaluate_escalation, evaluate_incident, page_key
+from receiver.model.escalation import IncidentView, evaluate_escalation, evaluate_incident
 from receiver.model.incident import Incident, dedup_key
+from receiver.model.keys import MESSAGE, page_key
 from receiver.model.routing import PAGERDUTY
 from receiver.runbooks.catalogue import RunbookCatalogue
 from receiver.runbooks.html import render_page
@@ -141,7 +142,7 @@ class SentMessageList:
         incident, message = view.incident, view.incident.message
         if message is not None and message.receipt is not None and not message.receipt.is_simulated:
             target = message_target(incident, message)
-            post = Post(key="root", target=target)
+            post = Post(key=MESSAGE, target=target)
             rendered = render_message(self._notification_builder.build(post, view))
             payload = {"text": rendered.text, "blocks": list(rendered.blocks)}
             yield SentMessage(

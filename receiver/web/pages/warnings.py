@@ -32,8 +32,8 @@ _LABELS = {
 _LABELS_WITH_NAME = {
     "page": "page to {}",
     "step": "reply to {} in the thread",
-    "unreached": "reply that {} can't be paged",
-    "given_up": "note that {} could not be notified",
+    "page_delayed": "reply that {} can't be paged",
+    "timed_out": "note that {} could not be notified",
     "acknowledge": "acknowledgement of the page to {}",
     "resolve": "end of the page to {}",
     "silence": "silence {}",

@@ -156,7 +156,7 @@ def test_an_escalation_of_many_steps_stays_readable():
     policy = a_policy(*steps)
     failed = a_delivery(received=False, reason="r" * 500, failed_at=OPENED_AT)
     deliveries = {f"page:{step.name}": failed for step in steps}
-    deliveries |= {f"given_up:{step.name}": a_delivery() for step in steps}
+    deliveries |= {f"timed_out:{step.name}": a_delivery() for step in steps}
     incident = an_incident(policy=policy, deliveries=deliveries)
     notification = a_notification(incident, policy=policy, now=OPENED_AT + 1)
     for level in FormattingLevel:

@@ -57,7 +57,7 @@ def test_a_step_notified_only_in_slack_is_not_shown_as_paged():
 def test_a_step_that_timed_out_is_shown():
     deliveries = {
         "page:on-call": a_delivery(received=False, reason="no_answer", failed_at=OPENED_AT),
-        "given_up:on-call": a_delivery(),
+        "timed_out:on-call": a_delivery(),
     }
     text = line(an_incident(deliveries=deliveries))
     assert text == "⏫ ⚠️ On-call could not be reached → Team Lead at 12:08 → Manager 5m later"
