@@ -33,8 +33,6 @@ from receiver.errors import ConfigError, Problem
 from receiver.text import Secret
 
 _UNSET = Secret()
-
-
 _PEOPLE = "names, e-mail addresses and group:NAME, separated by commas"
 
 
