@@ -1,4 +1,4 @@
-"""Rule 12: a repeat notifies nobody, and what is said later has its words; a headline is true for its group."""
+"""Guarantee 12: a duplicate notifies no one, and later messages have its annotations."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def disk(rig: Rig, percent: int, host: str = "db-1", **more: Any) -> dict[str, A
 
 @contextmanager
 def counted_trips(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Collect what intake asks of the store."""
+    """Record the calls of ingest to the store."""
     trips: list[str] = []
     for name in ("load_latest", "commit", "save_reworded", "find_owners"):
         whole = getattr(RedisIncidents, name)
@@ -50,10 +50,10 @@ def listed(rig: Rig, incident: str) -> dict[str, Any]:
     return next(row for row in rows if row["id"] == incident)
 
 
-# --- newest words ---
+# --- newest annotations ---
 
 
-def test_a_further_steps_page_and_an_edit_say_what_the_last_repeat_said(rig: Rig) -> None:
+def test_the_page_of_a_further_step_and_an_edit_have_the_newest_annotations(rig: Rig) -> None:
     (incident,) = rig.posts(disk(rig, 91))["incidents"]
     rig.works()
     rig.passes("2m")
@@ -67,7 +67,7 @@ def test_a_further_steps_page_and_an_edit_say_what_the_last_repeat_said(rig: Rig
     )
     rig.works()
     assert (answer["new"], answer["duplicates"]) == (0, 1)
-    assert (rig.outside(), rig.shows(incident)["timeline"]) == (before, trail)  # wakes nobody, edits nothing
+    assert (rig.outside(), rig.shows(incident)["timeline"]) == (before, trail)  # no page, no edit
     rig.passes("4m")
     assert rig.paged() == ["on-call", "team-lead"]
     page = rig.pagerduty.triggers()[-1].body["payload"]
@@ -81,7 +81,7 @@ def test_a_further_steps_page_and_an_edit_say_what_the_last_repeat_said(rig: Rig
     assert "prometheus-2:9090" in rig.roots()[0].words
 
 
-def test_the_api_says_them_in_the_list_and_in_the_whole(rig: Rig) -> None:
+def test_the_api_returns_them_in_the_list_and_in_the_detail(rig: Rig) -> None:
     (incident,) = rig.posts(disk(rig, 91))["incidents"]
     rig.works()
     updated = listed(rig, incident)["updated_at"]
@@ -91,7 +91,7 @@ def test_the_api_says_them_in_the_list_and_in_the_whole(rig: Rig) -> None:
     assert listed(rig, incident)["updated_at"] == updated
 
 
-def test_words_alone_are_kept_once_a_minute_for_each_group(rig: Rig) -> None:
+def test_changed_annotations_alone_are_saved_once_a_minute_for_each_group(rig: Rig) -> None:
     (incident,) = rig.posts(disk(rig, 91))["incidents"]
     rig.posts(disk(rig, 92))
     rig.passes("59s")
@@ -100,12 +100,12 @@ def test_words_alone_are_kept_once_a_minute_for_each_group(rig: Rig) -> None:
     rig.passes("1s")
     rig.posts(disk(rig, 94))
     assert summary_of(rig, incident) == PERCENT.format(94)
-    rig.clock.moment -= 3600  # a clock that was set back holds nothing up
+    rig.clock.moment -= 3600  # a clock that was set back delays nothing
     rig.posts(disk(rig, 95))
     assert summary_of(rig, incident) == PERCENT.format(95)
 
 
-def test_what_is_written_anyway_has_the_newest_words_of_all(rig: Rig) -> None:
+def test_any_other_save_includes_the_newest_annotations(rig: Rig) -> None:
     (incident,) = rig.posts(disk(rig, 91))["incidents"]
     rig.posts(disk(rig, 92))
     rig.posts(disk(rig, 93), disk(rig, 50, host="db-2"))
@@ -115,7 +115,7 @@ def test_what_is_written_anyway_has_the_newest_words_of_all(rig: Rig) -> None:
     assert PERCENT.format(93) in rig.roots()[0].words
 
 
-def test_a_repeat_costs_one_round_trip_and_one_with_newer_words_two(
+def test_a_duplicate_costs_one_round_trip_and_one_with_changed_annotations_two(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rig.posts(disk(rig, 91))
@@ -128,7 +128,7 @@ def test_a_repeat_costs_one_round_trip_and_one_with_newer_words_two(
         assert trips[3:] == ["load_latest"]
 
 
-def test_newer_words_wake_no_worker_and_leave_the_version(rig: Rig) -> None:
+def test_changed_annotations_wake_no_worker_and_do_not_change_the_version(rig: Rig) -> None:
     (incident,) = rig.posts(disk(rig, 91))["incidents"]
     rig.works()
     group_id = incident.partition("-")[0]
@@ -144,10 +144,10 @@ def test_newer_words_wake_no_worker_and_leave_the_version(rig: Rig) -> None:
     )
 
 
-def test_a_change_between_reading_and_keeping_words_is_not_undone(
+def test_a_change_between_reading_and_saving_annotations_is_not_undone(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another process acknowledges while a repeat's words are about to be kept."""
+    """Another process acknowledges while the annotations of a duplicate are being saved."""
     (incident,) = rig.posts(disk(rig, 91))["incidents"]
     rig.works()
     whole = RedisIncidents.save_reworded
@@ -164,10 +164,10 @@ def test_a_change_between_reading_and_keeping_words_is_not_undone(
     assert summary_of(rig, incident) == PERCENT.format(99)
 
 
-def test_two_processes_that_keep_words_of_one_group_at_once_lose_no_alert(
+def test_two_processes_that_save_annotations_of_one_group_concurrently_lose_no_alert(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each has read before the other wrote; what one of them forgets to have kept, the next repeat keeps."""
+    """Each reads before the other writes; the next duplicate saves annotations that one overwrote."""
     hosts = [f"db-{n}" for n in range(8)]
     (incident,) = rig.posts(*(disk(rig, 50, host) for host in hosts))["incidents"]
     rig.works()
@@ -187,21 +187,21 @@ def test_two_processes_that_keep_words_of_one_group_at_once_lose_no_alert(
     assert (said["db-1:9100"], said["db-2:9100"]) == (PERCENT.format(71), PERCENT.format(72))
 
 
-def test_a_late_copy_of_the_firing_before_brings_no_words(rig: Rig) -> None:
-    began = rig.clock()
+def test_a_late_copy_of_the_former_firing_changes_no_annotations(rig: Rig) -> None:
+    start_at = rig.clock()
     (incident,) = rig.posts(disk(rig, 91), rig.alert("Other"))["incidents"]
     rig.passes("1m")
     rig.posts(disk(rig, 91, ended=True))
     rig.passes("1m")
     rig.posts(disk(rig, 97))
-    rig.posts({**disk(rig, 91), "startsAt": rig.alert("x", at=began)["startsAt"]})
+    rig.posts({**disk(rig, 91), "startsAt": rig.alert("x", at=start_at)["startsAt"]})
     said = [a["annotations"]["summary"] for a in rig.shows(incident)["alerts"]]
     assert PERCENT.format(97) in said
 
 
 @pytest.mark.parametrize("changed", [1, 4, 20, 60])
-def test_words_that_change_for_hours_are_kept_once(rig: Rig, changed: int) -> None:
-    """Alerts that came at once lie together; newer words replace them there."""
+def test_annotations_that_change_for_hours_are_stored_once(rig: Rig, changed: int) -> None:
+    """Alerts that arrived together are stored together; changed annotations replace them there."""
     hosts = [f"db-{n}" for n in range(60)]
     (incident,) = rig.posts(*(disk(rig, 10, host) for host in hosts))["incidents"]
     rig.works()
@@ -213,7 +213,7 @@ def test_words_that_change_for_hours_are_kept_once(rig: Rig, changed: int) -> No
         start = number % 7
         moved = hosts[start : start + changed]
         rig.posts(*(disk(rig, number if host in moved else 10, host) for host in hosts))
-        if number % 10 == 0:  # a change of state, which writes words into fields of their own
+        if number % 10 == 0:  # a change of state, which saves annotations into separate fields
             rig.posts(disk(rig, 10, f"extra-{number}"), *(disk(rig, number + 1, host) for host in moved))
     assert client.memory_usage(key, samples=0) < first * 1.35
     said = {a["labels"]["instance"]: a["annotations"]["summary"] for a in rig.shows(incident)["alerts"]}
@@ -221,10 +221,10 @@ def test_words_that_change_for_hours_are_kept_once(rig: Rig, changed: int) -> No
     assert len(said) == 62
 
 
-def test_an_open_alert_takes_little_more_than_its_json(rig: Rig) -> None:
+def test_a_stored_alert_is_little_larger_than_its_json(rig: Rig) -> None:
     client = rig.services.incidents._redis
     before, size = client.info("memory")["used_memory"], 0
-    for _ in range(3):  # the second and third time with other words
+    for _ in range(3):  # the second and third time with other annotations
         rig.clock.moment += 61
         for number in range(10):
             alerts = [_crash(rig, number, pod) for pod in range(100)]
@@ -246,10 +246,10 @@ def _crash(rig: Rig, number: int, pod: int) -> dict[str, Any]:
     )
 
 
-# --- headlines that are true for the group ---
+# --- headlines that fit the group ---
 
 
-def test_headline_thread_and_the_next_page_name_what_still_fires(rig: Rig) -> None:
+def test_headline_thread_and_next_page_name_a_firing_alert(rig: Rig) -> None:
     node = worded(rig.alert("KubeNodeNotReady", node="n1"), "Node n1 is not ready")
     replica = worded(rig.alert("PostgresReplicaLag", pod="pg-2"), "pg-2 lags by 900 s")
     (incident,) = rig.posts(node, replica, group=GROUP)["incidents"]
@@ -288,14 +288,14 @@ def test_five_hosts_are_counted_and_one_of_them_is_named(rig: Rig) -> None:
     rig.works()
     page = rig.pagerduty.triggers()[0].body["payload"]
     host = page["source"].partition(":")[0]
-    assert host == "db-0"  # as in the message, which lists them by their labels
+    assert host == "db-0"  # as in the message, which lists them ordered by labels
     assert page["summary"] == f"[CRITICAL] DiskFull: Disk / on {host} is 9{host[-1]}% full (+4)"
     summary = f"Disk / on {host} is 9{host[-1]}% full (+4)"
     assert summary in rig.roots()[0].words
     assert summary_of(rig, incident) == listed(rig, incident)["summary"] == summary
 
 
-def test_what_all_say_alike_is_not_counted_as_other_words(rig: Rig) -> None:
+def test_equal_summaries_are_not_counted_as_different(rig: Rig) -> None:
     alerts = [worded(rig.alert("DiskFull", instance=f"db-{n}"), "A disk is filling up") for n in range(3)]
     (incident,) = rig.posts(*alerts)["incidents"]
     rig.works()
@@ -303,7 +303,7 @@ def test_what_all_say_alike_is_not_counted_as_other_words(rig: Rig) -> None:
     assert rig.pagerduty.triggers()[0].body["payload"]["summary"].endswith("A disk is filling up (+2)")
 
 
-def test_what_is_over_keeps_the_words_of_the_last(rig: Rig) -> None:
+def test_a_resolved_incident_shows_the_annotations_of_its_last_alert(rig: Rig) -> None:
     (incident,) = rig.posts(disk(rig, 91), rig.alert("Other", "warning"), group=GROUP)["incidents"][:1]
     rig.passes("1m")
     rig.posts(disk(rig, 97, ended=True), group=GROUP)
@@ -313,8 +313,8 @@ def test_what_is_over_keeps_the_words_of_the_last(rig: Rig) -> None:
     assert PERCENT.format(97) in rig.roots()[0].words
 
 
-def test_a_list_names_what_still_fires_where_a_payload_does_not_tell_of_it(rig: Rig) -> None:
-    """Only what ended is in the payload: a worker, which has all alerts, tells the list of the other."""
+def test_the_list_names_a_firing_alert_that_is_not_in_the_payload(rig: Rig) -> None:
+    """The payload has only the resolved alert: the worker, which has all alerts, saves the summary."""
     first = worded(rig.alert("First", at=rig.clock() - 60), "First is bad")
     second = worded(rig.alert("Second"), "Second is bad")
     (incident,) = rig.posts(first, second, group=GROUP)["incidents"]
@@ -328,7 +328,7 @@ def test_a_list_names_what_still_fires_where_a_payload_does_not_tell_of_it(rig: 
     assert rig.works(()) is None
 
 
-def test_a_joined_reply_names_what_joined(rig: Rig) -> None:
+def test_a_joined_reply_names_the_joined_alerts(rig: Rig) -> None:
     rig.posts(rig.alert("First", at=rig.clock() - 60), group=GROUP)
     rig.works()
     rig.posts(rig.alert("First", at=rig.clock() - 60), rig.alert("Second"), group=GROUP)
@@ -336,10 +336,10 @@ def test_a_joined_reply_names_what_joined(rig: Rig) -> None:
     assert "1 alert joined · Second" in rig.replies()[-1]
 
 
-# --- what Alertmanager left out ---
+# --- alerts that Alertmanager truncated ---
 
 
-def test_what_was_left_out_is_in_the_totals_of_message_and_page(rig: Rig) -> None:
+def test_truncated_alerts_are_in_the_totals_of_message_and_page(rig: Rig) -> None:
     alerts = [worded(rig.alert("HostDown", instance=f"h{n}"), f"h{n} is down") for n in range(2)]
     (incident,) = rig.posts(*alerts, truncatedAlerts=498)["incidents"]
     rig.works()
@@ -353,7 +353,7 @@ def test_what_was_left_out_is_in_the_totals_of_message_and_page(rig: Rig) -> Non
     assert listed(rig, incident)["total"] == 500
 
 
-def test_what_is_known_from_before_is_not_left_out(rig: Rig) -> None:
+def test_truncated_alerts_that_are_known_already_are_not_counted_again(rig: Rig) -> None:
     alerts = [rig.alert("HostDown", instance=f"h{n}") for n in range(5)]
     (incident,) = rig.posts(*alerts)["incidents"]
     rig.posts(*alerts[:2], truncatedAlerts=3)
@@ -367,7 +367,7 @@ def test_what_is_known_from_before_is_not_left_out(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("odd", ["498", 1e300, 10**40, 0.5, "many", -3, None, True])
-def test_an_odd_number_of_those_left_out_breaks_nothing(rig: Rig, odd: object) -> None:
+def test_an_invalid_number_of_truncated_alerts_causes_no_error(rig: Rig, odd: object) -> None:
     (incident,) = rig.posts(rig.alert("HostDown"), truncatedAlerts=odd)["incidents"]
     rig.works()
     assert 1 <= rig.shows(incident)["total"] <= 1_000_001

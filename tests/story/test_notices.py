@@ -1,4 +1,4 @@
-"""The receiver's own troubles are said in the channel of `notices`, once each."""
+"""Troubles of the receiver itself are posted once each in the channel of `notices`."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def rig(rig: Rig) -> Rig:
     return rig
 
 
-def said(rig: Rig) -> list[str]:
+def notices_posted(rig: Rig) -> list[str]:
     return [message.text for message in in_channel(rig, MONITORING)]
 
 
 class Misframed(io.BytesIO):
-    """A body in chunks that are none, as gunicorn finds out while it is read."""
+    """A chunked body with malformed chunks, which gunicorn detects while it is read."""
 
     def readinto(self, _: object) -> int:
         raise InvalidChunkSize(b"xyz")
@@ -57,7 +57,7 @@ NO_CHUNKS: dict[str, Any] = {
 
 
 def refuse_webhook(rig: Rig, body: dict[str, Any] = NONSENSE) -> None:
-    """Post what can't be read, and wait until the store was told of it."""
+    """Post a malformed body, and wait until its notice is saved."""
     before = rig.services.notices._redis.hgetall("rcv:{0}:notices")
     assert rig.client.post("/webhooks/alertmanager", **body).status_code == 400
     deadline = time.monotonic() + 1
@@ -65,21 +65,21 @@ def refuse_webhook(rig: Rig, body: dict[str, Any] = NONSENSE) -> None:
         time.sleep(0.01)
 
 
-def test_a_delivery_that_failed_for_good_is_said_once(rig: Rig) -> None:
+def test_a_permanent_failure_is_reported_once(rig: Rig) -> None:
     rig.slack.archive("#alerts-critical")
     incident = rig.fires("DiskFull")
     rig.passes("3h")
-    (text,) = said(rig)
+    (text,) = notices_posted(rig)
     assert "Message to slack:#alerts-critical failed permanently: is_archived" in text
     assert "DiskFull" in text
     assert incident in text
 
 
-def test_what_is_only_late_is_not_said(rig: Rig) -> None:
+def test_a_late_delivery_is_not_reported(rig: Rig) -> None:
     rig.slack.fail_next("chat.postMessage", status=503, times=8)
     rig.fires("DiskFull")
     rig.passes("10m")
-    assert said(rig) == []
+    assert notices_posted(rig) == []
 
 
 def test_many_notices_are_a_few_messages(rig: Rig) -> None:
@@ -88,13 +88,13 @@ def test_many_notices_are_a_few_messages(rig: Rig) -> None:
         rig.posts(rig.alert(f"DiskFull{n}"))
     rig.works()
     rig.passes("10m")
-    first, *_ = said(rig)
+    first, *_ = notices_posted(rig)
     assert first.count("failed permanently: is_archived") == 10 + 1
     assert "more: Message to slack:#alerts-critical failed permanently: is_archived" in first
-    assert len(said(rig)) <= 2
+    assert len(notices_posted(rig)) <= 2
 
 
-def test_a_notice_that_cannot_be_posted_is_tried_again_and_never_multiplies(rig: Rig) -> None:
+def test_a_notice_that_can_not_be_posted_is_retried_and_not_multiplied(rig: Rig) -> None:
     rig.slack.archive("#alerts-critical")
     rig.slack.archive(MONITORING)
     rig.fires("DiskFull")
@@ -103,10 +103,10 @@ def test_a_notice_that_cannot_be_posted_is_tried_again_and_never_multiplies(rig:
     assert 10 < len(attempts) < 25  # from five seconds to five minutes apart
     rig.slack.workspace.archived.discard("monitoring")
     rig.passes("10m")
-    assert len(said(rig)) == 1
+    assert len(notices_posted(rig)) == 1
 
 
-def test_a_notice_whose_answer_was_lost_is_found_again(rig: Rig) -> None:
+def test_a_notice_whose_response_was_lost_is_found_again(rig: Rig) -> None:
     rig.slack.fail_next("chat.postMessage", error="is_archived")
     rig.posts(rig.alert("DiskFull"))
     rig.works(("slack", "pagerduty"))
@@ -114,7 +114,7 @@ def test_a_notice_whose_answer_was_lost_is_found_again(rig: Rig) -> None:
     rig.clock.moment += 2
     rig.works(("tasks",))
     rig.passes("10m")
-    assert len(said(rig)) == 1
+    assert len(notices_posted(rig)) == 1
 
 
 def test_a_notice_is_dropped_after_a_day(rig: Rig) -> None:
@@ -124,15 +124,15 @@ def test_a_notice_is_dropped_after_a_day(rig: Rig) -> None:
     rig.passes("25h")
     rig.slack.workspace.archived.discard("monitoring")
     rig.passes("1h")
-    assert said(rig) == []
+    assert notices_posted(rig) == []
 
 
-def test_without_a_channel_for_notices_nothing_is_kept(rig: Rig) -> None:
+def test_without_a_channel_for_notices_nothing_is_stored(rig: Rig) -> None:
     rig.configure(ROUTING)
     rig.slack.archive("#alerts-critical")
     rig.fires("DiskFull")
     rig.passes("10m")
-    assert said(rig) == []
+    assert notices_posted(rig) == []
     assert rig.services.notices.list_pending() == ({}, 0)
 
 
@@ -146,7 +146,7 @@ def test_without_slack_a_notice_is_simulated(rig: Rig) -> None:
     assert "invalid_routing_key" in simulated[0]["text"]
 
 
-def test_a_page_that_failed_for_a_hostile_alert_pings_nobody(rig: Rig) -> None:
+def test_the_notice_of_a_hostile_alert_mentions_no_one(rig: Rig) -> None:
     rig.refuses("on-call")
     rig.fires("<!channel> @here")
     rig.passes("1m")
@@ -154,30 +154,30 @@ def test_a_page_that_failed_for_a_hostile_alert_pings_nobody(rig: Rig) -> None:
     assert message.pings == []
 
 
-def test_a_deleted_message_that_is_posted_anew_makes_no_notice(rig: Rig) -> None:
+def test_a_deleted_message_that_is_posted_again_causes_no_notice(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("5s")
     rig.slack.delete_message(rig.roots()[0])
     rig.answers(incident, "acknowledge")
     rig.passes("10m")
-    assert said(rig) == []
+    assert notices_posted(rig) == []
 
 
-def test_a_refused_webhook_is_said_at_most_once_an_hour(rig: Rig) -> None:
+def test_refused_webhooks_are_reported_at_most_once_an_hour(rig: Rig) -> None:
     refuse_webhook(rig)
     for _ in range(5):
         rig.passes("5m")
         rig.client.post("/webhooks/alertmanager", data=b"nonsense")
     rig.passes("10m")
-    (text,) = said(rig)
+    (text,) = notices_posted(rig)
     assert "webhook" in text
     assert "its alerts are lost" in text
 
 
-def test_a_webhook_in_chunks_that_are_none_is_said_too(rig: Rig) -> None:
+def test_a_webhook_with_malformed_chunks_is_reported_too(rig: Rig) -> None:
     refuse_webhook(rig, NO_CHUNKS)
     rig.passes("1m")
-    (text,) = said(rig)
+    (text,) = notices_posted(rig)
     assert "its alerts are lost" in text
 
 
@@ -189,11 +189,11 @@ def test_webhooks_refused_since_the_last_notice_are_counted_in_the_next(rig: Rig
     rig.passes("31m")
     refuse_webhook(rig)
     rig.passes("1m")
-    assert len(said(rig)) == 2
-    assert "(and 1 more since the last notice)" in said(rig)[1]
+    assert len(notices_posted(rig)) == 2
+    assert "(and 1 more since the last notice)" in notices_posted(rig)[1]
 
 
-def test_a_store_that_is_away_neither_delays_nor_fails_the_refusal() -> None:
+def test_an_unavailable_redis_neither_delays_nor_fails_the_refusal() -> None:
     class Away:
         def save_notice(self, *_: object, **__: object) -> bool:
             time.sleep(2)
@@ -206,7 +206,7 @@ def test_a_store_that_is_away_neither_delays_nor_fails_the_refusal() -> None:
     assert time.monotonic() - began < 0.25
 
 
-def test_beyond_ten_lines_notices_are_counted_by_what_they_are_about() -> None:
+def test_beyond_ten_lines_notices_are_counted_by_subject() -> None:
     notices = [Notice(f"n{n}", n, "page: no" if n % 2 else "message: no") for n in range(15)]
     lines = render_lines(notices, left_out=3)
     assert lines[:10] == tuple(f"n{n}" for n in range(10))
@@ -220,15 +220,15 @@ def test_a_thousand_notices_over_five_minutes_are_six_messages_and_each_is_count
         if n % 20 == 0:
             rig.works(("tasks",))
     rig.passes("5m")
-    texts = said(rig)
+    texts = notices_posted(rig)
     assert len(texts) <= 6
     counted = sum(int(more) for text in texts for more in re.findall(r"(\d+) more: swarm", text))
     assert counted + sum(text.count("trouble") for text in texts) == 1000
 
 
-def test_killed_between_saving_the_notice_and_the_failure_it_is_said_once(rig: Rig) -> None:
+def test_after_a_kill_between_saving_the_notice_and_the_failure_it_is_posted_once(rig: Rig) -> None:
     class Killed:
-        """Keeps the notice, and dies."""
+        """Saves the notice, and is killed then."""
 
         def save_notice(self, *args: Any, **more: Any) -> bool:
             rig.services.notices.save_notice(*args, **more)
@@ -245,7 +245,7 @@ def test_killed_between_saving_the_notice_and_the_failure_it_is_said_once(rig: R
     with pytest.raises(StoreError):
         dying.reconcile(incident, SLACK, "dying")
     rig.passes("10m")
-    assert len(said(rig)) == 1
+    assert len(notices_posted(rig)) == 1
     assert [d["state"] for d in rig.shows(incident)["deliveries"] if d["id"] == "root"] == ["failed"]
 
 
@@ -260,9 +260,9 @@ def test_a_worker_killed_while_posting_makes_the_next_one_search_first(rig: Rig)
     message = rig.services.notices.load_message()
     rig.services.notices.save_message(
         replace(message, delivery=replace(message.delivery, retry_at=0.0))
-    )  # it died before it could note the end
+    )  # it was killed before it saved the failure
     assert service.run(rig.clock()) == message.delivery.last_attempt_at + 15
     rig.clock.moment += 15
     service.run(rig.clock())
-    assert said(rig) == ["🛠 a trouble"]
+    assert notices_posted(rig) == ["🛠 a trouble"]
     assert rig.services.notices.list_pending() == ({}, 0)

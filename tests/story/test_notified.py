@@ -1,4 +1,4 @@
-"""Rule 5: when a step is told, and when the wait for the next one begins, whatever failed or was away."""
+"""Guarantee 5: when a step is notified, and when the next wait starts, after any failure or outage."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tests.rig import ROUTING, Rig
 from tests.story.outage import with_fallback
 
 CRITICAL = "#alerts-critical"
-# Without it Team Lead has no pager: only Slack tells them.
+# Without it the team lead has no routing key: the step is notified only in Slack.
 PAGER = ', pagerduty: {routing_key: "${PAGERDUTY_TEAM_LEAD_KEY}"}'
 
 
-def is_away(rig: Rig, duration: str) -> None:
-    """Let time pass in which no worker of ours lives."""
+def pass_without_workers(rig: Rig, duration: str) -> None:
+    """Let time pass in which no worker runs."""
     rig.clock.moment += parse_duration(duration)
     rig.works()
 
@@ -32,13 +32,11 @@ def only_in_slack(text: str = ROUTING) -> str:
 
 
 def test_after_an_outage_the_manager_waits_for_the_team_lead(rig: Rig) -> None:
-    """The message had failed for good: both showed as told the evening before, and both were paged next
-    morning, 61 ms apart.
-    """
+    """Before, a permanently failed message counted as notification of both, and both were paged at once."""
     rig.slack.archive(CRITICAL)
     incident = rig.fires("DiskFull")
     rig.passes("1m")
-    is_away(rig, "10h")
+    pass_without_workers(rig, "10h")
     assert rig.paged() == ["on-call", "team-lead"]
     shown = steps(rig, incident)
     assert shown["team-lead"]["notified_at"].startswith("2026-11-23T22:01:00")
@@ -50,13 +48,13 @@ def test_after_an_outage_the_manager_waits_for_the_team_lead(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("fallback", ["", "#nowhere", "on-call"])
-def test_after_an_outage_a_step_that_needs_a_lost_thread_times_out_now(rig: Rig, fallback: str) -> None:
-    """Neither the channel nor its fallback takes anything, or who stands in was paged long before."""
+def test_after_an_outage_a_step_without_a_thread_times_out_at_once(rig: Rig, fallback: str) -> None:
+    """Neither the channel nor its fallback accepts a message, or the fallback was paged before."""
     rig.configure(only_in_slack(with_fallback(fallback) if fallback else ROUTING))
     rig.slack.archive(CRITICAL)
     incident = rig.fires("DiskFull")
     rig.passes("1m")
-    is_away(rig, "10h")
+    pass_without_workers(rig, "10h")
     lead = steps(rig, incident)["team-lead"]
     assert (lead["state"], lead["notified_at"]) == ("given_up", None)
     assert lead["given_up_at"].startswith("2026-11-23T22:01:00")
@@ -67,13 +65,13 @@ def test_after_an_outage_a_step_that_needs_a_lost_thread_times_out_now(rig: Rig,
 
 
 def test_a_notification_cut_off_by_an_outage_is_sent_before_the_next_wait(rig: Rig) -> None:
-    """The two minutes after a first attempt ran while none of us was there to try again."""
+    """The two minutes after its first attempt passed while no worker ran that could retry it."""
     rig.slack.archive(CRITICAL)
     rig.fires("DiskFull")
     rig.passes("4m59s")
     rig.pagerduty.fail_next(503, times=1)
     rig.passes("1s")
-    is_away(rig, "10h")
+    pass_without_workers(rig, "10h")
     assert rig.paged() == ["on-call", "team-lead"]
     rig.passes("4m59s")
     assert rig.paged() == ["on-call", "team-lead"]
@@ -81,13 +79,13 @@ def test_a_notification_cut_off_by_an_outage_is_sent_before_the_next_wait(rig: R
     assert rig.paged() == ["on-call", "team-lead", "manager"]
 
 
-def test_still_failing_after_an_outage_it_times_out_then(rig: Rig) -> None:
+def test_a_step_that_still_fails_after_an_outage_times_out(rig: Rig) -> None:
     rig.slack.archive(CRITICAL)
     incident = rig.fires("DiskFull")
     rig.passes("4m59s")
     rig.pagerduty.fail_next(503, times=2)
     rig.passes("1s")
-    is_away(rig, "10h")
+    pass_without_workers(rig, "10h")
     lead = steps(rig, incident)["team-lead"]
     assert (lead["state"], lead["notified_at"]) == ("given_up", None)
     rig.passes("4m59s")
@@ -110,8 +108,8 @@ def test_a_receipt_after_the_timeout_sets_notified_at_and_moves_no_wait(rig: Rig
     assert "team-lead" in rig.paged()
 
 
-def test_a_failed_page_sent_again_by_hand_moves_no_wait(rig: Rig) -> None:
-    """The wait began when the page was refused; asking for it again began it anew."""
+def test_a_manual_retry_of_a_failed_page_moves_no_wait(rig: Rig) -> None:
+    """Before, the wait that had started with the refusal started again with the retry."""
     rig.slack.archive(CRITICAL)
     rig.refuses("on-call")
     incident = rig.fires("DiskFull")
@@ -127,7 +125,7 @@ def test_a_failed_page_sent_again_by_hand_moves_no_wait(rig: Rig) -> None:
 
 
 def test_an_old_storm_message_notifies_no_later_step(rig: Rig) -> None:
-    """Its receipt stood for that of Team Lead's mention: after an outage the Manager was due, too."""
+    """Before, its receipt counted as the mention of the team lead: after an outage the manager was due, too."""
     rig.storms_after_s = 1.5
     rig.configure(only_in_slack() + "limits: {slack_posts: 1/s, pagerduty: 20/m}\n")
     for n in range(8):
@@ -143,7 +141,7 @@ def test_an_old_storm_message_notifies_no_later_step(rig: Rig) -> None:
     assert "manager" in rig.paged()
 
 
-def test_a_step_notified_before_the_run_shows_when(rig: Rig) -> None:
+def test_a_step_notified_before_the_escalation_run_shows_its_time(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("6m")
     rig.answers(incident, "acknowledge")

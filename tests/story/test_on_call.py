@@ -1,4 +1,4 @@
-"""Who is on call is mentioned by name, as far as PagerDuty and Slack know them."""
+"""The person on call is mentioned by name, as far as PagerDuty and Slack know them."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ def scheduled(rig: Rig) -> Rig:
     return rig
 
 
-def test_whoever_is_on_call_is_mentioned_in_the_thread(scheduled: Rig) -> None:
+def test_the_person_on_call_is_mentioned_in_the_thread(scheduled: Rig) -> None:
     scheduled.pagerduty.rest.puts_on_call("PSCHED1", "Alice Doe", "alice@example.org")
     scheduled.slack.add_user("U0ALICE1", "alice", "alice@example.org")
     scheduled.fires("DiskFull")
     assert "<@U0ALICE1>" in scheduled.replies()[0]
 
 
-def test_whom_slack_does_not_know_is_named(scheduled: Rig) -> None:
+def test_a_person_unknown_to_slack_is_named(scheduled: Rig) -> None:
     scheduled.pagerduty.rest.puts_on_call("PSCHED1", "Alice Doe", "alice.doe@example.org")
     scheduled.fires("DiskFull")
     assert "Alice Doe" in scheduled.replies()[0]
     assert scheduled.slack.replies()[0].pings == []
 
 
-def test_a_silent_pagerduty_delays_no_step(scheduled: Rig) -> None:
+def test_a_hanging_pagerduty_delays_no_step(scheduled: Rig) -> None:
     scheduled.environ["PAGERDUTY_API_URL"] = "http://127.0.0.1:1"
     scheduled.configure(SCHEDULED)
     scheduled.fires("DiskFull")
@@ -41,7 +41,7 @@ def test_a_silent_pagerduty_delays_no_step(scheduled: Rig) -> None:
     assert scheduled.paged() == ["on-call"]
 
 
-def test_a_handle_is_resolved_to_a_user_group(rig: Rig) -> None:
+def test_a_handle_mentions_its_user_group(rig: Rig) -> None:
     rig.slack.add_usergroup("S0LEADS", "team-lead")
     rig.fires("DiskFull")
     rig.passes("5m")

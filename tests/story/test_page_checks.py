@@ -1,4 +1,4 @@
-"""A page is what PagerDuty has, and only a person's resolve there closes an incident here."""
+"""A page is confirmed by PagerDuty's state, and only the resolve of a person there resolves our incident."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SECRET = "pagerduty-secret"
 
 @pytest.fixture
 def rest(rig: Rig) -> Rig:
-    """PagerDuty can be asked; its webhooks never arrive."""
+    """PagerDuty's REST API is available; its webhooks never arrive."""
     rig.environ |= {"PAGERDUTY_API_TOKEN": "rest-token", "PAGERDUTY_API_URL": rig.pagerduty.url}
     rig.configure(ROUTING + '\nnotices: {channel: "#monitoring"}\n')
     rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
@@ -23,7 +23,7 @@ def rest(rig: Rig) -> Rig:
 
 @pytest.fixture
 def hooks(rig: Rig) -> Rig:
-    """PagerDuty can't be asked; its webhooks arrive when `tells` is called."""
+    """PagerDuty's REST API is not available; its webhooks arrive when `delivers` is called."""
     rig.environ["PAGERDUTY_WEBHOOK_SECRET"] = SECRET
     rig.pagerduty.webhooks.names_keys = True
     rig.configure(ROUTING)
@@ -31,7 +31,7 @@ def hooks(rig: Rig) -> Rig:
 
 
 def delivers(rig: Rig) -> None:
-    """Deliver PagerDuty's webhooks, and work off what they say."""
+    """Deliver PagerDuty's webhooks and let the worker process them."""
 
     def post(body: bytes, headers: dict[str, str]) -> int:
         return rig.client.post("/webhooks/pagerduty", data=body, headers=headers).status_code
@@ -49,7 +49,7 @@ def count_queries(rig: Rig) -> int:
 
 
 def triggers(rig: Rig, key: str = ONCALL) -> list[float]:
-    """Return the seconds from the first trigger to each."""
+    """Return the seconds from the first trigger to each trigger."""
     events = rig.pagerduty.triggers(key)
     return [round(event.at - events[0].at) for event in events]
 
@@ -89,7 +89,7 @@ def test_an_acknowledged_page_is_not_checked_any_more(rest: Rig) -> None:
     assert count_queries(rest) == before
 
 
-def test_an_acknowledgement_whose_webhook_was_lost_is_seen_by_the_check(rest: Rig) -> None:
+def test_an_acknowledgement_whose_webhook_was_lost_is_found_by_the_check(rest: Rig) -> None:
     incident = rest.fires("DiskFull", severity="warning")
     rest.passes("10s")
     rest.pagerduty.acknowledges(page(rest), by="Alice Doe")
@@ -139,7 +139,7 @@ def test_a_page_in_a_maintenance_window_is_unconfirmed_reported_once_and_sent_ag
     assert "page not confirmed" in rest.roots()[0].words
 
 
-def test_the_next_step_comes_in_its_time_whether_the_page_is_confirmed_or_not(rest: Rig) -> None:
+def test_the_next_step_is_notified_on_time_whether_the_page_is_confirmed_or_not(rest: Rig) -> None:
     rest.pagerduty.deaf.add(ONCALL)
     rest.fires("DiskFull")
     rest.passes("4m59s")
@@ -148,7 +148,7 @@ def test_the_next_step_comes_in_its_time_whether_the_page_is_confirmed_or_not(re
     assert rest.paged() == ["team-lead"]
 
 
-def test_the_window_over_the_page_is_confirmed_and_the_step_notified_then(rest: Rig) -> None:
+def test_after_the_maintenance_window_the_page_is_confirmed_and_the_step_notified(rest: Rig) -> None:
     rest.pagerduty.deaf.add(ONCALL)
     incident = rest.fires("DiskFull")
     rest.passes("3m")
@@ -165,7 +165,9 @@ def test_the_window_over_the_page_is_confirmed_and_the_step_notified_then(rest: 
 
 
 @pytest.mark.parametrize("end", ["acknowledge", "resolve"])
-def test_an_unconfirmed_page_is_sent_no_more_once_somebody_has_it(rest: Rig, end: str) -> None:
+def test_an_unconfirmed_page_is_not_sent_again_after_an_acknowledgement_or_resolve(
+    rest: Rig, end: str
+) -> None:
     rest.pagerduty.deaf.add(ONCALL)
     incident = rest.fires("DiskFull")
     rest.passes("1m")
@@ -176,7 +178,7 @@ def test_an_unconfirmed_page_is_sent_no_more_once_somebody_has_it(rest: Rig, end
 
 
 def test_a_step_notified_in_slack_too_shows_that_its_page_is_unconfirmed(rest: Rig) -> None:
-    """The mention told it in time, so the wait goes on; but nobody's pager rang."""
+    """The mention notified the step on time, so the wait goes on; but no pager rang."""
     rest.configure(ROUTING.replace("on-call:   {pagerduty", 'on-call:   {slack: "@oncall", pagerduty'))
     rest.pagerduty.deaf.add(ONCALL)
     incident = rest.fires("DiskFull")
@@ -190,7 +192,7 @@ def test_a_step_notified_in_slack_too_shows_that_its_page_is_unconfirmed(rest: R
     assert step(rest, incident)["state"] == "told"
 
 
-def test_status_shows_that_pages_are_not_confirmed(rest: Rig) -> None:
+def test_the_status_shows_unconfirmed_pages(rest: Rig) -> None:
     rest.pagerduty.deaf.add(ONCALL)
     rest.fires("DiskFull")
     rest.passes("2m")
@@ -198,7 +200,7 @@ def test_status_shows_that_pages_are_not_confirmed(rest: Rig) -> None:
     assert (channel["state"], channel["reason"]) == ("failing", "unconfirmed")
 
 
-def test_an_api_that_gives_no_answer_confirms_and_doubts_nothing(rest: Rig) -> None:
+def test_an_unavailable_api_neither_confirms_nor_doubts_a_page(rest: Rig) -> None:
     rest.environ["PAGERDUTY_API_URL"] = "http://127.0.0.1:1"
     rest.configure(ROUTING)
     incident = rest.fires("DiskFull", severity="warning")
@@ -219,10 +221,10 @@ def test_a_page_that_opened_in_pagerduty_over_a_month_ago_is_still_found(rest: R
     )
 
 
-# --- resolved by a machine ---
+# --- resolved automatically ---
 
 
-def test_auto_resolve_closes_nothing_and_the_page_is_sent_again(rest: Rig) -> None:
+def test_auto_resolve_does_not_resolve_the_incident_and_the_page_is_sent_again(rest: Rig) -> None:
     incident = rest.fires("DiskFull", severity="warning")
     rest.passes("10m")
     rest.pagerduty.auto_resolves(page(rest))
@@ -233,7 +235,7 @@ def test_auto_resolve_closes_nothing_and_the_page_is_sent_again(rest: Rig) -> No
     assert whats(rest, incident).count("resolved_there") == 1
 
 
-def test_the_question_before_a_step_takes_no_machines_resolve_for_an_answer(rest: Rig) -> None:
+def test_the_check_before_a_step_does_not_count_an_automatic_resolve_as_a_response(rest: Rig) -> None:
     incident = rest.fires("DiskFull")
     rest.passes("4m")
     rest.pagerduty.auto_resolves(page(rest))
@@ -242,7 +244,7 @@ def test_the_question_before_a_step_takes_no_machines_resolve_for_an_answer(rest
     assert rest.paged() == ["on-call", "on-call", "team-lead"]
 
 
-def test_a_webhook_of_auto_resolve_is_acted_on_at_once(rest: Rig) -> None:
+def test_the_webhook_of_an_auto_resolve_is_processed_at_once(rest: Rig) -> None:
     rest.environ["PAGERDUTY_WEBHOOK_SECRET"] = SECRET
     rest.configure(ROUTING)
     incident = rest.fires("DiskFull")
@@ -253,7 +255,7 @@ def test_a_webhook_of_auto_resolve_is_acted_on_at_once(rest: Rig) -> None:
     assert rest.state(incident) == "open"
 
 
-def test_a_webhook_of_auto_resolve_is_believed_while_pagerduty_refuses_to_answer(hooks: Rig) -> None:
+def test_the_webhook_of_an_auto_resolve_is_applied_while_pagerduty_refuses_the_check(hooks: Rig) -> None:
     hooks.pagerduty.rest.token = "another"
     hooks.environ |= {"PAGERDUTY_API_TOKEN": "revoked", "PAGERDUTY_API_URL": hooks.pagerduty.url}
     hooks.configure(ROUTING)
@@ -268,7 +270,7 @@ def test_a_webhook_of_auto_resolve_is_believed_while_pagerduty_refuses_to_answer
     assert hooks.paged() == ["on-call", "on-call"]
 
 
-def test_a_webhook_of_auto_resolve_waits_a_minute_for_an_answer_after_one_that_failed(hooks: Rig) -> None:
+def test_the_webhook_of_an_auto_resolve_waits_a_minute_after_a_failed_check(hooks: Rig) -> None:
     hooks.environ |= {"PAGERDUTY_API_TOKEN": "rest-token", "PAGERDUTY_API_URL": hooks.pagerduty.url}
     hooks.configure(ROUTING)
     hooks.fires("DiskFull")
@@ -290,7 +292,7 @@ def test_a_webhook_of_auto_resolve_waits_a_minute_for_an_answer_after_one_that_f
 
 
 @pytest.mark.parametrize("by", ["Payments service", ""])
-def test_without_the_rest_key_the_webhook_alone_decides(hooks: Rig, by: str) -> None:
+def test_without_a_rest_token_the_webhook_alone_decides(hooks: Rig, by: str) -> None:
     incident = hooks.fires("DiskFull")
     hooks.passes("1m")
     hooks.pagerduty.auto_resolves(page(hooks), by=by)
@@ -302,7 +304,7 @@ def test_without_the_rest_key_the_webhook_alone_decides(hooks: Rig, by: str) -> 
     assert hooks.paged() == ["on-call", "on-call"]
 
 
-def test_a_persons_resolve_closes_as_ever(hooks: Rig) -> None:
+def test_the_resolve_of_a_person_resolves_the_incident(hooks: Rig) -> None:
     incident = hooks.fires("DiskFull")
     hooks.passes("1m")
     hooks.pagerduty.resolves(page(hooks), by="Alice Doe")
@@ -311,7 +313,7 @@ def test_a_persons_resolve_closes_as_ever(hooks: Rig) -> None:
     assert hooks.shows(incident)["resolved_by"] == "Alice Doe"
 
 
-def test_our_own_resolve_is_no_machines(hooks: Rig) -> None:
+def test_our_own_resolve_is_not_an_automatic_one(hooks: Rig) -> None:
     incident = hooks.fires("DiskFull")
     hooks.passes("1m")
     hooks.ends("DiskFull")
@@ -321,7 +323,7 @@ def test_our_own_resolve_is_no_machines(hooks: Rig) -> None:
     assert whats(hooks, incident).count("resolved_there") == 0
 
 
-def test_another_integration_that_resolves_is_a_machine(hooks: Rig) -> None:
+def test_the_resolve_of_another_integration_is_an_automatic_one(hooks: Rig) -> None:
     incident = hooks.fires("DiskFull")
     hooks.passes("1m")
     hooks.pagerduty.auto_resolves(page(hooks), by=INTEGRATION)
@@ -330,7 +332,7 @@ def test_another_integration_that_resolves_is_a_machine(hooks: Rig) -> None:
     assert hooks.paged() == ["on-call", "on-call"]
 
 
-def test_acknowledged_here_auto_resolve_wakes_nobody(rest: Rig) -> None:
+def test_an_auto_resolve_of_an_acknowledged_incident_causes_no_page(rest: Rig) -> None:
     incident = rest.fires("DiskFull")
     rest.answers(incident, "acknowledge")
     rest.passes("1m")
@@ -340,7 +342,7 @@ def test_acknowledged_here_auto_resolve_wakes_nobody(rest: Rig) -> None:
     assert rest.paged() == ["on-call"]
 
 
-def test_a_machine_that_keeps_resolving_is_overruled_three_times_an_hour_and_then_reported(
+def test_repeated_automatic_resolves_are_overruled_three_times_an_hour_and_then_reported(
     rest: Rig,
 ) -> None:
     rest.environ["PAGERDUTY_WEBHOOK_SECRET"] = SECRET
@@ -379,7 +381,7 @@ def test_a_resolve_that_pagerduty_dropped_is_sent_again(rest: Rig) -> None:
     assert rest.events().count("resolve") == 2
 
 
-def test_of_an_acknowledged_page_a_resolve_that_pagerduty_dropped_is_sent_again(rest: Rig) -> None:
+def test_a_resolve_of_an_acknowledged_page_that_pagerduty_dropped_is_sent_again(rest: Rig) -> None:
     incident = rest.fires("DiskFull")
     rest.passes("1m")
     rest.answers(incident, "acknowledge")
@@ -407,7 +409,7 @@ def test_a_resolve_dropped_three_times_is_reported(rest: Rig) -> None:
     assert any("still open after our resolves" in m.words for m in rest.roots() if m.channel == "#monitoring")
 
 
-def test_a_later_page_of_the_same_key_is_no_resolve_left_open(rest: Rig) -> None:
+def test_a_later_page_with_the_same_key_is_no_failed_resolve(rest: Rig) -> None:
     rest.fires("DiskFull")
     rest.passes("1m")
     rest.ends("DiskFull")
@@ -418,10 +420,10 @@ def test_a_later_page_of_the_same_key_is_no_resolve_left_open(rest: Rig) -> None
     assert [incident.state for incident in rest.pagerduty.opened(ONCALL)] == ["resolved", "triggered"]
 
 
-# --- without the REST key ---
+# --- without the REST token ---
 
 
-def test_without_the_rest_key_a_repeat_triggers_again_while_nobody_has_it(rig: Rig) -> None:
+def test_without_a_rest_token_a_duplicate_triggers_again_while_unacknowledged(rig: Rig) -> None:
     rig.pagerduty.deaf.add(ONCALL)
     began = rig.clock()
     incident = rig.fires("DiskFull", severity="warning")

@@ -1,4 +1,4 @@
-"""What others of our kind were seen to get wrong. Each test is one of their faults, tried on us."""
+"""Faults that similar programs had: each test checks that the receiver does not have one of them."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def test_the_same_new_alert_from_both_of_a_pair_at_the_same_instant_is_one_incid
 
 
 def test_no_page_waits_for_a_message_to_slack(rig: Rig) -> None:
-    """Seen elsewhere: the page stands behind the message in one queue, and Slack never answers."""
+    """Seen elsewhere: the page is behind the message in one queue, and Slack never responds."""
     for n in range(10):
         rig.posts(rig.alert(f"Alert{n}"))
     rig.clock.moment += 1
-    rig.works((PAGERDUTY,))  # nobody is there who would work for Slack
+    rig.works((PAGERDUTY,))  # no worker processes the Slack queue
     assert rig.paged() == ["on-call"] * 10
     rig.clock.moment += 300
     rig.works((PAGERDUTY,))
@@ -47,7 +47,7 @@ def test_no_page_waits_for_a_message_to_slack(rig: Rig) -> None:
 
 
 def test_an_incident_leased_for_slack_can_be_paged(rig: Rig) -> None:
-    """Seen elsewhere: whoever talks to Slack holds the only lease of the incident."""
+    """Seen elsewhere: the worker that talks to Slack holds the only lease of the incident."""
     rig.posts(rig.alert("DiskFull"))
     rig.clock.moment += 1
     assert rig.services.work_queue.claim(SLACK, "stuck in Slack", rig.clock(), 1).incidents
@@ -55,8 +55,8 @@ def test_an_incident_leased_for_slack_can_be_paged(rig: Rig) -> None:
     assert rig.paged() == ["on-call"]
 
 
-def test_a_step_that_is_due_comes_before_alerts_that_came_later(rig: Rig) -> None:
-    """Seen elsewhere: a storm of new alerts is worked off first, and the team lead hears an hour later."""
+def test_a_due_step_is_notified_before_alerts_that_arrived_later(rig: Rig) -> None:
+    """Seen elsewhere: a storm of new alerts is processed first, and the team lead is notified an hour later."""
     waiting = rig.fires("DiskFull")
     rig.clock.moment += 301
     for n in range(20):
@@ -65,8 +65,8 @@ def test_a_step_that_is_due_comes_before_alerts_that_came_later(rig: Rig) -> Non
     assert taken == (waiting,)
 
 
-def test_fired_and_resolved_behind_a_backlog_is_over_everywhere(rig: Rig) -> None:
-    """Seen elsewhere: the end is dropped as nothing was sent yet, then the start is sent."""
+def test_an_alert_that_fired_and_resolved_behind_a_backlog_is_resolved_everywhere(rig: Rig) -> None:
+    """Seen elsewhere: the resolve is dropped as nothing was sent yet, then the trigger is sent."""
     for n in range(20):
         rig.posts(rig.alert(f"Alert{n}"))
     rig.posts(rig.alert("DiskFull"))
@@ -78,8 +78,8 @@ def test_fired_and_resolved_behind_a_backlog_is_over_everywhere(rig: Rig) -> Non
     assert not any("DiskFull" in incident.summary for incident in rig.pagerduty.still_open())
 
 
-def test_repeats_while_a_step_is_pending_double_nothing_later(rig: Rig) -> None:
-    """Seen elsewhere: each repeat sets a timer of its own."""
+def test_duplicates_while_a_step_is_pending_add_no_timers(rig: Rig) -> None:
+    """Seen elsewhere: each duplicate starts its own timer."""
     alert = rig.alert("DiskFull")
     rig.posts(alert)
     rig.works()
@@ -94,8 +94,8 @@ def test_repeats_while_a_step_is_pending_double_nothing_later(rig: Rig) -> None:
     assert len([reply for reply in rig.replies() if "Manager" in reply]) == 1
 
 
-def test_a_restart_does_not_start_a_steps_clock_again(rig: Rig) -> None:
-    """Seen elsewhere: timers in memory, and every deployment gives everybody five more minutes."""
+def test_a_restart_does_not_restart_the_wait_of_a_step(rig: Rig) -> None:
+    """Seen elsewhere: timers are in memory, and each deployment delays every step by five minutes."""
     rig.fires("DiskFull")
     for _ in range(10):
         rig.passes("29s")
@@ -105,7 +105,7 @@ def test_a_restart_does_not_start_a_steps_clock_again(rig: Rig) -> None:
     assert rig.triggered() == ["on-call", "team-lead"]
 
 
-def test_a_step_that_could_not_be_delivered_is_not_done(rig: Rig) -> None:
+def test_a_step_that_could_not_be_delivered_is_not_skipped(rig: Rig) -> None:
     """Seen elsewhere: marked as done before it was sent, and skipped when that failed."""
     rig.pagerduty.fail_next(503, times=3)
     rig.fires("DiskFull")
@@ -114,14 +114,14 @@ def test_a_step_that_could_not_be_delivered_is_not_done(rig: Rig) -> None:
     assert rig.triggered() == ["on-call"]
 
 
-def test_an_answer_that_was_lost_after_a_page_took_effect_wakes_nobody_twice(rig: Rig) -> None:
+def test_a_page_whose_response_was_lost_pages_once(rig: Rig) -> None:
     rig.pagerduty.drop_answer()
     rig.fires("DiskFull")
     rig.passes("10s")
     assert rig.paged() == ["on-call"]
 
 
-def test_an_answer_that_was_lost_after_a_reply_took_effect_says_nothing_twice(rig: Rig) -> None:
+def test_a_reply_whose_response_was_lost_is_posted_once(rig: Rig) -> None:
     rig.fires("DiskFull")
     rig.passes("4m59s")
     before = len(rig.replies())
@@ -130,8 +130,8 @@ def test_an_answer_that_was_lost_after_a_reply_took_effect_says_nothing_twice(ri
     assert len(rig.replies()) == before + 1
 
 
-def test_a_200_that_is_not_ok_is_tried_again_until_it_is(rig: Rig) -> None:
-    """Seen elsewhere: the status alone was looked at."""
+def test_a_200_without_ok_is_retried_until_it_succeeds(rig: Rig) -> None:
+    """Seen elsewhere: only the HTTP status was checked."""
     rig.slack.fail_next("chat.postMessage", error="internal_error", times=3)
     rig.fires("DiskFull")
     assert rig.roots() == []
@@ -139,10 +139,10 @@ def test_a_200_that_is_not_ok_is_tried_again_until_it_is(rig: Rig) -> None:
     assert len(rig.roots()) == 1
 
 
-def test_killed_between_storing_and_the_answer_the_alert_is_sent_once(rig: Rig) -> None:
-    """Seen elsewhere: stored, never queued, and the repeat is a duplicate that starts nothing."""
+def test_after_a_kill_between_save_and_response_the_alert_is_sent_once(rig: Rig) -> None:
+    """Seen elsewhere: saved but not enqueued, and the repeated webhook is a duplicate that starts nothing."""
     alert = rig.alert("DiskFull")
-    rig.posts(alert)  # and the process died before anybody could work it off, or be answered
+    rig.posts(alert)  # and the process is killed before the response and before a worker runs
     rig.clock.moment += 2
     assert rig.posts(alert)["duplicates"] == 1
     rig.works()
@@ -150,7 +150,7 @@ def test_killed_between_storing_and_the_answer_the_alert_is_sent_once(rig: Rig) 
     assert rig.triggered() == ["on-call"]
 
 
-def test_after_a_reload_a_part_of_the_group_is_no_resolve_of_the_rest(rig: Rig) -> None:
+def test_after_a_reload_a_part_of_the_group_does_not_resolve_the_rest(rig: Rig) -> None:
     first, second = rig.alert("DiskFull", instance="db-1"), rig.alert("DiskFull", instance="db-2")
     rig.posts(first, second)
     rig.passes("10s")
@@ -165,8 +165,8 @@ def test_after_a_reload_a_part_of_the_group_is_no_resolve_of_the_rest(rig: Rig) 
 
 
 @pytest.mark.parametrize("times", [1, 3])
-def test_resolved_that_comes_again_after_firing_anew_ends_nothing(rig: Rig, times: int) -> None:
-    """A copy of the former end, from the other of the pair, must not close what fires now."""
+def test_a_repeated_resolve_after_the_next_firing_resolves_nothing(rig: Rig, times: int) -> None:
+    """A copy of the former resolve, from the other Alertmanager, must not resolve the new firing."""
     began = rig.clock()
     rig.fires("DiskFull")
     rig.passes("1m")
@@ -182,8 +182,8 @@ def test_resolved_that_comes_again_after_firing_anew_ends_nothing(rig: Rig, time
     assert len(rig.pagerduty.still_open()) == 1
 
 
-def test_both_of_a_pair_deliver_after_we_answered_503(rig: Rig) -> None:
-    """After a 5xx of ours neither knows of the other's success, so both send."""
+def test_both_alertmanagers_send_the_alert_after_a_503(rig: Rig) -> None:
+    """After a 5xx neither knows that the other succeeded, so both send."""
     body = rig.payload(rig.alert("DiskFull"))
     home = rig.environ["REDIS_URL"]
     rig.environ["REDIS_URL"] = "unix:///nowhere/valkey.sock"
