@@ -37,7 +37,7 @@ _BY_PHRASE = {
     # redis-py's Sentinel connections report READONLY so.
     "previous master is now a slave": "it is a replica and takes no writes (READONLY): after a failover wait",
     "cluster support disabled": "it is no Redis Cluster: use redis:// in REDIS_URL",
-    "max number of clients": "it accepts no more connections: raise maxclients, or lower REDIS_MAX_CONNECTIONS",
+    "max number of clients": "it refuses more clients: raise its maxclients, or lower REDIS_MAX_CONNECTIONS",
 }
 # The first match counts: a class may be a subclass of a later one.
 _BY_CLASS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
