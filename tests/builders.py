@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from receiver.engine.notification import IncidentNotification, Links
 from receiver.model.actions import AcknowledgePage, DeliveryAction, Page, Post, Reply, ResolvePage, Update
 from receiver.model.alert import Alert, Group, fingerprint
-from receiver.model.delivery import Delivery, Receipt
+from receiver.model.delivery import ContentVersion, Delivery, PostedState, Receipt
 from receiver.model.escalation import EscalationState, evaluate_escalation
 from receiver.model.incident import Incident, dedup_key
 from receiver.model.merge import merge
@@ -157,19 +157,27 @@ def a_delivery(
     return Delivery(**{**fields, **changes})
 
 
+POSTED = PostedState()
+POSTED_LATER = PostedState(joins=1, revision=1)
+
+
 def a_post(
     channel: str = CHANNEL,
     *,
     key: str = "root",
     instance: str = "",
-    content_version: str = "o0.0.0.",
+    content_version: ContentVersion = POSTED,
     replaces: str = "",
 ) -> Post:
     return Post(**_to_slack(key, instance, content_version, channel), replaces=replaces)
 
 
 def an_update(
-    channel: str = CHANNEL, *, message: str = MESSAGE, instance: str = "", content_version: str = "o0.1.1."
+    channel: str = CHANNEL,
+    *,
+    message: str = MESSAGE,
+    instance: str = "",
+    content_version: ContentVersion = POSTED_LATER,
 ) -> Update:
     return Update(**_to_slack("update", instance or message, content_version, channel), message=message)
 
@@ -183,7 +191,7 @@ def a_reply(
     message: str = MESSAGE,
     key: str = "",
     instance: str = "1",
-    content_version: str = "",
+    content_version: ContentVersion = "",
 ) -> Reply:
     """Return a reply; a reply of the kind `step` belongs to the first step of the policy unless *step* is
     given.
@@ -197,7 +205,7 @@ def a_reply(
     )
 
 
-def _to_slack(key: str, instance: str, content_version: str, channel: str) -> dict[str, Any]:
+def _to_slack(key: str, instance: str, content_version: ContentVersion, channel: str) -> dict[str, Any]:
     target = Target(SLACK, channel)
     return {
         "key": key,

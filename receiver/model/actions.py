@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from receiver.model.delivery import ContentVersion
 from receiver.model.heading import IncidentHeading
 from receiver.model.keys import DeliveryKey
 from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK, Responder, Step, Target
@@ -25,7 +26,7 @@ class DeliveryAction:
     target: Target
     instance: str = ""
     ready_at: float = 0.0
-    content_version: str = ""
+    content_version: ContentVersion = ""
 
     @property
     def queue(self) -> str:

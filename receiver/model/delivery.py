@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from msgspec import Struct
+from msgspec import Struct, json
 from msgspec.structs import replace
 
 from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
@@ -57,6 +57,39 @@ class PageCheck(Struct, frozen=True, omit_defaults=True):
     hint: str = ""
 
 
+class PostedState(Struct, frozen=True, omit_defaults=True, tag="state"):
+    """The state that an incident's message shows. The message is edited when that of the incident differs.
+
+    *steps* and *silences* are each name or number with the word for its state, *paused_until* is the end of a
+    maintenance in seconds, 0 without one.
+    """
+
+    state: str = "open"
+    generation: int = 0
+    joins: int = 0
+    revision: int = 0
+    steps: tuple[tuple[str, str], ...] = ()
+    silences: tuple[tuple[int, str], ...] = ()
+    is_stale: bool = False
+    paused_until: int = 0
+
+
+class ReportedJoins(Struct, frozen=True, tag="joins"):
+    """The occasions on which alerts joined that one reply reports: those after *first*, up to *latest*."""
+
+    first: int
+    latest: int
+
+
+# What a message shows or reports; storms and reviews use a digest of their own.
+ContentVersion = PostedState | ReportedJoins | str
+
+
+def format_version(content_version: ContentVersion) -> str:
+    """Return a text that is equal for equal content versions, for the metadata of a message."""
+    return content_version if isinstance(content_version, str) else json.encode(content_version).decode()
+
+
 class Delivery(Struct, frozen=True, omit_defaults=True):
     """The state of the latest instance of one notification.
 
@@ -66,7 +99,9 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
     """
 
     instance: str = ""
-    content_version: str = ""  # of the last attempt, for messages that are edited when the state changes
+    content_version: ContentVersion = (
+        ""  # of the last attempt, for messages that are edited when the state changes
+    )
     target: str = ""  # kind:address, without secrets; or the storm it is bundled into
     attempts: int = 0
     first_attempt_at: float = 0.0
@@ -102,7 +137,7 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
     def with_attempt(
         self,
         instance: str,
-        content_version: str,
+        content_version: ContentVersion,
         target: str,
         now: float,
         *,

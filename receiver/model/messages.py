@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
+
+from msgspec.structs import replace
 
 from receiver.errors import RefusalKind
 from receiver.model.actions import Action, FallbackMention, Post, Reply, Update
-from receiver.model.delivery import BUNDLING, Delivery
+from receiver.model.delivery import BUNDLING, ContentVersion, Delivery, PostedState, ReportedJoins
 from receiver.model.delivery_status import (
     find_channel_failure,
     find_fallback_channel,
@@ -55,19 +56,18 @@ _RENAMED_PAUSE_S = 60.0
 REMIND_AFTER_S = 4 * 3600.0
 
 
-def message_version(incident: Incident, escalation: EscalationState, now: float) -> str:
-    """Return the message's content version: a short text that differs whenever it must look different."""
-    state = {"resolved": "r", "acknowledged": "a", "open": "o"}[incident.state]
-    steps = ",".join(f"{s.step.name}={_step_version(incident, s)}" for s in escalation.due_steps)
-    stale = "s" if incident.is_stale(now) else ""
-    silences = ",".join(_silence_version(incident, note) for note in incident.silences)
-    content_version = (
-        f"{state}{incident.generation}.{incident.joins}.{incident.revision}.{steps}.{silences}.{stale}"
-    )
-    return (
-        f"{content_version}.p{escalation.paused_until:.0f}"
-        if is_in_maintenance(incident, escalation)
-        else content_version
+def find_posted_state(incident: Incident, escalation: EscalationState, now: float) -> PostedState:
+    """Return the state that the incident's message is to show."""
+    is_paused = is_in_maintenance(incident, escalation)
+    return PostedState(
+        state=incident.state,
+        generation=incident.generation,
+        joins=incident.joins,
+        revision=incident.revision,
+        steps=tuple((s.step.name, _describe_step(incident, s)) for s in escalation.due_steps),
+        silences=tuple((one.number, _describe_silence(incident, one)) for one in incident.silences),
+        is_stale=incident.is_stale(now),
+        paused_until=round(escalation.paused_until) if is_paused else 0,
     )
 
 
@@ -76,24 +76,26 @@ def is_in_maintenance(incident: Incident, escalation: EscalationState) -> bool:
     return bool(escalation.paused_until and escalation.steps) and not incident.is_resolved
 
 
-def _silence_version(incident: Incident, note: SilenceRequest) -> str:
-    made = incident.deliveries.get(silence_key(note.number), Delivery())
-    return f"{note.number}{'t' if made.receipt else 'f' if made.failed_at else 'w' if made.reason else 'r'}"
+def _describe_silence(incident: Incident, request: SilenceRequest) -> str:
+    made = incident.deliveries.get(silence_key(request.number), Delivery())
+    if made.receipt:
+        return "created"
+    return "failed" if made.failed_at else "delayed" if made.reason else "requested"
 
 
-def _step_version(incident: Incident, step_state: StepState) -> str:
+def _describe_step(incident: Incident, step_state: StepState) -> str:
     page = current_delivery(incident, page_key(step_state.step))
     if page.failed_at:
-        return "f"
+        return "failed"
     if is_unconfirmed(page):
-        return "u"
+        return "unconfirmed"
     if is_resolved_too_often(page):
-        return "m"
+        return "resolved_there"
     if page.reason and not page.receipt and page.check is None:
-        return "w"
+        return "delayed"
     if step_state.is_timed_out:
-        return "g"
-    return "t" if step_state.notified_at is not None else "r"
+        return "timed_out"
+    return "notified" if step_state.notified_at is not None else "due"
 
 
 def _message_instance(incident: Incident) -> str:
@@ -107,11 +109,11 @@ def _message_instance(incident: Incident) -> str:
         return root.instance
     is_released = incident.deliveries.get(RELEASED_BY_STORM, Delivery()).instance == root.storm
     is_released = is_released and not incident.is_resolved
-    is_anew = incident.generation > _first_posted_version(incident)[1]
+    is_anew = incident.generation > _find_first_posted(incident).generation
     return f"{root.storm}/{incident.generation}" if is_released or is_anew else root.instance
 
 
-def list_messages(incident: Incident, content_version: str, now: float) -> Iterator[Action]:
+def list_messages(incident: Incident, content_version: PostedState, now: float) -> Iterator[Action]:
     """Yield the incident's message, or the edit that brings it up to *content_version*."""
     root = incident.deliveries.get(MESSAGE, Delivery())
     if root.receipt is None or root.is_bundled:
@@ -159,16 +161,12 @@ def list_messages(incident: Incident, content_version: str, now: float) -> Itera
         )
 
 
-def _find_pause(incident: Incident, before: str, content_version: str) -> float:
+def _find_pause(incident: Incident, before: ContentVersion, content_version: PostedState) -> float:
     """Return how long after an edit that showed *before* the next one may follow."""
-    is_same = _without_counts(before) == _without_counts(content_version)
-    return _RENAMED_PAUSE_S if is_same and find_changing_label(incident) else EDIT_PAUSE_S
-
-
-def _without_counts(content_version: str) -> list[str]:
-    """Return the parts of *content_version* without the numbers of joins and revisions."""
-    state, *counts = content_version.split(".", 3)
-    return [state, *counts[2:]]
+    only_counts = isinstance(before, PostedState) and content_version == replace(
+        before, joins=content_version.joins, revision=content_version.revision
+    )
+    return _RENAMED_PAUSE_S if only_counts and find_changing_label(incident) else EDIT_PAUSE_S
 
 
 def list_replies(
@@ -187,7 +185,7 @@ def list_replies(
         yield from _left_open_replies(incident, is_acknowledgement, reference)
     elif not escalation.paused_until:
         yield from _step_replies(incident, escalation, reference)
-    if incident.generation > _first_posted_version(incident)[1]:
+    if incident.generation > _find_first_posted(incident).generation:
         yield _build_reply(incident, DeliveryKey("reopened"), str(incident.generation), "reopened", reference)
     yield from _joined_replies(incident, reference)
     if label := find_changing_label(incident):
@@ -239,16 +237,16 @@ def _storm_replies(incident: Incident, escalation: EscalationState) -> Iterator[
             yield _build_reply(incident, key, instance, "step", "", step=step_state.step)
 
 
-def _first_posted_version(incident: Incident) -> tuple[str, int, int]:
-    """Return state, generation and joins of the content version with which the message was posted."""
+def _find_first_posted(incident: Incident) -> PostedState:
+    """Return the state that the message showed when it was posted."""
     root = incident.deliveries.get(MESSAGE, Delivery())
     first = root if root.receipt is not None else incident.deliveries[FALLBACK]
-    state, generation, joins, *_ = re.split(r"(?<=^\w)|\.", first.content_version)
-    return state, int(generation), int(joins)
+    return first.content_version if isinstance(first.content_version, PostedState) else PostedState()
 
 
 def _closing_replies(incident: Incident, reference: str, now: float) -> Iterator[Reply]:
-    if _first_posted_version(incident)[:2] != ("r", incident.generation):
+    first = _find_first_posted(incident)
+    if (first.state, first.generation) != ("resolved", incident.generation):
         yield _build_reply(incident, DeliveryKey("resolved"), str(incident.generation), "resolved", reference)
     if (at := find_reminder_at(incident, 0.0)) is not None and at <= now:
         yield _build_reply(incident, DeliveryKey("reminder"), str(incident.generation), "reminder", reference)
@@ -274,11 +272,10 @@ def _joined_replies(incident: Incident, reference: str) -> Iterator[Reply]:
     """Yield one reply for all alerts that joined since the last such reply. An alert that only changed a
     label is included only the first time.
     """
-    reported = _first_posted_version(incident)[2]
+    reported = _find_first_posted(incident).joins
     last = incident.deliveries.get(JOINED, Delivery())
-    if last.attempts:
-        first, _, latest = last.content_version.partition("-")
-        reported = max(reported, int(latest if last.is_settled else first))
+    if isinstance(said := last.content_version, ReportedJoins):
+        reported = max(reported, said.latest if last.is_settled else said.first)
     if incident.joins <= reported:
         return
     joined = sort_joined(incident, reported)
@@ -287,7 +284,7 @@ def _joined_replies(incident: Incident, reference: str) -> Iterator[Reply]:
             key=JOINED,
             target=_thread_target(incident),
             ready_at=max(ready_at(incident, JOINED), joined.wait_until),
-            content_version=f"{reported}-{incident.joins}",
+            content_version=ReportedJoins(reported, incident.joins),
             message=reference,
             reply_kind="joined",
             fingerprints=joined.fingerprints,
@@ -352,7 +349,7 @@ def list_fallback_messages(
     incident: Incident,
     policy: EscalationPolicy,
     escalation: EscalationState,
-    content_version: str,
+    content_version: PostedState,
     now: float,
 ) -> Iterator[Action]:
     """Yield the Slack messages that replace failed deliveries. *content_version* is the message's."""
@@ -427,7 +424,9 @@ def _step_failures(incident: Incident, escalation: EscalationState) -> Iterator[
             yield step_state.step, failure
 
 
-def _fallback_post(incident: Incident, policy: EscalationPolicy, content_version: str) -> Iterator[Action]:
+def _fallback_post(
+    incident: Incident, policy: EscalationPolicy, content_version: PostedState
+) -> Iterator[Action]:
     """Yield the fallback message, once: it is not replaced where it is lost in turn."""
     channel, failure = find_fallback_channel(incident, policy), find_channel_failure(incident)
     before = incident.deliveries.get(FALLBACK)

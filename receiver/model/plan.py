@@ -39,11 +39,11 @@ from receiver.model.keys import RENAMED, is_silence_change, skipped_key, timeout
 from receiver.model.messages import (
     acknowledgement_expires_at,
     acknowledgement_reminder_at,
+    find_posted_state,
     find_reminder_at,
     list_fallback_messages,
     list_messages,
     list_replies,
-    message_version,
     page_delay_times,
 )
 from receiver.model.page_check import limit_check_wait
@@ -83,7 +83,7 @@ def plan(incident: Incident, policy: EscalationPolicy, now: float) -> IncidentPl
     """
     view = evaluate_incident(incident, policy, now)
     escalation = view.escalation
-    content_version = message_version(incident, escalation, now)
+    content_version = find_posted_state(incident, escalation, now)
     wanted: list[Action] = [
         *_list_expirations(incident, policy, now),
         *_list_alertmanager_checks(incident, policy, escalation, now),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from receiver.model.actions import Action, CheckPagerDuty, Page, Reply
-from receiver.model.delivery import Delivery, Receipt
+from receiver.model.delivery import Delivery, PostedState, Receipt
 from receiver.model.escalation import CHECK_AHEAD_S, CHECK_FRESH_S
 from receiver.model.incident import Incident, Suppression
 from receiver.model.plan import plan
@@ -25,7 +25,7 @@ def paged(**changes: object) -> Incident:
     arrived = Receipt(OPENED_AT, "C1:1.0")
     key = a_policy().steps[0].responder.targets[0].secret.digest
     first = Delivery("1", attempts=1, first_attempt_at=OPENED_AT, receipt=arrived, key_digest=key)
-    root = Delivery("", content_version="o0.0.0....", attempts=1, receipt=arrived)
+    root = Delivery("", content_version=PostedState(), attempts=1, receipt=arrived)
     return an_incident(an_alert(), deliveries={"page:on-call": first, "root": root}, **changes)
 
 

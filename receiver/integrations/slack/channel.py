@@ -20,7 +20,7 @@ from receiver.integrations.slack.mrkdwn import cut_escaped, disable_mentions, es
 from receiver.integrations.slack.review_message import render_review
 from receiver.integrations.slack.storm_message import render_storm
 from receiver.model.actions import DeliveryAction, Post, Reply, Update
-from receiver.model.delivery import Receipt
+from receiver.model.delivery import Receipt, format_version
 from receiver.notices import MAX_LINE, NoticeMessage, NoticeNotification
 from receiver.reviews.model import ReviewNotification
 from receiver.storms.model import StormNotification
@@ -62,7 +62,7 @@ def metadata_for(notification: Notification) -> dict[str, Any]:
     action, subject = notification.action, notification.subject
     payload = {subject.kind: subject.id, "key": action.key, "about": action.instance}
     if isinstance(action, Reply):
-        payload["shown"] = action.content_version
+        payload["shown"] = format_version(action.content_version)
     return {"event_type": subject.kind, "event_payload": payload}
 
 

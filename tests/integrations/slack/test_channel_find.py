@@ -9,6 +9,7 @@ import pytest
 from receiver.engine.notification import Notification
 from receiver.errors import TemporaryDeliveryError
 from receiver.integrations.slack.channel import SlackChannel
+from receiver.model.delivery import PostedState, ReportedJoins
 from receiver.text import Secret
 from tests.builders import OPENED_AT, a_notification, a_post, a_reply, an_incident, an_update
 from tests.mocks.slack import MockSlack
@@ -64,8 +65,10 @@ def test_the_same_message_from_long_before_is_not_found(slack, channel):
 
 
 def test_a_post_is_found_whatever_its_first_content(channel):
-    sent = channel.send(a_notification(action=a_post(content_version="o0.0.0.")))
-    found = channel.find_receipt(sought(a_notification(action=a_post(content_version="o0.1.1."))))
+    sent = channel.send(a_notification(action=a_post(content_version=PostedState())))
+    found = channel.find_receipt(
+        sought(a_notification(action=a_post(content_version=PostedState(joins=1, revision=1))))
+    )
     assert found is not None
     assert found.reference == sent.reference
 
@@ -82,10 +85,12 @@ def test_a_reply_whose_response_was_lost_is_found(slack, channel):
 def test_a_reply_about_other_alerts_is_not_found(channel):
     root = channel.send(a_notification())
     channel.send(
-        a_notification(action=a_reply("joined", instance="", content_version="0-1", message=root.reference))
+        a_notification(
+            action=a_reply("joined", instance="", content_version=ReportedJoins(0, 1), message=root.reference)
+        )
     )
     later = a_notification(
-        action=a_reply("joined", instance="", content_version="1-2", message=root.reference)
+        action=a_reply("joined", instance="", content_version=ReportedJoins(1, 2), message=root.reference)
     )
     assert channel.find_receipt(sought(later)) is None
 
