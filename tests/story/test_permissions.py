@@ -1,4 +1,4 @@
-"""Who may answer in Slack: members of our own workspace, or those of them that `slack.responders` names."""
+"""Who may make changes from Slack: members of our workspace, or those that `slack.responders` names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def people(rig: Rig) -> SlackPeople:
 
 
 def configure(rig: Rig, *responders: str) -> SlackPeople:
-    """Have only *responders* answer; with none, every member of the workspace."""
+    """Allow only *responders* to make changes; without any, every member of the workspace."""
     rig.environ["SLACK_SIGNING_SECRET"] = SECRET
     listed = ", ".join(f'"{one}"' for one in responders)
     slack = f'slack: {{token: "${{SLACK_BOT_TOKEN}}", responders: [{listed}]}}' if responders else TOKEN
@@ -27,19 +27,19 @@ def configure(rig: Rig, *responders: str) -> SlackPeople:
     return SlackPeople(rig.client, rig.clock, rig.slack)
 
 
-def heard(rig: Rig) -> str:
-    """Return what was last said to somebody alone."""
+def last_reply(rig: Rig) -> str:
+    """Return the last ephemeral reply."""
     return str(rig.slack.followups[-1]["text"]) if rig.slack.followups else ""
 
 
 def clicks(rig: Rig, people: SlackPeople, incident: str, by: str = "alice", **changes: Any) -> str:
-    """Have the button of an incident pressed; return who has acknowledged it then."""
+    """Click the button of an incident; return who has acknowledged it then."""
     people.interacts(a_click("acknowledge", incident, by, response_url=rig.slack.response_url, **changes))
     rig.works()
     return str(rig.shows(incident)["acknowledged_by"] or "")
 
 
-def test_a_member_may(rig: Rig, people: SlackPeople) -> None:
+def test_a_member_may_acknowledge(rig: Rig, people: SlackPeople) -> None:
     assert clicks(rig, people, rig.fires("DiskFull")) == "alice"
 
 
@@ -54,11 +54,11 @@ def test_a_member_may(rig: Rig, people: SlackPeople) -> None:
     ],
     ids=["of a shared channel", "of another workspace", "guest", "guest of one channel", "gone"],
 )
-def test_who_is_no_full_member_may_not(rig: Rig, people: SlackPeople, fields: dict[str, Any]) -> None:
+def test_a_user_who_is_no_full_member_may_not(rig: Rig, people: SlackPeople, fields: dict[str, Any]) -> None:
     rig.slack.add_user("U0ALICE1", "alice", **fields)
     incident = rig.fires("DiskFull")
     assert clicks(rig, people, incident) == ""
-    assert "can't answer here" in heard(rig)
+    assert "can't answer here" in last_reply(rig)
     for asked in (f"ack {incident}", f"resolve {incident}", "list", f"show {incident}"):
         assert "can't answer here" in people.hears(asked)
     form = people.submits(incident)
@@ -66,25 +66,27 @@ def test_who_is_no_full_member_may_not(rig: Rig, people: SlackPeople, fields: di
     assert rig.state(incident) == "open"
 
 
-def test_who_slack_does_not_know_here_may_not(rig: Rig, people: SlackPeople) -> None:
+def test_a_user_unknown_to_slack_may_not(rig: Rig, people: SlackPeople) -> None:
     rig.slack.workspace.users = []
     assert clicks(rig, people, rig.fires("DiskFull")) == ""
 
 
-def test_while_slack_does_not_say_who_somebody_is_the_request_decides(rig: Rig, people: SlackPeople) -> None:
+def test_while_slack_does_not_return_the_user_the_request_decides(rig: Rig, people: SlackPeople) -> None:
     rig.slack.fail_next("users.info", error="missing_scope", times=100)
     incident = rig.fires("DiskFull")
-    stranger = {"id": "U0ALICE1", "username": "alice", "team_id": OTHERS}
-    assert clicks(rig, people, incident, user=stranger) == ""
+    guest = {"id": "U0ALICE1", "username": "alice", "team_id": OTHERS}
+    assert clicks(rig, people, incident, user=guest) == ""
     assert clicks(rig, people, incident) == "alice"
 
 
-def test_while_slack_says_nothing_the_place_of_the_request_decides(rig: Rig, people: SlackPeople) -> None:
+def test_while_slack_is_unavailable_the_workspace_of_the_request_decides(
+    rig: Rig, people: SlackPeople
+) -> None:
     incident = rig.fires("DiskFull")
     for method in ("users.info", "auth.test"):
         rig.slack.fail_next(method, error="internal_error", times=100)
-    stranger = {"id": "U0ALICE1", "username": "alice", "team_id": OTHERS}
-    assert clicks(rig, people, incident, user=stranger) == ""
+    guest = {"id": "U0ALICE1", "username": "alice", "team_id": OTHERS}
+    assert clicks(rig, people, incident, user=guest) == ""
     assert clicks(rig, people, incident) == "alice"
 
 
@@ -97,38 +99,38 @@ def test_a_colleague_in_another_workspace_of_the_organization_may(rig: Rig, peop
 
 
 @pytest.mark.parametrize("name", ["@oncall", "@alice", "U0ALICE1", "#responders", "#responders members"])
-def test_only_those_who_are_named_may_change_anything(rig: Rig, name: str) -> None:
+def test_only_configured_responders_may_make_changes(rig: Rig, name: str) -> None:
     rig.slack.add_usergroup("S0ONCALL", "oncall", "U0ALICE1")
     rig.slack.workspace.add_channel("#responders")
     rig.slack.add_members("#responders", "U0ALICE1")
     people = configure(rig, "@nobody-yet", name)
     incident = rig.fires("DiskFull")
     assert clicks(rig, people, incident, "bob") == ""
-    assert "not among those who may answer" in heard(rig) or "does not tell just now" in heard(rig)
+    assert "not among those who may answer" in last_reply(rig) or "does not tell just now" in last_reply(rig)
     assert "1 open incident" in people.hears("list", "bob")
     assert clicks(rig, people, incident, "alice") == "alice"
 
 
-def test_who_is_not_named_is_told_so(rig: Rig) -> None:
+def test_a_user_who_is_not_configured_gets_a_message(rig: Rig) -> None:
     people = configure(rig, "U0ALICE1")
     incident = rig.fires("DiskFull")
     assert clicks(rig, people, incident, "bob") == ""
-    assert "not among those who may answer" in heard(rig)
+    assert "not among those who may answer" in last_reply(rig)
     assert "not among those who may answer" in people.hears(f"ack {incident}", "bob")
     form = people.interacts(a_submission(incident, by="bob"))
     assert "not among those who may answer" in form.json["errors"]["choice"]
     assert rig.state(incident) == "open"
 
 
-def test_while_slack_does_not_say_who_is_named_nobody_else_may(rig: Rig) -> None:
+def test_while_slack_does_not_return_the_responders_no_one_else_may(rig: Rig) -> None:
     people = configure(rig, "@oncall")
     rig.slack.fail_next("usergroups.list", error="internal_error", times=100)
     incident = rig.fires("DiskFull")
     assert clicks(rig, people, incident) == ""
-    assert "does not tell just now who may answer" in heard(rig)
+    assert "does not tell just now who may answer" in last_reply(rig)
 
 
-def test_what_slack_said_before_stands_while_it_is_away(rig: Rig) -> None:
+def test_the_cached_responders_are_used_while_slack_is_unavailable(rig: Rig) -> None:
     rig.slack.add_usergroup("S0ONCALL", "oncall", "U0ALICE1")
     people = configure(rig, "@oncall")
     assert clicks(rig, people, rig.fires("DiskFull")) == "alice"
@@ -138,13 +140,13 @@ def test_what_slack_said_before_stands_while_it_is_away(rig: Rig) -> None:
     assert clicks(rig, people, rig.fires("DiskSlow")) == "alice"
 
 
-def test_a_guest_who_is_named_may_not_either(rig: Rig) -> None:
+def test_a_configured_guest_may_not_either(rig: Rig) -> None:
     rig.slack.add_user("U0ALICE1", "alice", is_restricted=True)
     people = configure(rig, "U0ALICE1")
     assert clicks(rig, people, rig.fires("DiskFull")) == ""
 
 
-def test_a_refused_answer_is_logged_without_a_secret(
+def test_a_refused_change_is_logged_without_a_secret(
     rig: Rig, people: SlackPeople, caplog: pytest.LogCaptureFixture
 ) -> None:
     rig.slack.add_user("U0ALICE1", "alice", is_restricted=True)

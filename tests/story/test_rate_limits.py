@@ -1,6 +1,6 @@
-"""Vendors take only so much: who goes first, that nothing is lost or starves, and what a 429 means.
+"""Rate limits of the vendors: the order of deliveries, nothing is lost or starves, and the effect of a 429.
 
-The mocks answer 429 as the vendors do; time passes as each thing's moment comes.
+The mocks respond with 429 as the vendors do; the clock advances to each due time.
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ SEVERITIES = ("info", "warning", "critical")
 
 @pytest.fixture
 def limited(rig: Rig) -> Iterator[Rig]:
-    """A rig between vendors that keep their limits. All is said one by one, however long that takes, and no
-    storm speaks for it: here it is the budgets that are looked at.
+    """A rig whose mock vendors enforce their rate limits.
+
+    Storms are switched off, so that all deliveries are sent one by one: these tests are about the token
+    buckets.
     """
     rig.storms_after_s = math.inf
     rig.slack.enforce_limits()
@@ -44,7 +46,7 @@ def limited(rig: Rig) -> Iterator[Rig]:
 
 
 def fire_many(rig: Rig, count: int, severities: tuple[str, ...] = ("critical",), name: str = "Storm") -> None:
-    """Post alerts, each a group of its own, and work nothing off."""
+    """Post alerts, each as its own group, without running the worker."""
     for n in range(count):
         rig.posts(rig.alert(f"{name}{n}", severities[n % len(severities)]))
 
@@ -54,13 +56,13 @@ def severity_of(words: str) -> str:
 
 
 def pages_for(rig: Rig, seconds: float) -> None:
-    """Let the pager's lane alone work for so long."""
+    """Let only the PagerDuty queue work for *seconds*."""
     for _ in range(int(seconds * 2)):
         rig.clock.moment += 0.5
         rig.works((PAGERDUTY,))
 
 
-def test_two_hundred_new_incidents_are_all_said_the_worst_first(limited: Rig) -> None:
+def test_two_hundred_new_incidents_are_all_posted_ordered_by_severity(limited: Rig) -> None:
     limited.configure(ONE_CHANNEL)
     began = limited.clock()
     fire_many(limited, 200, SEVERITIES)
@@ -72,7 +74,7 @@ def test_two_hundred_new_incidents_are_all_said_the_worst_first(limited: Rig) ->
     assert limited.clock() - began < 200
 
 
-def test_two_workers_keep_to_one_rate_limit(limited: Rig) -> None:
+def test_two_workers_share_one_rate_limit(limited: Rig) -> None:
     limited.configure(ONE_CHANNEL)
     fire_many(limited, 40)
     machines = [
@@ -99,7 +101,7 @@ def test_two_workers_keep_to_one_rate_limit(limited: Rig) -> None:
     assert limited.slack.limited == []
 
 
-def test_a_restart_forgets_neither_what_was_spent_nor_who_waits(limited: Rig) -> None:
+def test_a_restart_loses_neither_used_tokens_nor_waiters(limited: Rig) -> None:
     limited.configure(ONE_CHANNEL)
     fire_many(limited, 20, ("warning",))
     limited.passes("2s")
@@ -114,7 +116,7 @@ def test_a_restart_forgets_neither_what_was_spent_nor_who_waits(limited: Rig) ->
     assert limited.slack.limited == []
 
 
-def test_a_429_makes_everybody_in_that_channel_wait(limited: Rig) -> None:
+def test_a_429_pauses_all_deliveries_to_that_channel(limited: Rig) -> None:
     limited.slack.fail_next("chat.postMessage", status=429, retry_after=30)
     fire_many(limited, 5)
     limited.works()
@@ -127,7 +129,7 @@ def test_a_429_makes_everybody_in_that_channel_wait(limited: Rig) -> None:
     assert 'receiver_rate_limited_total{channel="slack"}' in limited.client.get("/metrics").text
 
 
-def test_a_429_of_pagerduty_makes_all_pages_of_that_key_wait(limited: Rig) -> None:
+def test_a_429_of_pagerduty_pauses_all_pages_of_that_key(limited: Rig) -> None:
     limited.pagerduty.fail_next(429, retry_after=30)
     fire_many(limited, 5)
     limited.passes("29s")
@@ -136,7 +138,7 @@ def test_a_429_of_pagerduty_makes_all_pages_of_that_key_wait(limited: Rig) -> No
     assert len(limited.paged()) == 5
 
 
-def test_pages_keep_to_pagerdutys_sliding_minute_and_all_arrive_the_worst_first(limited: Rig) -> None:
+def test_pages_stay_within_pagerdutys_limit_and_all_arrive_ordered_by_severity(limited: Rig) -> None:
     fire_many(limited, 180, ("warning", "critical"))
     pages_for(limited, 60)
     assert 110 < len(limited.paged()) <= 121
@@ -147,7 +149,7 @@ def test_pages_keep_to_pagerdutys_sliding_minute_and_all_arrive_the_worst_first(
     assert limited.pagerduty.limited == []
 
 
-def test_a_due_step_is_in_front_of_five_hundred_new_alerts(limited: Rig) -> None:
+def test_a_due_step_is_sent_before_five_hundred_new_alerts(limited: Rig) -> None:
     old = limited.fires("Old")
     limited.passes("4m50s")
     fire_many(limited, 500)
@@ -159,8 +161,8 @@ def test_a_due_step_is_in_front_of_five_hundred_new_alerts(limited: Rig) -> None
     assert limited.triggered() == ["on-call", "team-lead"]
 
 
-def test_a_due_step_goes_before_pages_that_wait_at_the_same_key(limited: Rig) -> None:
-    """Both steps page on-call; nothing but the order in the budget decides."""
+def test_a_due_step_is_sent_before_pages_that_wait_for_the_same_key(limited: Rig) -> None:
+    """Both steps page on-call; only the priority in the token bucket decides."""
     limited.configure(
         LIMITED.replace(
             "{notify: team-lead, after: 5m}, {notify: manager",
@@ -178,9 +180,9 @@ def test_a_due_step_goes_before_pages_that_wait_at_the_same_key(limited: Rig) ->
     assert "Old" in again[1] or "Old" in again[2]
 
 
-def test_what_fired_and_resolved_behind_a_backlog_is_said_once_as_resolved_and_closes(limited: Rig) -> None:
+def test_an_alert_that_fired_and_resolved_behind_a_backlog_is_posted_once_as_resolved(limited: Rig) -> None:
     fire_many(limited, 30)
-    limited.clock.moment += 0.01  # of the same moment, the ID decides who goes first
+    limited.clock.moment += 0.01  # at the same time, the ID would decide the order
     brief = limited.posts(limited.alert("Brief"))["incidents"][0]
     limited.works((SLACK,))
     limited.clock.moment += 0.1
@@ -214,7 +216,7 @@ def test_resolves_do_not_starve_behind_a_stream_of_new_criticals(limited: Rig) -
     assert [words for words in limited.replies() if "Resolved" in words]
 
 
-def test_an_edit_permitted_late_shows_what_is_so_then(limited: Rig) -> None:
+def test_an_edit_permitted_late_shows_the_state_of_then(limited: Rig) -> None:
     limited.configure(LIMITED.replace("limits: {}", "limits: {slack_updates: 1/m}"))
     incident = limited.fires("Edited", "info", host="0")
     limited.passes("5s")
@@ -231,7 +233,7 @@ def test_an_edit_permitted_late_shows_what_is_so_then(limited: Rig) -> None:
     assert "bob" in limited.roots()[0].words
 
 
-def test_first_messages_go_before_replies(limited: Rig) -> None:
+def test_first_messages_are_posted_before_replies(limited: Rig) -> None:
     limited.fires("Joined", host="a")
     limited.passes("20s")
     fire_many(limited, 3, name="First")
@@ -246,7 +248,7 @@ def test_first_messages_go_before_replies(limited: Rig) -> None:
     assert any("joined" in words for words in limited.replies())
 
 
-def test_a_review_waits_for_its_permit_behind_first_messages_and_is_posted(limited: Rig) -> None:
+def test_a_review_waits_for_a_token_behind_first_messages_and_is_posted(limited: Rig) -> None:
     limited.configure(REVIEWED)
     limited.worker_services.periodic_tasks.enqueue_all(limited.services.work_queue)
     limited.fires("Reviewed", "info")
@@ -265,7 +267,7 @@ def test_a_review_waits_for_its_permit_behind_first_messages_and_is_posted(limit
     assert limited.slack.limited == []
 
 
-def test_a_mark_on_a_review_is_shown_when_its_edit_gets_a_permit(limited: Rig) -> None:
+def test_a_mark_on_a_review_is_shown_when_its_edit_gets_a_token(limited: Rig) -> None:
     limited.environ["SLACK_SIGNING_SECRET"] = SECRET
     limited.configure(REVIEWED.replace("limits: {}", "limits: {slack_updates: 1/m}"))
     limited.worker_services.periodic_tasks.enqueue_all(limited.services.work_queue)
@@ -291,8 +293,8 @@ def notices(rig: Rig) -> list[str]:
     return [root.text for root in rig.roots() if root.text.startswith("🛠")]
 
 
-def test_notices_keep_to_the_pace_of_their_channel(limited: Rig) -> None:
-    """All at once are one message; those that go on coming have one a minute, or as the channel takes them."""
+def test_notices_stay_within_the_limit_of_their_channel(limited: Rig) -> None:
+    """Notices of the same time are one message; later ones are one message a minute."""
     limited.configure(MONITORED.replace("limits: {}", "limits: {slack_posts: 12/h}"))
     save_notices(limited, 40)
     limited.passes("50s")
@@ -306,7 +308,7 @@ def test_notices_keep_to_the_pace_of_their_channel(limited: Rig) -> None:
     assert "trouble of minute 30 0" in notices(limited)[-1]
 
 
-def test_a_first_critical_message_goes_before_the_notices_that_waited_longer(limited: Rig) -> None:
+def test_a_first_critical_message_is_posted_before_notices_that_waited_longer(limited: Rig) -> None:
     limited.configure(MONITORED)
     fire_many(limited, 5, ("info",))
     save_notices(limited, 20)
@@ -332,12 +334,12 @@ def test_notices_do_not_starve_behind_a_stream_of_new_criticals(limited: Rig) ->
     (notice,) = notices(limited)
     assert len(limited.roots()) < 200
     texts = [root.text for root in limited.roots()]
-    # What is first wanted later than 70 s after it comes behind it.
+    # A delivery that is first due more than 70 s later has a worse priority.
     assert 60 < texts.index(notice) < 180
     assert limited.slack.limited == []
 
 
-def test_a_notice_that_waits_is_no_attempt_and_takes_in_what_comes_meanwhile(limited: Rig) -> None:
+def test_a_waiting_notice_is_no_attempt_and_includes_later_notices(limited: Rig) -> None:
     limited.configure(MONITORED)
     fire_many(limited, 10)
     save_notices(limited, 1)
@@ -350,7 +352,7 @@ def test_a_notice_that_waits_is_no_attempt_and_takes_in_what_comes_meanwhile(lim
     assert "another 0" in notice
 
 
-def test_a_429_for_a_notice_makes_everybody_in_that_channel_wait(limited: Rig) -> None:
+def test_a_429_for_a_notice_pauses_all_deliveries_to_that_channel(limited: Rig) -> None:
     limited.configure(MONITORED)
     limited.slack.fail_next("chat.postMessage", status=429, retry_after=30)
     save_notices(limited, 1)
@@ -362,7 +364,7 @@ def test_a_429_for_a_notice_makes_everybody_in_that_channel_wait(limited: Rig) -
     assert len(limited.roots()) == 2
 
 
-def test_a_429_makes_notices_in_that_channel_wait(limited: Rig) -> None:
+def test_a_429_pauses_notices_to_that_channel(limited: Rig) -> None:
     limited.configure(MONITORED)
     limited.slack.fail_next("chat.postMessage", status=429, retry_after=30)
     fire_many(limited, 1)
@@ -381,7 +383,7 @@ def test_a_simulated_slack_has_no_rate_limit(limited: Rig) -> None:
     assert len(limited.services.simulated.list_newest(50)) == 20
 
 
-def test_pages_that_waited_and_are_no_longer_wanted_hold_up_nobody(limited: Rig) -> None:
+def test_waiting_pages_that_are_no_longer_planned_delay_no_other(limited: Rig) -> None:
     fire_many(limited, 100)
     pages_for(limited, 1)
     for n in range(100):

@@ -1,4 +1,4 @@
-"""A configuration that was refused is said by every process that is asked, whichever of them refused it."""
+"""A refused configuration is reported by every process, whichever of them refused it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SAID = "routing.yaml:4: unknown key 'colour', expected 'routes'"
 
 
 class Process:
-    """Another process on the same store."""
+    """Another process that uses the same Redis."""
 
     def __init__(self, rig: Rig, name: str) -> None:
         self.state = ConfigState(rig.clock())
@@ -53,14 +53,14 @@ def banners(rig: Rig, path: str) -> list[str]:
     return re.findall(r'<div class="banner alarm"><p><strong>([^<]+)</strong>', rig.client.get(path).text)
 
 
-def test_nothing_is_said_while_none_was_refused(rig: Rig) -> None:
+def test_without_a_refusal_nothing_is_reported(rig: Rig) -> None:
     assert status(rig) == {"loaded_at": "2026-11-23T12:00:00.000Z", "error": None}
     assert gauge(rig, "successful") == 1
     assert gauge(rig, "timestamp_seconds") == START
     assert banners(rig, "/") == []
 
 
-def test_a_process_says_what_another_refused(rig: Rig) -> None:
+def test_a_process_reports_the_refusal_of_another(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     worker = Process(rig, "worker on host-1 (process 7)")
     rig.clock.moment += 60
@@ -82,14 +82,14 @@ def test_a_process_says_what_another_refused(rig: Rig) -> None:
     assert banners(rig, "/") == []
 
 
-def test_a_process_says_what_it_refused_itself_at_once(rig: Rig) -> None:
+def test_a_process_reports_its_own_refusal_at_once(rig: Rig) -> None:
     web = Process(rig, "web on host-1 (process 8)")
     rig.client = create_app(web.parts).test_client()
     web.state = web.state.with_refusal([FAULT], rig.clock())  # not saved yet
     assert status(rig)["error"] == f"{SAID} [web on host-1 (process 8)]"
 
 
-def test_one_reason_of_several_processes_is_said_once(rig: Rig) -> None:
+def test_the_same_reason_of_several_processes_is_reported_once(rig: Rig) -> None:
     for name in ("web on a", "worker on a", "worker on b"):
         Process(rig, name).refuses(rig.clock())
     Process(rig, "worker on c").refuses(rig.clock(), Problem("routing.yaml", 1, "no routes"), FAULT)
@@ -98,8 +98,8 @@ def test_one_reason_of_several_processes_is_said_once(rig: Rig) -> None:
     )
 
 
-def test_what_a_killed_process_refused_is_forgotten(rig: Rig) -> None:
-    """By the expiry of its key: a living one saves it again long before."""
+def test_the_refusal_of_a_killed_process_expires(rig: Rig) -> None:
+    """By the TTL of its key: a running process saves it again long before."""
     worker = Process(rig, "worker on a")
     worker.refuses(rig.clock())
     client = rig.services.work_queue._redis
@@ -111,14 +111,14 @@ def test_what_a_killed_process_refused_is_forgotten(rig: Rig) -> None:
     assert status(rig)["error"] is None
 
 
-def test_one_that_starts_takes_back_what_its_name_had_refused(rig: Rig) -> None:
-    """A container's processes have the same names after each restart."""
+def test_a_process_that_starts_deletes_the_refusal_under_its_name(rig: Rig) -> None:
+    """The processes of a container have the same names after each restart."""
     Process(rig, "web on pod-1 (process 1)").refuses(rig.clock())
     Process(rig, "web on pod-1 (process 1)").loads(rig.clock())
     assert status(rig)["error"] is None
 
 
-def test_a_store_that_is_away_gets_the_refusal_the_next_time(rig: Rig) -> None:
+def test_a_refusal_is_saved_when_redis_is_available_again(rig: Rig) -> None:
     worker = Process(rig, "worker on a")
     rig.services.work_queue._redis.config_set("maxmemory", 1)
     try:
@@ -134,14 +134,14 @@ def test_a_store_that_is_away_gets_the_refusal_the_next_time(rig: Rig) -> None:
     assert status(rig)["error"] == f"{SAID} [worker on a]"
 
 
-def test_after_a_reload_the_moment_is_the_new_ones(rig: Rig) -> None:
+def test_after_a_reload_the_time_is_that_of_the_new_refusal(rig: Rig) -> None:
     rig.clock.moment += 90
     rig.configure(ROUTING)
     assert status(rig)["loaded_at"] == "2026-11-23T12:01:30.000Z"
     assert gauge(rig, "timestamp_seconds") == START + 90
 
 
-def test_hostile_words_of_a_fault_stay_words(rig: Rig) -> None:
+def test_hostile_texts_of_a_fault_are_escaped(rig: Rig) -> None:
     Process(rig, "web on <b>").refuses(rig.clock(), Problem("r.yaml", 1, "<script>\x1b[2J" + "x" * 10_000))
     page = rig.client.get("/").text
     assert "<script>" not in page.replace('<script src="/static', "")

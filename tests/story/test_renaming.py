@@ -1,4 +1,4 @@
-"""A value in a label makes a new alert at each evaluation: that is one alert changing its name."""
+"""A label whose value changes at each evaluation makes new alerts: they are treated as one renamed alert."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def queue(rig: Rig, value: object, *, began: float | None = None, ended: bool = 
 
 
 class Churn:
-    """Alerts whose `value` changes, as Alertmanager tells of them."""
+    """Alerts whose `value` changes, as Alertmanager sends them."""
 
     def __init__(self, rig: Rig, hosts: tuple[str, ...] = ("",)) -> None:
         self.rig, self.hosts, self.value = rig, hosts, 0
@@ -33,7 +33,7 @@ class Churn:
         return [queue(self.rig, value, began=began, ended=ended, **labels) for labels in more]
 
     def changes(self, order: str = "together", every: str = "5m", *extra: Any) -> None:
-        """Let the value change, and tell of the end *together* with the new one, *before* or *after* it."""
+        """Let the value change; the resolve is sent *together* with the new alert, *before* or *after* it."""
         rig, former, value = self.rig, self.began, self.value
         rig.passes(every)
         self.value, self.began = value + 1, rig.clock()
@@ -60,7 +60,7 @@ def hints(rig: Rig) -> list[str]:
     return [reply for reply in rig.replies() if "is part of the labels" in reply]
 
 
-def test_the_second_change_brings_a_hint_and_no_reply_follows(rig: Rig) -> None:
+def test_the_second_change_causes_a_hint_and_no_further_replies(rig: Rig) -> None:
     churn = Churn(rig)
     churn.changes()
     assert (len(joined(rig)), hints(rig)) == (1, [])
@@ -76,8 +76,8 @@ def test_the_second_change_brings_a_hint_and_no_reply_follows(rig: Rig) -> None:
     assert "`value` is part of the labels" in rig.client.get("/history").text.replace("&#39;", "'")
 
 
-def test_the_end_may_be_sent_after_the_new_alert(rig: Rig) -> None:
-    """The sender ends the old one by silence, five minutes later."""
+def test_the_resolve_may_be_sent_after_the_new_alert(rig: Rig) -> None:
+    """The sender stops sending the old alert, which then ends five minutes later."""
     churn = Churn(rig)
     for _ in range(10):
         churn.changes("after", "1m")
@@ -87,7 +87,7 @@ def test_the_end_may_be_sent_after_the_new_alert(rig: Rig) -> None:
     assert len(joined(rig)) == 2
 
 
-def test_the_end_may_be_sent_before_the_new_alert(rig: Rig) -> None:
+def test_the_resolve_may_be_sent_before_the_new_alert(rig: Rig) -> None:
     other = queue(rig, "0", queue="orders")
     rig.posts(other, group=GROUP)
     churn = Churn(rig)
@@ -98,7 +98,7 @@ def test_the_end_may_be_sent_before_the_new_alert(rig: Rig) -> None:
     assert len(hints(rig)) == 1
 
 
-def test_orders_may_change(rig: Rig) -> None:
+def test_the_order_may_change(rig: Rig) -> None:
     other = queue(rig, "0", queue="orders")
     rig.posts(other, group=GROUP)
     churn = Churn(rig)
@@ -124,7 +124,7 @@ def test_a_group_interval_of_an_hour_hides_the_values_between(rig: Rig) -> None:
     assert (len(joined(rig)), len(hints(rig))) == (1, 1)
 
 
-def test_a_hundred_alerts_that_change_their_names_at_once_are_said_once(rig: Rig) -> None:
+def test_a_hundred_alerts_that_are_renamed_at_once_are_reported_once(rig: Rig) -> None:
     churn = Churn(rig, tuple(f"host-{n}" for n in range(100)))
     for _ in range(4):
         churn.changes()
@@ -132,7 +132,7 @@ def test_a_hundred_alerts_that_change_their_names_at_once_are_said_once(rig: Rig
     assert rig.shows(churn.incident)["firing"] == 100
 
 
-def test_what_really_joins_is_said_all_the_same(rig: Rig) -> None:
+def test_alerts_that_really_join_are_still_reported(rig: Rig) -> None:
     churn = Churn(rig)
     for _ in range(3):
         churn.changes()
@@ -143,7 +143,7 @@ def test_what_really_joins_is_said_all_the_same(rig: Rig) -> None:
     assert "1 alert joined" in joined(rig)[-1]
 
 
-def test_what_looks_like_the_next_change_and_is_none_is_said_later(rig: Rig) -> None:
+def test_an_alert_that_looks_like_a_renaming_and_is_none_is_reported_later(rig: Rig) -> None:
     churn = Churn(rig)
     for _ in range(3):
         churn.changes()
@@ -156,7 +156,9 @@ def test_what_looks_like_the_next_change_and_is_none_is_said_later(rig: Rig) -> 
     assert "value=77" in joined(rig)[-1]
 
 
-def test_an_alert_that_joins_without_an_end_is_said_at_once_until_a_label_changed_twice(rig: Rig) -> None:
+def test_an_alert_that_joins_without_a_resolve_is_reported_at_once_until_a_label_changed_twice(
+    rig: Rig,
+) -> None:
     rig.posts(queue(rig, 1, host="a"), group=GROUP)
     rig.works()
     for number, host in enumerate("bcd", 1):
@@ -188,7 +190,7 @@ def test_two_labels_that_differ_make_another_alert(rig: Rig) -> None:
     assert hints(rig) == []
 
 
-def test_an_acknowledged_incident_stays_so_and_pages_nobody(rig: Rig) -> None:
+def test_an_acknowledged_incident_stays_acknowledged_and_is_not_paged(rig: Rig) -> None:
     churn = Churn(rig)
     rig.answers(churn.incident, "acknowledge")
     for order in ("together", "together", "after", "together"):
@@ -243,10 +245,10 @@ def test_edits_follow_once_a_minute(rig: Rig, every: str, edits: int) -> None:
     assert rig.roots()[0].edits - before <= edits
     assert f"`value={churn.value}`" in rig.roots()[0].words
     rig.answers(churn.incident, "acknowledge")
-    assert "Acknowledged" in rig.roots()[0].words  # what people do is shown at once
+    assert "Acknowledged" in rig.roots()[0].words  # changes by people are shown at once
 
 
-def test_it_ends_when_the_last_name_ends(rig: Rig) -> None:
+def test_the_incident_is_resolved_when_the_last_renamed_alert_is(rig: Rig) -> None:
     churn = Churn(rig)
     for _ in range(5):
         churn.changes()

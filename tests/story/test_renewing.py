@@ -1,4 +1,4 @@
-"""Acknowledging again begins the time of an acknowledgement anew, from every side, and only where a person does."""
+"""A repeated acknowledgement renews its timeout, from every client, and only if a person repeats it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def people(rig: Rig) -> SlackPeople:
 
 @pytest.fixture
 def incident(rig: Rig) -> str:
-    """One that alice acknowledged 50 minutes ago."""
+    """An incident that alice acknowledged 50 minutes ago."""
     incident = rig.fires("DiskFull")
     rig.answers(incident, "acknowledge", "alice")
     rig.passes("50m")
@@ -41,8 +41,8 @@ def post(rig: Rig, body: bytes, headers: dict[str, str]) -> int:
     return rig.client.post("/webhooks/pagerduty", data=body, headers=headers).status_code
 
 
-def hears(rig: Rig) -> None:
-    """Have PagerDuty's webhooks come in, and work them off."""
+def deliver_webhooks(rig: Rig) -> None:
+    """Deliver PagerDuty's webhooks and let the worker process them."""
     rig.pagerduty.webhooks.deliver(lambda body, headers: post(rig, body, headers))
     rig.works()
 
@@ -56,18 +56,18 @@ def reminder(rig: Rig) -> SlackMessage:
 
 
 def is_renewed(rig: Rig, incident: str, by: str) -> None:
-    """See that its hour begins now, and that PagerDuty was told once more."""
-    began_at = rig.clock()
+    """Return whether its timeout starts now, and PagerDuty got one further acknowledgement."""
+    acknowledged_at = rig.clock()
     rig.passes("59m")
     shown = rig.shows(incident)
     assert (shown["state"], shown["acknowledged_by"]) == ("acknowledged", by)
     assert any(f"Acknowledged by {by} 30m ago" in reply for reply in rig.replies())
-    rig.passes(f"{began_at + 3600.0 - rig.clock():.0f}s")
+    rig.passes(f"{acknowledged_at + 3600.0 - rig.clock():.0f}s")
     assert rig.state(incident) == "open"
     assert rig.paged() == ["on-call", "on-call"]
 
 
-def test_over_the_api(rig: Rig, incident: str) -> None:
+def test_an_acknowledgement_is_renewed_over_the_api(rig: Rig, incident: str) -> None:
     rig.answers(incident, "acknowledge", "bob")
     assert rig.events() == ["trigger", "acknowledge", "acknowledge"]
     is_renewed(rig, incident, "bob")
@@ -75,7 +75,9 @@ def test_over_the_api(rig: Rig, incident: str) -> None:
     assert told == ["Acknowledged", "Acknowledged again"]
 
 
-def test_by_the_reminders_button(rig: Rig, incident: str, people: SlackPeople) -> None:
+def test_an_acknowledgement_is_renewed_by_the_button_of_the_reminder(
+    rig: Rig, incident: str, people: SlackPeople
+) -> None:
     assert reminder(rig).buttons == {"acknowledge": incident}
     assert (
         "Paging goes on when as long again has passed, unless it is acknowledged again" in reminder(rig).words
@@ -85,28 +87,30 @@ def test_by_the_reminders_button(rig: Rig, incident: str, people: SlackPeople) -
     is_renewed(rig, incident, "alice")
 
 
-def test_by_a_command_in_slack(rig: Rig, incident: str, people: SlackPeople) -> None:
+def test_an_acknowledgement_is_renewed_by_a_command_in_slack(
+    rig: Rig, incident: str, people: SlackPeople
+) -> None:
     assert "Acknowledged: DiskFull" in people.hears(f"ack {incident}", by="bob")
     rig.works()
     is_renewed(rig, incident, "bob")
 
 
-def test_by_the_page(rig: Rig, incident: str) -> None:
+def test_an_acknowledgement_is_renewed_by_the_dashboard(rig: Rig, incident: str) -> None:
     assert "Acknowledge again" in rig.client.get(f"/incidents/{incident}").text
     assert rig.submits(f"/incidents/{incident}/acknowledge").status_code == 303
     is_renewed(rig, incident, str(rig.shows(incident)["acknowledged_by"]))
 
 
-def test_in_pagerduty(rig: Rig, incident: str) -> None:
+def test_an_acknowledgement_is_renewed_in_pagerduty(rig: Rig, incident: str) -> None:
     rig.pagerduty.acknowledges(page(rig), "Bob Roe")
-    hears(rig)
+    deliver_webhooks(rig)
     assert rig.events() == ["trigger", "acknowledge"]
     is_renewed(rig, incident, "Bob Roe")
 
 
-def test_a_webhook_that_comes_again_renews_once(rig: Rig, incident: str) -> None:
+def test_a_repeated_webhook_renews_once(rig: Rig, incident: str) -> None:
     rig.pagerduty.acknowledges(page(rig), "Bob Roe")
-    hears(rig)
+    deliver_webhooks(rig)
     (webhook,) = [one for one in rig.pagerduty.webhooks.done if b"Bob Roe" in one.body]
     rig.passes("40m")
     assert post(rig, webhook.body, webhook.headers) == 202
@@ -115,17 +119,17 @@ def test_a_webhook_that_comes_again_renews_once(rig: Rig, incident: str) -> None
 
 
 def test_an_event_for_our_own_acknowledgement_renews_nothing(rig: Rig, incident: str) -> None:
-    hears(rig)
+    deliver_webhooks(rig)
     shown = rig.shows(incident)
     rig.passes("5m")
     rig.pagerduty.webhooks.add("incident.acknowledged", page(rig), INTEGRATION, {})
-    hears(rig)
+    deliver_webhooks(rig)
     assert rig.shows(incident)["acknowledged_at"] == shown["acknowledged_at"]
     rig.passes("5m")
     assert rig.state(incident) == "open"
 
 
-def test_a_click_that_slack_sends_again_renews_once(rig: Rig, incident: str, people: SlackPeople) -> None:
+def test_a_click_that_slack_repeats_renews_once(rig: Rig, incident: str, people: SlackPeople) -> None:
     sent_at = rig.clock()
     people.clicks("acknowledge", incident, at=sent_at)
     rig.works()
@@ -135,7 +139,7 @@ def test_a_click_that_slack_sends_again_renews_once(rig: Rig, incident: str, peo
     assert rig.shows(incident)["acknowledged_at"] == at
 
 
-def test_a_double_click_and_two_who_answer_together_renew_once(rig: Rig, incident: str) -> None:
+def test_a_double_click_and_two_concurrent_acknowledgements_renew_once(rig: Rig, incident: str) -> None:
     rig.answers(incident, "acknowledge", "bob")
     for moment, by in ((0.4, "bob"), (20.0, "carol")):
         rig.clock.moment += moment
@@ -143,12 +147,12 @@ def test_a_double_click_and_two_who_answer_together_renew_once(rig: Rig, inciden
     assert rig.events() == ["trigger", "acknowledge", "acknowledge"]
 
 
-def test_a_clock_set_back_renews_all_the_same(rig: Rig, incident: str) -> None:
+def test_after_a_clock_was_set_back_an_acknowledgement_is_still_renewed(rig: Rig, incident: str) -> None:
     rig.clock.moment -= 7200.0
     assert rig.answers(incident, "acknowledge", "bob")["acknowledged_by"] == "bob"
 
 
-def test_renewed_again_and_again_it_was_taken_when_it_first_was(rig: Rig, incident: str) -> None:
+def test_renewals_do_not_change_the_time_to_acknowledge(rig: Rig, incident: str) -> None:
     rig.answers(incident, "acknowledge", "bob")
     rig.ends("DiskFull")
     (row,) = rig.client.get("/api/v1/history").json["incidents"]

@@ -1,4 +1,4 @@
-"""What was given up is listed, counted, shown, and sent again when somebody asks."""
+"""Permanent failures are listed, counted, shown, and sent again on request."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def unarchive(rig: Rig, channel: str = CRITICAL) -> None:
     rig.slack.workspace.archived.discard(channel.lstrip("#"))
 
 
-def test_a_delivery_that_failed_for_good_is_listed_counted_and_shown(rig: Rig) -> None:
+def test_a_permanent_failure_is_listed_counted_and_shown(rig: Rig) -> None:
     rig.slack.archive(CRITICAL)
     incident = rig.fires("DiskFull")
     (row,) = failed(rig)
@@ -58,7 +58,7 @@ def test_a_delivery_that_failed_for_good_is_listed_counted_and_shown(rig: Rig) -
     assert f'/incidents/{incident}#deliveries">DiskFull: the message</a>' in rig.client.get("/").text
 
 
-def test_what_is_sent_again_arrives_and_leaves_the_list(rig: Rig) -> None:
+def test_a_retried_delivery_arrives_and_leaves_the_list(rig: Rig) -> None:
     rig.slack.archive(CRITICAL)
     incident = rig.fires("DiskFull")
     unarchive(rig)
@@ -70,7 +70,7 @@ def test_what_is_sent_again_arrives_and_leaves_the_list(rig: Rig) -> None:
     assert event["by"] == "alice"
 
 
-def test_when_the_channel_is_back_everything_is_delivered(rig: Rig) -> None:
+def test_when_the_channel_is_restored_everything_is_delivered(rig: Rig) -> None:
     rig.slack.archive(CRITICAL)
     rig.refuses("on-call")
     for n in range(7):
@@ -85,7 +85,7 @@ def test_when_the_channel_is_back_everything_is_delivered(rig: Rig) -> None:
     assert rig.paged() == ["on-call"] * 7
 
 
-def test_asking_twice_sends_once(rig: Rig) -> None:
+def test_two_retry_requests_send_once(rig: Rig) -> None:
     rig.slack.archive(CRITICAL)
     rig.posts(rig.alert("DiskFull"))
     rig.works()
@@ -95,14 +95,14 @@ def test_asking_twice_sends_once(rig: Rig) -> None:
     retry(rig, row["id"])
     retry(rig, row["id"])
     assert len(rig.roots()) == 1
-    # Somebody who had read the failure before it was sent, and writes only now.
+    # A process that loaded the failure before it was sent, and saves only now.
     again, event = retry_by_request(failure, Person("bob"), rig.clock())
     assert not rig.services.failures.retry_delivery(failure, again, event, rig.clock())
     rig.works()
     assert len(rig.roots()) == 1
 
 
-def test_one_that_fails_again_is_listed_again_and_said_once(rig: Rig) -> None:
+def test_a_retry_that_fails_is_listed_again_and_reported_once(rig: Rig) -> None:
     rig.configure(NOTICES + ROUTING)
     rig.slack.archive(CRITICAL)
     rig.fires("DiskFull")
@@ -114,7 +114,7 @@ def test_one_that_fails_again_is_listed_again_and_said_once(rig: Rig) -> None:
     assert len(in_channel(rig, "#monitoring")) == 1
 
 
-def test_a_page_that_nobody_needs_any_more_only_leaves_the_list(rig: Rig) -> None:
+def test_a_page_that_is_no_longer_needed_only_leaves_the_list(rig: Rig) -> None:
     rig.refuses("on-call")
     rig.fires("DiskFull")
     rig.ends("DiskFull")
@@ -125,7 +125,7 @@ def test_a_page_that_nobody_needs_any_more_only_leaves_the_list(rig: Rig) -> Non
     assert rig.paged() == []
 
 
-def test_what_may_have_arrived_is_looked_for_before_it_is_sent_again(rig: Rig) -> None:
+def test_a_delivery_that_was_perhaps_sent_is_searched_before_the_retry(rig: Rig) -> None:
     rig.slack.drop_answer("chat.postMessage")
     rig.slack.fail_next("chat.postMessage", error="is_archived")
     rig.slack.fail_next("conversations.list", status=503)
@@ -141,7 +141,7 @@ def test_what_may_have_arrived_is_looked_for_before_it_is_sent_again(rig: Rig) -
     assert failed(rig) == []
 
 
-def test_the_incidents_own_message_takes_over_from_the_fallback_message(rig: Rig) -> None:
+def test_the_incidents_own_message_replaces_the_fallback_message(rig: Rig) -> None:
     rig.slack.workspace.add_channel("#ops")
     rig.configure(with_fallback("#ops"))
     rig.slack.archive(CRITICAL)
@@ -160,7 +160,7 @@ def test_the_incidents_own_message_takes_over_from_the_fallback_message(rig: Rig
     assert own.buttons
 
 
-def test_pages_of_the_list_go_on_where_the_one_before_ended(rig: Rig) -> None:
+def test_the_list_has_pages(rig: Rig) -> None:
     rig.slack.archive(CRITICAL)
     for n in range(5):
         rig.fires(f"DiskFull{n}")
@@ -175,12 +175,12 @@ def test_pages_of_the_list_go_on_where_the_one_before_ended(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("failure_id", ["nobody-knows.00000000", "x", "a.b.c"])
-def test_what_was_never_delivered_is_not_found(rig: Rig, failure_id: str) -> None:
+def test_an_unknown_delivery_is_not_found(rig: Rig, failure_id: str) -> None:
     answer = rig.client.post(f"/api/v1/deliveries/{failure_id}/retry", json={})
     assert (answer.status_code, answer.json["error"]["type"]) == (404, "not_found")
 
 
-def test_only_what_failed_can_be_listed(rig: Rig) -> None:
+def test_only_failed_deliveries_can_be_listed(rig: Rig) -> None:
     answer = rig.client.get("/api/v1/deliveries?state=pending")
     assert answer.status_code == 400
     assert "expected failed" in answer.json["error"]["message"]

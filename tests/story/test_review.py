@@ -1,4 +1,4 @@
-"""Info alerts wake nobody: the team reviews them at the start of the next business day, once."""
+"""Info alerts cause no page: the team reviews them once, at the start of the next business day."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AMERICA = (
 
 
 def start_receiver(rig: Rig, hours: str, moment: float) -> None:
-    """Have the receiver run from *moment* on."""
+    """Run the receiver from *moment* on."""
     rig.clock.moment = moment
     rig.configure(REVIEWED + hours)
     rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
@@ -33,14 +33,14 @@ def reviews(rig: Rig) -> list[str]:
     ("hours", "friday_1700", "opens"),
     [
         (BERLIN, "2026-11-27T17:00:00+01:00", "2026-11-30T09:00:00+01:00"),
-        # Clocks go back in the night to Sunday, and forward on another.
+        # Clocks go back in the night to Sunday, or forward in another one.
         (BERLIN, "2026-10-23T17:00:00+02:00", "2026-10-26T09:00:00+01:00"),
         (BERLIN, "2026-03-27T17:00:00+01:00", "2026-03-30T09:00:00+02:00"),
         # Monday 2026-09-07 is Labor Day.
         (AMERICA, "2026-09-04T17:00:00-04:00", "2026-09-08T09:00:00-04:00"),
     ],
 )
-def test_fridays_infos_are_reviewed_when_the_next_business_day_begins(
+def test_info_alerts_of_friday_are_reviewed_at_the_start_of_the_next_business_day(
     rig: Rig, hours: str, friday_1700: str, opens: str
 ) -> None:
     evening, morning = (dt.datetime.fromisoformat(text).timestamp() for text in (friday_1700, opens))
@@ -57,7 +57,7 @@ def test_fridays_infos_are_reviewed_when_the_next_business_day_begins(
     assert len(reviews(rig)) == 1
 
 
-def test_nothing_to_review_is_no_message(rig: Rig) -> None:
+def test_without_incidents_there_is_no_message(rig: Rig) -> None:
     start_receiver(rig, BERLIN, rig.clock())
     rig.fires("DiskFull", "critical")
     rig.passes("3d", every="1h")
@@ -74,7 +74,7 @@ def test_a_restart_reviews_nothing_twice(rig: Rig) -> None:
     assert len(reviews(rig)) == 1
 
 
-def test_whoever_has_looked_at_it_says_so_with_a_button(rig: Rig) -> None:
+def test_a_review_is_marked_with_its_button(rig: Rig) -> None:
     rig.environ["SLACK_SIGNING_SECRET"] = SECRET
     start_receiver(rig, BERLIN, rig.clock())
     rig.fires("CertRenewed", "info")
@@ -88,7 +88,7 @@ def test_whoever_has_looked_at_it_says_so_with_a_button(rig: Rig) -> None:
     assert "U0ALICE1" in review.words or "alice" in review.words
 
 
-def test_a_mark_that_slack_could_not_show_is_shown_soon_after(rig: Rig) -> None:
+def test_a_mark_whose_edit_failed_is_shown_soon_after(rig: Rig) -> None:
     rig.environ["SLACK_SIGNING_SECRET"] = SECRET
     start_receiver(rig, BERLIN, rig.clock())
     rig.fires("CertRenewed", "info")
@@ -100,7 +100,9 @@ def test_a_mark_that_slack_could_not_show_is_shown_soon_after(rig: Rig) -> None:
     assert [root for root in rig.roots() if "reviewed" in root.buttons] == []
 
 
-def test_a_review_refused_for_good_goes_to_the_fallback_channel_once_and_is_said(rig: Rig) -> None:
+def test_a_review_that_failed_permanently_is_posted_once_to_the_fallback_channel_and_reported(
+    rig: Rig,
+) -> None:
     rig.slack.workspace.add_channel("#ops")
     text = REVIEWED.replace("review: next-business-day}", 'review: next-business-day, fallback: "#ops"}')
     rig.configure(text + BERLIN + 'notices: {channel: "#monitoring"}\n')
@@ -117,7 +119,7 @@ def test_a_review_refused_for_good_goes_to_the_fallback_channel_once_and_is_said
     )
 
 
-def test_a_review_refused_for_good_wakes_no_fallback_responder(rig: Rig) -> None:
+def test_a_review_that_failed_permanently_pages_no_fallback_responder(rig: Rig) -> None:
     text = REVIEWED.replace("review: next-business-day}", "review: next-business-day, fallback: manager}")
     rig.configure(text + BERLIN)
     rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)

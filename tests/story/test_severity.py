@@ -1,4 +1,4 @@
-"""What a severity is read as decides everywhere: the route, the page, the colour, the lists."""
+"""The parsed severity decides the route, the page, the colour and the lists."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def notices(rig: Rig) -> str:
     return "\n".join(message.text for message in in_channel(rig, "#monitoring"))
 
 
-def alarms(rig: Rig, path: str = "/") -> str:
+def warnings_shown(rig: Rig, path: str = "/") -> str:
     return "\n".join(
         line for line in rig.client.get(path).text.splitlines() if 'class="banner alarm"' in line
     )
@@ -53,7 +53,7 @@ def test_a_severity_of_page_is_routed_shown_and_paged_as_critical(rig: Rig) -> N
 
 
 @pytest.mark.parametrize("word", ["Page", "P1", "sev0", "CRIT", "Disaster", "fatal", "emergency"])
-def test_other_words_for_it_are_one_severity(rig: Rig, word: str) -> None:
+def test_aliases_of_critical_are_one_severity(rig: Rig, word: str) -> None:
     incident = rig.fires("DiskFull", word)
     assert rig.paged() == ["on-call"]
     assert rig.shows(incident)["route"] == "#alerts-critical"
@@ -64,18 +64,18 @@ def test_other_words_for_it_are_one_severity(rig: Rig, word: str) -> None:
 
 
 @pytest.mark.parametrize("word", ["ticket", "P3", "average", "Warn"])
-def test_words_for_a_warning_page_as_one(rig: Rig, word: str) -> None:
+def test_aliases_of_warning_page_as_a_warning(rig: Rig, word: str) -> None:
     assert rig.shows(rig.fires("DiskFull", word))["route"] == "#alerts-warning"
     assert rig.paged() == ["on-call"]
 
 
 @pytest.mark.parametrize("word", ["P5", "low", "informational", "none", ""])
-def test_words_for_less_page_nobody(rig: Rig, word: str) -> None:
+def test_aliases_of_info_cause_no_page(rig: Rig, word: str) -> None:
     assert rig.shows(rig.fires("DiskFull", word))["route"] == "#alerts-info"
     assert rig.paged() == []
 
 
-def test_an_error_takes_the_route_of_warnings_and_keeps_its_own_colour(rig: Rig) -> None:
+def test_an_error_uses_the_route_of_warnings_and_its_own_colour(rig: Rig) -> None:
     incident = rig.fires("DiskFull", "high")
     assert rig.shows(incident)["route"] == "#alerts-warning"
     assert "🟠 ERROR" in rig.roots()[0].words
@@ -87,7 +87,7 @@ def test_an_error_takes_the_route_of_warnings_and_keeps_its_own_colour(rig: Rig)
     assert "1 error" in rig.client.get("/history").text
 
 
-def test_an_error_takes_its_own_route_where_that_comes_first(rig: Rig) -> None:
+def test_an_error_uses_its_own_route_if_that_comes_first(rig: Rig) -> None:
     line = """  - {match: ['severity="error"'], channel: "#alerts-error", escalation: critical}\n"""
     rig.configure(
         ROUTING.replace(
@@ -98,7 +98,7 @@ def test_an_error_takes_its_own_route_where_that_comes_first(rig: Rig) -> None:
     assert rig.shows(rig.fires("Other", "P3"))["route"] == "#alerts-warning"
 
 
-def test_the_worst_word_of_a_group_counts(rig: Rig) -> None:
+def test_an_incident_has_the_worst_severity_of_its_group(rig: Rig) -> None:
     line = """  - {match: [], channel: "#alerts-info", escalation: critical}\n"""
     rig.configure(ROUTING.partition("routes:")[0] + "routes:\n" + line)
     alerts = [rig.alert("A", "minor", n="1"), rig.alert("B", "P1", n="2"), rig.alert("C", "High", n="3")]
@@ -108,7 +108,7 @@ def test_the_worst_word_of_a_group_counts(rig: Rig) -> None:
     assert rig.pagerduty.events[0].body["payload"]["severity"] == "critical"
 
 
-def test_a_worse_word_joining_takes_the_acknowledgement_back(rig: Rig) -> None:
+def test_a_worse_severity_that_joins_unacknowledges_the_incident(rig: Rig) -> None:
     line = """  - {match: [], channel: "#alerts-info", escalation: critical}\n"""
     rig.configure(ROUTING.partition("routes:")[0] + "routes:\n" + line)
     group = {"job": "x"}
@@ -124,7 +124,7 @@ def test_a_worse_word_joining_takes_the_acknowledgement_back(rig: Rig) -> None:
     assert rig.shows(incident)["severity"] == "critical"
 
 
-def test_a_teams_own_word_is_read_and_a_reload_leaves_open_incidents_as_read(rig: Rig) -> None:
+def test_a_configured_alias_is_understood_and_a_reload_does_not_change_open_incidents(rig: Rig) -> None:
     one_route = (
         ROUTING.partition("routes:")[0] + 'routes: [{channel: "#alerts-info", escalation: critical}]\n'
     )
@@ -142,18 +142,18 @@ def test_a_teams_own_word_is_read_and_a_reload_leaves_open_incidents_as_read(rig
     assert "CRITICAL" in rig.roots()[0].words
 
 
-def test_a_reload_teaches_a_word_to_what_comes_next(rig: Rig) -> None:
+def test_after_a_reload_a_new_alias_applies_to_new_incidents(rig: Rig) -> None:
     first = rig.fires("DiskFull", "störung")
     assert rig.shows(first)["severity"] == "none"
-    assert "unknown severity" in alarms(rig)
+    assert "unknown severity" in warnings_shown(rig)
     rig.configure(OWN + ROUTING)
-    assert "unknown severity" not in alarms(rig)
+    assert "unknown severity" not in warnings_shown(rig)
     second = rig.fires("Other", "störung")
     assert rig.shows(second)["severity"] == "critical"
     assert rig.shows(first)["severity"] == "none"
 
 
-def test_a_heartbeat_is_known_by_the_severity_as_it_is_read(rig: Rig) -> None:
+def test_a_heartbeat_is_matched_by_the_parsed_severity(rig: Rig) -> None:
     rig.configure(
         """heartbeats: [{match: ['severity="info"', 'job="beat"'], every: 5m, notify: on-call}]\n""" + ROUTING
     )
@@ -161,7 +161,7 @@ def test_a_heartbeat_is_known_by_the_severity_as_it_is_read(rig: Rig) -> None:
     assert rig.client.get("/api/v1/status").json["heartbeats"][0]["state"] == "beating"
 
 
-def test_a_repeat_of_an_odd_word_changes_nothing(rig: Rig) -> None:
+def test_a_duplicate_with_an_unknown_severity_changes_nothing(rig: Rig) -> None:
     for word in ("wobbly", "page", "HIGH"):
         rig.fires(word, word)
         before = rig.outside()
@@ -170,39 +170,39 @@ def test_a_repeat_of_an_odd_word_changes_nothing(rig: Rig) -> None:
         assert rig.outside() == before
 
 
-# --- what is said of it ---
+# --- warnings and notices ---
 
 
-def test_an_unknown_severity_is_an_alarm_on_the_page_until_it_is_over(rig: Rig) -> None:
+def test_an_unknown_severity_is_a_warning_on_the_dashboard_until_the_resolve(rig: Rig) -> None:
     incident = rig.fires("DiskFull", "wobbly")
     for path in ("/", f"/incidents/{incident}"):
-        assert "unknown severity &#34;wobbly&#34;" in alarms(rig, path)
-        assert f'{incident}"' in alarms(rig, path)
+        assert "unknown severity &#34;wobbly&#34;" in warnings_shown(rig, path)
+        assert f'{incident}"' in warnings_shown(rig, path)
     assert rig.shows(incident)["severity"] == "none"
     assert rig.shows(incident)["alerts"][0]["labels"]["severity"] == "wobbly"
     rig.ends("DiskFull", "wobbly")
-    assert "unknown severity" not in alarms(rig)
+    assert "unknown severity" not in warnings_shown(rig)
 
 
-def test_a_critical_that_pages_nobody_is_an_alarm_on_the_page(rig: Rig) -> None:
+def test_a_critical_incident_without_a_page_is_a_warning_on_the_dashboard(rig: Rig) -> None:
     rig.configure(UNPAGED)
     incident = rig.fires("DiskFull", "P1")
     for path in ("/", f"/incidents/{incident}"):
-        assert "A critical pages nobody." in alarms(rig, path)
-        assert "No escalation on route #alerts-critical" in alarms(rig, path)
+        assert "A critical pages nobody." in warnings_shown(rig, path)
+        assert "No escalation on route #alerts-critical" in warnings_shown(rig, path)
     for n in range(9):
         rig.fires(f"DiskFull{n}", "critical")
-    assert "10 criticals page nobody." in alarms(rig)
-    assert alarms(rig).count("incidents/") == 5
+    assert "10 criticals page nobody." in warnings_shown(rig)
+    assert warnings_shown(rig).count("incidents/") == 5
 
 
 @pytest.mark.parametrize("word", ["none", "", "warning", "P4", "ugly"])
-def test_no_severity_and_a_known_one_need_no_warning(rig: Rig, word: str) -> None:
+def test_a_missing_or_known_severity_causes_no_warning(rig: Rig, word: str) -> None:
     rig.configure(NOTICES + OWN + UNPAGED)
     rig.fires("DiskFull", word)
     rig.passes("5m")
-    assert "severity" not in alarms(rig)
-    assert "pages nobody" not in alarms(rig)
+    assert "severity" not in warnings_shown(rig)
+    assert "pages nobody" not in warnings_shown(rig)
     assert notices(rig) == ""
 
 
@@ -211,14 +211,14 @@ def test_an_unknown_severity_is_one_notice(rig: Rig) -> None:
     incident = rig.fires("DiskFull", "wobbly")
     rig.fires("Other", "wobbly")
     rig.passes("5m")
-    rig.configure(NOTICES + ROUTING)  # another process, or the same after SIGHUP
+    rig.configure(NOTICES + ROUTING)  # as another process, or the same one after SIGHUP
     rig.fires("Third", "wobbly")
     rig.passes("2h")
     assert notices(rig).count("unknown severity") == 1
     assert f'DiskFull ({incident}) has the unknown severity "wobbly"' in notices(rig)
 
 
-def test_a_critical_that_pages_nobody_is_one_notice_for_each_route(rig: Rig) -> None:
+def test_critical_incidents_without_a_page_are_one_notice_for_each_route(rig: Rig) -> None:
     rig.configure(NOTICES + UNPAGED)
     incident = rig.fires("DiskFull", "page")
     rig.fires("Other", "critical")
@@ -231,7 +231,7 @@ def test_a_critical_that_pages_nobody_is_one_notice_for_each_route(rig: Rig) -> 
     assert said in notices(rig)
 
 
-def test_a_critical_that_joins_later_is_noticed_too(rig: Rig) -> None:
+def test_a_critical_alert_that_joins_later_causes_a_notice_too(rig: Rig) -> None:
     rig.configure(
         NOTICES + ROUTING.partition("routes:")[0] + 'routes:\n  - {match: [], channel: "#alerts-info"}\n'
     )
@@ -244,7 +244,7 @@ def test_a_critical_that_joins_later_is_noticed_too(rig: Rig) -> None:
     assert notices(rig).count("unknown severity") == 1
 
 
-def test_made_up_words_are_a_bounded_number_of_notices(rig: Rig) -> None:
+def test_made_up_severities_cause_a_bounded_number_of_notices(rig: Rig) -> None:
     rig.configure(NOTICES + ROUTING)
     for n in range(3 * WORDS_A_DAY):
         rig.posts(rig.alert("DiskFull", f"made-up-{n}", host=str(n)), group={"host": str(n)})
@@ -255,11 +255,11 @@ def test_made_up_words_are_a_bounded_number_of_notices(rig: Rig) -> None:
         rig
     ) or "more: " in notices(rig)
     assert len(in_channel(rig, "#monitoring")) <= 3
-    assert alarms(rig).count("unknown severity") == 5
-    assert f"{3 * WORDS_A_DAY - 5} more severities are unknown." in alarms(rig)
+    assert warnings_shown(rig).count("unknown severity") == 5
+    assert f"{3 * WORDS_A_DAY - 5} more severities are unknown." in warnings_shown(rig)
 
 
-def test_many_words_in_one_incident_keep_it_small(rig: Rig) -> None:
+def test_many_unknown_severities_do_not_enlarge_an_incident(rig: Rig) -> None:
     alerts = [rig.alert("A", "w" * 4000 + str(n), n=str(n)) for n in range(200)]
     (incident,) = rig.posts(*alerts, group={"job": "x"})["incidents"]
     found = rig.services.incidents.load(incident).unknown_severities
@@ -267,13 +267,13 @@ def test_many_words_in_one_incident_keep_it_small(rig: Rig) -> None:
     assert all(len(word) <= 60 for word in found)
 
 
-def test_hostile_words_are_shown_as_text(rig: Rig) -> None:
+def test_hostile_severities_are_escaped(rig: Rig) -> None:
     rig.configure(NOTICES + ROUTING)
     rig.fires("DiskFull", "<script>alert(1)</script> <!channel>")
     rig.passes("5m")
     page = rig.client.get("/").text
     assert "<script>alert" not in page
-    assert "&lt;script&gt;" in alarms(rig)
+    assert "&lt;script&gt;" in warnings_shown(rig)
     sent = [
         c.arguments for c in rig.slack.calls_of("chat.postMessage") if c.arguments["channel"] == "#monitoring"
     ]
@@ -281,7 +281,7 @@ def test_hostile_words_are_shown_as_text(rig: Rig) -> None:
     assert "<!channel>" not in json.dumps(sent)
 
 
-def test_a_webhook_response_reports_the_severity_when_asked(rig: Rig) -> None:
+def test_a_webhook_response_reports_the_severity_on_request(rig: Rig) -> None:
     def answer(query: str, *alerts: dict[str, Any]) -> dict[str, Any]:
         return dict(rig.client.post(f"/webhooks/alertmanager{query}", json=rig.payload(*alerts)).json)
 
@@ -298,17 +298,17 @@ def test_a_webhook_response_reports_the_severity_when_asked(rig: Rig) -> None:
     assert len(answer("?warnings=true", *many)["warnings"]) == 10
 
 
-def test_the_dry_run_of_the_page_shows_it(rig: Rig) -> None:
+def test_the_dry_run_shows_the_severity(rig: Rig) -> None:
     page = rig.client.get("/routing?labels=severity%3Dwobbly").text
     assert "Unknown severity &#34;wobbly&#34;" in page
     rig.configure(UNPAGED)
     page = rig.client.get("/routing?labels=severity%3DP1").text
     assert "severity critical" in page
     assert "route #alerts-critical has no escalation" in page
-    assert "has no escalation: nobody is paged, expected" in page  # what the check says
+    assert "has no escalation: nobody is paged, expected" in page  # the text of `receiver check`
 
 
-def test_the_history_is_searched_by_the_severity_as_it_is_read(rig: Rig) -> None:
+def test_the_history_is_searched_by_the_parsed_severity(rig: Rig) -> None:
     paged, other = rig.fires("DiskFull", "page"), rig.fires("Other", "ticket")
     for label in ("severity=critical", "severity=page"):
         page = rig.client.get(f"/history?label={label}").text
@@ -317,7 +317,7 @@ def test_the_history_is_searched_by_the_severity_as_it_is_read(rig: Rig) -> None
     assert f"/incidents/{paged}" not in rig.client.get("/history?label=severity=").text
 
 
-def test_the_log_does_not_repeat_a_labels_value(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_does_not_contain_the_value_of_a_label(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     rig.configure(NOTICES + ROUTING)
     rig.fires("DiskFull", "xoxb-1234567890-secret")
     assert any(record.message == "unknown severity" for record in caplog.records)

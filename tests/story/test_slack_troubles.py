@@ -1,24 +1,24 @@
-"""Rule 11 and what a Slack that fails must not do."""
+"""Guarantee 11, and the effects of a failing Slack."""
 
 from __future__ import annotations
 
 from tests.rig import Rig
 
 
-def test_a_message_that_was_deleted_is_posted_anew_once_with_a_link(rig: Rig) -> None:
+def test_a_deleted_message_is_posted_again_once_with_a_link(rig: Rig) -> None:
     incident = rig.fires("DiskFull", host="a")
     rig.passes("5s")
     rig.slack.delete_message(rig.roots()[0])
     rig.posts(rig.alert("DiskFull", host="a"), rig.alert("DiskFull", host="b"))
     rig.passes("10s")
-    assert len(rig.roots()) == 1  # the mock forgot the lost one
+    assert len(rig.roots()) == 1  # the mock has deleted the former one
     rig.slack.delete_message(rig.roots()[0])
     rig.answers(incident, "resolve")
     rig.passes("1h")
     assert rig.roots() == []
 
 
-def test_a_silent_slack_delays_no_page(rig: Rig) -> None:
+def test_a_hanging_slack_delays_no_page(rig: Rig) -> None:
     rig.posts(rig.alert("DiskFull"))
     rig.clock.moment += 0.6
     rig.works(("pagerduty",))
@@ -28,7 +28,7 @@ def test_a_silent_slack_delays_no_page(rig: Rig) -> None:
     assert rig.paged() == ["on-call", "team-lead"]
 
 
-def test_the_page_links_to_the_message_when_slack_is_quick(rig: Rig) -> None:
+def test_the_page_links_the_message_if_slack_is_fast(rig: Rig) -> None:
     rig.fires("DiskFull")
     links = [link["href"] for link in rig.pagerduty.events[0].body["links"]]
     assert any("/archives/" in link for link in links)
@@ -42,7 +42,7 @@ def test_slack_failing_for_a_while_loses_nothing_and_doubles_nothing(rig: Rig) -
     assert rig.paged() == ["on-call"]
 
 
-def test_a_200_that_is_not_ok_is_no_delivery(rig: Rig) -> None:
+def test_a_200_without_ok_is_no_delivery(rig: Rig) -> None:
     rig.slack.fail_next("chat.postMessage", error="internal_error")
     rig.fires("DiskFull")
     assert rig.roots() == []
@@ -50,15 +50,15 @@ def test_a_200_that_is_not_ok_is_no_delivery(rig: Rig) -> None:
     assert len(rig.roots()) == 1
 
 
-def test_a_message_whose_answer_was_lost_is_found_again(rig: Rig) -> None:
-    """It may have arrived, so we look before we send."""
+def test_a_message_whose_response_was_lost_is_found_again(rig: Rig) -> None:
+    """It was perhaps posted, so it is searched before it is sent again."""
     rig.slack.drop_answer("chat.postMessage")
     rig.fires("DiskFull")
     rig.passes("30s")
     assert len(rig.roots()) == 1
 
 
-def test_a_deleted_channel_stops_no_page(rig: Rig) -> None:
+def test_a_deleted_channel_prevents_no_page(rig: Rig) -> None:
     rig.slack.archive("#alerts-critical")
     incident = rig.fires("DiskFull")
     rig.passes("10m")
@@ -79,7 +79,7 @@ def test_edits_that_follow_one_another_are_merged(rig: Rig) -> None:
     assert len([reply for reply in rig.replies() if "joined" in reply]) == 1
 
 
-def test_the_message_is_one_and_living(rig: Rig) -> None:
+def test_an_incident_has_one_message_that_is_updated(rig: Rig) -> None:
     incident = rig.fires("DiskFull", host="a")
     rig.passes("6m")
     rig.posts(rig.alert("DiskFull", host="a"), rig.alert("DiskFull", host="b"))
@@ -92,7 +92,7 @@ def test_the_message_is_one_and_living(rig: Rig) -> None:
     assert all(reply.thread_ts == rig.roots()[0].ts for reply in rig.slack.replies())
 
 
-def test_buttons_carry_the_incidents_id(rig: Rig) -> None:
+def test_buttons_have_the_incidents_id(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     buttons = rig.roots()[0].buttons
     assert {name: value for name, value in buttons.items() if value} == {
@@ -102,7 +102,7 @@ def test_buttons_carry_the_incidents_id(rig: Rig) -> None:
     }
 
 
-def test_no_label_can_ping_anybody(rig: Rig) -> None:
+def test_no_label_can_mention_anyone(rig: Rig) -> None:
     rig.fires("DiskFull", host="<!channel> <@U12345678> @here", team="&lt;!channel&gt;")
     rig.posts(
         rig.alert("DiskFull", host="<!channel> <@U12345678> @here", team="&lt;!channel&gt;"),
@@ -113,7 +113,7 @@ def test_no_label_can_ping_anybody(rig: Rig) -> None:
     assert set(pings) <= {"@team-lead", "@manager"}
 
 
-def test_a_message_found_again_is_brought_up_to_what_is_so_now(rig: Rig) -> None:
+def test_a_message_that_is_found_is_updated_to_the_current_state(rig: Rig) -> None:
     rig.slack.drop_answer("chat.postMessage")
     rig.posts(rig.alert("DiskFull"))
     rig.works(("slack",))
@@ -123,9 +123,11 @@ def test_a_message_found_again_is_brought_up_to_what_is_so_now(rig: Rig) -> None
     assert "esolved" in rig.roots()[0].text
 
 
-def test_a_slack_that_was_away_for_long_shortens_no_wait(rig: Rig) -> None:
-    """The step with a Slack address counted as given up two minutes after the first try of the incident's
-    message, which was before the step was due: its wait was over before it began.
+def test_a_long_outage_of_slack_shortens_no_wait(rig: Rig) -> None:
+    """Before, a step with a Slack target timed out two minutes after the first attempt of the incident's
+    message.
+
+    That was before the step was due, so its wait was over before it started.
     """
     rig.slack.fail_next("chat.postMessage", status=503, times=10_000)
     rig.fires("DiskFull")

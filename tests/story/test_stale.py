@@ -1,26 +1,26 @@
-"""An incident whose repeats stop is marked, since nobody knows any more how it stands."""
+"""An incident without further duplicates is marked as stale, since its state is unknown."""
 
 from __future__ import annotations
 
 from tests.rig import Rig
 
 
-def hears(rig: Rig, hours: int) -> None:
+def repeat(rig: Rig, hours: int) -> None:
     for _ in range(hours):
         rig.passes("1h")
         rig.posts(rig.alert("DiskFull", at=rig.clock()))
         rig.works()
 
 
-def test_while_it_is_repeated_it_is_not_stale(rig: Rig) -> None:
+def test_while_duplicates_arrive_an_incident_is_not_stale(rig: Rig) -> None:
     rig.fires("DiskFull")
-    hears(rig, 24)
+    repeat(rig, 24)
     assert "Stale" not in rig.roots()[0].words
 
 
-def test_when_repeats_stop_it_is_marked_and_unmarked_when_they_come_again(rig: Rig) -> None:
+def test_an_incident_is_stale_without_duplicates_until_the_next_one(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
-    hears(rig, 3)
+    repeat(rig, 3)
     told = len(rig.slack.messages)
     rig.passes("2h9m")
     assert "Stale" not in rig.roots()[0].words
@@ -33,7 +33,7 @@ def test_when_repeats_stop_it_is_marked_and_unmarked_when_they_come_again(rig: R
     assert "Stale" not in rig.roots()[0].words
 
 
-def test_an_alert_never_repeated_has_the_time_of_alertmanagers_default(rig: Rig) -> None:
+def test_an_alert_without_duplicates_is_stale_after_alertmanagers_default_interval(rig: Rig) -> None:
     rig.fires("DiskFull")
     rig.passes("8h")
     assert "Stale" not in rig.roots()[0].words
