@@ -128,6 +128,7 @@ def test_a_refresh_replaces_only_the_changed_parts_of_a_page(page: Page, deploym
     expect(page.locator(".timeline")).to_contain_text("Paged On-call")
     page.wait_for_timeout(3500)
     page.locator("#more details summary").first.click()
+    expect(page.locator("#sent #messages")).to_contain_text("the message, as it reads now")
     page.locator("h1").evaluate("each => { each.marked = true; }")
     for _ in range(2):
         with page.expect_response(lambda answer: "/incidents/" in answer.url and answer.ok):
