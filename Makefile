@@ -29,7 +29,7 @@ test-exhaustive: $(VENV)/.installed-dev ## all cases: crashes at every instant, 
 	$(BIN)/python -m pytest tests/story/test_storm_crashes.py tests/simulation tests/fuzz --exhaustive \
 		$(if $(BUDGET),--budget $(BUDGET)) --numprocesses 3 --dist loadfile --no-loadscope-reorder
 ifeq ($(BUDGET),)
-	$(BIN)/python -m pytest tests/model tests/storms --exhaustive --numprocesses 2
+	$(BIN)/python -m pytest tests/model tests/storms tests/story/test_clocks_apart.py --exhaustive --numprocesses 2
 	CHAOS_SECONDS=120 $(BIN)/python -m pytest tests/e2e/test_chaos.py tests/e2e/test_refused_bodies.py --exhaustive
 endif
 

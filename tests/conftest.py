@@ -88,11 +88,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line(f"samples: {SEED_VARIABLE}={find_seed()}")
 
 
-@pytest.fixture(scope="session")
-def is_exhaustive(pytestconfig: pytest.Config) -> bool:
-    return bool(pytestconfig.getoption("--exhaustive"))
-
-
 @pytest.fixture
 def budget(request: pytest.FixtureRequest) -> Budget:
     """This test's share of the run's budget: what is left, divided by the tests of its file that need some."""

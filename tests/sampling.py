@@ -50,7 +50,12 @@ def sample(cases: Sequence[T], count: int, name: str) -> list[T]:
 
 def count_examples(exhaustive: int) -> int:
     """Return how many examples Hypothesis draws for a law: *exhaustive*, or a third of that for a sample."""
-    return exhaustive if os.environ.get(EXHAUSTIVE_VARIABLE) else math.ceil(exhaustive / 3)
+    return exhaustive if is_exhaustive() else math.ceil(exhaustive / 3)
+
+
+def is_exhaustive() -> bool:
+    """Return whether this run plays all cases."""
+    return bool(os.environ.get(EXHAUSTIVE_VARIABLE))
 
 
 def shuffle(cases: Sequence[T], name: str) -> list[T]:

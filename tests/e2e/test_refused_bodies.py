@@ -15,7 +15,7 @@ from tests.e2e.bodies import a_body
 from tests.e2e.deployment import Deployment
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
-from tests.sampling import sample
+from tests.sampling import is_exhaustive, sample
 
 pytestmark = pytest.mark.alone
 
@@ -68,8 +68,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Test some of the kinds, chosen by the commit, or all of them in an exhaustive run."""
     if "kind" in metafunc.fixturenames:
         kinds = list(ASKED)
-        is_exhaustive = metafunc.config.getoption("--exhaustive")
-        metafunc.parametrize("kind", kinds if is_exhaustive else sample(kinds, SAMPLED, "refused bodies"))
+        metafunc.parametrize("kind", kinds if is_exhaustive() else sample(kinds, SAMPLED, "refused bodies"))
 
 
 def test_unauthenticated_bodies_that_do_not_end_block_no_valid_webhook(

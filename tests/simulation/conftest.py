@@ -10,7 +10,7 @@ import os
 
 import pytest
 
-from tests.sampling import build_random
+from tests.sampling import build_random, is_exhaustive
 
 SAMPLED, EXHAUSTIVE = 60, 5000
 
@@ -21,7 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session")
-def seeds(request: pytest.FixtureRequest, is_exhaustive: bool) -> range:
+def seeds(request: pytest.FixtureRequest) -> range:
     """Return the seeds of the schedules to run: one if only a seed is given."""
     seed = request.config.getoption("--seed", None)
     count = request.config.getoption("--schedules", None)
@@ -32,4 +32,4 @@ def seeds(request: pytest.FixtureRequest, is_exhaustive: bool) -> range:
     if seed is not None:
         return range(seed, seed + (count or 1))
     first = build_random("simulation").randrange(1_000_000)
-    return range(first, first + (count or (EXHAUSTIVE if is_exhaustive else SAMPLED)))
+    return range(first, first + (count or (EXHAUSTIVE if is_exhaustive() else SAMPLED)))

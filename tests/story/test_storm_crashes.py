@@ -21,7 +21,7 @@ from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.pagerduty_account import PagedIncident
 from tests.mocks.slack import MockSlack
 from tests.rig import NAMES, ROUTING, Clock, Rig
-from tests.sampling import SEED_VARIABLE, Budget, find_seed, sample, shuffle
+from tests.sampling import SEED_VARIABLE, Budget, find_seed, is_exhaustive, sample, shuffle
 from tests.simulation.connections import load_scripts
 from tests.story.outage import with_fallback
 from tests.valkey import find_keys_without_expiry
@@ -209,14 +209,12 @@ def theatre(tmp_path: Path, valkey_url: str, redis_client: Client) -> Callable[.
 
 
 @pytest.fixture
-def choose_instants(
-    is_exhaustive: bool, budget: Budget
-) -> Callable[[str, list[KillPoint]], Iterator[KillPoint]]:
+def choose_instants(budget: Budget) -> Callable[[str, list[KillPoint]], Iterator[KillPoint]]:
     """Chooses those of an act's instants that are played: a sample, or all as far as the budget goes."""
 
     def choose(act: str, instants: list[KillPoint]) -> Iterator[KillPoint]:
         assert len(instants) > 10
-        chosen = shuffle(instants, act) if is_exhaustive else sample(instants, SAMPLED, act)
+        chosen = shuffle(instants, act) if is_exhaustive() else sample(instants, SAMPLED, act)
         return budget.limit(chosen)
 
     return choose
