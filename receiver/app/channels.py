@@ -95,11 +95,9 @@ def build_pagerduty_rest(services: Services) -> PagerDutyRestClient | None:
 
 
 def build_acknowledgement_check(
-    services: Services, status_client: PagerDutyStatusClient | None
-) -> AcknowledgementCheck | None:
-    """Return the check for an acknowledgement in PagerDuty before a further step; None without a token."""
-    if status_client is None:
-        return None
+    services: Services, status_client: PagerDutyStatusClient
+) -> AcknowledgementCheck:
+    """Return the check for an acknowledgement in PagerDuty before a further step."""
     answers = PagerDutySync(services.incident_service, services.incidents, services.clock)
     return AcknowledgementCheck(
         status_client,

@@ -32,7 +32,7 @@ from receiver.engine.dispatcher import Dispatcher
 from receiver.engine.health import TASK_NAME as UPTIME_PING
 from receiver.engine.health import UptimePinger, build_ping
 from receiver.engine.jobs import Background, PeriodicTask, PeriodicTasks
-from receiver.engine.ports import Channel, Reconciles
+from receiver.engine.ports import Channel, PreEscalationCheck, Reconciles
 from receiver.engine.rate_limit import RateLimiter
 from receiver.engine.reconcilers import INCIDENT, STORM, TASK, Reconcilers
 from receiver.engine.worker import Worker
@@ -98,6 +98,9 @@ def build_worker_services(
         services.incident_service,
         clock,
     )
+    checks: dict[str, PreEscalationCheck] = {ALERTMANAGER: status_check}
+    if status_client is not None:
+        checks[PAGERDUTY] = build_acknowledgement_check(services, status_client)
     webhook_handler = PagerDutyWebhookHandler(
         services.incident_service, services.incidents, rest, routing, clock, storms=services.storms
     )
@@ -109,8 +112,7 @@ def build_worker_services(
         IncidentDeliveries(services.incidents, notification_builder, dispatcher, clock),
         transitions=IncidentTransitions(
             services.incidents,
-            status_check,
-            build_acknowledgement_check(services, status_client),
+            checks,
             build_page_checker(services, status_client),
         ),
         severity_notices=SeverityNotices(services.notices, routing),

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from receiver.engine.notification import Notification
 from receiver.engine.rate_limit import Permit
-from receiver.model.actions import CheckPage, DeliveryAction
+from receiver.model.actions import CheckBeforeStep, CheckPage, DeliveryAction
 from receiver.model.alert import Alert
 from receiver.model.delivery import Delivery, Receipt
 from receiver.model.incident import Incident, OnCallPerson
@@ -63,19 +63,11 @@ class Bundler(Protocol):
         ...
 
 
-class StatusCheck(Protocol):
-    """Asks Alertmanager before an escalation step whether the incident's alerts still fire."""
+class PreEscalationCheck(Protocol):
+    """Asks a vendor before an escalation step whether the step is still needed."""
 
-    def check_for_step(self, incident_id: str, source: str, since: float) -> None:
-        """Record the answer on the incident. Raises StoreError."""
-        ...
-
-
-class PageAcknowledgementCheck(Protocol):
-    """Asks PagerDuty before an escalation step whether a page was acknowledged."""
-
-    def check_pages(self, incident: Incident, responders: Sequence[Responder]) -> None:
-        """Record the answer on the incident. Raises StoreError."""
+    def check_incident(self, action: CheckBeforeStep, incident: Incident) -> None:
+        """Apply the answer to the incident, and record the check on it. Raises StoreError."""
         ...
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from receiver.engine.ports import PageAcknowledgementCheck, PageEventCheck, StatusCheck
+from collections.abc import Mapping
+
+from receiver.engine.ports import PageEventCheck, PreEscalationCheck
 from receiver.incidents.service import IncidentService
 from receiver.incidents.store import RedisIncidents
 from receiver.model.actions import (
-    CheckAlertmanager,
+    CheckBeforeStep,
     CheckPage,
-    CheckPagerDuty,
     CompactAlerts,
     EndFlapping,
     ExpireAcknowledgement,
@@ -21,19 +22,17 @@ from receiver.model.transitions import compact_alerts, end_flapping, expire_ackn
 
 
 class IncidentTransitions:
-    """Applies transitions and checks to incidents."""
+    """Applies transitions and checks to incidents. *checks* are the checks before a step by name."""
 
     def __init__(
         self,
         incidents: RedisIncidents,
-        status_check: StatusCheck,
-        acknowledgement_check: PageAcknowledgementCheck | None,
+        checks: Mapping[str, PreEscalationCheck],
         page_check: PageEventCheck,
     ) -> None:
         self._incidents = incidents
         self._incident_service = IncidentService(incidents)
-        self._status_check = status_check
-        self._acknowledgement_check = acknowledgement_check
+        self._checks = checks
         self._page_check = page_check
 
     def apply_transition(self, action: Transition, incident: Incident, worker: str, now: float) -> None:
@@ -42,11 +41,8 @@ class IncidentTransitions:
         match action:
             case CheckPage():
                 self._page_check.check_page(action, incident, worker)
-            case CheckAlertmanager():
-                self._status_check.check_for_step(incident.id, incident.source, action.since)
-            case CheckPagerDuty():
-                if self._acknowledgement_check is not None:
-                    self._acknowledgement_check.check_pages(incident, action.responders)
+            case CheckBeforeStep(check=name) if name in self._checks:
+                self._checks[name].check_incident(action, incident)
             case ExpireAcknowledgement(acknowledged_at=at):
                 update(incident.id, lambda latest: expire_acknowledgement(latest, at, now), now)
             case EndFlapping(flapping_until=until):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from receiver.model.delivery import ContentVersion
 from receiver.model.heading import IncidentHeading
 from receiver.model.keys import DeliveryKey
-from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK, Responder, Step, Target
+from receiver.model.routing import PAGERDUTY, SLACK, Responder, Step, Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,18 +150,16 @@ class UpdateHeading(Transition):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckAlertmanager(Transition):
-    """Ask Alertmanager, later than *since*, whether the incident's alerts still fire unmuted."""
+class CheckBeforeStep(Transition):
+    """Ask a vendor before an escalation step whether the step is still needed; *check* names the vendor.
 
+    Alertmanager is asked, later than *since*, whether the incident's alerts still fire unmuted; PagerDuty
+    whether a person has acknowledged or resolved the pages of *responders*.
+    """
+
+    check: str
     since: float = 0.0
-    queue: str = ALERTMANAGER
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckPagerDuty(Transition):
-    """Ask PagerDuty whether a person has acknowledged or resolved the pages of *responders*."""
-
-    responders: tuple[Responder, ...]
+    responders: tuple[Responder, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

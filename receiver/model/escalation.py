@@ -25,7 +25,7 @@ from receiver.model.keys import (
     timeout_key,
 )
 from receiver.model.page_check import find_accepted_at, find_notified_at, is_unconfirmed
-from receiver.model.routing import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step
+from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK, EscalationPolicy, Responder, Step
 
 # A step without a receipt times out this long after its first attempt, and the wait for the next step
 # starts all the same; its deliveries are still retried.
@@ -184,11 +184,11 @@ def may_notify(incident: Incident, policy: EscalationPolicy, due_at: float, now:
     """
     if incident.is_paused:
         return False
-    if list_checked_responders(incident, policy) and not is_fresh(incident.pagerduty_checked_at, due_at):
+    if list_checked_responders(incident, policy) and not is_fresh(incident.find_check(PAGERDUTY).at, due_at):
         return False
     return (
         not policy.checks_alertmanager
-        or is_fresh(incident.alertmanager_checked_at, due_at)
+        or is_fresh(incident.find_check(ALERTMANAGER).at, due_at)
         or now >= due_at + CHECK_GRACE_S
     )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
 from msgspec import Struct, json
+from msgspec.structs import replace
 
 from receiver.model.alert import RANKS, Alert, Severity
 from receiver.model.delivery import Delivery
@@ -98,6 +99,16 @@ class Suppression(Struct, frozen=True, omit_defaults=True):
     until: float = 0.0
 
 
+class StepCheck(Struct, frozen=True, array_like=True):
+    """The last check of a vendor before an escalation step; *has_failed*: it got no answer."""
+
+    at: float = 0.0
+    has_failed: bool = False
+
+
+_NEVER_CHECKED = StepCheck()
+
+
 class SilenceRequest(Struct, frozen=True, omit_defaults=True):
     """A silence that was requested through the receiver; the silence itself is in Alertmanager.
 
@@ -168,10 +179,7 @@ class Incident(Struct, frozen=True, omit_defaults=True, dict=True):
     resolved_ref: str = ""
     suppression: Suppression | None = None
     silences: tuple[SilenceRequest, ...] = ()
-    alertmanager_checked_at: float = 0.0  # when Alertmanager was last checked for an escalation step
-    alertmanager_check_failed: bool = False  # that check got no answer
-    pagerduty_checked_at: float = 0.0  # when PagerDuty was last checked for an escalation step
-    pagerduty_check_failed: bool = False  # that check got no answer
+    checks: dict[str, StepCheck] = {}  # the last check for an escalation step, by the checked vendor
     last_pagerduty_event_at: float = 0.0  # of PagerDuty's latest event about it, by PagerDuty's clock
     last_received_at: float = 0.0  # when its sender last sent it, to a quarter of an hour
     longest_gap: float = 0.0  # between two such times, in seconds
@@ -220,6 +228,13 @@ class Incident(Struct, frozen=True, omit_defaults=True, dict=True):
     def is_flapping(self) -> bool:
         """It stays open until nothing changed too often for a flap window; steps wait while nothing fires."""
         return self.flapping_until > 0
+
+    def find_check(self, name: str) -> StepCheck:
+        """Return the last check *name* before an escalation step."""
+        return self.checks.get(name, _NEVER_CHECKED)
+
+    def with_check(self, name: str, check: StepCheck) -> Incident:
+        return replace(self, checks={**self.checks, name: check})
 
     @property
     def is_suppressed(self) -> bool:

@@ -45,7 +45,7 @@ from receiver.model.keys import (
 )
 from receiver.model.page_check import is_left_open, is_resolved_too_often, is_unconfirmed
 from receiver.model.renaming import find_changing_label, sort_joined
-from receiver.model.routing import SLACK, EscalationPolicy, Step, Target
+from receiver.model.routing import ALERTMANAGER, SLACK, EscalationPolicy, Step, Target
 from receiver.model.silences import list_ending_silences
 
 # Edits in close succession are merged: Slack accepts some fifty a minute for all channels.
@@ -260,7 +260,9 @@ def _reminder_replies(
         yield _build_reply(
             incident, DeliveryKey("ack_reminder"), str(incident.acknowledged_at), "ack_reminder", reference
         )
-    if incident.alertmanager_check_failed and any(s.is_due and s.due_at for s in escalation.steps[1:]):
+    if incident.find_check(ALERTMANAGER).has_failed and any(
+        s.is_due and s.due_at for s in escalation.steps[1:]
+    ):
         yield _build_reply(
             incident, DeliveryKey("not_asked"), str(incident.run.number), "not_asked", reference
         )

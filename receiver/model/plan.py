@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 from receiver.model.actions import (
     Action,
     AddTimelineEntry,
-    CheckAlertmanager,
+    CheckBeforeStep,
     CheckPage,
-    CheckPagerDuty,
     CompactAlerts,
     DeliveryAction,
     EndFlapping,
@@ -176,16 +175,16 @@ def _list_alertmanager_checks(
     changed_at = _silence_changed_at(incident)
     if (
         _is_step_near(incident, escalation, now)
-        or changed_at > incident.alertmanager_checked_at
+        or changed_at > incident.find_check(ALERTMANAGER).at
         or _is_suppression_over(incident, now)
     ):
-        yield CheckAlertmanager(since=changed_at)
+        yield CheckBeforeStep(check=ALERTMANAGER, queue=ALERTMANAGER, since=changed_at)
 
 
 def _is_step_near(incident: Incident, escalation: EscalationState, now: float) -> bool:
     """Tell whether a step after the first is about to be due and has no recent Alertmanager check."""
     due_at = _find_near_due_at(incident, escalation, now)
-    return due_at is not None and not is_fresh(incident.alertmanager_checked_at, due_at)
+    return due_at is not None and not is_fresh(incident.find_check(ALERTMANAGER).at, due_at)
 
 
 def _find_near_due_at(incident: Incident, escalation: EscalationState, now: float) -> float | None:
@@ -210,14 +209,13 @@ def _list_pagerduty_checks(
     )
     if due_at is None or not responders:
         return
-    may_ask_again = incident.pagerduty_check_failed and now < due_at
-    if not may_ask_again and is_fresh(incident.pagerduty_checked_at, due_at):
+    last = incident.find_check(PAGERDUTY)
+    may_ask_again = last.has_failed and now < due_at
+    if not may_ask_again and is_fresh(last.at, due_at):
         return
-    again_at = (
-        incident.pagerduty_checked_at + PAGERDUTY_CHECK_AGAIN_S if incident.pagerduty_check_failed else 0.0
-    )
-    yield CheckPagerDuty(queue=PAGERDUTY, ready_at=again_at, responders=responders)
-    yield CheckPagerDuty(queue=SLACK, ready_at=due_at, responders=responders)
+    again_at = last.at + PAGERDUTY_CHECK_AGAIN_S if last.has_failed else 0.0
+    for queue, at in ((PAGERDUTY, again_at), (SLACK, due_at)):
+        yield CheckBeforeStep(check=PAGERDUTY, queue=queue, ready_at=at, responders=responders)
 
 
 def _silence_changed_at(incident: Incident) -> float:
@@ -228,7 +226,7 @@ def _silence_changed_at(incident: Incident) -> float:
 
 def _is_suppression_over(incident: Incident, now: float) -> bool:
     suppression = incident.suppression
-    return suppression is not None and incident.alertmanager_checked_at < suppression.until <= now
+    return suppression is not None and incident.find_check(ALERTMANAGER).at < suppression.until <= now
 
 
 def _list_heading_updates(incident: Incident) -> Iterator[Action]:

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from receiver.model.actions import Action, CheckPagerDuty, Page, Reply
+from receiver.model.actions import Action, CheckBeforeStep, Page, Reply
 from receiver.model.delivery import Delivery, PostedState, Receipt
 from receiver.model.escalation import CHECK_AHEAD_S, CHECK_FRESH_S
-from receiver.model.incident import Incident, Suppression
+from receiver.model.incident import Incident, StepCheck, Suppression
 from receiver.model.plan import plan
 from receiver.model.routing import PAGERDUTY, SLACK, EscalationPolicy
 from tests.builders import OPENED_AT, a_policy, an_alert, an_incident
@@ -47,7 +47,7 @@ def test_no_further_step_is_notified_before_pagerduty_is_checked(offset: float) 
     now = DUE_AT + offset
     actions = plan_actions(paged(), now)
     assert list_notifying_queues(actions) == []
-    check_times = {action.queue: action.ready_at for action in actions if isinstance(action, CheckPagerDuty)}
+    check_times = {action.queue: action.ready_at for action in actions if isinstance(action, CheckBeforeStep)}
     assert check_times == ({PAGERDUTY: 0.0, SLACK: DUE_AT} if offset >= -CHECK_AHEAD_S else {})
 
 
@@ -55,32 +55,30 @@ def test_no_further_step_is_notified_before_pagerduty_is_checked(offset: float) 
 def test_after_the_check_the_step_is_notified_on_time_whatever_the_result(
     offset: float, checked_offset: float, has_failed: bool
 ) -> None:
-    incident = replace(
-        paged(), pagerduty_checked_at=DUE_AT + checked_offset, pagerduty_check_failed=has_failed
-    )
+    incident = paged().with_check(PAGERDUTY, StepCheck(DUE_AT + checked_offset, has_failed))
     actions = plan_actions(incident, DUE_AT + offset)
     assert list_notifying_queues(actions) == [PAGERDUTY, SLACK]
-    assert not any(isinstance(action, CheckPagerDuty) for action in actions)
+    assert not any(isinstance(action, CheckBeforeStep) for action in actions)
 
 
 def test_an_outdated_check_is_repeated() -> None:
-    incident = replace(paged(), pagerduty_checked_at=DUE_AT - CHECK_FRESH_S - 0.1)
+    incident = paged().with_check(PAGERDUTY, StepCheck(DUE_AT - CHECK_FRESH_S - 0.1))
     assert list_notifying_queues(plan_actions(incident, DUE_AT)) == []
 
 
 def test_a_failed_check_is_repeated_while_there_is_time() -> None:
-    incident = replace(paged(), pagerduty_checked_at=DUE_AT - 2.5, pagerduty_check_failed=True)
+    incident = paged().with_check(PAGERDUTY, StepCheck(DUE_AT - 2.5, has_failed=True))
     ready = [
         a.ready_at
         for a in plan_actions(incident, DUE_AT - 2)
-        if isinstance(a, CheckPagerDuty) and a.queue == PAGERDUTY
+        if isinstance(a, CheckBeforeStep) and a.queue == PAGERDUTY
     ]
     assert ready == [DUE_AT - 1.5]
 
 
 def test_pagerduty_is_not_checked_while_acknowledged_or_suppressed() -> None:
     for incident in (paged(acknowledged_by="alice"), paged(suppression=Suppression("silenced", OPENED_AT))):
-        assert not any(isinstance(action, CheckPagerDuty) for action in plan_actions(incident, DUE_AT))
+        assert not any(isinstance(action, CheckBeforeStep) for action in plan_actions(incident, DUE_AT))
 
 
 def test_a_page_that_was_never_sent_is_not_checked() -> None:
@@ -88,5 +86,5 @@ def test_a_page_that_was_never_sent_is_not_checked() -> None:
     timed_out = Delivery("1", attempts=1, receipt=Receipt(OPENED_AT))
     incident = replace(paged(), deliveries={"page:on-call": failed, "timed_out:on-call": timed_out})
     actions = plan_actions(incident, DUE_AT)
-    assert not any(isinstance(action, CheckPagerDuty) for action in actions)
+    assert not any(isinstance(action, CheckBeforeStep) for action in actions)
     assert PAGERDUTY in list_notifying_queues(actions)

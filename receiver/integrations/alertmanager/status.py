@@ -11,7 +11,15 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from receiver.model.incident import AlertState, Incident, IncidentChange, Suppression, TimelineEvent
+from receiver.model.incident import (
+    AlertState,
+    Incident,
+    IncidentChange,
+    StepCheck,
+    Suppression,
+    TimelineEvent,
+)
+from receiver.model.routing import ALERTMANAGER, PAGERDUTY
 
 SilenceState = Literal["active", "pending", "expired"]
 
@@ -134,9 +142,9 @@ def evaluate_poll(
         events += _suppression_events(incident.suppression, suppression, now)
         changed = replace(changed, suppression=suppression, revision=incident.revision + 1, updated_at=now)
         # PagerDuty's status from before a suppression is outdated at its end.
-        changed = replace(changed, pagerduty_checked_at=0.0, pagerduty_check_failed=False)
+        changed = changed.with_check(PAGERDUTY, StepCheck())
     if is_for_step or suppression != incident.suppression:
-        changed = replace(changed, alertmanager_checked_at=now, alertmanager_check_failed=False)
+        changed = changed.with_check(ALERTMANAGER, StepCheck(now))
     return IncidentChange(changed, is_changed=changed != incident, events=tuple(events))
 
 
@@ -145,7 +153,7 @@ def _record_failed_check(incident: Incident, now: float, *, is_for_step: bool) -
     if incident.suppression is not None and incident.suppression.until <= now:
         changed = replace(changed, suppression=None, revision=incident.revision + 1, updated_at=now)
     if is_for_step:
-        changed = replace(changed, alertmanager_checked_at=now, alertmanager_check_failed=True)
+        changed = changed.with_check(ALERTMANAGER, StepCheck(now, has_failed=True))
     return IncidentChange(changed, is_changed=changed != incident)
 
 

@@ -15,6 +15,7 @@ from receiver.incidents.queries import RedisListing
 from receiver.incidents.service import IncidentService
 from receiver.integrations.alertmanager.client import AlertmanagerClient
 from receiver.integrations.alertmanager.status import Poll, PollPolicy, RemoteSilence, evaluate_poll
+from receiver.model.actions import CheckBeforeStep
 from receiver.model.incident import Incident, IncidentChange
 
 # Many steps may be due at once; they share one poll.
@@ -53,13 +54,14 @@ class AlertmanagerStatusCheck:
         """Return a poll that is at most `_GOOD_FOR_S` seconds old and was started after *since*."""
         return self._snapshots.get_value(source, since=since)
 
-    def check_for_step(self, incident_id: str, source: str, since: float) -> None:
+    def check_incident(self, action: CheckBeforeStep, incident: Incident) -> None:
         """Poll Alertmanager and apply the result to the incident; raises StoreError."""
+        source, since = incident.source, action.since
         snapshot = self.fetch_status(source, since=since)
         # *since* may come from a host whose clock is ahead: this poll was started after it all the same.
         now = max(self._clock(), since)
         evaluate = self._build_evaluation(source, snapshot, now, is_for_step=True)
-        self._incident_service.update(incident_id, evaluate, now)
+        self._incident_service.update(incident.id, evaluate, now)
 
     def poll_source(self, source: str) -> None:
         """Poll once, and apply the result to each open incident of *source*.

@@ -10,8 +10,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
-from msgspec.structs import replace
-
 from receiver.errors import DeliveryError, NotFound, TemporaryDeliveryError
 from receiver.incidents.service import IncidentService
 from receiver.incidents.store import RedisIncidents
@@ -19,9 +17,10 @@ from receiver.integrations.pagerduty.page_state import ResponderPage
 from receiver.integrations.pagerduty.rest_api import PagerDutyRestClient
 from receiver.integrations.pagerduty.sync import PagerDutySync
 from receiver.model import transitions
+from receiver.model.actions import CheckBeforeStep
 from receiver.model.delivery_status import find_storm_paging, has_own_page
 from receiver.model.escalation import CHECK_AHEAD_S
-from receiver.model.incident import Incident, IncidentChange, Person, TimelineEvent
+from receiver.model.incident import Incident, IncidentChange, Person, StepCheck, TimelineEvent
 from receiver.model.page_check import PagerDutyStatus, evaluate_page
 from receiver.model.routing import PAGERDUTY, Responder
 from receiver.storms.model import BatchPage, parse_storm_dedup_key
@@ -100,12 +99,12 @@ class AcknowledgementCheck:
         self._storms = storms
         self._clock = clock
 
-    def check_pages(self, incident: Incident, responders: Sequence[Responder]) -> None:
-        """Look up the pages of *responders*, apply the result, and record the check on *incident*.
+    def check_incident(self, action: CheckBeforeStep, incident: Incident) -> None:
+        """Look up the pages of the action's responders, apply the result, and record the check on *incident*.
 
         The check is recorded last: the next step may start as soon as it is. Raises StoreError.
         """
-        pages = self._find_pages(incident, responders)
+        pages = self._find_pages(incident, action.responders)
         try:
             found = self._status_client.find_statuses([page.key for page in pages])
         except DeliveryError as error:
@@ -197,8 +196,8 @@ class AcknowledgementCheck:
             if latest.is_suppressed or latest.is_resolved or latest.is_acknowledged:
                 return IncidentChange(latest)
             is_unasked = bool(reason) and not is_over
-            checked = replace(latest, pagerduty_checked_at=now, pagerduty_check_failed=is_unasked)
-            is_first_failure = bool(reason) and not latest.pagerduty_check_failed
+            checked = latest.with_check(PAGERDUTY, StepCheck(now, has_failed=is_unasked))
+            is_first_failure = bool(reason) and not latest.find_check(PAGERDUTY).has_failed
             text = f"PagerDuty could not be asked whether somebody has it: {reason}"
             return IncidentChange(
                 checked,
