@@ -11,6 +11,7 @@ from typing import Any
 
 from receiver.engine.notification import IncidentNotification
 from receiver.errors import PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
+from receiver.integrations.pagerduty.routing_keys import RoutingKeys
 from receiver.integrations.slack.channel import matches_metadata, metadata_for
 from receiver.model.actions import AcknowledgePage, Page, ResolvePage, Update
 from receiver.model.delivery import Receipt
@@ -146,8 +147,9 @@ class FakeSlack(FakeChannel):
 class FakePagerDuty(FakeChannel):
     """PagerDuty with the rules of the mock account: a dedup key opens one incident at a time."""
 
-    def __init__(self, scheduler: Scheduler) -> None:
+    def __init__(self, scheduler: Scheduler, keys: RoutingKeys) -> None:
         super().__init__(scheduler, "pagerduty")
+        self.keys = keys
         self.account = Account(scheduler.redis_clock)
 
     def accept_notification(self, notification: IncidentNotification, fate: str) -> Receipt:
@@ -157,7 +159,7 @@ class FakePagerDuty(FakeChannel):
         key = str(getattr(action, "dedup_key", ""))
         event = {
             "event_action": kinds[type(action)],
-            "routing_key": action.target.secret.reveal(),
+            "routing_key": self.keys.find_routing_key(notification, self.scheduler.clock()).reveal(),
             "dedup_key": key,
         }
         self.account.process_event(event)

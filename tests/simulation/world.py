@@ -127,8 +127,9 @@ class Scenario:
             {},
             self._record_states,
         )
+        self.keys = RoutingKeys()
         self.slack = FakeSlack(self.scheduler)
-        self.pager = FakePagerDuty(self.scheduler)
+        self.pager = FakePagerDuty(self.scheduler, self.keys)
         if self.shards > 1:  # the URL decides the number of shards, the client connects to the server
             settings = replace(settings, redis_url=Secret("redis+cluster://127.0.0.1:1"))
         self.services: Services = build_services(
@@ -141,7 +142,6 @@ class Scenario:
         )
         self.channels = {SLACK: self.slack, PAGERDUTY: self.pager}
         self.rest = FakePagerDutyRest(self.scheduler, self.pager.account)
-        self.keys = RoutingKeys()
         self.auto_resolved: list[str] = []  # the dedup key of each page that PagerDuty itself resolved
         self.worker_services: WorkerServices = self._build_worker_services(self.services)
         self.web = create_app(self.services).test_client() if self.rng.random() < 0.1 else None
