@@ -23,6 +23,8 @@ from receiver.app.channels import (
     build_review_service,
     build_slack_interactions,
     build_storm_reconciler,
+    list_notifying_channels,
+    list_threads,
 )
 from receiver.app.services import Services, build_services, open_store
 from receiver.config.model import Routing
@@ -56,9 +58,8 @@ from receiver.maintenance import TASK_NAME as MAINTENANCE
 from receiver.maintenance import MaintenanceTask
 from receiver.model.incident import Incident
 from receiver.model.plan import resolve_policy
-from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK, EscalationPolicy
+from receiver.model.routing import ALERTMANAGER, PAGERDUTY, EscalationPolicy
 from receiver.notices import TASK_NAME as NOTICES
-from receiver.storage.keys import QUEUES, TASKS
 
 logger = logging.getLogger(__name__)
 
@@ -168,7 +169,7 @@ def _build_periodic_tasks(
     if routing.heartbeat_url:
         ping = build_ping(routing.heartbeat_url)
         runs[UPTIME_PING] = UptimePinger(
-            ping, services.health, services.work_queue, QUEUES, (SLACK, PAGERDUTY)
+            ping, services.health, services.work_queue, tuple(list_threads()), list_notifying_channels()
         ).run
     if routing.notices_channel:
         runs[NOTICES] = build_notice_service(services, dispatcher, rate_limiter).run
@@ -193,12 +194,6 @@ def _build_poll_task(
         return now + every_s
 
     return run_poll
-
-
-# A slow vendor occupies a thread until the timeout; the others go on. A hundred calls a second to a vendor
-# that answers after 200 ms are 20 at once. A thread without work waits for its queue: it costs no CPU, no
-# connection to Redis, and about 0.1 MiB.
-THREADS = {SLACK: 24, PAGERDUTY: 24, ALERTMANAGER: 4, TASKS: 4}
 
 
 class ReceiverWorker:
@@ -228,7 +223,7 @@ class ReceiverWorker:
             worker_services.reconciler,
             worker_services.periodic_tasks,
             services.clock,
-            threads=THREADS,
+            threads=list_threads(),
         )
         self._socket = (
             SlackSocket(settings.slack_app_token, settings.slack_api_url, build_slack_interactions(services))

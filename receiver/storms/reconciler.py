@@ -56,17 +56,16 @@ _AHEAD_S = 60.0
 class StormSettings:
     """What of the configuration applies to storms.
 
-    *posts_per_s* and *pages_per_s* are how many new messages a channel, and pages a responder, can be sent.
+    *rates* are how many new messages, or pages, a second can be sent to one target, by queue.
     *paused_until* returns the end of the maintenance at a time, 0 without one.
     """
 
     routing: RoutingTable
-    posts_per_s: float
-    pages_per_s: float
+    rates: Mapping[str, float]
     paused_until: Callable[[float], float]
 
     def find_rate(self, storm: Storm) -> float:
-        return self.posts_per_s if storm.is_of_channel else self.pages_per_s
+        return self.rates[storm.queue]
 
 
 class StormReconciler:

@@ -12,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from receiver import metrics
+from receiver.app.channels import list_threads
 from receiver.clock import CLOCKS_AGREE_WITHIN_S, Clock
 from receiver.config_state import ConfigReport
 from receiver.engine.queue import SILENT_AFTER_S, WorkQueue
@@ -20,7 +21,6 @@ from receiver.incidents.failures import RedisFailures
 from receiver.incidents.open_incidents import OpenIncidents
 from receiver.last_webhooks import LastWebhooks
 from receiver.maintenance import RedisMaintenance
-from receiver.storage.keys import QUEUES
 from receiver.storage.server_check import RedisServerCheck
 from receiver.web.environment import VARIABLE
 from receiver.web.server.connection import request_timeout
@@ -84,7 +84,7 @@ class StoredGauges:
 
     def update(self, now: float) -> None:
         """Set all gauges to their values at *now*."""
-        for queue in QUEUES:
+        for queue in list_threads():
             depth, lag = self._work_queue.depth(queue, now)
             metrics.QUEUE_DEPTH.labels(queue).set(depth)
             metrics.QUEUE_LAG.labels(queue).set(lag)

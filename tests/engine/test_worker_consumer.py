@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from receiver.app.worker import THREADS
+from receiver.app.channels import list_threads
 from receiver.engine.queue import Claims
 from receiver.engine.worker import QueueConsumer
 from receiver.errors import StoreError
@@ -274,7 +274,7 @@ class SlowVendor:
 def test_a_worker_makes_a_hundred_calls_a_second_to_a_vendor_that_answers_after_200_ms(queue: str) -> None:
     """By arithmetic: 100 a second, each under way for 0.2 s, are 20 at once."""
     vendor = SlowVendor(20)
-    consumer = QueueConsumer(queue, "w1", Many(), lambda: vendor, lambda: 0.0, threads=THREADS[queue])
+    consumer = QueueConsumer(queue, "w1", Many(), lambda: vendor, lambda: 0.0, threads=list_threads()[queue])
     consumer.start()
     try:
         assert vendor.answered.wait(10)
