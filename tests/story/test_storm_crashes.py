@@ -1,7 +1,7 @@
-"""A worker may die at any instant of a storm: nobody is left untold, and nobody is told twice.
+"""A worker may be killed at any instant of a storm: every step is notified, and nothing is sent twice.
 
-A small storm is rehearsed once, and then played once for each of some instants at which its worker may die,
-a few of each act, chosen by the commit; for every instant there is with `make test-exhaustive`.
+A small storm runs once to record the instants at which a kill has another effect, and then once for each of
+some of them, a few of each act, chosen by the commit; `make test-exhaustive` runs all of them.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from tests.valkey import find_keys_without_expiry
 
 pytestmark = pytest.mark.timeout(3600)
 
-SAMPLED = 3  # of each act
+SAMPLED = 3  # instants of each act
 COUNT = 4
-# Two have a message of their own before the storm begins, two a page; the second step is due while it is on.
-# With PagerDuty's REST API, for its webhooks don't name the page.
+# Two incidents have their own message before the storm starts, two their own page; the second step is due
+# during the storm. PagerDuty's REST API is available, since its webhooks do not name the page.
 SMALL = """
 pagerduty: {api_token: "${PAGERDUTY_API_TOKEN}"}
 limits: {slack_posts: 1/s, pagerduty: 20/m}
@@ -43,19 +43,19 @@ STORMS_AFTER_S = 1.5
 CHANNEL, ON_CALL, TEAM_LEAD = "channel:#alerts-critical", "responder:on-call", "responder:team-lead"
 
 
-class Play:
-    """A storm from its first alert to its end, and after each act what must be so."""
+class StormRun:
+    """A storm from its first alert to its end, with assertions after each act."""
 
-    def __init__(self, rig: Rig, dies: Callable[[KillPoint], bool]) -> None:
+    def __init__(self, rig: Rig, should_die: Callable[[KillPoint], bool]) -> None:
         self.rig = rig
-        self.worker = CrashingWorker(rig, dies)
+        self.worker = CrashingWorker(rig, should_die)
         self.incidents: list[str] = []
 
-    def run(self, last: Callable[[Play], None]) -> None:
-        """Play up to the act *last*, and then the end."""
-        for act in dict.fromkeys([*ACTS[: ACTS.index(last) + 1], Play.ends]):
+    def run(self, last: Callable[[StormRun], None]) -> None:
+        """Run up to the act *last*, and then the end."""
+        for act in dict.fromkeys([*ACTS[: ACTS.index(last) + 1], StormRun.ends]):
             act(self)
-            self._says_nothing_twice()
+            self._assert_nothing_sent_twice()
 
     def breaks_out(self) -> None:
         self.incidents = [self._posts(n)["incidents"][0] for n in range(COUNT)]
@@ -66,20 +66,20 @@ class Play:
         assert self._storm_page("on-call").state == "triggered"
 
     def escalates(self) -> None:
-        # A mention tells the step, too; its page may come later.
+        # A mention notifies the step, too; its page may be sent later.
         self._waits_until(lambda: self._has_notified("team-lead") and self._pages("team-lead", of_storm=True))
         assert len(self._pages("team-lead")) + self._storm(TEAM_LEAD)["total"] == COUNT
         assert self._storm_page("team-lead").state == "triggered"
 
     def is_acknowledged(self) -> None:
-        """Somebody takes the storm's page in PagerDuty, and its webhook tells us."""
+        """Acknowledge the page of the storm in PagerDuty and deliver its webhook."""
         counted = self._storm(ON_CALL)["total"]
         self.rig.pagerduty.acknowledges(self._storm_page("on-call"), "Alice Doe")
-        self.rig.pagerduty.webhooks.deliver(self._post_to_us)
+        self.rig.pagerduty.webhooks.deliver(self._post_to_receiver)
         self._waits_until(lambda: self._storm(ON_CALL)["open"] == 0)
         who = [self.rig.shows(one)["acknowledged_by"] for one in self.incidents]
         assert who.count("Alice Doe") == counted
-        if self._storm(TEAM_LEAD)["open"] == 0:  # else an incident that was paged by itself is in it, too
+        if self._storm(TEAM_LEAD)["open"] == 0:  # otherwise it also counts an incident with its own page
             self._waits_until(lambda: self._storm_page("team-lead").state == "acknowledged")
 
     def ends(self) -> None:
@@ -103,15 +103,15 @@ class Play:
         )
         return self.rig.posts(alert, group={"host": str(number)})
 
-    def _post_to_us(self, body: bytes, headers: dict[str, str]) -> int:
+    def _post_to_receiver(self, body: bytes, headers: dict[str, str]) -> int:
         return self.rig.client.post("/webhooks/pagerduty", data=body, headers=headers).status_code
 
     def _has_notified(self, step: str) -> bool:
-        """Tell whether the step was told of each incident: by a page of its own or by that of the storm."""
+        """Return whether the step was notified of each incident: by its own page or by that of the storm."""
         shown = [self.rig.shows(one)["escalation"]["steps"] for one in self.incidents]
         return all({one["step"]: one["state"] for one in steps}[step] == "told" for steps in shown)
 
-    def _says_nothing_twice(self) -> None:
+    def _assert_nothing_sent_twice(self) -> None:
         opened = Counter((one.routing_key, one.dedup_key) for one in self.rig.pagerduty.opened())
         assert set(opened.values()) == {1}
         said = Counter(json.dumps(one.metadata, sort_keys=True) for one in self.rig.slack.messages)
@@ -138,11 +138,11 @@ class Play:
         return page
 
 
-class RefusedPlay(Play):
-    """The same where PagerDuty refuses On-call's key for good: Manager stands in, by pages and a storm's page."""
+class RefusedStormRun(StormRun):
+    """The same, but PagerDuty refuses on-call's routing key: the manager is the fallback responder."""
 
     def begins(self) -> None:
-        """Up to the first who join the storm of On-call."""
+        """Up to the first incidents that join the storm of on-call."""
         self.rig.refuses("on-call")
         self.incidents = [self._posts(n)["incidents"][0] for n in range(COUNT)]
         self._waits_until(lambda: self._has_storm("responder:on-call"))
@@ -156,7 +156,8 @@ class RefusedPlay(Play):
         self._waits_until(lambda: all(self._is_refused(one) for one in self.incidents))
         self._waits_until(lambda: self._has_notified("on-call"))
         self._waits_until(lambda: len(self._pages("manager")) + self._counted() == COUNT)
-        # A page of Manager's tells the step, too; what is said in a thread may come later, and once covers all.
+        # A page of the manager notifies the step, too; the reply in the thread may be posted later, and one
+        # covers all.
         self._waits_until(lambda: all(self._is_notified(one) for one in self.incidents))
         said = [reply for reply in self.rig.replies() if "not paged" in reply]
         assert len(said) == 1
@@ -166,7 +167,7 @@ class RefusedPlay(Play):
         return rows.get("page_delayed:on-call") == "delivered"
 
     def _counted(self) -> int:
-        """Return how many the storm of Manager counts, 0 before it has paged."""
+        """Return the number of incidents that the storm of the manager counts, 0 before it has paged."""
         if not self._pages("manager", of_storm=True):
             return 0
         return int(self._storm("responder:manager")["total"])
@@ -177,13 +178,13 @@ class RefusedPlay(Play):
         return bool(page["state"] == "failed" and page["target"] == "pagerduty:on-call")
 
 
-ACTS = (Play.breaks_out, Play.escalates, Play.is_acknowledged, Play.ends)
+ACTS = (StormRun.breaks_out, StormRun.escalates, StormRun.is_acknowledged, StormRun.ends)
 
 
 @pytest.fixture
-def theatre(tmp_path: Path, valkey_url: str, redis_client: Client) -> Callable[..., Any]:
-    """What sets up everything anew for a play."""
-    load_scripts(redis_client)  # or the first play would have round trips of its own
+def stage(tmp_path: Path, valkey_url: str, redis_client: Client) -> Callable[..., Any]:
+    """Return a function that sets up everything again for one run."""
+    load_scripts(redis_client)  # otherwise the first run would have additional round trips
 
     @contextmanager
     def open_(routing: str = ROUTING_OF_STEPS) -> Iterator[Rig]:
@@ -210,7 +211,7 @@ def theatre(tmp_path: Path, valkey_url: str, redis_client: Client) -> Callable[.
 
 @pytest.fixture
 def choose_instants(budget: Budget) -> Callable[[str, list[KillPoint]], Iterator[KillPoint]]:
-    """Chooses those of an act's instants that are played: a sample, or all as far as the budget goes."""
+    """Return a function that chooses the instants of an act: a sample, or as many as time allows."""
 
     def choose(act: str, instants: list[KillPoint]) -> Iterator[KillPoint]:
         assert len(instants) > 10
@@ -221,7 +222,7 @@ def choose_instants(budget: Budget) -> Callable[[str, list[KillPoint]], Iterator
 
 
 @contextmanager
-def noting(instant: KillPoint) -> Iterator[None]:
+def report_instant(instant: KillPoint) -> Iterator[None]:
     try:
         yield
     except Exception as error:
@@ -230,38 +231,38 @@ def noting(instant: KillPoint) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("act", ACTS, ids=lambda act: act.__name__)
-def test_killed_at_any_instant(
-    theatre: Callable[[], Any], choose_instants: Callable[..., Any], act: Callable[[Play], None]
+def test_a_kill_at_any_instant_of_a_storm_loses_nothing(
+    stage: Callable[[], Any], choose_instants: Callable[..., Any], act: Callable[[StormRun], None]
 ) -> None:
-    with theatre() as rig:
+    with stage() as rig:
         rehearsal = RecordedRun(rig)
-        play = Play(rig, rehearsal)
+        play = StormRun(rig, rehearsal)
         for one in ACTS[: ACTS.index(act)]:
             one(play)
         before = len(rehearsal.instants)
         act(play)
         instants = rehearsal.instants[before:]
     for instant in choose_instants(act.__name__, instants):
-        with theatre() as rig, noting(instant):
-            play = Play(rig, instant.__eq__)
+        with stage() as rig, report_instant(instant):
+            play = StormRun(rig, instant.__eq__)
             play.run(act)
             assert play.worker.deaths == [instant]
 
 
-def test_killed_at_any_instant_while_its_page_is_refused(
-    theatre: Callable[..., Any], choose_instants: Callable[..., Any]
+def test_a_kill_at_any_instant_of_a_refused_storm_loses_nothing(
+    stage: Callable[..., Any], choose_instants: Callable[..., Any]
 ) -> None:
-    with theatre(with_fallback("manager")) as rig:
+    with stage(with_fallback("manager")) as rig:
         rehearsal = RecordedRun(rig)
-        play = RefusedPlay(rig, rehearsal)
+        play = RefusedStormRun(rig, rehearsal)
         play.begins()
         before = len(rehearsal.instants)
         play.is_refused()
         instants = rehearsal.instants[before:]
     for instant in choose_instants("is_refused", instants):
-        with theatre(with_fallback("manager")) as rig, noting(instant):
-            play = RefusedPlay(rig, instant.__eq__)
+        with stage(with_fallback("manager")) as rig, report_instant(instant):
+            play = RefusedStormRun(rig, instant.__eq__)
             play.begins()
             play.is_refused()
-            play._says_nothing_twice()
+            play._assert_nothing_sent_twice()
             assert play.worker.deaths == [instant]

@@ -1,4 +1,4 @@
-"""A storm's page is what PagerDuty has, too: it is checked once for all that it counts."""
+"""The page of a storm is confirmed by PagerDuty's state, too, with one check for all its incidents."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import pytest
 
 from tests.mocks.pagerduty_account import PagedIncident
 from tests.rig import KEYS, ROUTING, Rig
-from tests.story.test_storms import LIMITS, breaks_out, ends
+from tests.story.test_storms import LIMITS, fire_groups, resolve_groups
 
 ONCALL = KEYS["PAGERDUTY_ONCALL_KEY"]
 NOTICES = '\nnotices: {channel: "#monitoring"}\n'
-WARNINGS = {"severity": "warning"}  # whose second step is far away
+WARNINGS = {"severity": "warning"}  # their second step is due much later
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def rest(rig: Rig) -> None:
 
 
 def storm_page(rig: Rig) -> PagedIncident:
-    """Return the last PagerDuty incident of a storm's page."""
+    """Return the last PagerDuty incident that is the page of a storm."""
     return [one for one in rig.pagerduty.opened() if "receiver-storm-" in one.dedup_key][-1]
 
 
@@ -43,7 +43,7 @@ def notices(rig: Rig) -> list[str]:
     return [message.words for message in rig.roots() if message.channel == "#monitoring"]
 
 
-def delivers(rig: Rig) -> None:
+def deliver(rig: Rig) -> None:
     def post(body: bytes, headers: dict[str, str]) -> int:
         return rig.client.post("/webhooks/pagerduty", data=body, headers=headers).status_code
 
@@ -52,7 +52,7 @@ def delivers(rig: Rig) -> None:
 
 
 def test_a_storms_page_is_checked_once_for_all_its_members(rig: Rig) -> None:
-    breaks_out(rig, **WARNINGS)
+    fire_groups(rig, **WARNINGS)
     rig.passes("10s")
     assert len(triggers(rig)) == 1
     rig.passes("1m")
@@ -64,7 +64,7 @@ def test_a_storms_page_is_checked_once_for_all_its_members(rig: Rig) -> None:
 
 def test_a_storms_page_in_a_maintenance_window_is_reported_and_sent_again(rig: Rig) -> None:
     rig.pagerduty.deaf.add(ONCALL)
-    breaks_out(rig, **WARNINGS)
+    fire_groups(rig, **WARNINGS)
     rig.passes("2m")
     assert len(triggers(rig)) > 2
     assert (
@@ -78,42 +78,42 @@ def test_a_storms_page_in_a_maintenance_window_is_reported_and_sent_again(rig: R
     assert len(triggers(rig)) == count
 
 
-def test_auto_resolve_of_a_storms_page_closes_none_that_it_counts(rig: Rig) -> None:
-    ids = breaks_out(rig, **WARNINGS)
+def test_an_auto_resolve_of_a_storms_page_resolves_none_of_its_incidents(rig: Rig) -> None:
+    ids = fire_groups(rig, **WARNINGS)
     rig.passes("1m")
     rig.pagerduty.auto_resolves(storm_page(rig))
-    delivers(rig)
+    deliver(rig)
     rig.passes("5s")
     assert {rig.state(one) for one in ids} == {"open"}
     assert len(triggers(rig)) == 2
     assert storm_page(rig).state == "triggered"
 
 
-def test_a_persons_resolve_of_a_storms_page_closes_all_that_it_counts(rig: Rig) -> None:
-    ids = breaks_out(rig, **WARNINGS)
+def test_the_resolve_of_a_storms_page_by_a_person_resolves_all_its_incidents(rig: Rig) -> None:
+    ids = fire_groups(rig, **WARNINGS)
     rig.passes("1m")
     rig.pagerduty.resolves(storm_page(rig))
-    delivers(rig)
+    deliver(rig)
     rig.passes("5s")
     assert rig.state(ids[-1]) == "resolved"
 
 
-def test_a_storms_page_is_resolved_under_the_key_it_went_out_under(rig: Rig) -> None:
-    breaks_out(rig, **WARNINGS)
+def test_a_storms_page_is_resolved_under_the_routing_key_it_was_sent_under(rig: Rig) -> None:
+    fire_groups(rig, **WARNINGS)
     rig.passes("1m")
     rig.environ["PAGERDUTY_ONCALL_KEY"] = "0" * 31 + "d"
     rig.configure(ROUTING + NOTICES + LIMITS)
-    ends(rig, severity="warning")
+    resolve_groups(rig, severity="warning")
     rig.passes("2m")
     assert storm_page(rig).state == "resolved"
     assert {event.routing_key for event in rig.pagerduty.events} == {ONCALL}
 
 
 def test_a_resolve_of_a_storms_page_that_pagerduty_dropped_is_sent_again(rig: Rig) -> None:
-    breaks_out(rig, **WARNINGS)
+    fire_groups(rig, **WARNINGS)
     rig.passes("1m")
     rig.pagerduty.deaf.add(ONCALL)
-    ends(rig, severity="warning")
+    resolve_groups(rig, severity="warning")
     rig.passes("15s")
     assert storm_page(rig).state == "triggered"
     rig.pagerduty.deaf.clear()

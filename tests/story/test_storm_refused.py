@@ -1,4 +1,4 @@
-"""A storm's page that is refused for good: each incident it counts gets what one of its own would, said once."""
+"""A storm page that failed permanently: its incidents get the same fallback as single ones, sent once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ from receiver.app.worker import build_worker_services
 from tests.mocks.slack_workspace import SlackMessage
 from tests.rig import ROUTING, Rig
 from tests.story.outage import NOTICES, in_channel, with_fallback
-from tests.story.test_storms import EVENTS_A_MINUTE, LIMITS, MANY, breaks_out, ends, pages, storm, summaries
+from tests.story.test_storms import (
+    EVENTS_A_MINUTE,
+    LIMITS,
+    MANY,
+    fire_groups,
+    pages,
+    resolve_groups,
+    storm,
+    summaries,
+)
 
 CRITICAL = "#alerts-critical"
 OPS = "#ops"
@@ -35,8 +44,8 @@ def configure(rig: Rig, text: str) -> None:
 
 
 def refused_after_the_first(rig: Rig) -> list[str]:
-    """Have many fire, the first of which are paged by themselves, and refuse the key from then on."""
-    ids = breaks_out(rig)
+    """Fire many groups, the first of which are paged one by one, and refuse the routing key from then on."""
+    ids = fire_groups(rig)
     rig.passes("1s")
     rig.refuses("on-call")
     rig.passes("20s")
@@ -52,7 +61,7 @@ def failed(rig: Rig) -> list[dict[str, Any]]:
     return list(rig.client.get("/api/v1/deliveries?state=failed&limit=200").json["deliveries"])
 
 
-def test_what_was_not_delivered_names_whom_it_was_for(rig: Rig) -> None:
+def test_the_failed_delivery_names_its_responder(rig: Rig) -> None:
     ids = refused_after_the_first(rig)
     rows = failed(rig)
     singles = rig.paged().count("on-call")
@@ -64,7 +73,7 @@ def test_what_was_not_delivered_names_whom_it_was_for(rig: Rig) -> None:
     assert "Page to pagerduty:on-call failed permanently: invalid_routing_key" in said
 
 
-def test_the_status_the_metrics_and_one_notice_show_it(rig: Rig) -> None:
+def test_the_failure_is_shown_by_status_metrics_and_one_notice(rig: Rig) -> None:
     refused_after_the_first(rig)
     rig.passes("2m")
     assert rig.client.get("/api/v1/status").json["channels"]["pagerduty"]["state"] == "failing"
@@ -75,7 +84,7 @@ def test_the_status_the_metrics_and_one_notice_show_it(rig: Rig) -> None:
     assert f"{count} incidents" in notice.words
 
 
-def test_the_storms_thread_has_one_mention(rig: Rig) -> None:
+def test_the_thread_of_the_storm_has_one_mention(rig: Rig) -> None:
     refused_after_the_first(rig)
     rig.passes("1m")
     (said,) = [reply for reply in in_the_storms_thread(rig) if "PagerDuty can't be reached" in reply.words]
@@ -83,7 +92,7 @@ def test_the_storms_thread_has_one_mention(rig: Rig) -> None:
     assert "On-call" in said.words
 
 
-def test_the_mention_notifies_the_step_of_each_and_the_next_is_due_in_its_time(rig: Rig) -> None:
+def test_the_mention_notifies_the_step_of_each_incident_and_the_next_is_due_on_time(rig: Rig) -> None:
     ids = refused_after_the_first(rig)
     rig.passes("1m")
     for one in ids:
@@ -93,7 +102,7 @@ def test_the_mention_notifies_the_step_of_each_and_the_next_is_due_in_its_time(r
     assert len(pages(rig, "team-lead")) == 1
 
 
-def test_the_fallback_responder_is_paged_once_for_all(rig: Rig) -> None:
+def test_the_fallback_responder_is_paged_once_for_all_incidents(rig: Rig) -> None:
     configure(rig, NOTICES + with_fallback("manager"))
     refused_after_the_first(rig)
     rig.passes("1m")
@@ -103,7 +112,7 @@ def test_the_fallback_responder_is_paged_once_for_all(rig: Rig) -> None:
     assert rig.paged().count("manager") == 1
 
 
-def test_a_fallback_responder_without_a_pager_is_mentioned_once(rig: Rig) -> None:
+def test_a_fallback_responder_without_a_routing_key_is_mentioned_once(rig: Rig) -> None:
     text = with_fallback("manager").replace(', pagerduty: {routing_key: "${PAGERDUTY_MANAGER_KEY}"}', "")
     configure(rig, NOTICES + text)
     refused_after_the_first(rig)
@@ -127,7 +136,7 @@ def test_the_fallback_channel_gets_one_message(rig: Rig) -> None:
 def test_incidents_that_join_later_are_notified_too(rig: Rig) -> None:
     configure(rig, NOTICES + with_fallback("manager"))
     refused_after_the_first(rig)
-    later = breaks_out(rig, count=20, first=MANY)
+    later = fire_groups(rig, count=20, first=MANY)
     rig.passes("1m")
     for one in later:
         first = rig.shows(one)["escalation"]["steps"][0]
@@ -135,7 +144,7 @@ def test_incidents_that_join_later_are_notified_too(rig: Rig) -> None:
     assert set(later) <= {row["incident"] for row in failed(rig)}
 
 
-def test_sent_again_by_hand_one_page_counts_them(rig: Rig) -> None:
+def test_after_a_manual_retry_one_page_counts_the_incidents(rig: Rig) -> None:
     refused_after_the_first(rig)
     rows = failed(rig)
     rig.pagerduty.routing_keys = None
@@ -147,7 +156,7 @@ def test_sent_again_by_hand_one_page_counts_them(rig: Rig) -> None:
     assert f"{len(rows)} incidents" in page["payload"]["summary"]
 
 
-def test_sent_again_and_refused_again_they_are_listed_again(rig: Rig) -> None:
+def test_a_retry_that_is_refused_is_listed_again(rig: Rig) -> None:
     refused_after_the_first(rig)
     rows = failed(rig)
     for row in rows:
@@ -156,8 +165,8 @@ def test_sent_again_and_refused_again_they_are_listed_again(rig: Rig) -> None:
     assert {row["id"] for row in failed(rig)} == {row["id"] for row in rows}
 
 
-def test_a_pagerduty_that_is_away_is_said_once_in_the_storms_thread(rig: Rig) -> None:
-    breaks_out(rig)
+def test_an_outage_of_pagerduty_is_reported_once_in_the_thread_of_the_storm(rig: Rig) -> None:
+    fire_groups(rig)
     rig.passes("1s")
     rig.pagerduty.fail_next(503, times=8)
     rig.passes("30s")
@@ -168,10 +177,10 @@ def test_a_pagerduty_that_is_away_is_said_once_in_the_storms_thread(rig: Rig) ->
     assert storm(rig, "responder:on-call")["total"] + rig.paged().count("on-call") - 1 == MANY
 
 
-def test_a_storms_message_that_is_refused_goes_to_the_fallback_channel_once(rig: Rig) -> None:
-    """Each of those it counted went there by itself, one a second."""
+def test_a_refused_message_of_a_storm_is_posted_once_to_the_fallback_channel(rig: Rig) -> None:
+    """Before, each incident that it counted was posted there separately, one a second."""
     configure(rig, NOTICES + with_fallback(OPS))
-    ids = breaks_out(rig)
+    ids = fire_groups(rig)
     rig.slack.archive(CRITICAL)
     rig.passes("1m")
     (summary,) = [root for root in in_channel(rig, OPS) if f"incidents in {OPS}" in root.text]
@@ -188,7 +197,7 @@ def test_a_storms_message_that_is_refused_goes_to_the_fallback_channel_once(rig:
 
 def test_steps_are_notified_in_the_thread_of_the_storm_in_the_fallback_channel(rig: Rig) -> None:
     configure(rig, NOTICES + with_fallback(OPS))
-    breaks_out(rig)
+    fire_groups(rig)
     rig.slack.archive(CRITICAL)
     rig.passes("6m30s")
     (summary,) = [root for root in in_channel(rig, OPS) if f"incidents in {OPS}" in root.text]
@@ -196,20 +205,20 @@ def test_steps_are_notified_in_the_thread_of_the_storm_in_the_fallback_channel(r
     assert len([words for words in said if "@team-lead" in words]) == 1
 
 
-def test_a_storms_message_that_is_refused_pages_the_fallback_responder_once(rig: Rig) -> None:
+def test_a_refused_message_of_a_storm_pages_the_fallback_responder_once(rig: Rig) -> None:
     configure(rig, NOTICES + with_fallback("manager"))
-    breaks_out(rig)
+    fire_groups(rig)
     rig.slack.archive(CRITICAL)
     rig.passes("1m")
     assert len(pages(rig, "manager")) == 1
     assert rig.paged().count("manager") < 15
 
 
-def test_a_resolve_of_the_storms_page_that_is_refused_is_called_that(rig: Rig) -> None:
-    breaks_out(rig)
+def test_a_refused_resolve_of_the_storms_page_is_reported_as_such(rig: Rig) -> None:
+    fire_groups(rig)
     rig.passes("20s")
     rig.refuses("on-call")
-    ends(rig)
+    resolve_groups(rig)
     rig.passes("2m")
     said = " ".join(notice.words for notice in in_channel(rig, "#monitoring"))
     assert "Resolve to pagerduty:on-call failed permanently: invalid_routing_key" in said

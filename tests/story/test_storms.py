@@ -1,4 +1,4 @@
-"""More new incidents than can be said one by one: one message and one page speak for them."""
+"""More new incidents than can be sent one by one are bundled into one message and one page."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.mocks.slack_workspace import SlackMessage
 from tests.rig import NAMES, ROUTING, Rig
 from tests.slack_people import SECRET, SlackPeople
 
-# More than a channel takes in half a minute, and than PagerDuty does at half its own limit. What a thousand do
-# at the vendors' own limits is in tests/e2e/test_storm.py.
+# More than a channel accepts in half a minute, and PagerDuty at half its own limit. A thousand incidents at
+# the limits of the vendors are tested in tests/e2e/test_storm.py.
 MANY = 40
 EVENTS_A_MINUTE = 60
 LIMITS = f"limits: {{pagerduty: {EVENTS_A_MINUTE}/m}}\n"
@@ -24,7 +24,9 @@ LIMITS = f"limits: {{pagerduty: {EVENTS_A_MINUTE}/m}}\n"
 
 @pytest.fixture(autouse=True)
 def vendor_limits(rig: Rig) -> Iterator[None]:
-    """Have the receiver keep to what Slack and PagerDuty take, the storm's own messages and pages too."""
+    """The mock Slack and PagerDuty enforce their limits; the receiver must stay within them, with the storm's
+    own messages and pages too.
+    """
     rig.slack.enforce_limits()
     rig.pagerduty.enforce_limits(EVENTS_A_MINUTE)
     rig.configure(ROUTING + LIMITS)
@@ -33,8 +35,8 @@ def vendor_limits(rig: Rig) -> Iterator[None]:
     assert rig.pagerduty.limited == []
 
 
-def breaks_out(rig: Rig, count: int = MANY, severity: str = "critical", first: int = 0) -> list[str]:
-    """Have *count* groups fire at once, and work that off; return the incidents."""
+def fire_groups(rig: Rig, count: int = MANY, severity: str = "critical", first: int = 0) -> list[str]:
+    """Fire *count* groups at once and let the worker process them; return the incidents."""
     ids = [
         rig.posts(rig.alert(f"Alert{n % 3}", severity, host=str(n)), group={"host": str(n)})["incidents"][0]
         for n in range(first, first + count)
@@ -43,7 +45,7 @@ def breaks_out(rig: Rig, count: int = MANY, severity: str = "critical", first: i
     return [str(one) for one in ids]
 
 
-def ends(rig: Rig, count: int = MANY, severity: str = "critical", first: int = 0) -> None:
+def resolve_groups(rig: Rig, count: int = MANY, severity: str = "critical", first: int = 0) -> None:
     for n in range(first, first + count):
         alert = rig.alert(f"Alert{n % 3}", severity, ended=True, at=rig.clock() - 1, host=str(n))
         rig.posts(alert, group={"host": str(n)})
@@ -62,7 +64,7 @@ def summaries(rig: Rig) -> list[SlackMessage]:
 
 
 def pages(rig: Rig, responder: str = "on-call", action: str = "trigger") -> list[dict[str, Any]]:
-    """Return the events of storms to a responder."""
+    """Return the events of storm pages for a responder."""
     return [
         event.body
         for event in rig.pagerduty.events
@@ -72,8 +74,8 @@ def pages(rig: Rig, responder: str = "on-call", action: str = "trigger") -> list
     ]
 
 
-def test_one_message_speaks_for_all_and_is_kept_up_to_date(rig: Rig) -> None:
-    breaks_out(rig)
+def test_one_message_summarizes_all_incidents_and_is_updated(rig: Rig) -> None:
+    fire_groups(rig)
     rig.passes("20s")
     (summary,) = summaries(rig)
     assert len(rig.roots()) < 10
@@ -88,7 +90,7 @@ def test_one_message_speaks_for_all_and_is_kept_up_to_date(rig: Rig) -> None:
 
 def test_the_message_is_edited_seldom_however_much_happens(rig: Rig) -> None:
     for n in range(60):
-        breaks_out(rig, count=5, first=5 * n)
+        fire_groups(rig, count=5, first=5 * n)
         rig.passes("1s")
     (summary,) = summaries(rig)
     assert 5 <= summary.edits <= 13
@@ -96,8 +98,8 @@ def test_the_message_is_edited_seldom_however_much_happens(rig: Rig) -> None:
     assert f"{storm(rig)['total']} incidents" in summary.text
 
 
-def test_the_first_criticals_are_paged_at_once_and_one_page_counts_the_rest(rig: Rig) -> None:
-    breaks_out(rig)
+def test_the_first_critical_incidents_are_paged_at_once_and_one_page_counts_the_rest(rig: Rig) -> None:
+    fire_groups(rig)
     rig.passes("1s")
     singles = len(rig.paged())
     assert 5 <= singles <= 8
@@ -109,15 +111,15 @@ def test_the_first_criticals_are_paged_at_once_and_one_page_counts_the_rest(rig:
 
 
 def test_few_incidents_are_no_storm(rig: Rig) -> None:
-    breaks_out(rig, count=12)
+    fire_groups(rig, count=12)
     rig.passes("1m")
     assert rig.client.get("/api/v1/storms").json == {"storms": []}
     assert len(rig.roots()) == 12
     assert len(rig.paged()) == 12
 
 
-def test_each_incident_keeps_its_state_its_timers_and_its_page_in_the_web(rig: Rig) -> None:
-    last = breaks_out(rig)[-1]
+def test_each_incident_has_its_own_state_timers_and_web_page(rig: Rig) -> None:
+    last = fire_groups(rig)[-1]
     rig.passes("10s")
     shown = rig.shows(last)
     assert shown["state"] == "open"
@@ -132,8 +134,8 @@ def test_each_incident_keeps_its_state_its_timers_and_its_page_in_the_web(rig: R
     assert "<h1>Storm of #alerts-critical</h1>" in page.text
 
 
-def test_the_page_of_an_incident_shows_no_page_that_only_the_storm_sent(rig: Rig) -> None:
-    ids = breaks_out(rig)
+def test_the_web_page_of_an_incident_does_not_show_the_storms_page_as_its_own(rig: Rig) -> None:
+    ids = fire_groups(rig)
     rig.passes("20s")
     single, bundled = (
         next(one for one in ids if bool(rig.shows(one).get("storm")) is is_bundled)
@@ -144,12 +146,12 @@ def test_the_page_of_an_incident_shows_no_page_that_only_the_storm_sent(rig: Rig
     assert words not in rig.client.get(f"/incidents/{bundled}/sent").text
 
 
-def test_further_steps_are_bundled_into_one_page_of_their_responder(rig: Rig) -> None:
-    breaks_out(rig)
+def test_further_steps_are_bundled_into_one_page_for_their_responder(rig: Rig) -> None:
+    fire_groups(rig)
     rig.passes("4m50s")
     assert "team-lead" not in rig.paged()
     rig.passes("1m30s")
-    own = rig.paged().count("on-call") - len(pages(rig))  # what was paged by itself goes its own way
+    own = rig.paged().count("on-call") - len(pages(rig))  # the incidents with their own pages
     assert rig.paged().count("team-lead") == own + 1
     (page,) = pages(rig, "team-lead")
     assert f"{MANY - own} incidents" in page["payload"]["summary"]
@@ -157,8 +159,8 @@ def test_further_steps_are_bundled_into_one_page_of_their_responder(rig: Rig) ->
     assert rig.paged().count("manager") == own + 1
 
 
-def test_a_step_is_mentioned_once_in_the_storms_thread(rig: Rig) -> None:
-    breaks_out(rig)
+def test_a_step_is_mentioned_once_in_the_thread_of_the_storm(rig: Rig) -> None:
+    fire_groups(rig)
     rig.passes("6m30s")
     (summary,) = summaries(rig)
     mentions = [reply for reply in rig.slack.replies() if reply.thread_ts == summary.ts]
@@ -166,22 +168,22 @@ def test_a_step_is_mentioned_once_in_the_storms_thread(rig: Rig) -> None:
     assert f"{storm(rig)['total']} incidents" in mention.words
 
 
-def test_a_responder_without_pagerduty_is_notified_in_the_storms_thread(rig: Rig) -> None:
-    """The step counts as told by the mention, so the next one waits its full time."""
+def test_a_responder_without_pagerduty_is_notified_in_the_thread_of_the_storm(rig: Rig) -> None:
+    """The mention notifies the step, so the next one waits its full time."""
     pagerless = ROUTING.replace(
         '"@team-lead", pagerduty: {routing_key: "${PAGERDUTY_TEAM_LEAD_KEY}"}', '"@team-lead"'
     )
     rig.configure(pagerless + LIMITS)
     rig.worker_services = build_worker_services(rig.services)
-    last = breaks_out(rig)[-1]
+    last = fire_groups(rig)[-1]
     rig.passes("5m30s")
     steps = {step["step"]: step for step in rig.shows(last)["escalation"]["steps"]}
     assert steps["team-lead"]["state"] == "told"
     assert len([reply for reply in rig.replies() if "incidents in this storm" in reply]) == 1
 
 
-def test_acknowledging_the_storm_acknowledges_all_it_counts(rig: Rig) -> None:
-    ids = breaks_out(rig)
+def test_acknowledging_the_storm_acknowledges_all_its_incidents(rig: Rig) -> None:
+    ids = fire_groups(rig)
     rig.passes("30s")
     answer = rig.client.post(
         f"/api/v1/storms/{storm(rig, 'responder:on-call')['id']}/acknowledge", json={"by": "alice"}
@@ -197,7 +199,7 @@ def test_acknowledging_the_storm_acknowledges_all_it_counts(rig: Rig) -> None:
 
 
 def test_acknowledging_a_storm_twice_changes_nothing(rig: Rig) -> None:
-    breaks_out(rig)
+    fire_groups(rig)
     rig.passes("30s")
     for by in ("alice", "bob"):
         one = storm(rig, "responder:on-call")
@@ -207,15 +209,15 @@ def test_acknowledging_a_storm_twice_changes_nothing(rig: Rig) -> None:
     assert len(pages(rig, action="acknowledge")) == 1
 
 
-def test_acknowledging_a_storm_again_later_renews_what_was_acknowledged_with_it(rig: Rig) -> None:
-    """What somebody has by themselves stays theirs."""
+def test_acknowledging_a_storm_again_renews_the_incidents_acknowledged_with_it(rig: Rig) -> None:
+    """An incident that a person acknowledged separately is not renewed."""
     hour = ROUTING.replace(
         "critical: [{notify: on-call}, {notify: team-lead, after: 5m}, {notify: manager, after: 5m}]",
         "critical: {ack_timeout: 1h, steps: [{notify: on-call}, {notify: team-lead, after: 5m}]}",
     )
     rig.configure(hour + LIMITS)
     rig.worker_services = build_worker_services(rig.services)
-    ids = breaks_out(rig)
+    ids = fire_groups(rig)
     rig.passes("30s")
     bundled = [one for one in ids if rig.shows(one)["storm"]]
     rig.answers(bundled[0], "acknowledge", "carol")
@@ -226,13 +228,13 @@ def test_acknowledging_a_storm_again_later_renews_what_was_acknowledged_with_it(
     counted = [rig.shows(one) for one in ids if rig.shows(one)["acknowledged_by"] == "bob"]
     assert len(counted) == storm(rig, "responder:on-call")["total"] - 1
     assert {one["state"] for one in counted} == {"acknowledged"}
-    assert rig.state(bundled[0]) == "open"  # hers ran out
+    assert rig.state(bundled[0]) == "open"  # that acknowledgement timed out
     assert len(pages(rig, action="acknowledge")) == 2
     assert storm(rig, "responder:on-call")["acknowledged_by"] == "bob"
 
 
-def test_acknowledged_one_by_one_the_storms_page_is_acknowledged_too(rig: Rig) -> None:
-    ids = breaks_out(rig)
+def test_when_all_incidents_are_acknowledged_the_storms_page_is_too(rig: Rig) -> None:
+    ids = fire_groups(rig)
     rig.passes("30s")
     for one in ids:
         rig.client.post(f"/api/v1/incidents/{one}/acknowledge", json={"by": "alice"})
@@ -241,13 +243,13 @@ def test_acknowledged_one_by_one_the_storms_page_is_acknowledged_too(rig: Rig) -
 
 
 def test_an_incident_that_joins_after_the_acknowledgement_is_in_the_next_page(rig: Rig) -> None:
-    """At the earliest two minutes after the last, and under a key of its own: nobody would be woken else."""
-    breaks_out(rig)
+    """At the earliest after two minutes, and with its own dedup key: otherwise it would page no one."""
+    fire_groups(rig)
     rig.passes("20s")
     one = storm(rig, "responder:on-call")
     rig.client.post(f"/api/v1/storms/{one['id']}/acknowledge", json={"by": "alice"})
     rig.works()
-    breaks_out(rig, count=40, first=MANY)
+    fire_groups(rig, count=40, first=MANY)
     rig.passes("90s")
     assert len(pages(rig)) == 1
     rig.passes("60s")
@@ -256,13 +258,13 @@ def test_an_incident_that_joins_after_the_acknowledgement_is_in_the_next_page(ri
     assert "40 incidents" in second["payload"]["summary"]
 
 
-def test_the_page_is_resolved_with_the_last_of_its_incidents(rig: Rig) -> None:
-    breaks_out(rig)
+def test_the_storms_page_is_resolved_with_the_last_of_its_incidents(rig: Rig) -> None:
+    fire_groups(rig)
     rig.passes("30s")
-    ends(rig, count=MANY - 1)
+    resolve_groups(rig, count=MANY - 1)
     rig.passes("1m")
     assert pages(rig, action="resolve") == []
-    ends(rig, count=1, first=MANY - 1)
+    resolve_groups(rig, count=1, first=MANY - 1)
     rig.passes("1m")
     assert len(pages(rig, action="resolve")) == 1
     assert rig.client.get("/api/v1/storms").json == {"storms": []}
@@ -270,11 +272,11 @@ def test_the_page_is_resolved_with_the_last_of_its_incidents(rig: Rig) -> None:
     assert all(incident.state == "resolved" for incident in rig.pagerduty.opened())
 
 
-def test_when_a_storm_ends_what_still_fires_is_listed(rig: Rig) -> None:
-    """As many as the channel takes in half a minute get their own message; the others are counted."""
-    breaks_out(rig)
+def test_when_a_storm_ends_its_firing_incidents_are_posted(rig: Rig) -> None:
+    """As many as the channel accepts in half a minute get their own message; the others are counted."""
+    fire_groups(rig)
     rig.passes("20s")
-    ends(rig, count=10)
+    resolve_groups(rig, count=10)
     before = len(rig.roots())
     rig.passes("3m")
     (summary,) = summaries(rig)
@@ -285,14 +287,14 @@ def test_when_a_storm_ends_what_still_fires_is_listed(rig: Rig) -> None:
     assert len(rig.roots()) == before + 20
 
 
-def test_what_ends_before_it_got_a_message_of_its_own_gets_none(rig: Rig) -> None:
-    """The storm's message shows it resolved: messages about what was over went on coming for 20 s."""
-    breaks_out(rig)
+def test_an_incident_resolved_before_it_had_its_own_message_gets_none(rig: Rig) -> None:
+    """The storm's message shows it as resolved."""
+    fire_groups(rig)
     rig.passes("33s")
     over = [reply for reply in rig.slack.replies() if "The storm is over" in reply.words]
     assert len(over) == 1
     before = len(rig.roots())
-    ends(rig)
+    resolve_groups(rig)
     rig.passes("2m")
     assert len(rig.roots()) == before
     assert f"{storm_total(summaries(rig)[0])} resolved · storm over" in summaries(rig)[0].text
@@ -302,8 +304,8 @@ def storm_total(summary: SlackMessage) -> str:
     return summary.text.split()[1]
 
 
-def test_an_incident_with_a_message_of_its_own_again_is_kept_up_to_date(rig: Rig) -> None:
-    ids = breaks_out(rig)
+def test_an_incident_that_got_its_own_message_is_updated(rig: Rig) -> None:
+    ids = fire_groups(rig)
     rig.passes("5m")
     own = next(
         one for one in ids if rig.shows(one)["deliveries"] and _link(rig, one) not in ("", _summary_link(rig))
@@ -321,49 +323,49 @@ def _summary_link(rig: Rig) -> str:
     return str(storm(rig)["link"])
 
 
-def test_another_channel_is_unhindered(rig: Rig) -> None:
-    breaks_out(rig)
+def test_another_channel_is_not_affected(rig: Rig) -> None:
+    fire_groups(rig)
     rig.fires("SlowTests", "warning")
     assert any("SlowTests" in root.text for root in rig.roots())
 
 
-def test_what_fires_again_after_the_storm_has_a_message_of_its_own(rig: Rig) -> None:
-    breaks_out(rig)
+def test_an_alert_that_fires_again_after_the_storm_has_its_own_message(rig: Rig) -> None:
+    fire_groups(rig)
     rig.passes("20s")
-    ends(rig)
+    resolve_groups(rig)
     rig.passes("2m")
     before = len(rig.roots())
-    breaks_out(rig, count=1, first=MANY - 1)
+    fire_groups(rig, count=1, first=MANY - 1)
     rig.passes("10s")
     assert len(rig.roots()) == before + 1
 
 
-def test_a_second_storm_is_another_one(rig: Rig) -> None:
-    breaks_out(rig)
+def test_a_second_storm_has_its_own_message(rig: Rig) -> None:
+    fire_groups(rig)
     rig.passes("20s")
-    ends(rig)
+    resolve_groups(rig)
     rig.passes("30m")
-    breaks_out(rig)
+    fire_groups(rig)
     rig.passes("20s")
     assert len(summaries(rig)) == 2
     assert len(pages(rig)) == 2
 
 
 def deliver_webhooks(rig: Rig) -> None:
-    """Have PagerDuty's webhooks come in."""
+    """Deliver PagerDuty's webhooks."""
     rig.pagerduty.webhooks.deliver(
         lambda body, headers: rig.client.post("/webhooks/pagerduty", data=body, headers=headers).status_code
     )
 
 
-def page_there(rig: Rig) -> PagedIncident:
+def storm_page(rig: Rig) -> PagedIncident:
     (found,) = [one for one in rig.pagerduty.opened() if one.dedup_key.startswith("receiver-storm-")]
     return found
 
 
 @pytest.fixture
-def answering(rig: Rig) -> Rig:
-    """The receiver as people can answer it from Slack and PagerDuty."""
+def rig_with_responses(rig: Rig) -> Rig:
+    """The receiver with requests from Slack and PagerDuty enabled."""
     rig.environ |= {"PAGERDUTY_WEBHOOK_SECRET": "pagerduty-secret", "SLACK_SIGNING_SECRET": SECRET}
     rig.environ |= {"PAGERDUTY_API_TOKEN": "rest-token", "PAGERDUTY_API_URL": rig.pagerduty.url}
     rig.configure(ROUTING + 'pagerduty: {api_token: "${PAGERDUTY_API_TOKEN}"}\n' + LIMITS)
@@ -371,25 +373,29 @@ def answering(rig: Rig) -> Rig:
     return rig
 
 
-def test_acknowledged_in_pagerduty_all_it_counts_is_acknowledged_without_an_echo(answering: Rig) -> None:
-    rig = answering
-    ids = breaks_out(rig)
+def test_an_acknowledgement_in_pagerduty_acknowledges_all_incidents_without_an_echo(
+    rig_with_responses: Rig,
+) -> None:
+    rig = rig_with_responses
+    ids = fire_groups(rig)
     rig.passes("20s")
     counted = storm(rig, "responder:on-call")["total"]
-    rig.pagerduty.acknowledges(page_there(rig), "Alice Doe")
+    rig.pagerduty.acknowledges(storm_page(rig), "Alice Doe")
     deliver_webhooks(rig)
     rig.passes("30s")
     assert [rig.shows(one)["acknowledged_by"] for one in ids].count("Alice Doe") == counted
     assert pages(rig, action="acknowledge") == []
 
 
-def test_an_acknowledgement_whose_webhook_was_lost_is_found_before_the_next_step(answering: Rig) -> None:
-    """PagerDuty's webhook was lost, so PagerDuty is asked before the next step: once for all it counts."""
-    rig = answering
-    ids = breaks_out(rig)
+def test_an_acknowledgement_whose_webhook_was_lost_is_found_before_the_next_step(
+    rig_with_responses: Rig,
+) -> None:
+    """PagerDuty's webhook was lost, so its state is checked before the next step: once for all incidents."""
+    rig = rig_with_responses
+    ids = fire_groups(rig)
     rig.passes("20s")
     counted = storm(rig, "responder:on-call")["total"]
-    page = page_there(rig)
+    page = storm_page(rig)
     rig.pagerduty.acknowledges(page, "Alice Doe")
     rig.passes("10m")
     assert [rig.shows(one)["acknowledged_by"] for one in ids].count("Alice Doe") == counted
@@ -398,28 +404,28 @@ def test_an_acknowledgement_whose_webhook_was_lost_is_found_before_the_next_step
     assert 1 <= asked.count([page.dedup_key]) < 10
 
 
-def test_the_next_step_is_notified_where_the_storms_page_is_not_acknowledged(answering: Rig) -> None:
-    rig = answering
-    breaks_out(rig)
+def test_the_next_step_is_notified_if_the_storms_page_is_not_acknowledged(rig_with_responses: Rig) -> None:
+    rig = rig_with_responses
+    fire_groups(rig)
     rig.passes("10m")
     assert len(pages(rig, "team-lead")) == 1
 
 
-def test_resolved_in_pagerduty_all_it_counts_is_closed_by_hand(answering: Rig) -> None:
-    rig = answering
-    ids = breaks_out(rig)
+def test_a_resolve_in_pagerduty_resolves_all_incidents_manually(rig_with_responses: Rig) -> None:
+    rig = rig_with_responses
+    ids = fire_groups(rig)
     rig.passes("20s")
     counted = storm(rig, "responder:on-call")["total"]
-    rig.pagerduty.resolves(page_there(rig), "Alice Doe")
+    rig.pagerduty.resolves(storm_page(rig), "Alice Doe")
     deliver_webhooks(rig)
     rig.passes("30s")
     assert [rig.shows(one)["state"] for one in ids].count("resolved") == counted
     assert pages(rig, action="resolve") == []
 
 
-def test_the_button_under_the_message_acknowledges_all_it_counts(answering: Rig) -> None:
-    rig = answering
-    ids = breaks_out(rig)
+def test_the_button_of_the_message_acknowledges_all_incidents(rig_with_responses: Rig) -> None:
+    rig = rig_with_responses
+    ids = fire_groups(rig)
     rig.passes("20s")
     people = SlackPeople(rig.client, rig.clock, rig.slack)
     answer = people.clicks("acknowledge_storm", storm(rig)["id"])
@@ -431,8 +437,8 @@ def test_the_button_under_the_message_acknowledges_all_it_counts(answering: Rig)
 
 
 def test_an_incident_unacknowledged_since_stays_open(rig: Rig) -> None:
-    """The answer reaches each member once; what people do to one of them afterwards stands."""
-    last = breaks_out(rig)[-1]
+    """The acknowledgement is applied to each member once; later changes to one of them are not overwritten."""
+    last = fire_groups(rig)[-1]
     rig.passes("20s")
     rig.client.post(f"/api/v1/storms/{storm(rig)['id']}/acknowledge", json={"by": "alice"})
     rig.passes("10s")
@@ -447,8 +453,8 @@ def test_an_unknown_storm_is_not_found(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
-def test_killed_again_and_again_every_step_is_notified_once(rig: Rig, is_after: bool) -> None:
-    """Each worker dies after some round trips to Redis; `test_storm_crashes.py` looks at every single one."""
+def test_with_workers_killed_repeatedly_every_step_is_notified_once(rig: Rig, is_after: bool) -> None:
+    """Each worker is killed after some round trips to Redis; `test_storm_crashes.py` tests every single one."""
     deaths = itertools.count()
     worker = CrashingWorker(
         rig, lambda instant: instant.trip % 37 == 0 and instant.is_after is is_after and next(deaths) < 60
@@ -470,30 +476,30 @@ def _all(rig: Rig) -> list[dict[str, Any]]:
     return list(rig.client.get("/api/v1/incidents?limit=200").json["incidents"])
 
 
-def test_what_may_have_arrived_waits_for_its_permit_in_a_storm(rig: Rig) -> None:
-    """No storm says what may stand there already; yet because one was on, it was looked at again and again,
-    without a pause, until its turn came.
-    """
+def test_a_message_that_was_perhaps_sent_waits_for_its_token_in_a_storm(rig: Rig) -> None:
+    """It is not bundled. Before, it was searched in a hot loop until it got a token."""
     rig.pagerduty.drop_answer()
-    breaks_out(rig)
+    fire_groups(rig)
     rig.passes("1m")
     singles = [page for page in rig.pagerduty.opened() if not page.dedup_key.startswith("receiver-storm-")]
-    assert len(rig.pagerduty.triggers()) == len(singles) + 2  # the storm's, and the one that was sent again
+    assert (
+        len(rig.pagerduty.triggers()) == len(singles) + 2
+    )  # the storm's page, and the one that was sent again
     assert len(singles) + storm(rig, "responder:on-call")["total"] == MANY
 
 
-def test_a_pause_that_makes_a_few_wait_is_no_storm(rig: Rig) -> None:
-    """What a 429 holds up for a minute is not more than the channel can be told."""
+def test_a_pause_that_delays_a_few_incidents_is_no_storm(rig: Rig) -> None:
+    """The messages delayed by a 429 for a minute are not more than the channel accepts."""
     rig.slack.fail_next("chat.postMessage", status=429, error="ratelimited", retry_after=60)
-    breaks_out(rig, count=5)
+    fire_groups(rig, count=5)
     rig.passes("10s")
     assert rig.client.get("/api/v1/storms").json == {"storms": []}
     rig.passes("2m")
     assert len(rig.roots()) == 5
 
 
-def test_a_page_that_waits_for_its_storm_is_not_called_unreachable(rig: Rig) -> None:
-    breaks_out(rig)
+def test_a_page_that_waits_for_its_storm_is_not_shown_as_delayed(rig: Rig) -> None:
+    fire_groups(rig)
     rig.passes("30s")
     assert not [reply for reply in rig.replies() if "can't be reached" in reply]
     assert not [reply for reply in rig.replies() if "PagerDuty" in reply]

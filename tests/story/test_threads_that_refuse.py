@@ -1,4 +1,4 @@
-"""A reply that its thread refuses is said once in the channel: the channel is not at fault."""
+"""A reply that its thread refuses is posted once in the channel: the channel itself works."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def root_of(rig: Rig) -> SlackMessage:
     return rig.roots()[0]
 
 
-def asides(rig: Rig) -> list[SlackMessage]:
-    """Return what was said in the channel in place of replies."""
+def list_replacements(rig: Rig) -> list[SlackMessage]:
+    """Return the messages that were posted in the channel instead of replies."""
     return [message for message in rig.roots() if "In place of a reply" in message.words]
 
 
@@ -36,7 +36,7 @@ def test_a_step_is_posted_once_in_the_channel_with_mention_and_link(rig: Rig, co
     rig.slack.refuse_replies(CRITICAL, code)
     incident = rig.fires("DiskFull")
     rig.passes("8m")
-    first, second = asides(rig)
+    first, second = list_replacements(rig)
     assert "Paging On-call" in first.text
     assert "Paging Team Lead @team-lead: not acknowledged for 5m" in second.text
     assert second.pings == ["@team-lead"]
@@ -50,11 +50,11 @@ def test_a_step_is_posted_once_in_the_channel_with_mention_and_link(rig: Rig, co
         event["text"].startswith(f"Told Team Lead in {CRITICAL} (The thread takes no reply")
         for event in shown["timeline"]
     )
-    # Neither the fallback channel nor that of notices has anything to hear of it.
+    # Nothing is posted to the fallback channel or to that of notices.
     assert {message.channel for message in rig.roots()} == {CRITICAL}
 
 
-def test_every_reply_is_posted_once_whoever_it_is_for(rig: Rig) -> None:
+def test_every_reply_is_posted_once(rig: Rig) -> None:
     incident = rig.fires("DiskFull", host="a")
     rig.slack.refuse_replies(root_of(rig), "restricted_action_thread_locked")
     rig.posts(rig.alert("DiskFull", host="a"), rig.alert("DiskFull", host="@here<!channel>"))
@@ -63,18 +63,18 @@ def test_every_reply_is_posted_once_whoever_it_is_for(rig: Rig) -> None:
     rig.ends("DiskFull", host="a")
     rig.ends("DiskFull", host="@here<!channel>")
     rig.passes("1h")
-    said = [message.text.split("\n")[0] for message in asides(rig)]
+    said = [message.text.split("\n")[0] for message in list_replacements(rig)]
     assert said == ["➕ 1 alert joined · DiskFull", "✅ Resolved after 1m"]
-    assert [message.pings for message in asides(rig)] == [[], []]
+    assert [message.pings for message in list_replacements(rig)] == [[], []]
     assert "Resolved" in root_of(rig).text
 
 
-def test_a_thread_that_is_unlocked_has_the_replies_again(rig: Rig) -> None:
+def test_after_a_thread_was_unlocked_replies_are_posted_there_again(rig: Rig) -> None:
     rig.slack.refuse_replies(CRITICAL, "restricted_action_thread_locked")
     rig.fires("DiskFull")
     rig.slack.workspace.threads_refused.clear()
     rig.passes("6m")
-    assert len(asides(rig)) == 1
+    assert len(list_replacements(rig)) == 1
     assert [reply.split(":")[0] for reply in rig.replies()] == ["📟 Paging Team Lead @team-lead"]
 
 
@@ -82,17 +82,17 @@ def test_a_reply_in_the_channel_is_found_after_its_response_was_lost(rig: Rig) -
     rig.fires("DiskFull")
     rig.slack.refuse_replies(CRITICAL, "restricted_action_thread_locked")
     rig.clock.moment += 300
-    # The first call is the reply, which is refused; the answer to the second, in the channel, is lost.
+    # The first call is the reply, which is refused; the response to the second, in the channel, is lost.
     rig.slack.fail_next("chat.postMessage", error="restricted_action_thread_locked")
     rig.slack.drop_answer("chat.postMessage")
     rig.passes("2m")
-    (aside,) = asides(rig)
+    (aside,) = list_replacements(rig)
     assert "Team Lead" in aside.text
     assert aside.metadata is not None
     assert aside.metadata["event_payload"]["key"] == "step:team-lead"
 
 
-def test_it_is_found_where_the_thread_itself_can_not_be_read(rig: Rig) -> None:
+def test_it_is_found_also_if_the_thread_itself_can_not_be_read(rig: Rig) -> None:
     rig.fires("DiskFull")
     rig.slack.refuse_replies(CRITICAL, "thread_not_found")
     rig.clock.moment += 300
@@ -100,10 +100,10 @@ def test_it_is_found_where_the_thread_itself_can_not_be_read(rig: Rig) -> None:
     rig.slack.drop_answer("chat.postMessage")
     rig.slack.fail_next("conversations.replies", error="thread_not_found")
     rig.passes("2m")
-    assert len(asides(rig)) == 1
+    assert len(list_replacements(rig)) == 1
 
 
-def test_a_channel_that_refuses_it_too_has_the_routes_fallback(rig: Rig) -> None:
+def test_if_the_channel_refuses_it_too_the_fallback_is_used(rig: Rig) -> None:
     rig.configure(with_fallback("manager"))
     rig.fires("DiskFull")
     rig.clock.moment += 300
@@ -113,7 +113,7 @@ def test_a_channel_that_refuses_it_too_has_the_routes_fallback(rig: Rig) -> None
     assert rig.paged() == ["on-call", "team-lead", "manager"]
 
 
-def test_the_mention_of_a_storms_step_is_posted_in_the_channel(rig: Rig) -> None:
+def test_the_mention_for_a_step_of_a_storm_is_posted_in_the_channel(rig: Rig) -> None:
     rig.storms_after_s = 0.0
     rig.configure(
         "limits: {slack_posts: 1/m, slack_updates: 1000/s, pagerduty: 1000/s}\n" + with_fallback("manager")
@@ -123,7 +123,7 @@ def test_the_mention_of_a_storms_step_is_posted_in_the_channel(rig: Rig) -> None
     rig.passes("2m")
     rig.slack.refuse_replies(CRITICAL, "restricted_action_thread_locked")
     rig.passes("10m")
-    said = [message for message in asides(rig) if "in this storm not acknowledged" in message.text]
+    said = [message for message in list_replacements(rig) if "in this storm not acknowledged" in message.text]
     assert said
     assert said[0].pings == ["@team-lead"]
     assert "|this message>" in said[0].text

@@ -1,4 +1,4 @@
-"""One alert under two receivers (`continue: true`, merged configurations, a renamed one) is one incident."""
+"""One alert under two receivers of Alertmanager (`continue: true`, a renamed one) is one incident."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.rig import Rig
 
-# The same alert as two of Alertmanager's routes send it: another receiver, another group key.
+# The same alert as two routes of Alertmanager send it: with another receiver and another group key.
 TEAM: dict[str, Any] = {
     "receiver": "shop/team/receiver",
     "groupKey": '{}/{namespace="shop"}:{alertname="QueueStuck"}',
@@ -37,7 +37,7 @@ def posts(rig: Rig, *alerts: dict[str, Any], way: dict[str, Any], **fields: Any)
 
 
 def opens(rig: Rig, way: dict[str, Any], *instances: str) -> str:
-    """Fire by *way*; return the incident, ten seconds later."""
+    """Fire the alert on *way*; return the incident ten seconds later."""
     alerts = [queue(rig, instance) for instance in instances or ("q-1",)]
     [incident] = posts(rig, *alerts, way=way)["incidents"]
     rig.passes("10s")
@@ -45,7 +45,7 @@ def opens(rig: Rig, way: dict[str, Any], *instances: str) -> str:
 
 
 @WAYS
-def test_it_is_one_incident_one_message_and_one_page_of_the_way_that_came_first(
+def test_the_first_receiver_opens_one_incident_with_one_message_and_one_page(
     rig: Rig, first: dict[str, Any], second: dict[str, Any]
 ) -> None:
     incident = opens(rig, first)
@@ -60,7 +60,7 @@ def test_it_is_one_incident_one_message_and_one_page_of_the_way_that_came_first(
 
 
 @WAYS
-def test_its_end_by_either_way_is_its_end_and_by_the_other_it_is_no_news(
+def test_the_resolve_of_either_receiver_is_applied_and_that_of_the_other_changes_nothing(
     rig: Rig, first: dict[str, Any], second: dict[str, Any]
 ) -> None:
     incident = opens(rig, TEAM)
@@ -74,7 +74,7 @@ def test_its_end_by_either_way_is_its_end_and_by_the_other_it_is_no_news(
     assert rig.outside() == outside
 
 
-def test_alerts_that_join_by_one_way_and_by_the_other_are_one_each(rig: Rig) -> None:
+def test_an_alert_that_joins_under_both_receivers_is_counted_once(rig: Rig) -> None:
     incident = opens(rig, TEAM, "q-1")
     posts(rig, queue(rig, "q-1"), queue(rig, "q-2"), way=TEAM)
     answer = posts(rig, queue(rig, "q-1"), queue(rig, "q-2"), way=DEFAULT)
@@ -95,7 +95,7 @@ def test_groups_of_a_hundred_are_one_incident(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("has_key", [True, False], ids=["group key", "no group key"])
-def test_a_renamed_receiver_pages_an_acknowledged_alert_no_more(rig: Rig, has_key: bool) -> None:
+def test_a_renamed_receiver_does_not_page_an_acknowledged_alert(rig: Rig, has_key: bool) -> None:
     key = {} if has_key else {"groupKey": ""}
     incident = posts(rig, queue(rig), way={**key, "receiver": "old"})["incidents"][0]
     rig.answers(incident, "acknowledge")
@@ -111,10 +111,8 @@ def test_a_renamed_receiver_pages_an_acknowledged_alert_no_more(rig: Rig, has_ke
     assert rig.state(incident) == "resolved"
 
 
-def test_a_page_goes_to_the_same_incident_in_pagerduty_whatever_the_receiver_is_called(
-    rig: Rig, redis_client: Any
-) -> None:
-    """Also after all data were lost."""
+def test_the_dedup_key_of_a_page_does_not_depend_on_the_receiver(rig: Rig, redis_client: Any) -> None:
+    """Also after a loss of all data."""
     keys = []
     for receiver in ("old", "new"):
         redis_client.flushall()
@@ -125,7 +123,7 @@ def test_a_page_goes_to_the_same_incident_in_pagerduty_whatever_the_receiver_is_
 
 
 @WAYS
-def test_resolved_by_hand_its_copies_stay_duplicates_by_both_ways(
+def test_after_a_manual_resolve_copies_of_both_receivers_are_duplicates(
     rig: Rig, first: dict[str, Any], second: dict[str, Any]
 ) -> None:
     incident = opens(rig, TEAM)
@@ -143,7 +141,7 @@ def test_resolved_by_hand_its_copies_stay_duplicates_by_both_ways(
 
 
 @WAYS
-def test_firing_again_within_the_flap_window_it_reopens_by_whichever_way_comes_first(
+def test_within_the_flap_window_the_first_of_both_receivers_reopens_the_incident(
     rig: Rig, first: dict[str, Any], second: dict[str, Any]
 ) -> None:
     incident = opens(rig, TEAM)
@@ -159,7 +157,7 @@ def test_firing_again_within_the_flap_window_it_reopens_by_whichever_way_comes_f
     assert rig.state(incident) == "resolved"
 
 
-def test_after_the_flap_window_the_way_that_comes_first_opens_the_next_one(rig: Rig) -> None:
+def test_after_the_flap_window_the_first_of_both_receivers_opens_the_next_incident(rig: Rig) -> None:
     incident = opens(rig, TEAM)
     posts(rig, ended(rig), way=TEAM)
     rig.passes("11m")
@@ -171,7 +169,7 @@ def test_after_the_flap_window_the_way_that_comes_first_opens_the_next_one(rig: 
     assert rig.state(other) == "resolved"
 
 
-def test_flapping_by_turns_it_is_one_open_message_and_pages_nobody_anew(rig: Rig) -> None:
+def test_an_alert_that_flaps_under_both_receivers_is_one_message_without_new_pages(rig: Rig) -> None:
     incident = opens(rig, TEAM)
     rig.answers(incident, "acknowledge")
     ways = [TEAM, DEFAULT]
@@ -183,7 +181,7 @@ def test_flapping_by_turns_it_is_one_open_message_and_pages_nobody_anew(rig: Rig
         ways.reverse()
         for way in ways:
             posts(rig, queue(rig), way=way)
-        if n == 3:  # the first answer ended with the resolve
+        if n == 3:  # the first acknowledgement ended with the resolve
             rig.answers(incident, "acknowledge")
             pages = rig.triggered()
     assert rig.triggered() == pages
@@ -191,7 +189,7 @@ def test_flapping_by_turns_it_is_one_open_message_and_pages_nobody_anew(rig: Rig
     assert "flapping" in rig.roots()[0].words
 
 
-def test_an_alert_that_rejoins_by_the_other_way_goes_back_to_where_it_was(rig: Rig) -> None:
+def test_an_alert_that_fires_again_under_the_other_receiver_returns_to_its_incident(rig: Rig) -> None:
     incident = opens(rig, TEAM, "q-1", "q-2")
     posts(rig, ended(rig, "q-1"), way=DEFAULT)
     rig.passes("1m")
@@ -201,7 +199,7 @@ def test_an_alert_that_rejoins_by_the_other_way_goes_back_to_where_it_was(rig: R
     assert rig.paged() == ["on-call"]
 
 
-def test_repeats_by_the_other_way_alone_are_signs_of_life(rig: Rig) -> None:
+def test_duplicates_of_only_the_other_receiver_keep_the_incident_from_being_stale(rig: Rig) -> None:
     """The receiver that opened it was removed meanwhile."""
     incident = opens(rig, TEAM)
     for _ in range(24):
@@ -212,7 +210,7 @@ def test_repeats_by_the_other_way_alone_are_signs_of_life(rig: Rig) -> None:
     assert rig.state(incident) == "resolved"
 
 
-def test_a_cut_payload_by_the_other_way_resolves_nothing_by_itself(rig: Rig) -> None:
+def test_a_truncated_payload_of_the_other_receiver_resolves_no_incident(rig: Rig) -> None:
     incident = opens(rig, TEAM)
     posts(rig, ended(rig), way=DEFAULT, truncatedAlerts=2)
     assert rig.state(incident) == "open"
@@ -220,13 +218,13 @@ def test_a_cut_payload_by_the_other_way_resolves_nothing_by_itself(rig: Rig) -> 
     assert rig.state(incident) == "resolved"
 
 
-def test_another_source_is_another_matter(rig: Rig) -> None:
+def test_an_alert_of_another_source_is_another_incident(rig: Rig) -> None:
     incident = opens(rig, TEAM)
     assert posts(rig, queue(rig), way=TEAM, source="berlin")["incidents"] != [incident]
 
 
-def test_on_another_route_it_is_another_incident(rig: Rig) -> None:
-    """A label that only one of two Alertmanager routes adds makes another alert, and it may go elsewhere."""
+def test_the_same_alert_on_another_route_is_another_incident(rig: Rig) -> None:
+    """A label that only one of two Alertmanager routes adds makes another alert."""
     incident = opens(rig, TEAM)
     warning = rig.alert("QueueStuck", "warning", instance="q-1", namespace="shop")
     assert posts(rig, warning, way=DEFAULT)["incidents"] != [incident]

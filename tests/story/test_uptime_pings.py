@@ -1,4 +1,4 @@
-"""Who watches the receiver: `heartbeat_url` is called while all is well, and the status says what is not."""
+"""`heartbeat_url` is called while the receiver works, and the status shows what does not."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def watched(rig: Rig, stub: Stub) -> Rig:
     return rig
 
 
-def test_it_is_called_every_minute(watched: Rig, stub: Stub) -> None:
+def test_the_url_is_called_every_minute(watched: Rig, stub: Stub) -> None:
     watched.passes("10m")
     assert len(stub.requests) == 11
     assert {(asked.method, asked.path) for asked in stub.requests} == {("GET", f"/ping/{SECRET}")}
 
 
-def test_it_is_not_called_while_work_is_left_lying(watched: Rig, stub: Stub) -> None:
+def test_the_url_is_not_called_while_the_work_queue_is_not_processed(watched: Rig, stub: Stub) -> None:
     watched.posts(watched.alert("DiskFull"))
     watched.clock.moment += 61
     watched.works(("tasks",))
@@ -43,7 +43,7 @@ def test_it_is_not_called_while_work_is_left_lying(watched: Rig, stub: Stub) -> 
     assert len(stub.requests) == 2
 
 
-def test_it_is_not_called_while_nothing_goes_through_to_the_pager(watched: Rig, stub: Stub) -> None:
+def test_the_url_is_not_called_while_no_page_can_be_sent(watched: Rig, stub: Stub) -> None:
     watched.pagerduty.stop()
     watched.fires("DiskFull")
     watched.passes("5m")
@@ -55,8 +55,8 @@ def test_it_is_not_called_while_nothing_goes_through_to_the_pager(watched: Rig, 
     assert len(stub.requests) >= 8
 
 
-def test_a_page_that_was_refused_for_good_is_no_reason_for_silence(watched: Rig, stub: Stub) -> None:
-    """That one delivery has failed is told elsewhere; nothing is pending, and others may go through."""
+def test_after_a_permanently_failed_page_the_url_is_still_called(watched: Rig, stub: Stub) -> None:
+    """The failed delivery is reported elsewhere; nothing is pending, and other pages may succeed."""
     watched.refuses("on-call")
     incident = watched.fires("DiskFull")
     watched.answers(incident, "acknowledge")
@@ -64,7 +64,7 @@ def test_a_page_that_was_refused_for_good_is_no_reason_for_silence(watched: Rig,
     assert len(stub.requests) == 21
 
 
-def test_a_call_that_fails_is_logged_once_without_the_address_and_disturbs_nobody(
+def test_a_failed_call_is_logged_once_without_the_url_and_has_no_other_effect(
     watched: Rig, stub: Stub, caplog
 ) -> None:
     caplog.set_level("INFO")
@@ -79,7 +79,7 @@ def test_a_call_that_fails_is_logged_once_without_the_address_and_disturbs_nobod
     assert not any(SECRET in str(vars(r)) for r in caplog.records)
 
 
-def test_an_address_that_is_dead_disturbs_nobody(watched: Rig) -> None:
+def test_an_unreachable_url_has_no_other_effect(watched: Rig) -> None:
     watched.configure(ROUTING + 'heartbeat_url: "http://127.0.0.1:1/x"\n')
     watched.passes("2m")
     watched.fires("DiskFull")
@@ -92,7 +92,7 @@ def status(rig: Rig) -> dict[str, dict]:
     return dict(answer.json)
 
 
-def test_the_status_says_how_the_channels_do(rig: Rig) -> None:
+def test_the_status_shows_the_state_of_the_channels(rig: Rig) -> None:
     assert status(rig)["channels"]["slack"] == {"state": "unknown", "reason": None, "since": None}
     rig.pagerduty.stop()
     rig.fires("DiskFull")
@@ -107,10 +107,10 @@ def test_the_status_says_how_the_channels_do(rig: Rig) -> None:
     assert status(rig)["channels"]["pagerduty"]["state"] == "ok"
 
 
-def test_a_key_that_is_refused_is_failing_whatever_arrives_under_others(rig: Rig) -> None:
+def test_a_refused_routing_key_is_shown_as_failing_although_other_keys_work(rig: Rig) -> None:
     rig.refuses("on-call")
     rig.fires("DiskFull")
-    rig.passes("6m")  # Team Lead is paged
+    rig.passes("6m")  # the team lead is paged
     assert "team-lead" in rig.paged()
     shown = status(rig)["channels"]["pagerduty"]
     assert (shown["state"], shown["reason"]) == ("failing", "invalid_routing_key")
@@ -119,13 +119,13 @@ def test_a_key_that_is_refused_is_failing_whatever_arrives_under_others(rig: Rig
     assert status(rig)["channels"]["pagerduty"]["state"] == "ok"
 
 
-def test_the_status_says_what_is_simulated(rig: Rig) -> None:
+def test_the_status_shows_simulated_channels(rig: Rig) -> None:
     rig.environ["SLACK_BOT_TOKEN"] = ""
     rig.configure(ROUTING)
     assert status(rig)["channels"]["slack"]["state"] == "simulated"
 
 
-def test_the_status_says_how_each_heartbeat_does(rig: Rig) -> None:
+def test_the_status_shows_the_state_of_each_heartbeat(rig: Rig) -> None:
     beat = "heartbeats: [{match: ['alertname=\"Watchdog\"'], every: 5m, grace: 2m, notify: on-call}]\n"
     rig.configure(ROUTING + beat)
     rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
@@ -142,7 +142,7 @@ def test_the_status_says_how_each_heartbeat_does(rig: Rig) -> None:
     assert "eu" in page
 
 
-def test_the_status_says_the_workers_and_maintenance(rig: Rig) -> None:
+def test_the_status_shows_workers_and_maintenance(rig: Rig) -> None:
     rig.services.work_queue.heartbeat("w1", rig.clock())
     rig.client.post("/api/v1/maintenance", json={"for": "1h", "by": "bob"})
     shown = status(rig)
