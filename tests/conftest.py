@@ -38,7 +38,6 @@ _LONGEST = (  # files; then the other end-to-end tests, which mostly wait
     "test_storms.py",
     "test_storm_crashes.py",
     "test_redis_faults.py",
-    "test_redis_connections.py",
     "test_page_evidence.py",
     "test_run.py",
     "test_access.py",

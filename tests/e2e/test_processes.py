@@ -25,6 +25,7 @@ def deployment(tmp_path: Path) -> Iterator[Deployment]:
         deployment.kill_everything()
 
 
+@pytest.mark.alone
 def test_steps_are_notified_on_time_and_once_although_everything_is_killed_in_between(
     deployment: Deployment,
 ) -> None:

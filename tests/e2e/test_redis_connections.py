@@ -18,6 +18,7 @@ from tests.mocks.slack import MockSlack
 from tests.redis_servers import Server, needs_redis, wait_until
 
 pytestmark = [
+    pytest.mark.alone,
     needs_redis,
     pytest.mark.skipif(sys.platform != "linux", reason="kills as Linux does"),
 ]
