@@ -54,7 +54,7 @@ from receiver.storms.model import (
 _GATHER_S = (1.5, 5.0)
 _GATHER_STEPS_S = (3.0, 6.0)
 # A storm ends when fewer members joined in this time than can be sent in half of it.
-CALM_FOR_S = 30.0
+QUIET_FOR_S = 30.0
 # When a storm ends, as many incidents get their own message as can be sent in this time. It is less than the
 # 30 seconds of delay that start a storm.
 _RELEASE_FOR_S = 20.0
@@ -164,8 +164,8 @@ def plan_storm(view: StormView) -> Plan:
 
 def _next_check_at(view: StormView) -> float:
     moments = [view.now + view.check_every_s]
-    if view.storm.is_active and (calm_at := _calm_at(view)) > view.now:
-        moments.append(calm_at)
+    if view.storm.is_active and (ends_at := _find_end_at(view)) > view.now:
+        moments.append(ends_at)
     return min(moments)
 
 
@@ -363,16 +363,16 @@ def _list_end_actions(view: StormView) -> Iterator[Action]:
     storm = view.storm
     if storm.released and not _is_recorded(storm, RELEASE_INCIDENTS):
         yield ReleaseIncidents(queue=storm.queue)
-    if storm.is_active and _calm_at(view) <= view.now and _is_everyone_notified(view):
+    if storm.is_active and _find_end_at(view) <= view.now and _is_everyone_notified(view):
         yield EndStorm(queue=storm.queue, released=_choose_released(view))
 
 
-def _calm_at(view: StormView) -> float:
+def _find_end_at(view: StormView) -> float:
     """Return when the storm ends if no member joins until then."""
-    enough = max(1, int(view.rate * CALM_FOR_S / 2))
+    enough = max(1, int(view.rate * QUIET_FOR_S / 2))
     joined = sorted((one.member.joined_at for one in view.counted_members), reverse=True)
     last = joined[enough - 1] if len(joined) >= enough else 0.0
-    return max(view.storm.began_at, last) + CALM_FOR_S
+    return max(view.storm.began_at, last) + QUIET_FOR_S
 
 
 def _is_everyone_notified(view: StormView) -> bool:

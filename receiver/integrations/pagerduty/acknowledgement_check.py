@@ -198,7 +198,7 @@ class AcknowledgementCheck:
             is_unasked = bool(reason) and not is_over
             checked = latest.with_check(PAGERDUTY, StepCheck(now, has_failed=is_unasked))
             is_first_failure = bool(reason) and not latest.find_check(PAGERDUTY).has_failed
-            text = f"PagerDuty could not be asked whether somebody has it: {reason}"
+            text = f"PagerDuty could not be asked whether the page is acknowledged: {reason}"
             return IncidentChange(
                 checked,
                 is_changed=True,
