@@ -272,7 +272,7 @@ class Rig:
         """Return the texts of all thread replies, in order."""
         return [reply.words for reply in self.slack.replies()]
 
-    def outside(self) -> tuple[object, object]:
+    def visible_output(self) -> tuple[object, object]:
         """Return everything that is visible in Slack and PagerDuty, to check that nothing changed there."""
         return [(m.words, m.edits) for m in self.slack.messages], [e.body for e in self.pagerduty.events]
 

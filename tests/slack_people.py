@@ -129,7 +129,7 @@ class SlackPeople:
         fields = a_command(text, by, response_url=self.slack.response_url)
         return self.posts("commands", urlencode(fields).encode(), **how)
 
-    def hears(self, text: str, by: str = "alice") -> str:
+    def reply_to(self, text: str, by: str = "alice") -> str:
         """Type a command and return the whole text of the reply."""
         answer = self.types(text, by)
         assert answer.status_code == 200, answer.text

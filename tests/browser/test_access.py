@@ -44,8 +44,10 @@ def test_no_page_violates_accessibility_rules(
         page.goto(addresses[name])
         page.wait_for_timeout(200)
         found = Axe().run(page, context=ROWS, options={"runOnly": RULES})
-        said = [(v["id"], [n["html"][:150] for n in v["nodes"][:3]]) for v in found.response["violations"]]
-        assert said == []
+        violations = [
+            (v["id"], [n["html"][:150] for n in v["nodes"][:3]]) for v in found.response["violations"]
+        ]
+        assert violations == []
         assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
         context.close()
 

@@ -72,11 +72,11 @@ def test_the_last_webhook_is_newer_without_a_reload(page: Page, deployment: Depl
     fire(deployment, "DiskFull")
     page.goto(deployment.receiver.address + "/")
     page.evaluate("window.isSame = true; window.shown = document.querySelector('#live')")
-    said = page.locator(".webhooks")
-    expect(said).to_have_text(re.compile(r"^last webhook \d s ago$"))
-    expect(said).to_have_text(re.compile(r"^last webhook [789] s ago$"), timeout=15_000)
+    last_webhook = page.locator(".webhooks")
+    expect(last_webhook).to_have_text(re.compile(r"^last webhook \d s ago$"))
+    expect(last_webhook).to_have_text(re.compile(r"^last webhook [789] s ago$"), timeout=15_000)
     fire(deployment, "DiskFull")  # a duplicate changes nothing else on the page
-    expect(said).to_have_text(re.compile(r"^last webhook [0-6] s ago$"), timeout=15_000)
+    expect(last_webhook).to_have_text(re.compile(r"^last webhook [0-6] s ago$"), timeout=15_000)
     assert page.evaluate("window.isSame && window.shown === document.querySelector('#live')") is True
 
 

@@ -52,8 +52,8 @@ def test_permanent_failures_are_listed_with_their_reasons(stub: Stub) -> None:
     set_failures(stub, a_failure(reason="invalid_routing_key", detail="HTTP 400: Invalid routing key"))
     result = receiver("failed", RECEIVER_URL=stub.url, RECEIVER_API_TOKEN="t0ken")
     assert result.exit_code == 0
-    for said in (FIRST, "DiskFull", "slack:#alerts-critical", "invalid_routing_key: HTTP 400"):
-        assert said in result.stdout
+    for text in (FIRST, "DiskFull", "slack:#alerts-critical", "invalid_routing_key: HTTP 400"):
+        assert text in result.stdout
     assert stub.requests[0].query["state"] == "failed"
     assert stub.requests[0].headers["Authorization"] == "Bearer t0ken"
 

@@ -167,6 +167,6 @@ def test_a_storm_is_shown_first(stub: Stub) -> None:
         "ended_at": None,
     }
     stub.set_response("GET /api/v1/storms", {"storms": [one]})
-    said = receiver("incidents", RECEIVER_URL=stub.url).output.splitlines()
-    assert said[0] == "Storm of #alerts-critical: 97 incidents, 90 open (storm-1)"
-    assert said[1].startswith("ID ")
+    lines = receiver("incidents", RECEIVER_URL=stub.url).output.splitlines()
+    assert lines[0] == "Storm of #alerts-critical: 97 incidents, 90 open (storm-1)"
+    assert lines[1].startswith("ID ")

@@ -124,9 +124,9 @@ def test_an_invalid_time_is_refused(stub: Stub, text: str) -> None:
 def test_the_incidents_command_shows_maintenance_first(stub: Stub) -> None:
     stub.set_response("GET /api/v1/incidents", {"incidents": [], "next_cursor": None})
     stub.set_response(f"GET {PATH}", in_force())
-    said = receiver("incidents", RECEIVER_URL=stub.url).stdout
-    assert said.startswith("MAINTENANCE until ")
-    assert said.endswith("No open incidents.\n")
+    output = receiver("incidents", RECEIVER_URL=stub.url).stdout
+    assert output.startswith("MAINTENANCE until ")
+    assert output.endswith("No open incidents.\n")
 
 
 def test_incidents_of_a_receiver_without_maintenance_are_listed(stub: Stub) -> None:

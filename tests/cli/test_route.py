@@ -132,11 +132,11 @@ def test_the_dry_run_sends_no_request(config: Path) -> None:
 
 def test_a_severity_alias_is_understood(config: Path) -> None:
     result = receiver("route", "--config", config, "severity=P1", "team=web", "--json")
-    said = json.loads(result.stdout)
-    assert (said["route"], said["severity"], said["warnings"]) == ("#alerts-critical", "critical", [])
+    body = json.loads(result.stdout)
+    assert (body["route"], body["severity"], body["warnings"]) == ("#alerts-critical", "critical", [])
     config.write_text(f"{ROUTING}severities: {{critical: [störung]}}\n")
-    said = json.loads(receiver("route", "--config", config, "severity=STÖRUNG", "team=web", "--json").stdout)
-    assert (said["route"], said["severity"]) == ("#alerts-critical", "critical")
+    body = json.loads(receiver("route", "--config", config, "severity=STÖRUNG", "team=web", "--json").stdout)
+    assert (body["route"], body["severity"]) == ("#alerts-critical", "critical")
 
 
 def test_a_critical_route_without_pages_is_a_warning(config: Path) -> None:
@@ -151,9 +151,9 @@ def test_an_unknown_severity_is_a_warning(config: Path) -> None:
     result = receiver("route", "--config", config, "severity=wobbly")
     assert result.exit_code == 0
     assert 'warning: unknown severity "wobbly": it counts as none' in result.stdout
-    said = json.loads(receiver("route", "--config", config, "severity=wobbly", "--json").stdout)
-    assert said["severity"] == "none"
-    assert said["warnings"][0].startswith('unknown severity "wobbly"')
+    body = json.loads(receiver("route", "--config", config, "severity=wobbly", "--json").stdout)
+    assert body["severity"] == "none"
+    assert body["warnings"][0].startswith('unknown severity "wobbly"')
 
 
 @pytest.mark.parametrize("label", ["severity=none", "severity=", "severity=warning", "team=web"])

@@ -88,8 +88,8 @@ def test_an_unknown_word_in_a_matcher_is_a_warning(tmp_path: Path, matcher: str,
         PEOPLE + f"version: 1\nroutes:\n  - {{match: ['{matcher}'], channel: '#a', escalation: critical}}\n"
     )
     text += "  - {channel: '#b', escalation: critical}\n"
-    said = f'8: routes[0].match[0] has the unknown severity "{word}", expected a known one, or that word in `severities`'
-    assert warnings(tmp_path, text, TOKENS) == [said]
+    problems = f'8: routes[0].match[0] has the unknown severity "{word}", expected a known one, or that word in `severities`'
+    assert warnings(tmp_path, text, TOKENS) == [problems]
     assert warnings(tmp_path, text + f"severities: {{info: [{word}]}}\n", TOKENS) == []
 
 
@@ -121,8 +121,8 @@ routes:
   - {channel: "#b", escalation: critical}
 """
     )
-    said = warnings(tmp_path, text, TOKENS | {"WORD": "xoxb-1234567890-secret"})
-    assert not any("secret" in line for line in said)
+    problems = warnings(tmp_path, text, TOKENS | {"WORD": "xoxb-1234567890-secret"})
+    assert not any("secret" in line for line in problems)
 
 
 def test_an_unknown_word_in_a_heartbeat_is_a_warning(tmp_path: Path) -> None:

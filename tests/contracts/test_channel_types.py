@@ -59,10 +59,10 @@ def test_an_unreachable_vendor_is_a_temporary_error_at_once(
 ) -> None:
     configure(rig, monkeypatch)
     channel = build_channels(rig.services, rig.keys)[name]
-    began = time.monotonic()
+    started = time.monotonic()
     with pytest.raises(TemporaryDeliveryError) as failed:
         channel.send(a_notification(an_incident(), an_action(name)))
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - started < 3
     assert not failed.value.maybe_sent
     assert failed.value.reason.isidentifier()
 

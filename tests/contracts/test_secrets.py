@@ -94,7 +94,7 @@ def test_no_response_page_metric_or_log_contains_a_secret(rig_with_canaries: Rig
     answer = rig_with_canaries.client.post("/webhooks/alertmanager", json=body, headers=HOOK)
     incident = answer.json["incidents"][0]
     rig_with_canaries.passes("11m")
-    said = [answer.text]
+    texts = [answer.text]
     client = rig_with_canaries.client.application.test_client(use_cookies=False)
     post, get = client.post, client.get
     for headers in (
@@ -109,16 +109,16 @@ def test_no_response_page_metric_or_log_contains_a_secret(rig_with_canaries: Rig
         paths += ["/sign-in", f"/sign-in/callback?code={CANARY}&state={CANARY}", "/sign-in?by=token"]
         reads = (f"incidents/{incident}", "incidents", "history", "openapi.json", "runbooks/x")
         paths += [f"/api/v1/{path}" for path in reads]
-        said += [get(path, headers=headers).text for path in paths]
+        texts += [get(path, headers=headers).text for path in paths]
         verbs = ("acknowledge", "silence", "snooze", "resolve")
         asked = [f"/api/v1/incidents/{incident}/{verb}" for verb in verbs]
-        said += [post(path, json={"for": "1h"}, headers=headers).text for path in asked]
+        texts += [post(path, json={"for": "1h"}, headers=headers).text for path in asked]
         hooks = ("alertmanager", "pagerduty", "slack/commands", "slack/interactions")
-        said += [post(f"/webhooks/{hook}", data=b"{", headers=headers).text for hook in hooks]
+        texts += [post(f"/webhooks/{hook}", data=b"{", headers=headers).text for hook in hooks]
     rig_with_canaries.passes("11m")
     assert {incident.routing_key for incident in rig_with_canaries.pagerduty.opened()} >= {PAGER_KEY}
-    told = "\n".join(said) + repr(rig_with_canaries.outside()[0])
-    assert CANARY not in told
+    text = "\n".join(texts) + repr(rig_with_canaries.visible_output()[0])
+    assert CANARY not in text
     assert CANARY not in log.getvalue()
     assert log.getvalue()
 
@@ -130,7 +130,7 @@ def test_a_login_shows_no_secret(rig_with_canaries: Rig, log: io.StringIO) -> No
         provider.client_secret = f"{CANARY}-client"
         rig_with_canaries.environ["OIDC_ISSUER"] = provider.url
         rig_with_canaries.configure(ROUTING + SECRETS_IN_FILE)
-        said = []
+        texts = []
         echoes: list[tuple[int, Any]] = [
             (401, {"error": f"{CANARY}-client"}),
             (400, {"error": f"{CANARY}-client"}),
@@ -143,10 +143,10 @@ def test_a_login_shows_no_secret(rig_with_canaries: Rig, log: io.StringIO) -> No
             begun = rig_with_canaries.client.get("/sign-in", headers={"Accept": "text/html"})
             address = provider.signs_in(begun.headers["Location"], "alice").removeprefix("http://127.0.0.1:9")
             answer = rig_with_canaries.client.get(address, headers={"Accept": "text/html"})
-            said += [begun.text, str(begun.headers), answer.text, str(answer.headers)]
-            said.append(rig_with_canaries.client.get("/", headers={"Accept": "text/html"}).text)
-        assert "alice" in said[4]
-    assert CANARY not in "\n".join(said)
+            texts += [begun.text, str(begun.headers), answer.text, str(answer.headers)]
+            texts.append(rig_with_canaries.client.get("/", headers={"Accept": "text/html"}).text)
+        assert "alice" in texts[4]
+    assert CANARY not in "\n".join(texts)
     assert CANARY not in log.getvalue()
     assert "signed in" in log.getvalue()
 

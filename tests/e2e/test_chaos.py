@@ -120,10 +120,10 @@ class Killer:
 
 def list_children(process: int) -> list[int]:
     try:
-        words = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+        pids = Path(f"/proc/{process}/task/{process}/children").read_text().split()
     except OSError:  # it has ended, and its successor has not started yet
         return []
-    return sorted(int(part) for part in words)
+    return sorted(int(part) for part in pids)
 
 
 @pytest.fixture

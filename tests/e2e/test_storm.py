@@ -147,7 +147,7 @@ class Play:
 
     def _break_out(self) -> None:
         """Fire a thousand alerts, evenly over the time, and in the middle of them one of another route."""
-        began = time.monotonic()
+        started = time.monotonic()
         self.night.began_at = time.time()
         for first in range(0, MANY, AT_ONCE):
             numbers = range(first, first + AT_ONCE)
@@ -155,8 +155,8 @@ class Play:
             if first == MANY // 2:
                 self.night.warned_at = time.time()
                 self._fire([an_alert(MANY, "SlowTests", "warning")])
-            time.sleep(max(0.0, began + (first + AT_ONCE) / MANY * WITHIN_S - time.monotonic()))
-        self.night.lasted_s = time.monotonic() - began
+            time.sleep(max(0.0, started + (first + AT_ONCE) / MANY * WITHIN_S - time.monotonic()))
+        self.night.lasted_s = time.monotonic() - started
 
     def _fire(self, alerts: list[dict[str, Any]]) -> None:
         self._pair.send(*alerts)
@@ -298,8 +298,8 @@ def test_the_storms_page_is_resolved_with_its_last_incident_and_all_else_is_reso
 def test_no_message_is_posted_twice(night: Night) -> None:
     pages = Counter((one.routing_key, one.dedup_key) for one in night.pagerduty.opened())
     assert set(pages.values()) == {1}
-    said = Counter(json.dumps(message.metadata, sort_keys=True) for message in night.slack.messages)
-    assert set(said.values()) == {1}
+    counts = Counter(json.dumps(message.metadata, sort_keys=True) for message in night.slack.messages)
+    assert set(counts.values()) == {1}
 
 
 def test_the_vendors_rate_limits_are_respected(night: Night) -> None:

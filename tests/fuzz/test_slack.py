@@ -46,11 +46,11 @@ def test_no_button_and_no_form_causes_an_error(
 def test_no_command_causes_an_error(rig: Rig, people: SlackPeople, caplog: pytest.LogCaptureFixture) -> None:
     errors, incident = LoggedErrors(caplog), rig.fires("DiskFull")
     nasty = [text.encode("utf-8", "replace").decode() for text in NASTY if isinstance(text, str)]
-    words = st.sampled_from([*WORDS, incident, incident[:4], *nasty]) | st.text(max_size=10)
+    messages = st.sampled_from([*WORDS, incident, incident[:4], *nasty]) | st.text(max_size=10)
 
     @FUZZED
     @given(
-        st.lists(words, max_size=5),
+        st.lists(messages, max_size=5),
         st.dictionaries(st.sampled_from(sorted(a_command(""))), st.sampled_from(nasty), max_size=2),
         st.binary(max_size=20),
     )

@@ -100,12 +100,12 @@ def ingest_alerts(incidents: object, key: str, *alerts: Alert, now: float = NOW)
 
 
 def an_update(
-    incidents: RedisIncidents, news: Group, now: float = NOW, **former_owners: VersionedIncident
+    incidents: RedisIncidents, group_alerts: Group, now: float = NOW, **former_owners: VersionedIncident
 ) -> IncidentUpdate:
-    loaded = load_group(incidents, news.group_key)
+    loaded = load_group(incidents, group_alerts.group_key)
     return IncidentUpdate(
         loaded,
-        merge(loaded.incident, news, ROUTE_SETTINGS, now),
+        merge(loaded.incident, group_alerts, ROUTE_SETTINGS, now),
         ("slack",),
         now,
         former_owners=former_owners,
@@ -237,11 +237,11 @@ def test_within_the_flap_window_an_alert_returns_to_its_owner_and_later_it_has_n
 # --- round trips ---
 
 
-def trips(incidents: RedisIncidents, *news: Group) -> list[int]:
+def trips(incidents: RedisIncidents, *group_alerts: Group) -> list[int]:
     counting = Counting(incidents)
     ingester = build_ingester(counting, Rules())
     counts = []
-    for one in news:
+    for one in group_alerts:
         counting.trips.clear()
         ingester.ingest((one,), NOW)
         counts.append(len(counting.trips))
@@ -313,9 +313,9 @@ def test_a_claim_without_an_incident_is_free_after_three_seconds(divided: RedisI
     """
     alert = an_alert()
     claim(divided, alert, ONE)
-    begun = time.monotonic()
+    started = time.monotonic()
     assert ingest_alerts(divided, TWO, alert, an_alert(instance="b")).new == 2
-    assert 2.5 < time.monotonic() - begun < 4.5
+    assert 2.5 < time.monotonic() - started < 4.5
     assert owners(divided, alert) == [group_id(TWO)]
 
 

@@ -64,8 +64,8 @@ class SlackMessage:
     @property
     def pings(self) -> list[str]:
         """Whom it notifies: mention tokens in mrkdwn, and names if Slack turns names into mentions."""
-        said = [self.text, *_texts(self.blocks, only="mrkdwn")]
-        found = [token for text in said for token in _TOKEN.findall(text)]
+        texts = [self.text, *_texts(self.blocks, only="mrkdwn")]
+        found = [token for text in texts for token in _TOKEN.findall(text)]
         return found + (["@" + name for name in _NAME.findall(self.text)] if self.makes_mentions else [])
 
 

@@ -158,8 +158,10 @@ def test_an_excerpt_never_exceeds_its_limit(runbook, limit):
 @given(any_runbook, st.integers(0, 1000))
 def test_every_shown_part_is_a_whole_part_of_the_runbook_in_order(runbook, limit):
     for section in cut_excerpt(runbook, limit).sections:
-        said = [part for whole in runbook.sections if whole.title == section.title for part in whole.parts]
-        rest = iter(said)
+        whole_parts = [
+            part for whole in runbook.sections if whole.title == section.title for part in whole.parts
+        ]
+        rest = iter(whole_parts)
         assert all(part in rest for part in section.parts)
 
 

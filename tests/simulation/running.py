@@ -88,13 +88,13 @@ class SimulationEnv:
         try:
             for seed in seeds:
                 scenario, faults = self.run_scenario(seed)
-                said, doubled = count_doubled(scenario)
+                messages, doubled = count_doubled(scenario)
                 one = SimulationReport(
                     1,
                     scenario.scheduler.number,
                     scenario.kills,
                     len(scenario.pager.account.opened()),
-                    said,
+                    messages,
                     doubled,
                 )
                 if faults:

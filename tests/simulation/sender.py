@@ -110,9 +110,9 @@ def write_bodies(
     group: TrueGroup, way: Way, replica: int, now: float, alerts: list[TrueAlert] | None = None
 ) -> dict[str, bytes]:
     """Return the webhooks, by group key, that one Alertmanager posts on *way*: of *alerts*, or of all."""
-    told = [alert for alert in (group.alerts if alerts is None else alerts) if alert.starts_at]
+    fired = [alert for alert in (group.alerts if alerts is None else alerts) if alert.starts_at]
     by_key: dict[str, list[TrueAlert]] = {}
-    for alert in told:
+    for alert in fired:
         by_key.setdefault(way.key_of(group.name, alert), []).append(alert)
     frame = {
         "receiver": way.receiver,

@@ -451,7 +451,7 @@ class Scenario:
         if self.is_asked and self.rng.random() < 0.5:
             return
         number = len(self.auto_resolved)
-        news = PagerDutyEvent(
+        event = PagerDutyEvent(
             f"EVENT{number}",
             "incident.resolved",
             one.id,
@@ -465,7 +465,7 @@ class Scenario:
             while True:
                 with suppress(StoreError):
                     self.services.job_queue.enqueue(
-                        "pagerduty", f"hook-{number}", asdict(news), self.scheduler.clock()
+                        "pagerduty", f"hook-{number}", asdict(event), self.scheduler.clock()
                     )
                     return
                 self.scheduler.wait_until(self.scheduler.moment + 1.0)

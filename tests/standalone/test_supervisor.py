@@ -57,9 +57,9 @@ def test_a_child_that_ignores_the_stop_is_killed_in_time_and_does_not_block_the_
         child.start()
         wait_until((tmp_path / child.name).exists)
     process = deaf.process
-    begun = time.monotonic()
+    started = time.monotonic()
     Supervisor([store, deaf], signals, lambda: True).stop()
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - started < 2
     assert (tmp_path / "ended").read_text() == "store\n"
     assert process.returncode == -signal.SIGKILL
 

@@ -105,15 +105,15 @@ def test_due_entries_are_counted_over_all_shards(work_queue: WorkQueue) -> None:
 
 
 def test_a_wake_up_reaches_a_listener_at_any_node(cluster: Cluster, work_queue: WorkQueue) -> None:
-    heard: list[tuple[str, float]] = []
+    wake_ups: list[tuple[str, float]] = []
     is_listening = threading.Event()
 
     def listen() -> None:
         for wake in work_queue.listen():
             is_listening.set()
             if wake is not None and wake[0] == "pagerduty":
-                heard.append(wake)
-            if len(heard) >= 20:
+                wake_ups.append(wake)
+            if len(wake_ups) >= 20:
                 return
 
     thread = threading.Thread(target=listen, daemon=True)
@@ -121,8 +121,8 @@ def test_a_wake_up_reaches_a_listener_at_any_node(cluster: Cluster, work_queue: 
     is_listening.wait(5)
     for n in range(20):
         work_queue.enqueue("pagerduty", f"slot{n}-1", NOW + n)
-    wait_until(lambda: len(heard) >= 20)
-    assert sorted(heard) == [("pagerduty", NOW + n) for n in range(20)]
+    wait_until(lambda: len(wake_ups) >= 20)
+    assert sorted(wake_ups) == [("pagerduty", NOW + n) for n in range(20)]
     thread.join(5)
 
 

@@ -40,8 +40,8 @@ def test_the_master_is_found_by_its_name(sentinel: Server) -> None:
 
 
 def test_an_unavailable_sentinel_is_skipped(sentinel: Server) -> None:
-    nobody = f"127.0.0.1:{free_port()}"
-    assert connect(f"redis+sentinel://{nobody},{sentinel.node}/{MASTER_NAME}").ping()
+    unknown = f"127.0.0.1:{free_port()}"
+    assert connect(f"redis+sentinel://{unknown},{sentinel.node}/{MASTER_NAME}").ping()
 
 
 def test_the_sentinels_have_a_login_of_their_own(sentinel: Server) -> None:

@@ -92,9 +92,9 @@ def test_a_process_without_a_connection_gets_the_first_that_another_process_clos
         other = connect(server.url, timeout_s=2.0, max_connections=10)
         run_in_threads(other, 10)
         late = connect(server.url, timeout_s=2.0, max_connections=10)
-        begun = time.monotonic()
+        started = time.monotonic()
         assert late.ping()
-        assert time.monotonic() - begun < 1.5
+        assert time.monotonic() - started < 1.5
         other.close()
         late.close()
     finally:
@@ -108,10 +108,10 @@ def test_a_process_without_a_connection_gets_an_error_in_time_while_others_use_a
         for other in others:
             other.ping()
         late = connect(server.url, timeout_s=0.5, max_connections=10)
-        begun = time.monotonic()
+        started = time.monotonic()
         with pytest.raises(StoreError, match="maxclients"), store_errors():
             late.ping()
-        assert 0.3 < time.monotonic() - begun < 1.5
+        assert 0.3 < time.monotonic() - started < 1.5
         for other in others:
             other.close()
     finally:
@@ -146,28 +146,28 @@ def test_connections_that_fail_to_open_do_not_fill_the_pool(tmp_path: Path) -> N
 
 def test_a_thread_that_finds_no_free_connection_in_time_gets_an_error(server: Server) -> None:
     client = connect(server.url, timeout_s=0.3, max_connections=2)
-    lent = [client.connection_pool.get_connection() for _ in range(2)]
-    begun = time.monotonic()
+    leased = [client.connection_pool.get_connection() for _ in range(2)]
+    started = time.monotonic()
     with pytest.raises(StoreError, match="REDIS_MAX_CONNECTIONS"), store_errors():
         client.ping()
-    assert 0.25 < time.monotonic() - begun < 2.0
-    for line in lent:
-        client.connection_pool.release(line)
+    assert 0.25 < time.monotonic() - started < 2.0
+    for connection in leased:
+        client.connection_pool.release(connection)
     assert client.ping()
     client.close()
 
 
 def test_a_waiting_thread_gets_the_first_free_connection(server: Server) -> None:
     client = connect(server.url, timeout_s=5.0, max_connections=2)
-    lent = [client.connection_pool.get_connection() for _ in range(2)]
+    leased = [client.connection_pool.get_connection() for _ in range(2)]
     with ThreadPoolExecutor(1) as threads:
-        begun = time.monotonic()
+        started = time.monotonic()
         answer = threads.submit(client.ping)
         time.sleep(0.2)
-        client.connection_pool.release(lent[0])
+        client.connection_pool.release(leased[0])
         assert answer.result()
-        assert time.monotonic() - begun < 2.0
-    client.connection_pool.release(lent[1])
+        assert time.monotonic() - started < 2.0
+    client.connection_pool.release(leased[1])
     client.close()
 
 

@@ -22,9 +22,9 @@ def test_the_person_who_acknowledged_is_reminded_at_half_of_the_timeout(timed: R
     incident = timed.fires("DiskFull")
     timed.answers(incident, "acknowledge", "alice")
     timed.passes("29m")
-    told = len(timed.replies())
+    count = len(timed.replies())
     timed.passes("2m")
-    assert len(timed.replies()) == told + 1
+    assert len(timed.replies()) == count + 1
     assert "alice" in timed.replies()[-1]
 
 

@@ -170,9 +170,9 @@ def test_a_warning_is_posted_before_a_silence_ends(rig: Rig, alertmanager: MockA
     incident = fire(rig, alertmanager)
     silence(rig, incident)
     rig.passes("44m")
-    told = len(rig.replies())
+    count = len(rig.replies())
     rig.passes("2m")
-    assert len(rig.replies()) == told + 1
+    assert len(rig.replies()) == count + 1
     assert "ilence" in rig.replies()[-1]
 
 

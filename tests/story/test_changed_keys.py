@@ -127,9 +127,9 @@ def test_a_key_that_no_worker_has_is_reported_with_the_incident_to_resolve_manua
     rig.passes("29s")
     assert not any("by hand" in reply for reply in rig.replies())
     rig.passes("10s")
-    said = [reply for reply in rig.replies() if f"{by_hand} by hand" in reply]
-    assert len(said) == 1
-    assert rig.pagerduty.opened()[0].id in said[0]
+    texts = [reply for reply in rig.replies() if f"{by_hand} by hand" in reply]
+    assert len(texts) == 1
+    assert rig.pagerduty.opened()[0].id in texts[0]
     assert sent(rig, OLD) == ["trigger"]
     assert sent(rig, NEW) == []
     rig.passes("1h")

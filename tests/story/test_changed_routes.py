@@ -39,7 +39,7 @@ def ended(rig: Rig, host: str) -> dict[str, Any]:
 
 
 def test_the_same_alerts_under_a_new_group_key_are_duplicates(rig: Rig, incident: str) -> None:
-    outside = rig.outside()
+    outside = rig.visible_output()
     answer = posts(rig, disk(rig, "a"), disk(rig, "b"), group=BY_TEAM)
     assert answer == {
         "alerts": 2,
@@ -49,7 +49,7 @@ def test_the_same_alerts_under_a_new_group_key_are_duplicates(rig: Rig, incident
         "rejected": 0,
         "incidents": [incident],
     }
-    assert rig.outside() == outside
+    assert rig.visible_output() == outside
     rig.passes("5m")
     assert rig.paged() == ["on-call", "team-lead"]
 
@@ -208,11 +208,11 @@ def test_each_alert_fires_in_one_incident_and_is_resolved_there_in_any_order(
 ) -> None:
     redis_client.flushall()
     keys = {"by name": BY_NAME, "by team": BY_TEAM}
-    began = rig.clock()
+    start = rig.clock()
     seen: set[str] = set()
     new = 0
     for how, receiver, hosts in news:
-        alerts = [disk(rig, host, at=began) for host in hosts]
+        alerts = [disk(rig, host, at=start) for host in hosts]
         new += rig.posts(*alerts, group=keys[how], receiver=receiver)["new"]
         seen |= set(hosts)
     assert new == len(seen)
@@ -222,7 +222,7 @@ def test_each_alert_fires_in_one_incident_and_is_resolved_there_in_any_order(
     rig.clock.moment += 60
     for host in ends:
         how = data.draw(st.sampled_from(sorted(keys)))
-        rig.posts(disk(rig, host, ended=True, at=began), group=keys[how])
+        rig.posts(disk(rig, host, ended=True, at=start), group=keys[how])
 
     assert rig.client.get("/api/v1/incidents?state=open").json["incidents"] == []
     assert all(redis_client.ttl(key) <= 660 for key in redis_client.scan_iter("rcv:*:*alert-owners*"))

@@ -37,13 +37,13 @@ def test_an_acknowledgement_ends_with_the_resolve(rig: Rig) -> None:
     rig.answers(incident, "acknowledge", "alice")
     rig.passes("1m")
     rig.ends("DiskFull")
-    shown = rig.shows(incident)
-    assert (shown["state"], shown["acknowledged_by"]) == ("resolved", "alice")
+    details = rig.shows(incident)
+    assert (details["state"], details["acknowledged_by"]) == ("resolved", "alice")
     rig.passes("2m")
     rig.fires("DiskFull")
     rig.passes("5s")
-    shown = rig.shows(incident)
-    assert (shown["state"], shown["acknowledged_by"], shown["acknowledged_at"]) == ("open", None, None)
+    details = rig.shows(incident)
+    assert (details["state"], details["acknowledged_by"], details["acknowledged_at"]) == ("open", None, None)
     assert rig.events() == ["trigger", "acknowledge", "resolve", "trigger"]
     assert rig.pagerduty.opened()[-1].state == "triggered"
     assert len(rig.roots()) == 1
@@ -51,8 +51,8 @@ def test_an_acknowledgement_ends_with_the_resolve(rig: Rig) -> None:
     assert rig.paged() == ["on-call", "on-call", "team-lead", "manager"]
     (reopened,) = [reply for reply in rig.replies() if "Firing again" in reply]
     assert "alice, your acknowledgement ended when it resolved" in reopened
-    said = [event["text"] for event in rig.shows(incident)["timeline"]]
-    assert "The acknowledgement by alice ended when it resolved" in said
+    texts = [event["text"] for event in rig.shows(incident)["timeline"]]
+    assert "The acknowledgement by alice ended when it resolved" in texts
 
 
 def test_a_snooze_ends_with_the_resolve_too(rig: Rig) -> None:
@@ -184,8 +184,8 @@ def test_a_new_alert_in_a_manually_resolved_group_opens_a_new_incident(rig: Rig)
     assert (answer["new"], answer["duplicates"]) == (1, 1)
     second = answer["incidents"][0]
     assert second != first
-    shown = rig.shows(second)
-    assert (shown["firing"], shown["total"]) == (1, 1)
+    details = rig.shows(second)
+    assert (details["firing"], details["total"]) == (1, 1)
     assert rig.paged() == ["on-call", "on-call"]
     rig.posts(rig.alert("DiskFull", host="b", ended=True))
     assert rig.state(second) == "resolved"
@@ -205,11 +205,11 @@ def test_a_manually_resolved_incident_that_still_fires_causes_one_reminder(rig: 
     incident = rig.fires("DiskFull")
     rig.answers(incident, "resolve")
     rig.passes("3h59m")
-    told = len(rig.replies())
+    count = len(rig.replies())
     rig.passes("2m")
-    assert len(rig.replies()) == told + 1
+    assert len(rig.replies()) == count + 1
     rig.passes("10h")
-    assert len(rig.replies()) == told + 1
+    assert len(rig.replies()) == count + 1
 
 
 def test_there_is_no_reminder_of_alerts_that_stopped_firing(rig: Rig) -> None:
@@ -217,9 +217,9 @@ def test_there_is_no_reminder_of_alerts_that_stopped_firing(rig: Rig) -> None:
     rig.answers(incident, "resolve")
     rig.passes("1h")
     rig.ends("DiskFull")
-    told = len(rig.replies())
+    count = len(rig.replies())
     rig.passes("10h")
-    assert len(rig.replies()) == told
+    assert len(rig.replies()) == count
 
 
 def test_an_incident_resolved_before_anything_was_sent_is_not_paged(rig: Rig) -> None:

@@ -244,6 +244,6 @@ def test_the_timeline_names_the_event_that_was_refused(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.refuses("on-call")
     rig.ends("DiskFull")
-    said = [event["text"] for event in rig.shows(incident)["timeline"]]
-    assert "Resolve to pagerduty:on-call failed permanently: invalid_routing_key" in said
-    assert not [text for text in said if text.startswith("Page to pagerduty:on-call failed permanently")]
+    texts = [event["text"] for event in rig.shows(incident)["timeline"]]
+    assert "Resolve to pagerduty:on-call failed permanently: invalid_routing_key" in texts
+    assert not [text for text in texts if text.startswith("Page to pagerduty:on-call failed permanently")]

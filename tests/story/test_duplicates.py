@@ -7,21 +7,21 @@ from tests.rig import Rig
 
 def test_a_duplicate_notifies_no_one(rig: Rig) -> None:
     rig.fires("DiskFull")
-    before = rig.outside()
+    before = rig.visible_output()
     answer = rig.posts(rig.alert("DiskFull", at=rig.clock()))
     rig.works()
     assert (answer["new"], answer["duplicates"]) == (0, 1)
-    assert rig.outside() == before
+    assert rig.visible_output() == before
 
 
 def test_a_copy_with_an_earlier_start_changes_only_the_start(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("1m")
-    before = rig.outside()
+    before = rig.visible_output()
     rig.posts(rig.alert("DiskFull", at=rig.clock() - 3600))
     rig.works()
     assert rig.shows(incident)["alerts"][0]["starts_at"] == "2026-11-23T11:01:00.000Z"
-    assert rig.outside() == before
+    assert rig.visible_output() == before
 
 
 def test_a_copy_with_a_later_start_changes_nothing(rig: Rig) -> None:
@@ -36,7 +36,7 @@ def test_the_resolve_of_an_unknown_alert_changes_nothing(rig: Rig) -> None:
     answer = rig.posts(rig.alert("DiskFull", ended=True))
     rig.works()
     assert answer == {"alerts": 1, "new": 0, "duplicates": 1, "resolved": 0, "rejected": 0, "incidents": []}
-    assert rig.outside() == ([], [])
+    assert rig.visible_output() == ([], [])
 
 
 def test_a_repeated_resolve_changes_nothing(rig: Rig) -> None:
@@ -44,10 +44,10 @@ def test_a_repeated_resolve_changes_nothing(rig: Rig) -> None:
     rig.passes("1m")
     rig.ends("DiskFull")
     rig.passes("1m")
-    before = rig.outside()
+    before = rig.visible_output()
     assert rig.ends("DiskFull")["resolved"] == 0
     rig.passes("1m")
-    assert rig.outside() == before
+    assert rig.visible_output() == before
 
 
 def test_an_alert_missing_from_a_payload_is_not_resolved(rig: Rig) -> None:

@@ -33,11 +33,11 @@ def test_warning_goes_to_the_team_lead_after_half_an_hour_and_no_further(rig: Ri
 def test_each_step_is_posted_in_the_thread_with_a_mention(rig: Rig) -> None:
     rig.fires("DiskFull")
     rig.passes("10m")
-    said = rig.replies()
-    assert len(said) == 3
-    assert "On-call" in said[0]
-    assert "@team-lead" in said[1]
-    assert "@manager" in said[2]
+    texts = rig.replies()
+    assert len(texts) == 3
+    assert "On-call" in texts[0]
+    assert "@team-lead" in texts[1]
+    assert "@manager" in texts[2]
 
 
 def test_duplicates_neither_move_nor_double_a_timer(rig: Rig) -> None:
@@ -66,21 +66,21 @@ def test_acknowledging_twice_is_harmless(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.answers(incident, "acknowledge", "alice")
     rig.passes("5s")
-    before = rig.outside()
+    before = rig.visible_output()
     assert rig.answers(incident, "acknowledge", "bob")["acknowledged_by"] == "alice"
     rig.passes("5s")
-    assert rig.outside() == before
+    assert rig.visible_output() == before
 
 
 def test_alerts_joining_an_acknowledged_incident_cause_no_page(rig: Rig) -> None:
     incident = rig.fires("DiskFull", host="a")
     rig.answers(incident, "acknowledge")
     rig.passes("5s")
-    told = len(rig.replies())
+    count = len(rig.replies())
     rig.posts(rig.alert("DiskFull", host="a"), rig.alert("DiskFull", host="b"))
     rig.passes("1h")
     assert rig.triggered() == ["on-call"]
-    assert len(rig.replies()) == told + 1
+    assert len(rig.replies()) == count + 1
     assert rig.state(incident) == "acknowledged"
 
 

@@ -26,7 +26,7 @@ def gauge(rig: Rig, source: str) -> float | None:
     return REGISTRY.get_sample_value("receiver_last_webhook_timestamp_seconds", {"source": source})
 
 
-def words(rig: Rig, path: str = "/") -> str:
+def page_text(rig: Rig, path: str = "/") -> str:
     (found,) = re.findall(r'<p class="webhooks">(.*?)</p>', rig.client.get(path).text)
     return re.sub(r"<[^>]+>", "", found)
 
@@ -144,20 +144,20 @@ def test_metrics_have_a_hundred_sources_at_most(rig: Rig) -> None:
 def test_the_dashboard_shows_the_time_of_the_last_webhook(rig: Rig) -> None:
     rig.fires("A")
     rig.clock.moment += 40
-    assert words(rig) == "last webhook 40 s ago"
+    assert page_text(rig) == "last webhook 40 s ago"
     assert "Point Alertmanager" not in rig.client.get("/").text
 
 
 def test_several_sources_are_shown_separately(rig: Rig) -> None:
     rig.posts(rig.alert("A"), source="eu")
     rig.clock.moment += 3600
-    assert words(rig) == "last webhook from eu 1 h ago"
+    assert page_text(rig) == "last webhook from eu 1 h ago"
     rig.posts(rig.alert("A"))
-    assert words(rig) == "last webhook from the address without a source 0 s ago, from eu 1 h ago"
+    assert page_text(rig) == "last webhook from the address without a source 0 s ago, from eu 1 h ago"
 
 
 def test_before_the_first_webhook_the_dashboard_shows_the_webhook_url(rig: Rig) -> None:
-    assert words(rig) == "no webhook has come yet"
+    assert page_text(rig) == "no webhook has come yet"
     page = rig.client.get("/").text
     assert "Nothing is open." in page
     assert "url: 'http://localhost/webhooks/alertmanager'" in page
@@ -176,7 +176,7 @@ def test_after_the_first_webhook_an_empty_dashboard_shows_its_age(rig: Rig) -> N
     page = rig.client.get("/").text
     assert "Nothing is open." in page
     assert "No webhook has come yet" not in page
-    assert words(rig) == "last webhook 0 s ago"
+    assert page_text(rig) == "last webhook 0 s ago"
 
 
 def test_an_open_page_gets_newer_times_without_a_reload(rig: Rig) -> None:

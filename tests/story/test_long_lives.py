@@ -32,9 +32,9 @@ def test_alerts_that_ended_long_ago_are_compacted_and_still_counted(rig: Rig) ->
         rig.works()
         sizes.append(client.memory_usage(key, samples=0))
     assert max(sizes[6:]) <= max(sizes[:6]) * 1.1
-    shown = rig.shows(incident)
-    assert shown["total"] == 1 + 12 * 101
-    assert shown["firing"] == 1
+    details = rig.shows(incident)
+    assert details["total"] == 1 + 12 * 101
+    assert details["firing"] == 1
     rig.posts(rig.alert("PodDown", pod="lasting", ended=True), group=GROUP)
     assert rig.state(incident) == "resolved"
 

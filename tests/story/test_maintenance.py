@@ -174,8 +174,8 @@ def test_the_dashboard_shows_a_banner_and_can_end_it(rig: Rig) -> None:
     assert rig.submits("/maintenance", **form).status_code == 303
     for path in ("/", f"/incidents/{incident}"):
         page = rig.client.get(path).text
-        words = re.sub(r"</?time[^>]*>", "", page)
-        assert "Maintenance until 2026-11-23 14:00:00 UTC: nobody is paged" in words
+        text = re.sub(r"</?time[^>]*>", "", page)
+        assert "Maintenance until 2026-11-23 14:00:00 UTC: nobody is paged" in text
         assert "&lt;b&gt;bob" in page
         assert "<i>" not in page
     assert rig.submits("/maintenance/end").status_code == 303
@@ -274,7 +274,7 @@ def test_a_page_that_failed_before_the_maintenance_causes_no_mention_in_the_thre
     rig.pagerduty.fail_next(503, times=1000)
     rig.fires("DiskFull")
     start_maintenance(rig)
-    said = len(rig.replies())
+    count = len(rig.replies())
     rig.passes("30m")
-    assert len(rig.replies()) == said
+    assert len(rig.replies()) == count
     assert rig.paged() == []

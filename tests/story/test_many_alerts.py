@@ -30,9 +30,9 @@ def test_all_alerts_are_counted_and_the_first_are_stored_completely(rig: Rig, re
     incident = rig.posts(*a_storm(rig))["incidents"][0]
     rig.works()
     assert count_whole(redis_client) == MAX_FULL_ALERTS
-    shown = rig.shows(incident)
-    assert (shown["firing"], shown["total"], len(shown["alerts"])) == (MANY, MANY, MANY)
-    assert sum(bool(alert["labels"]) for alert in shown["alerts"]) == MAX_FULL_ALERTS
+    details = rig.shows(incident)
+    assert (details["firing"], details["total"], len(details["alerts"])) == (MANY, MANY, MANY)
+    assert sum(bool(alert["labels"]) for alert in details["alerts"]) == MAX_FULL_ALERTS
     page = rig.client.get(f"/incidents/{incident}")
     assert page.status_code == 200
     assert "severity" in page.text
@@ -56,8 +56,8 @@ def test_a_worse_alert_that_joins_is_stored_completely_and_shown_in_the_headline
     rig.works()
     rig.posts(rig.alert("Fire", "info", host="last"), group={"alertname": "Storm"})
     rig.works()
-    shown = rig.shows(incident)
-    assert (shown["alertname"], shown["severity"], shown["firing"]) == ("Fire", "info", MANY + 1)
+    details = rig.shows(incident)
+    assert (details["alertname"], details["severity"], details["firing"]) == ("Fire", "info", MANY + 1)
     assert count_whole(redis_client) == MAX_FULL_ALERTS + 1
 
 

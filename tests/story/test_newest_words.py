@@ -57,7 +57,7 @@ def test_the_page_of_a_further_step_and_an_edit_have_the_newest_annotations(rig:
     (incident,) = rig.posts(disk(rig, 91))["incidents"]
     rig.works()
     rig.passes("2m")
-    before, trail = rig.outside(), rig.shows(incident)["timeline"]
+    before, trail = rig.visible_output(), rig.shows(incident)["timeline"]
     answer = rig.posts(
         {
             **disk(rig, 99),
@@ -67,7 +67,7 @@ def test_the_page_of_a_further_step_and_an_edit_have_the_newest_annotations(rig:
     )
     rig.works()
     assert (answer["new"], answer["duplicates"]) == (0, 1)
-    assert (rig.outside(), rig.shows(incident)["timeline"]) == (before, trail)  # no page, no edit
+    assert (rig.visible_output(), rig.shows(incident)["timeline"]) == (before, trail)  # no page, no edit
     rig.passes("4m")
     assert rig.paged() == ["on-call", "team-lead"]
     page = rig.pagerduty.triggers()[-1].body["payload"]
@@ -182,9 +182,9 @@ def test_two_processes_that_save_annotations_of_one_group_concurrently_lose_no_a
     rig.posts(disk(rig, 72, "db-2"))
     rig.passes("1m")
     rig.posts(disk(rig, 71, "db-1"), disk(rig, 72, "db-2"))
-    said = {a["labels"]["instance"]: a["annotations"]["summary"] for a in rig.shows(incident)["alerts"]}
-    assert len(said) == 8
-    assert (said["db-1:9100"], said["db-2:9100"]) == (PERCENT.format(71), PERCENT.format(72))
+    summaries = {a["labels"]["instance"]: a["annotations"]["summary"] for a in rig.shows(incident)["alerts"]}
+    assert len(summaries) == 8
+    assert (summaries["db-1:9100"], summaries["db-2:9100"]) == (PERCENT.format(71), PERCENT.format(72))
 
 
 def test_a_late_copy_of_the_former_firing_changes_no_annotations(rig: Rig) -> None:
@@ -195,8 +195,8 @@ def test_a_late_copy_of_the_former_firing_changes_no_annotations(rig: Rig) -> No
     rig.passes("1m")
     rig.posts(disk(rig, 97))
     rig.posts({**disk(rig, 91), "startsAt": rig.alert("x", at=start_at)["startsAt"]})
-    said = [a["annotations"]["summary"] for a in rig.shows(incident)["alerts"]]
-    assert PERCENT.format(97) in said
+    texts = [a["annotations"]["summary"] for a in rig.shows(incident)["alerts"]]
+    assert PERCENT.format(97) in texts
 
 
 @pytest.mark.parametrize("changed", [1, 4, 20, 60])
@@ -216,9 +216,9 @@ def test_annotations_that_change_for_hours_are_stored_once(rig: Rig, changed: in
         if number % 10 == 0:  # a change of state, which saves annotations into separate fields
             rig.posts(disk(rig, 10, f"extra-{number}"), *(disk(rig, number + 1, host) for host in moved))
     assert client.memory_usage(key, samples=0) < first * 1.35
-    said = {a["labels"]["instance"]: a["annotations"]["summary"] for a in rig.shows(incident)["alerts"]}
-    assert said[f"{hosts[start]}:9100"] == PERCENT.format(39)
-    assert len(said) == 62
+    summaries = {a["labels"]["instance"]: a["annotations"]["summary"] for a in rig.shows(incident)["alerts"]}
+    assert summaries[f"{hosts[start]}:9100"] == PERCENT.format(39)
+    assert len(summaries) == 62
 
 
 def test_a_stored_alert_is_little_larger_than_its_json(rig: Rig) -> None:

@@ -200,10 +200,10 @@ def test_an_unavailable_redis_neither_delays_nor_fails_the_refusal() -> None:
             raise StoreError("away")
 
     lost = RejectedWebhooks(Away(), lambda: 1000.0)
-    began = time.monotonic()
+    started = time.monotonic()
     for _ in range(100):
         lost.record_rejection("no JSON", "10.0.0.1")
-    assert time.monotonic() - began < 0.25
+    assert time.monotonic() - started < 0.25
 
 
 def test_beyond_ten_lines_notices_are_counted_by_subject() -> None:

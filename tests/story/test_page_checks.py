@@ -126,13 +126,13 @@ def test_a_page_in_a_maintenance_window_is_unconfirmed_reported_once_and_sent_ag
     shown = step(rest, incident)
     assert shown["state"] == "unconfirmed"
     assert shown["notified_at"] is None
-    said = [reply for reply in rest.replies() if "accepted the page and has no incident" in reply]
-    assert len(said) == 1
-    assert "maintenance window" in said[0]
+    texts = [reply for reply in rest.replies() if "accepted the page and has no incident" in reply]
+    assert len(texts) == 1
+    assert "maintenance window" in texts[0]
     rest.passes("30m")
     assert [reply for reply in rest.replies() if "has no incident" in reply] == [
-        *said,
-        *(r for r in rest.replies() if "has no incident" in r and r not in said),
+        *texts,
+        *(r for r in rest.replies() if "has no incident" in r and r not in texts),
     ]
     assert sum("has no incident" in reply and "On-call" in reply for reply in rest.replies()) == 1
     assert triggers(rest)[:8] == [0, 30, 60, 120, 240, 480, 780, 1080]
@@ -402,9 +402,9 @@ def test_a_resolve_dropped_three_times_is_reported(rest: Rig) -> None:
     rest.ends("DiskFull")
     rest.passes("1h")
     assert rest.events().count("resolve") == 3
-    said = [reply for reply in rest.replies() if "resolve it by hand" in reply]
-    assert len(said) == 1
-    assert page(rest).id in said[0]
+    texts = [reply for reply in rest.replies() if "resolve it by hand" in reply]
+    assert len(texts) == 1
+    assert page(rest).id in texts[0]
     assert "left_open" in whats(rest, incident)
     assert any("still open after our resolves" in m.words for m in rest.roots() if m.channel == "#monitoring")
 
@@ -425,17 +425,17 @@ def test_a_later_page_with_the_same_key_is_no_failed_resolve(rest: Rig) -> None:
 
 def test_without_a_rest_token_a_duplicate_triggers_again_while_unacknowledged(rig: Rig) -> None:
     rig.pagerduty.deaf.add(ONCALL)
-    began = rig.clock()
+    start = rig.clock()
     incident = rig.fires("DiskFull", severity="warning")
     for _ in range(4):
         rig.passes("5m")
-        rig.posts(rig.alert("DiskFull", severity="warning", at=began))
+        rig.posts(rig.alert("DiskFull", severity="warning", at=start))
     rig.works()
     assert triggers(rig) == [0, 900]
     rig.answers(incident, "acknowledge")
     for _ in range(8):
         rig.passes("5m")
-        rig.posts(rig.alert("DiskFull", severity="warning", at=began))
+        rig.posts(rig.alert("DiskFull", severity="warning", at=start))
     rig.works()
     assert triggers(rig) == [0, 900]
     assert step(rig, incident)["state"] == "told"

@@ -60,7 +60,7 @@ def test_a_user_who_is_no_full_member_may_not(rig: Rig, people: SlackPeople, fie
     assert clicks(rig, people, incident) == ""
     assert "can't answer here" in last_reply(rig)
     for asked in (f"ack {incident}", f"resolve {incident}", "list", f"show {incident}"):
-        assert "can't answer here" in people.hears(asked)
+        assert "can't answer here" in people.reply_to(asked)
     form = people.submits(incident)
     assert "can't answer here" in form.json["errors"]["choice"]
     assert rig.state(incident) == "open"
@@ -107,7 +107,7 @@ def test_only_configured_responders_may_make_changes(rig: Rig, name: str) -> Non
     incident = rig.fires("DiskFull")
     assert clicks(rig, people, incident, "bob") == ""
     assert "not among those who may answer" in last_reply(rig) or "does not tell just now" in last_reply(rig)
-    assert "1 open incident" in people.hears("list", "bob")
+    assert "1 open incident" in people.reply_to("list", "bob")
     assert clicks(rig, people, incident, "alice") == "alice"
 
 
@@ -116,7 +116,7 @@ def test_a_user_who_is_not_configured_gets_a_message(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     assert clicks(rig, people, incident, "bob") == ""
     assert "not among those who may answer" in last_reply(rig)
-    assert "not among those who may answer" in people.hears(f"ack {incident}", "bob")
+    assert "not among those who may answer" in people.reply_to(f"ack {incident}", "bob")
     form = people.interacts(a_submission(incident, by="bob"))
     assert "not among those who may answer" in form.json["errors"]["choice"]
     assert rig.state(incident) == "open"

@@ -64,14 +64,14 @@ def pages_for(rig: Rig, seconds: float) -> None:
 
 def test_two_hundred_new_incidents_are_all_posted_ordered_by_severity(limited: Rig) -> None:
     limited.configure(ONE_CHANNEL)
-    began = limited.clock()
+    start = limited.clock()
     fire_many(limited, 200, SEVERITIES)
     limited.passes("3m19s")
     assert len(limited.roots()) == 200
-    said = [severity_of(root.words) for root in limited.roots()]
-    assert said == ["critical"] * 66 + ["warning"] * 67 + ["info"] * 67
+    severities = [severity_of(root.words) for root in limited.roots()]
+    assert severities == ["critical"] * 66 + ["warning"] * 67 + ["info"] * 67
     assert limited.slack.limited == []
-    assert limited.clock() - began < 200
+    assert limited.clock() - start < 200
 
 
 def test_two_workers_share_one_rate_limit(limited: Rig) -> None:
@@ -238,11 +238,11 @@ def test_first_messages_are_posted_before_replies(limited: Rig) -> None:
     limited.passes("20s")
     fire_many(limited, 3, name="First")
     limited.works()
-    said = len(limited.slack.messages)
+    count = len(limited.slack.messages)
     limited.posts(limited.alert("Joined", host="a"), limited.alert("Joined", host="b"))
     fire_many(limited, 10)
     limited.passes("1m")
-    is_reply = [message.is_reply for message in limited.slack.messages[said:]]
+    is_reply = [message.is_reply for message in limited.slack.messages[count:]]
     assert is_reply == sorted(is_reply)
     assert len(limited.roots()) == 14
     assert any("joined" in words for words in limited.replies())

@@ -71,8 +71,8 @@ def test_the_second_change_causes_a_hint_and_no_further_replies(rig: Rig) -> Non
     assert "`value` is part of the labels" in hint
     assert rig.paged() == ["on-call", "team-lead", "manager"]
     assert f"`value={churn.value}`" in rig.roots()[0].words
-    said = [event["text"] for event in rig.shows(churn.incident)["timeline"]]
-    assert len([text for text in said if "`value` is part of the labels" in text]) == 1
+    texts = [event["text"] for event in rig.shows(churn.incident)["timeline"]]
+    assert len([text for text in texts if "`value` is part of the labels" in text]) == 1
     assert "`value` is part of the labels" in rig.client.get("/history").text.replace("&#39;", "'")
 
 
@@ -114,13 +114,13 @@ def test_a_group_interval_of_an_hour_hides_the_values_between(rig: Rig) -> None:
     churn = Churn(rig)
     for value in range(1, 6):
         rig.passes("40m")
-        began = rig.clock()
+        start = rig.clock()
         rig.passes("20m")
         ended = queue(rig, churn.value, began=churn.began, ended=True)
         ended["endsAt"] = rig.alert("x", at=churn.began + 60)["startsAt"]
-        rig.posts(queue(rig, value, began=began), ended, group=GROUP)
+        rig.posts(queue(rig, value, began=start), ended, group=GROUP)
         rig.works()
-        churn.value, churn.began = value, began
+        churn.value, churn.began = value, start
     assert (len(joined(rig)), len(hints(rig))) == (1, 1)
 
 
@@ -136,9 +136,9 @@ def test_alerts_that_really_join_are_still_reported(rig: Rig) -> None:
     churn = Churn(rig)
     for _ in range(3):
         churn.changes()
-    said = len(joined(rig))
+    count = len(joined(rig))
     churn.changes("together", "5m", queue(rig, 7, queue="orders"))
-    assert len(joined(rig)) == said + 1
+    assert len(joined(rig)) == count + 1
     assert "orders" in joined(rig)[-1]
     assert "1 alert joined" in joined(rig)[-1]
 
@@ -147,12 +147,12 @@ def test_an_alert_that_looks_like_a_renaming_and_is_none_is_reported_later(rig: 
     churn = Churn(rig)
     for _ in range(3):
         churn.changes()
-    said = len(joined(rig))
+    count = len(joined(rig))
     rig.posts(queue(rig, "77"), queue(rig, churn.value, began=churn.began), group=GROUP)
     rig.passes("14m")
-    assert len(joined(rig)) == said
+    assert len(joined(rig)) == count
     rig.passes("2m")
-    assert len(joined(rig)) == said + 1
+    assert len(joined(rig)) == count + 1
     assert "value=77" in joined(rig)[-1]
 
 
@@ -214,7 +214,7 @@ def test_a_worse_severity_still_unacknowledges(rig: Rig) -> None:
         )
         rig.works()
     assert rig.state(incident) == "acknowledged"
-    said = len(joined(rig))
+    count = len(joined(rig))
     rig.passes("5m")
     rig.posts(
         queue(rig, 3, severity="critical"),
@@ -223,7 +223,7 @@ def test_a_worse_severity_still_unacknowledges(rig: Rig) -> None:
     )
     rig.works()
     assert rig.state(incident) == "open"
-    assert len(joined(rig)) == said + 1
+    assert len(joined(rig)) == count + 1
 
 
 def _one_route() -> str:

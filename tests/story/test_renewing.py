@@ -59,8 +59,8 @@ def is_renewed(rig: Rig, incident: str, by: str) -> None:
     """Return whether its timeout starts now, and PagerDuty got one further acknowledgement."""
     acknowledged_at = rig.clock()
     rig.passes("59m")
-    shown = rig.shows(incident)
-    assert (shown["state"], shown["acknowledged_by"]) == ("acknowledged", by)
+    details = rig.shows(incident)
+    assert (details["state"], details["acknowledged_by"]) == ("acknowledged", by)
     assert any(f"Acknowledged by {by} 30m ago" in reply for reply in rig.replies())
     rig.passes(f"{acknowledged_at + 3600.0 - rig.clock():.0f}s")
     assert rig.state(incident) == "open"
@@ -71,8 +71,8 @@ def test_an_acknowledgement_is_renewed_over_the_api(rig: Rig, incident: str) -> 
     rig.answers(incident, "acknowledge", "bob")
     assert rig.events() == ["trigger", "acknowledge", "acknowledge"]
     is_renewed(rig, incident, "bob")
-    told = [event["text"] for event in rig.shows(incident)["timeline"] if event["what"] == "acknowledged"]
-    assert told == ["Acknowledged", "Acknowledged again"]
+    texts = [event["text"] for event in rig.shows(incident)["timeline"] if event["what"] == "acknowledged"]
+    assert texts == ["Acknowledged", "Acknowledged again"]
 
 
 def test_an_acknowledgement_is_renewed_by_the_button_of_the_reminder(
@@ -120,11 +120,11 @@ def test_a_repeated_webhook_renews_once(rig: Rig, incident: str) -> None:
 
 def test_an_event_for_our_own_acknowledgement_renews_nothing(rig: Rig, incident: str) -> None:
     deliver_webhooks(rig)
-    shown = rig.shows(incident)
+    details = rig.shows(incident)
     rig.passes("5m")
     rig.pagerduty.webhooks.add("incident.acknowledged", page(rig), INTEGRATION, {})
     deliver_webhooks(rig)
-    assert rig.shows(incident)["acknowledged_at"] == shown["acknowledged_at"]
+    assert rig.shows(incident)["acknowledged_at"] == details["acknowledged_at"]
     rig.passes("5m")
     assert rig.state(incident) == "open"
 

@@ -45,9 +45,9 @@ def test_a_severity_of_page_is_routed_shown_and_paged_as_critical(rig: Rig) -> N
     assert rig.roots()[0].channel == "#alerts-critical"
     assert "🔴 CRITICAL" in rig.roots()[0].words
     assert rig.paged() == ["on-call"]
-    shown = rig.shows(incident)
-    assert (shown["severity"], shown["alerts"][0]["severity"]) == ("critical", "critical")
-    assert shown["alerts"][0]["labels"]["severity"] == "page"
+    details = rig.shows(incident)
+    assert (details["severity"], details["alerts"][0]["severity"]) == ("critical", "critical")
+    assert details["alerts"][0]["labels"]["severity"] == "page"
     assert listed(rig, "critical") == [incident]
     assert metric(rig, 'receiver_incidents{severity="critical",state="open"}') == 1
 
@@ -133,11 +133,11 @@ def test_a_configured_alias_is_understood_and_a_reload_does_not_change_open_inci
     assert rig.paged() == ["on-call"]
     assert listed(rig, "critical") == [incident]
     rig.configure(one_route)
-    before = rig.outside()
+    before = rig.visible_output()
     assert rig.posts(rig.alert("DiskFull", "Störung"))["duplicates"] == 1
     rig.works()
     assert rig.shows(incident)["severity"] == "critical"
-    assert rig.outside() == before
+    assert rig.visible_output() == before
     rig.answers(incident, "acknowledge")
     assert "CRITICAL" in rig.roots()[0].words
 
@@ -164,10 +164,10 @@ def test_a_heartbeat_is_matched_by_the_parsed_severity(rig: Rig) -> None:
 def test_a_duplicate_with_an_unknown_severity_changes_nothing(rig: Rig) -> None:
     for word in ("wobbly", "page", "HIGH"):
         rig.fires(word, word)
-        before = rig.outside()
+        before = rig.visible_output()
         assert rig.posts(rig.alert(word, word))["duplicates"] == 1
         rig.works()
-        assert rig.outside() == before
+        assert rig.visible_output() == before
 
 
 # --- warnings and notices ---
@@ -227,8 +227,8 @@ def test_critical_incidents_without_a_page_are_one_notice_for_each_route(rig: Ri
     rig.fires("Third", "P0")
     rig.passes("2h")
     assert notices(rig).count("pages nobody") == 1
-    said = f"DiskFull ({incident}) is critical and pages nobody: route #alerts-critical has no escalation"
-    assert said in notices(rig)
+    text = f"DiskFull ({incident}) is critical and pages nobody: route #alerts-critical has no escalation"
+    assert text in notices(rig)
 
 
 def test_a_critical_alert_that_joins_later_causes_a_notice_too(rig: Rig) -> None:

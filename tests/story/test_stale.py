@@ -21,13 +21,13 @@ def test_while_duplicates_arrive_an_incident_is_not_stale(rig: Rig) -> None:
 def test_an_incident_is_stale_without_duplicates_until_the_next_one(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     repeat(rig, 3)
-    told = len(rig.slack.messages)
+    count = len(rig.slack.messages)
     rig.passes("2h9m")
     assert "Stale" not in rig.roots()[0].words
     rig.passes("2m")
     assert "Stale" in rig.roots()[0].words
     assert rig.state(incident) == "open"
-    assert len(rig.slack.messages) == told, "it is no news that anybody must notice"
+    assert len(rig.slack.messages) == count, "it is no news that anybody must notice"
     rig.posts(rig.alert("DiskFull"))
     rig.passes("2s")
     assert "Stale" not in rig.roots()[0].words

@@ -108,14 +108,14 @@ class StormRun:
 
     def _has_notified(self, step: str) -> bool:
         """Return whether the step was notified of each incident: by its own page or by that of the storm."""
-        shown = [self.rig.shows(one)["escalation"]["steps"] for one in self.incidents]
-        return all({one["step"]: one["state"] for one in steps}[step] == "told" for steps in shown)
+        details = [self.rig.shows(one)["escalation"]["steps"] for one in self.incidents]
+        return all({one["step"]: one["state"] for one in steps}[step] == "told" for steps in details)
 
     def _assert_nothing_sent_twice(self) -> None:
         opened = Counter((one.routing_key, one.dedup_key) for one in self.rig.pagerduty.opened())
         assert set(opened.values()) == {1}
-        said = Counter(json.dumps(one.metadata, sort_keys=True) for one in self.rig.slack.messages)
-        assert set(said.values()) == {1}
+        counts = Counter(json.dumps(one.metadata, sort_keys=True) for one in self.rig.slack.messages)
+        assert set(counts.values()) == {1}
 
     def _storm(self, target_key: str) -> dict[str, Any]:
         (found,) = [
@@ -159,8 +159,8 @@ class RefusedStormRun(StormRun):
         # A page of the manager notifies the step, too; the reply in the thread may be posted later, and one
         # covers all.
         self._waits_until(lambda: all(self._is_notified(one) for one in self.incidents))
-        said = [reply for reply in self.rig.replies() if "not paged" in reply]
-        assert len(said) == 1
+        texts = [reply for reply in self.rig.replies() if "not paged" in reply]
+        assert len(texts) == 1
 
     def _is_notified(self, incident: str) -> bool:
         rows = {row["id"]: row["state"] for row in self.rig.shows(incident)["deliveries"]}

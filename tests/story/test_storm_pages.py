@@ -68,7 +68,7 @@ def test_a_storms_page_in_a_maintenance_window_is_reported_and_sent_again(rig: R
     rig.passes("2m")
     assert len(triggers(rig)) > 2
     assert (
-        sum("accepted the storm's page to On-call and has no incident" in said for said in notices(rig)) == 1
+        sum("accepted the storm's page to On-call and has no incident" in text for text in notices(rig)) == 1
     )
     rig.pagerduty.deaf.clear()
     rig.passes("10m")

@@ -68,9 +68,9 @@ def test_the_failed_delivery_names_its_responder(rig: Rig) -> None:
     assert len(rows) == MANY - singles
     assert {row["target"] for row in rows} == {"pagerduty:on-call"}
     assert {row["reason"] for row in rows} == {"invalid_routing_key"}
-    shown = rig.shows(next(one for one in ids if one == rows[0]["incident"]))
-    said = [event["text"] for event in shown["timeline"]]
-    assert "Page to pagerduty:on-call failed permanently: invalid_routing_key" in said
+    details = rig.shows(next(one for one in ids if one == rows[0]["incident"]))
+    texts = [event["text"] for event in details["timeline"]]
+    assert "Page to pagerduty:on-call failed permanently: invalid_routing_key" in texts
 
 
 def test_the_failure_is_shown_by_status_metrics_and_one_notice(rig: Rig) -> None:
@@ -201,8 +201,8 @@ def test_steps_are_notified_in_the_thread_of_the_storm_in_the_fallback_channel(r
     rig.slack.archive(CRITICAL)
     rig.passes("6m30s")
     (summary,) = [root for root in in_channel(rig, OPS) if f"incidents in {OPS}" in root.text]
-    said = [reply.words for reply in rig.slack.replies() if reply.thread_ts == summary.ts]
-    assert len([words for words in said if "@team-lead" in words]) == 1
+    texts = [reply.words for reply in rig.slack.replies() if reply.thread_ts == summary.ts]
+    assert len([words for words in texts if "@team-lead" in words]) == 1
 
 
 def test_a_refused_message_of_a_storm_pages_the_fallback_responder_once(rig: Rig) -> None:
@@ -220,6 +220,6 @@ def test_a_refused_resolve_of_the_storms_page_is_reported_as_such(rig: Rig) -> N
     rig.refuses("on-call")
     resolve_groups(rig)
     rig.passes("2m")
-    said = " ".join(notice.words for notice in in_channel(rig, "#monitoring"))
-    assert "Resolve to pagerduty:on-call failed permanently: invalid_routing_key" in said
-    assert "Page to pagerduty:on-call failed permanently" not in said
+    text = " ".join(notice.words for notice in in_channel(rig, "#monitoring"))
+    assert "Resolve to pagerduty:on-call failed permanently: invalid_routing_key" in text
+    assert "Page to pagerduty:on-call failed permanently" not in text

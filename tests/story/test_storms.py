@@ -121,15 +121,15 @@ def test_few_incidents_are_no_storm(rig: Rig) -> None:
 def test_each_incident_has_its_own_state_timers_and_web_page(rig: Rig) -> None:
     last = fire_groups(rig)[-1]
     rig.passes("10s")
-    shown = rig.shows(last)
-    assert shown["state"] == "open"
-    assert shown["storm"] == storm(rig)["id"]
-    assert [step["state"] for step in shown["escalation"]["steps"]] == ["told", "waiting", "later"]
-    said = [event["text"] for event in shown["timeline"]]
-    assert "Folded into a storm of #alerts-critical" in said
-    assert "Folded into a storm of on-call" in said
+    details = rig.shows(last)
+    assert details["state"] == "open"
+    assert details["storm"] == storm(rig)["id"]
+    assert [step["state"] for step in details["escalation"]["steps"]] == ["told", "waiting", "later"]
+    texts = [event["text"] for event in details["timeline"]]
+    assert "Folded into a storm of #alerts-critical" in texts
+    assert "Folded into a storm of on-call" in texts
     assert rig.client.get(f"/incidents/{last}").status_code == 200
-    page = rig.client.get(f"/storms/{shown['storm']}")
+    page = rig.client.get(f"/storms/{details['storm']}")
     assert last in page.text
     assert "<h1>Storm of #alerts-critical</h1>" in page.text
 
@@ -468,8 +468,8 @@ def test_with_workers_killed_repeatedly_every_step_is_notified_once(rig: Rig, is
     singles = rig.paged().count("on-call") - 1
     assert 5 <= singles <= 10
     assert singles + storm(rig, "responder:on-call")["total"] == MANY
-    told = [rig.shows(str(one["id"]))["escalation"]["steps"][0]["state"] for one in _all(rig)]
-    assert told == ["told"] * MANY
+    texts = [rig.shows(str(one["id"]))["escalation"]["steps"][0]["state"] for one in _all(rig)]
+    assert texts == ["told"] * MANY
 
 
 def _all(rig: Rig) -> list[dict[str, Any]]:

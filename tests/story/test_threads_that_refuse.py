@@ -44,11 +44,11 @@ def test_a_step_is_posted_once_in_the_channel_with_mention_and_link(rig: Rig, co
     assert root_of(rig).ts.replace(".", "") in second.text
     assert (second.channel, second.thread_ts) == (CRITICAL, "")
     assert rig.slack.replies() == []
-    shown = rig.shows(incident)
-    assert [d["id"] for d in shown["deliveries"] if d["state"] == "failed"] == []
+    details = rig.shows(incident)
+    assert [d["id"] for d in details["deliveries"] if d["state"] == "failed"] == []
     assert any(
         event["text"].startswith(f"Told Team Lead in {CRITICAL} (The thread takes no reply")
-        for event in shown["timeline"]
+        for event in details["timeline"]
     )
     # Nothing is posted to the fallback channel or to that of notices.
     assert {message.channel for message in rig.roots()} == {CRITICAL}
@@ -63,8 +63,8 @@ def test_every_reply_is_posted_once(rig: Rig) -> None:
     rig.ends("DiskFull", host="a")
     rig.ends("DiskFull", host="@here<!channel>")
     rig.passes("1h")
-    said = [message.text.split("\n")[0] for message in list_replacements(rig)]
-    assert said == ["➕ 1 alert joined · DiskFull", "✅ Resolved after 1m"]
+    texts = [message.text.split("\n")[0] for message in list_replacements(rig)]
+    assert texts == ["➕ 1 alert joined · DiskFull", "✅ Resolved after 1m"]
     assert [message.pings for message in list_replacements(rig)] == [[], []]
     assert "Resolved" in root_of(rig).text
 
@@ -123,7 +123,9 @@ def test_the_mention_for_a_step_of_a_storm_is_posted_in_the_channel(rig: Rig) ->
     rig.passes("2m")
     rig.slack.refuse_replies(CRITICAL, "restricted_action_thread_locked")
     rig.passes("10m")
-    said = [message for message in list_replacements(rig) if "in this storm not acknowledged" in message.text]
-    assert said
-    assert said[0].pings == ["@team-lead"]
-    assert "|this message>" in said[0].text
+    texts = [
+        message for message in list_replacements(rig) if "in this storm not acknowledged" in message.text
+    ]
+    assert texts
+    assert texts[0].pings == ["@team-lead"]
+    assert "|this message>" in texts[0].text

@@ -49,12 +49,12 @@ def test_the_first_receiver_opens_one_incident_with_one_message_and_one_page(
     rig: Rig, first: dict[str, Any], second: dict[str, Any]
 ) -> None:
     incident = opens(rig, first)
-    outside = rig.outside()
+    outside = rig.visible_output()
     answer = posts(rig, queue(rig, at=rig.clock() - 10), way=second)
     assert (answer["new"], answer["duplicates"], answer["incidents"]) == (0, 1, [incident])
-    assert rig.outside() == outside
-    shown = rig.shows(incident)
-    assert (shown["receiver"], shown["group_key"]) == (first["receiver"], first["groupKey"])
+    assert rig.visible_output() == outside
+    details = rig.shows(incident)
+    assert (details["receiver"], details["group_key"]) == (first["receiver"], first["groupKey"])
     assert rig.paged() == ["on-call"]
     assert len(rig.roots()) == 1
 
@@ -68,10 +68,10 @@ def test_the_resolve_of_either_receiver_is_applied_and_that_of_the_other_changes
     assert posts(rig, ended(rig), way=first)["resolved"] == 1
     assert rig.state(incident) == "resolved"
     assert rig.pagerduty.still_open() == []
-    outside = rig.outside()
+    outside = rig.visible_output()
     answer = posts(rig, ended(rig), way=second)
     assert (answer["resolved"], answer["duplicates"]) == (0, 1)
-    assert rig.outside() == outside
+    assert rig.visible_output() == outside
 
 
 def test_an_alert_that_joins_under_both_receivers_is_counted_once(rig: Rig) -> None:
@@ -100,11 +100,11 @@ def test_a_renamed_receiver_does_not_page_an_acknowledged_alert(rig: Rig, has_ke
     incident = posts(rig, queue(rig), way={**key, "receiver": "old"})["incidents"][0]
     rig.answers(incident, "acknowledge")
     rig.passes("10s")
-    outside = rig.outside()
+    outside = rig.visible_output()
     answer = posts(rig, queue(rig), way={**key, "receiver": "new"})
     assert (answer["new"], answer["incidents"]) == (0, [incident])
     rig.passes("1h")
-    assert rig.outside() == outside
+    assert rig.visible_output() == outside
     assert rig.state(incident) == "acknowledged"
     assert rig.shows(incident)["receiver"] == "old"
     assert posts(rig, ended(rig), way={**key, "receiver": "new"})["resolved"] == 1
@@ -128,12 +128,12 @@ def test_after_a_manual_resolve_copies_of_both_receivers_are_duplicates(
 ) -> None:
     incident = opens(rig, TEAM)
     rig.answers(incident, "resolve")
-    outside = rig.outside()
+    outside = rig.visible_output()
     for way in (first, second, first):
         rig.passes("20m")
         answer = posts(rig, queue(rig, at=rig.clock() - 1210), way=way)
         assert (answer["new"], answer["duplicates"], answer["incidents"]) == (0, 1, [incident])
-    assert rig.outside() == outside
+    assert rig.visible_output() == outside
     posts(rig, ended(rig), way=first)
     rig.passes("1m")
     assert posts(rig, queue(rig), way=second)["new"] == 1

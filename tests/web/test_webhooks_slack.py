@@ -147,11 +147,11 @@ def test_clicking_twice_changes_nothing_more(rig: Rig, people: SlackPeople) -> N
     incident = rig.fires("DiskFull")
     people.clicks("acknowledge", incident)
     rig.passes("10s")
-    before, outside = rig.shows(incident), rig.outside()
+    before, outside = rig.shows(incident), rig.visible_output()
     assert people.clicks("acknowledge", incident).status_code == 200
     assert people.clicks("acknowledge", incident, by="bob").status_code == 200
     rig.passes("10s")
-    assert (rig.shows(incident), rig.outside()) == (before, outside)
+    assert (rig.shows(incident), rig.visible_output()) == (before, outside)
     assert [words["text"] for words in rig.slack.followups] == [
         f"DiskFull ({incident}) is acknowledged already, by alice"
     ]
@@ -212,23 +212,23 @@ def test_a_silence_is_shown_and_expired_by_its_button(rig: Rig, people: SlackPeo
 
 def test_the_commands_work_on_an_incident(rig: Rig, people: SlackPeople) -> None:
     incident = rig.fires("DiskFull")
-    assert incident in people.hears("list")
-    assert "On-call paged" in people.hears(f"show {incident}")
-    assert "Acknowledged: DiskFull" in people.hears(f"ack {incident}")
-    assert "Un-acknowledged: DiskFull" in people.hears(f"unack {incident}")
-    assert "Snoozed for 1h" in people.hears(f"snooze {incident} 1h")
-    assert "Silenced for 2h" in people.hears(f"silence {incident} 2h on its way")
-    assert "Resolved: DiskFull" in people.hears(f"resolve {incident}")
-    assert "No incident is open" in people.hears("")
-    assert "isn't configured" in people.hears("oncall")
-    assert "snooze ID 1h" in people.hears("help")
+    assert incident in people.reply_to("list")
+    assert "On-call paged" in people.reply_to(f"show {incident}")
+    assert "Acknowledged: DiskFull" in people.reply_to(f"ack {incident}")
+    assert "Un-acknowledged: DiskFull" in people.reply_to(f"unack {incident}")
+    assert "Snoozed for 1h" in people.reply_to(f"snooze {incident} 1h")
+    assert "Silenced for 2h" in people.reply_to(f"silence {incident} 2h on its way")
+    assert "Resolved: DiskFull" in people.reply_to(f"resolve {incident}")
+    assert "No incident is open" in people.reply_to("")
+    assert "isn't configured" in people.reply_to("oncall")
+    assert "snooze ID 1h" in people.reply_to("help")
 
 
 def test_no_reply_mentions_anyone(rig: Rig, people: SlackPeople) -> None:
     rig.fires("<!channel>", host="<@U0BOB001>")
-    said = people.hears("list") + people.hears("ack <!here>") + people.hears("<!everyone>")
-    assert "<!" not in said.replace("<!date^", "")
-    assert "<@" not in said
+    replies = people.reply_to("list") + people.reply_to("ack <!here>") + people.reply_to("<!everyone>")
+    assert "<!" not in replies.replace("<!date^", "")
+    assert "<@" not in replies
 
 
 # --- how fast they respond ---
@@ -237,9 +237,9 @@ def test_no_reply_mentions_anyone(rig: Rig, people: SlackPeople) -> None:
 def test_a_hanging_slack_does_not_delay_the_response(rig: Rig, people: SlackPeople) -> None:
     incident = rig.fires("DiskFull")
     rig.slack.hang("views.open")
-    began = time.monotonic()
+    started = time.monotonic()
     assert people.clicks("silence", incident).status_code == 200
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - started < 3
     assert f"silence {incident} 2h" in rig.slack.followups[0]["text"]
     rig.slack.heal()
 
@@ -253,9 +253,9 @@ def test_an_unavailable_redis_is_503_within_3_s_with_a_message(rig: Rig, people:
         lambda: people.types("list"),
         lambda: people.submits("i"),
     ):
-        began = time.monotonic()
+        started = time.monotonic()
         assert post().status_code == 503
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - started < 3
     assert len(rig.slack.followups) == 2
     assert all("nothing was done" in words["text"] for words in rig.slack.followups)
 
@@ -265,9 +265,9 @@ def test_a_hanging_redis_is_503_within_3_s(rig: Rig, people: SlackPeople) -> Non
         rig.environ["REDIS_URL"] = f"redis://127.0.0.1:{silent.getsockname()[1]}/"
         rig.configure(WITH_ALERTMANAGER)
         people.client = rig.client
-        began = time.monotonic()
+        started = time.monotonic()
         assert people.clicks("acknowledge", "0" * 12 + "-" + "0" * 9).status_code == 503
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - started < 3
 
 
 def test_a_change_is_saved_before_the_200(rig: Rig, people: SlackPeople) -> None:
@@ -292,9 +292,9 @@ def test_the_same_works_over_socket_mode(rig: Rig, people: SlackPeople) -> None:
         press = a_click("acknowledge", incident, response_url=rig.slack.response_url)
         assert rig.slack.connections.deliver("interactive", press, takes_payload=False) is not None
         assert rig.state(incident) == "acknowledged"
-        said = rig.slack.connections.deliver("slash_commands", a_command("list"))
-        assert said is not None
-        assert incident in json.dumps(said["payload"]["blocks"])
+        reply = rig.slack.connections.deliver("slash_commands", a_command("list"))
+        assert reply is not None
+        assert incident in json.dumps(reply["payload"]["blocks"])
         rig.slack.connections.deliver("interactive", a_click("silence", incident), takes_payload=False)
         assert rig.slack.workspace.views[0]["private_metadata"] == incident
         refused = rig.slack.connections.deliver("interactive", a_submission(incident, own="soon"))

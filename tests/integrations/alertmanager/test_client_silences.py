@@ -228,11 +228,15 @@ def test_a_busy_replica_is_retried_later(alertmanager: MockAlertmanager, client:
 
 
 def test_without_an_address_the_error_says_so(clock: Clock) -> None:
-    nobody = AlertmanagerClient([], 0.5, clock)
-    assert permanent(nobody).reason == "no_alertmanager"
-    for ask in (nobody.expire_silence, nobody.get_silence, nobody.list_silences):
+    without_replicas = AlertmanagerClient([], 0.5, clock)
+    assert permanent(without_replicas).reason == "no_alertmanager"
+    for call in (
+        without_replicas.expire_silence,
+        without_replicas.get_silence,
+        without_replicas.list_silences,
+    ):
         with pytest.raises(PermanentDeliveryError, match="no_alertmanager"):
-            ask(ANY_ID)
+            call(ANY_ID)
 
 
 # --- ending and finding
@@ -280,9 +284,9 @@ def test_a_silence_may_still_be_active_on_an_unavailable_replica(
     with MockAlertmanager(clock=clock) as other:
         away = other.url
     both = AlertmanagerClient([alertmanager.url, away], 0.5, clock)
-    for ask in (both.expire_silence, both.get_silence):
+    for call in (both.expire_silence, both.get_silence):
         with pytest.raises(TemporaryDeliveryError, match="unreachable"):
-            ask(ANY_ID)
+            call(ANY_ID)
 
 
 def test_a_silence_is_found_by_the_marker_in_its_comment(client: AlertmanagerClient, clock: Clock) -> None:

@@ -101,10 +101,10 @@ def test_statuses_of_pages_are_returned_in_time_or_not_at_all(
     pagerduty: MockPagerDuty, rest: PagerDutyRestClient
 ) -> None:
     pagerduty.hang(30.0, times=2)
-    begun = time.monotonic()
+    started = time.monotonic()
     with pytest.raises(TemporaryDeliveryError):
         rest.find_statuses(["a", "b"])
-    assert time.monotonic() - begun < CHECK_AHEAD_S
+    assert time.monotonic() - started < CHECK_AHEAD_S
 
 
 def test_people_on_call_are_ordered_by_level_and_each_listed_once(
@@ -151,11 +151,11 @@ def test_a_refusal_is_a_delivery_error_at_once(
     pagerduty: MockPagerDuty, rest: PagerDutyRestClient, status: int, reason: str, kind: type[DeliveryError]
 ) -> None:
     pagerduty.fail_next(status)
-    begun = time.monotonic()
+    started = time.monotonic()
     with pytest.raises(kind) as raised:
         rest.find_open("k")
     assert raised.value.reason == reason
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - started < 1
     assert pagerduty.rest.asked == []
 
 

@@ -185,11 +185,11 @@ def test_an_acknowledgement_that_is_processed_twice_counts_once(rig: Rig, bridge
     rig.pagerduty.acknowledges(bridge.page(), by="Alice Doe")
     change_bodies(bridge, lambda event: event.update(occurred_at="2026-11-23T12:10:04.500Z"))
     bridge.deliver()
-    shown = rig.shows(incident_id)
-    assert shown["acknowledged_by"] == "Alice Doe"
+    details = rig.shows(incident_id)
+    assert details["acknowledged_by"] == "Alice Doe"
     rig.clock.moment += 30
     bridge.handler.handle_event(_fields(rig.pagerduty.webhooks.done[-1].body))
-    assert rig.shows(incident_id)["acknowledged_at"] == shown["acknowledged_at"]
+    assert rig.shows(incident_id)["acknowledged_at"] == details["acknowledged_at"]
     assert rig.events("on-call") == ["trigger", "acknowledge"]
 
 

@@ -44,7 +44,7 @@ def test_incidents_are_listed_one_per_line_with_id_and_message():
 
 def test_one_incident_is_shown_completely():
     incident = an_incident(suppression=Suppression("silenced", OPENED_AT, "bob", OPENED_AT + 600))
-    said = as_text(render_ephemeral(IncidentDetails(incident, an_escalation(incident), OPENED_AT)))
+    text = as_text(render_ephemeral(IncidentDetails(incident, an_escalation(incident), OPENED_AT)))
     for piece in (
         "CRITICAL",
         incident.id,
@@ -53,7 +53,7 @@ def test_one_incident_is_shown_completely():
         "⏸ Silenced by bob",
         "Opened",
     ):
-        assert piece in said
+        assert piece in text
 
 
 @given(st.text(max_size=3000), st.lists(st.text(max_size=500), max_size=60), st.integers(0, 30))

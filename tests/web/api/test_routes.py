@@ -40,11 +40,11 @@ def test_a_row_has_every_documented_field(rig: Rig) -> None:
 
 
 def test_one_incident_has_alerts_timeline_escalation_and_deliveries(rig: Rig) -> None:
-    shown = rig.shows(rig.fires("DiskFull", host="a"))
-    assert shown["alerts"][0]["labels"]["host"] == "a"
-    assert next(event["what"] for event in shown["timeline"]) == "opened"
-    assert [step["state"] for step in shown["escalation"]["steps"]] == ["told", "waiting", "later"]
-    delivered = {delivery["id"] for delivery in shown["deliveries"] if delivery["state"] == "delivered"}
+    details = rig.shows(rig.fires("DiskFull", host="a"))
+    assert details["alerts"][0]["labels"]["host"] == "a"
+    assert next(event["what"] for event in details["timeline"]) == "opened"
+    assert [step["state"] for step in details["escalation"]["steps"]] == ["told", "waiting", "later"]
+    delivered = {delivery["id"] for delivery in details["deliveries"] if delivery["state"] == "delivered"}
     assert {"root", "page:on-call", "step:on-call"} <= delivered
 
 
@@ -121,6 +121,6 @@ def test_a_former_incident_of_a_group_can_not_be_changed(rig: Rig) -> None:
 def test_a_runbook_is_found_by_name(rig: Rig) -> None:
     (rig.folder / "runbooks" / "a.md").write_text("### DiskFull (Critical)\n\n**Impact**: all stops\n")
     rig.clock.moment += 10
-    shown = rig.client.get("/api/v1/runbooks/DiskFull").json
-    assert shown["sections"][0]["title"] == "Impact"
+    body = rig.client.get("/api/v1/runbooks/DiskFull").json
+    assert body["sections"][0]["title"] == "Impact"
     assert rig.client.get("/api/v1/runbooks/Nobody").status_code == 404
