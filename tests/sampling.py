@@ -1,7 +1,8 @@
-"""Which of many cases a run plays: a sample chosen by the commit, or all of them with `pytest --exhaustive`.
+"""Which of many cases a run tests: a sample chosen by the commit, or all of them with `pytest --exhaustive`.
 
-SAMPLE_SEED replays the sample of another run, which prints its own at the end. `--budget SECONDS` bounds an
-exhaustive run: when the time is up no test takes a new case, and what was not played is no failure.
+SAMPLE_SEED repeats the sample of another run, which prints its seed at the end. `--budget SECONDS` limits an
+exhaustive run: when the time is up, no test starts a further case, and cases that were not run are no
+failure.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ ENDS_AT_VARIABLE = "SAMPLE_ENDS_AT"  # seconds since 1970; absent without a budg
 
 
 def find_seed() -> str:
-    """Return what this run's samples are chosen by: SAMPLE_SEED, or else the commit."""
+    """Return the seed of this run's samples: SAMPLE_SEED, or else the commit."""
     if seed := os.environ.get(SEED_VARIABLE):
         return seed
     git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"]
@@ -35,7 +36,7 @@ def find_seed() -> str:
 
 
 def build_random(name: str) -> random.Random:
-    """Return the random numbers of this run for the purpose *name*."""
+    """Return the random generator of this run for the purpose *name*."""
     return random.Random(f"{find_seed()} {name}")
 
 
@@ -49,22 +50,22 @@ def sample(cases: Sequence[T], count: int, name: str) -> list[T]:
 
 
 def count_examples(exhaustive: int) -> int:
-    """Return how many examples Hypothesis draws for a law: *exhaustive*, or a third of that for a sample."""
+    """Return the number of Hypothesis examples of a property: *exhaustive*, or a third of that for a sample."""
     return exhaustive if is_exhaustive() else math.ceil(exhaustive / 3)
 
 
 def is_exhaustive() -> bool:
-    """Return whether this run plays all cases."""
+    """Return whether this run tests all cases."""
     return bool(os.environ.get(EXHAUSTIVE_VARIABLE))
 
 
 def shuffle(cases: Sequence[T], name: str) -> list[T]:
-    """Return all *cases* in an order of this run's own, so that runs on a budget play different ones."""
+    """Return all *cases* in an order of this run, so that runs with a budget test different ones."""
     return build_random(name).sample(cases, len(cases))
 
 
 class Budget:
-    """Until when a test may take new cases; each test takes at least one."""
+    """The time until which a test may start new cases; each test runs at least one."""
 
     def __init__(self, ends_at: float | None) -> None:
         """*ends_at* is in seconds since 1970, None for no limit."""

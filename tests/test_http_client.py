@@ -1,4 +1,4 @@
-"""One request and its answer, from servers that behave badly."""
+"""One request and its response, from servers that misbehave."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.cli.stub import Stub
 
 @contextmanager
 def a_server_that_sends(*pieces: bytes, then_waits_s: float = 0.0) -> Iterator[str]:
-    """Take one connection, send the pieces with a pause after each, and hang up."""
+    """Accept one connection, send the pieces with a pause after each, and close it."""
     over = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(5)
@@ -42,7 +42,7 @@ def a_server_that_sends(*pieces: bytes, then_waits_s: float = 0.0) -> Iterator[s
             thread.join(5)
 
 
-def test_a_redirect_is_not_followed_since_the_token_would_go_along() -> None:
+def test_a_redirect_is_not_followed_since_it_would_get_the_token() -> None:
     with Stub() as elsewhere, Stub() as stub:
         stub.set_response("GET /a", status=302, Location=f"{elsewhere.url}/b")
         assert (
@@ -51,7 +51,7 @@ def test_a_redirect_is_not_followed_since_the_token_would_go_along() -> None:
         assert elsewhere.requests == []
 
 
-def test_the_machine_itself_is_never_asked_by_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loopback_is_never_requested_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     with Stub() as proxy, Stub() as stub:
         monkeypatch.setenv("http_proxy", proxy.url)
         stub.set_response("GET /a", {"is": "here"})
@@ -59,14 +59,16 @@ def test_the_machine_itself_is_never_asked_by_a_proxy(monkeypatch: pytest.Monkey
         assert proxy.requests == []
 
 
-def test_others_are_asked_by_the_environments_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_hosts_are_requested_through_the_proxy_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with Stub() as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
         send_request("GET", parse_base_url("http://alerts.example.invalid"), "/a", timeout_s=5)
         assert len(proxy.requests) == 1
 
 
-def test_a_silent_server_is_left_in_time() -> None:
+def test_a_hanging_server_times_out() -> None:
     with (
         a_server_that_sends(b"", then_waits_s=5) as url,
         pytest.raises(TemporaryDeliveryError, match=r"no answer within 0\.2 s"),
@@ -74,7 +76,7 @@ def test_a_silent_server_is_left_in_time() -> None:
         send_request("GET", parse_base_url(url), "/", timeout_s=0.2)
 
 
-def test_a_dripping_server_is_left_in_time() -> None:
+def test_a_very_slow_response_times_out() -> None:
     drops = [b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", *[b"x"] * 40]
     with (
         a_server_that_sends(*drops, then_waits_s=0.05) as url,
@@ -86,26 +88,26 @@ def test_a_dripping_server_is_left_in_time() -> None:
 @pytest.mark.parametrize(
     "piece", [b"SSH-2.0-OpenSSH_9.2\r\n", b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"]
 )
-def test_what_speaks_no_http_is_reported(piece: bytes) -> None:
+def test_a_response_that_is_no_http_is_reported(piece: bytes) -> None:
     with a_server_that_sends(piece) as url, pytest.raises(TemporaryDeliveryError):
         send_request("GET", parse_base_url(url), "/", timeout_s=2)
 
 
-def test_an_answer_that_is_too_long_is_not_read() -> None:
+def test_a_response_that_is_too_long_is_not_read() -> None:
     with Stub() as stub:
         stub.set_response("GET /a", b"x" * 100_000)
         with pytest.raises(TemporaryDeliveryError):
             send_request("GET", parse_base_url(stub.url), "/a", timeout_s=5, max_bytes=1000)
 
 
-def test_a_token_that_cannot_be_sent_is_not_quoted() -> None:
+def test_an_invalid_token_is_not_quoted() -> None:
     with pytest.raises(TemporaryDeliveryError) as caught:
         send_request("GET", parse_base_url("http://127.0.0.1:1").with_token("t0ken\nX: y"), "/", timeout_s=5)
     assert "t0ken" not in str(caught.value)
     assert caught.value.__cause__ is None
 
 
-def test_a_name_that_is_nowhere_is_reported() -> None:
+def test_an_unknown_host_name_is_reported() -> None:
     with pytest.raises(TemporaryDeliveryError):
         send_request("GET", parse_base_url("http://nowhere.invalid."), "/", timeout_s=5)
 

@@ -68,7 +68,7 @@ def test_every_setting_is_on_the_page_once() -> None:
 
 def test_every_section_is_on_the_page() -> None:
     page = PAGE_TEXTS["docs/reference/routing.md"]
-    elsewhere = ["severities", "alertmanagers"]  # a table of words; as alertmanager
+    elsewhere = ["severities", "alertmanagers"]  # a mapping of words; the same keys as alertmanager
     for key in Table(RoutingFile).keys.values():
         item = key.kind.item if isinstance(key.kind, ListOf | MapOf) else key.kind
         if isinstance(item, Table) and key.name not in [*list_fields(page), *elsewhere]:
@@ -82,7 +82,7 @@ VALIDATOR = jsonschema_rs.validator_for(build_schema())
 @pytest.mark.parametrize(
     "text", [(ROOT / "routing.yaml").read_text(encoding="utf-8"), WHOLE, ROUTING, EVERYTHING]
 )
-def test_the_schema_accepts_what_is_accepted(tmp_path: Path, text: str) -> None:
+def test_the_schema_accepts_what_the_receiver_accepts(tmp_path: Path, text: str) -> None:
     load(tmp_path, text, {"TEAM": "a"})
     VALIDATOR.validate(yaml.safe_load(text))
 

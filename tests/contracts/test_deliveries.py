@@ -247,7 +247,7 @@ def scene(request: pytest.FixtureRequest, redis_client: Client) -> Scene:
     return Scene(CASES[request.param](redis_client, clock), clock)
 
 
-def test_what_arrives_has_a_receipt(scene: Scene) -> None:
+def test_a_delivery_that_arrives_has_a_receipt(scene: Scene) -> None:
     assert scene.dispatch() is not None
     assert scene.case.saved().receipt == ARRIVED
     assert scene.counted() == {"delivered": 1}
@@ -293,7 +293,7 @@ def test_a_permanent_failure_is_reported_once(scene: Scene, kind: RefusalKind) -
     assert all(f"to {saved.target} failed permanently: refused (" in text for text in texts)
 
 
-def test_a_lost_answer_is_searched_for_and_nothing_is_sent_twice(scene: Scene) -> None:
+def test_a_delivery_whose_response_was_lost_is_found_and_not_sent_twice(scene: Scene) -> None:
     scene.channel.failures = [TemporaryDeliveryError("no_answer", maybe_sent=True)]
     scene.dispatch()
     assert scene.case.saved().maybe_sent
@@ -304,7 +304,7 @@ def test_a_lost_answer_is_searched_for_and_nothing_is_sent_twice(scene: Scene) -
     assert scene.counted() == {"temporary": 1, "delivered": 1}
 
 
-def test_a_lost_answer_that_is_not_found_is_sent_again(scene: Scene) -> None:
+def test_a_delivery_whose_response_was_lost_is_sent_again_if_it_is_not_found(scene: Scene) -> None:
     scene.channel.failures = [TemporaryDeliveryError("no_answer", maybe_sent=True)]
     scene.dispatch()
     scene.dispatch()
@@ -349,7 +349,7 @@ def test_a_simulated_delivery_is_counted_as_such(scene: Scene) -> None:
     assert scene.counted() == {"simulated": 1}
 
 
-def test_of_two_workers_one_sends_what_compare_and_set_guards(redis_client: Client) -> None:
+def test_of_two_workers_only_one_sends_a_delivery_guarded_by_compare_and_set(redis_client: Client) -> None:
     """An incident is guarded by its lease, a notice by that of its task."""
     for name in ("storm message", "storm page"):
         clock = Clock()
@@ -360,7 +360,7 @@ def test_of_two_workers_one_sends_what_compare_and_set_guards(redis_client: Clie
         assert len(scene.channel.sent) == 1
 
 
-def test_the_first_attempt_is_told_to_the_channel(scene: Scene) -> None:
+def test_the_channel_gets_the_time_of_the_first_attempt(scene: Scene) -> None:
     scene.channel.failures = [TemporaryDeliveryError("server_error")]
     scene.dispatch()
     scene.clock.moment += 30.0

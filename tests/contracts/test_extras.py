@@ -1,4 +1,6 @@
-"""Without an extra everything works that does not need it, and what needs it says what to install."""
+"""Without an extra everything that does not need it works, and a feature that needs it names the package to
+install.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ class Finder(PathFinder):
 sys.meta_path[:] = [Finder if one is PathFinder else one for one in sys.meta_path]
 """
 CHECK = WITHOUT_OIDC + "from receiver.cli import main\nsys.exit(main())"
-# Builds the web side and the worker, and imports every module but the one that the extra is for.
+# Builds the web process and the worker, and imports every module except the one that needs the extra.
 BUILD = (
     WITHOUT_OIDC
     + """
@@ -55,7 +57,7 @@ def run(folder: Path, code: str, *arguments: str, **environ: str) -> subprocess.
     )
 
 
-def test_all_but_signing_in_works_without_the_extra(tmp_path: Path) -> None:
+def test_everything_but_the_login_works_without_the_extra(tmp_path: Path) -> None:
     ended = run(tmp_path, BUILD)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert int(ended.stdout) > 100

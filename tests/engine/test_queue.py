@@ -138,14 +138,14 @@ def test_depth_and_lag_count_incoming_and_due_entries(work_queue: WorkQueue, red
     assert work_queue.depth("slack", NOW + 3) == (3, 3.0)
 
 
-def test_a_dead_workers_lease_expires(work_queue: WorkQueue) -> None:
+def test_the_lease_of_a_killed_worker_expires(work_queue: WorkQueue) -> None:
     work_queue.enqueue("slack", "a-1", NOW)
     work_queue.claim("slack", "dead", NOW, 5)
     assert work_queue.claim("slack", "w2", NOW + LEASE_S - 0.01, 5).incidents == ()
     assert work_queue.claim("slack", "w2", NOW + LEASE_S, 5).incidents == ("a-1",)
 
 
-def test_a_living_worker_keeps_its_lease(work_queue: WorkQueue) -> None:
+def test_a_running_worker_renews_its_lease(work_queue: WorkQueue) -> None:
     work_queue.enqueue("slack", "a-1", NOW)
     work_queue.claim("slack", "w1", NOW, 5)
     work_queue.renew("slack", "w1", ["a-1"], NOW + 2)
@@ -194,7 +194,7 @@ def test_a_lease_from_before_a_small_clock_correction_is_valid(work_queue: WorkQ
     assert work_queue.claim("slack", "w2", NOW, 5).incidents == ()
 
 
-def test_a_living_worker_keeps_its_lease_over_a_clock_that_was_set_back(work_queue: WorkQueue) -> None:
+def test_a_running_worker_renews_its_lease_also_after_the_clock_was_set_back(work_queue: WorkQueue) -> None:
     work_queue.enqueue("slack", "a-1", NOW)
     work_queue.claim("slack", "w1", NOW + 3600, 5)
     work_queue.renew("slack", "w1", ["a-1"], NOW)

@@ -1,4 +1,4 @@
-"""Which reconciler an entry of a work queue goes to."""
+"""Which reconciler gets an entry of a work queue."""
 
 from __future__ import annotations
 

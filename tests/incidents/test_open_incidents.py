@@ -1,4 +1,4 @@
-"""The open incidents in memory: always what Redis has, though only what changed is read."""
+"""The open incidents in memory: always equal to those in Redis, although only changes are loaded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROUTE_SETTINGS = RouteSettings("#alerts-critical", "#alerts-critical", "critical
 
 
 class Counting(RedisIncidents):
-    """Counts the times at which all open incidents were read."""
+    """Counts the loads of all open incidents."""
 
     times = 0
 
@@ -55,7 +55,7 @@ def names(open_incidents: OpenIncidents) -> list[str]:
     return [one.alertname for one in open_incidents.list_all()]
 
 
-def test_the_most_urgent_come_first(incidents: Counting) -> None:
+def test_the_most_urgent_incidents_are_listed_first(incidents: Counting) -> None:
     open_incidents = OpenIncidents(incidents)
     taken = open_incident(incidents, "Taken")
     open_incident(incidents, "Warning", "warning")
@@ -65,7 +65,7 @@ def test_the_most_urgent_come_first(incidents: Counting) -> None:
     assert names(open_incidents) == ["Earlier", "Later", "Warning", "Taken"]
 
 
-def test_each_change_is_seen_at_once_and_all_are_read_only_once(incidents: Counting) -> None:
+def test_each_change_is_visible_at_once_and_all_incidents_are_loaded_only_once(incidents: Counting) -> None:
     open_incidents = OpenIncidents(incidents)
     first = open_incident(incidents, "First")
     assert names(open_incidents) == ["First"]
@@ -81,7 +81,7 @@ def test_each_change_is_seen_at_once_and_all_are_read_only_once(incidents: Count
     assert incidents.times == 1
 
 
-def test_what_did_not_change_is_the_same_object(incidents: Counting) -> None:
+def test_an_unchanged_incident_is_the_same_object(incidents: Counting) -> None:
     open_incidents = OpenIncidents(incidents)
     incident = open_incident(incidents, "DiskFull")
     before = open_incidents.list_all()
@@ -91,7 +91,7 @@ def test_what_did_not_change_is_the_same_object(incidents: Counting) -> None:
 
 
 @pytest.mark.parametrize("loss", ["lost", "cut", "replaced"])
-def test_all_are_read_again_where_the_log_of_changes_has_a_gap(
+def test_all_incidents_are_loaded_again_if_the_log_of_changes_has_a_gap(
     incidents: Counting, redis_client: Client, loss: str
 ) -> None:
     open_incidents = OpenIncidents(incidents)

@@ -77,7 +77,7 @@ def test_the_next_due_time_of_all_shards_is_returned(work_queue: WorkQueue) -> N
     assert work_queue.claim("slack", "w1", NOW, 3).next_check_at == NOW + 51
 
 
-def test_a_dead_workers_leases_expire_on_every_shard(work_queue: WorkQueue) -> None:
+def test_the_leases_of_a_killed_worker_expire_on_every_shard(work_queue: WorkQueue) -> None:
     names = {f"slot{n}-1" for n in range(40)}
     for name in names:
         work_queue.enqueue("slack", name, NOW)

@@ -1,4 +1,4 @@
-"""Rule 10: what happens to open incidents when routing.yaml changes."""
+"""Guarantee 10: open incidents when routing.yaml changes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def test_a_removed_step_is_skipped_and_the_timeline_shows_it(rig: Rig) -> None:
     assert "team-lead" in str([event["text"] for event in rig.shows(incident)["timeline"]])
 
 
-def test_a_step_that_was_inserted_pages_nobody_twice(rig: Rig) -> None:
+def test_an_inserted_step_pages_no_one_twice(rig: Rig) -> None:
     rig.fires("DiskFull")
     rig.configure(
         ROUTING.replace("critical: [{notify: on-call}, ", "critical: [{notify: manager}, {notify: on-call}, ")
@@ -22,7 +22,7 @@ def test_a_step_that_was_inserted_pages_nobody_twice(rig: Rig) -> None:
     assert sorted(rig.triggered()) == ["manager", "manager", "on-call", "team-lead"]
 
 
-def test_an_incident_whose_route_was_removed_keeps_its_channel(rig: Rig) -> None:
+def test_an_incident_of_a_removed_route_stays_in_its_channel(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.configure(ROUTING.replace("#alerts-critical", "#elsewhere"))
     rig.answers(incident, "resolve")
@@ -31,7 +31,7 @@ def test_an_incident_whose_route_was_removed_keeps_its_channel(rig: Rig) -> None
     assert len(rig.roots()) == 1
 
 
-def test_a_responder_no_longer_paged_still_gets_the_resolve(rig: Rig) -> None:
+def test_a_responder_of_a_removed_step_still_gets_the_resolve(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("5m")
     rig.configure(ROUTING.replace("{notify: team-lead, after: 5m}, {notify: manager", "{notify: manager"))
