@@ -1,6 +1,4 @@
-"""Without an extra everything that does not need it works, and a feature that needs it names the package to
-install.
-"""
+"""Without an extra everything that does not need it works; a feature that needs it names the package."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def test_an_acknowledgement_is_renewed_by_the_button_of_the_reminder(
 def test_an_acknowledgement_is_renewed_by_a_command_in_slack(
     rig: Rig, incident: str, people: SlackPeople
 ) -> None:
-    assert "Acknowledged: DiskFull" in people.hears(f"ack {incident}", by="bob")
+    assert "Acknowledged: DiskFull" in people.reply_to(f"ack {incident}", by="bob")
     rig.works()
     is_renewed(rig, incident, "bob")
 
