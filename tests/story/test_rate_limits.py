@@ -344,7 +344,7 @@ def test_a_waiting_notice_is_no_attempt_and_includes_later_notices(limited: Rig)
     fire_many(limited, 10)
     save_notices(limited, 1)
     limited.passes("3s")
-    assert limited.services.notices.load_message().attempts == 0
+    assert limited.services.notices.load_message().delivery.attempts == 0
     save_notices(limited, 1, "another")
     limited.passes("10s")
     (notice,) = notices(limited)
