@@ -22,7 +22,7 @@ from receiver.integrations.alertmanager.client import AlertmanagerClient
 from receiver.integrations.pagerduty.acknowledgement_check import AcknowledgementCheck, PagerDutyStatusClient
 from receiver.integrations.pagerduty.channel import PagerDutyChannel
 from receiver.integrations.pagerduty.oncall import PagerDutyOnCallLookup
-from receiver.integrations.pagerduty.page_checks import PageChecker
+from receiver.integrations.pagerduty.page_confirmation import PageConfirmer
 from receiver.integrations.pagerduty.rest_api import PagerDutyRestClient
 from receiver.integrations.pagerduty.routing_keys import RoutingKeys
 from receiver.integrations.pagerduty.sync import PagerDutySync
@@ -35,7 +35,7 @@ from receiver.notices import NoticeService
 from receiver.reviews.service import ReviewService, ReviewSettings
 from receiver.storage.keys import TASKS
 from receiver.storms.deliveries import StormDeliveries
-from receiver.storms.page_check import StormPageCheck
+from receiver.storms.page_confirmation import StormPageConfirmer
 from receiver.storms.reconciler import StormReconciler, StormSettings
 
 logger = logging.getLogger(__name__)
@@ -173,10 +173,10 @@ def build_acknowledgement_check(
     )
 
 
-def build_page_checker(services: Services, status_client: PagerDutyStatusClient | None) -> PageChecker:
+def build_page_confirmer(services: Services, status_client: PagerDutyStatusClient | None) -> PageConfirmer:
     """Return the check that PagerDuty has each page; without a token it relies on PagerDuty's webhooks."""
     answers = PagerDutySync(services.incident_service, services.incidents, services.clock)
-    return PageChecker(
+    return PageConfirmer(
         services.incidents,
         answers,
         status_client,
@@ -264,7 +264,7 @@ def build_storm_reconciler(
     """Return the reconciler of storms."""
     store, storms = services.storm_store, services.storms
     settings = StormSettings(services.routing, _find_rates(services), services.maintenance.paused_until)
-    page_check = StormPageCheck(
+    page_confirmer = StormPageConfirmer(
         store, storms, status_client, services.notices, DeliveryHealthRecorder(services.health)
     )
     return StormReconciler(
@@ -272,7 +272,7 @@ def build_storm_reconciler(
         storms,
         services.incidents,
         StormDeliveries(store, storms, dispatcher, services.settings.public_url),
-        page_check=page_check,
+        page_confirmer=page_confirmer,
         rate_limiter=rate_limiter,
         settings=settings,
         clock=services.clock,

@@ -17,7 +17,7 @@ from receiver.app.channels import (
     build_dispatcher,
     build_notice_service,
     build_notification_builder,
-    build_page_checker,
+    build_page_confirmer,
     build_pagerduty_rest,
     build_rate_limiter,
     build_review_service,
@@ -114,7 +114,7 @@ def build_worker_services(
         transitions=IncidentTransitions(
             services.incidents,
             checks,
-            build_page_checker(services, status_client),
+            build_page_confirmer(services, status_client),
         ),
         severity_notices=SeverityNotices(services.notices, routing),
         rate_limiter=rate_limiter,

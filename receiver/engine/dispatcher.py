@@ -35,7 +35,7 @@ from receiver.model.actions import (
 )
 from receiver.model.delivery import Delivery, Receipt
 from receiver.model.keys import DeliveryKey
-from receiver.model.page_check import is_resolved_too_often, is_unconfirmed
+from receiver.model.page_confirmation import is_resolved_too_often, is_unconfirmed
 from receiver.model.routing import find_digest
 
 logger = logging.getLogger(__name__)

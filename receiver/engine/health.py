@@ -16,7 +16,7 @@ from receiver.engine.queue import WorkQueue
 from receiver.errors import DeliveryError, StoreError, TemporaryDeliveryError
 from receiver.http_client import parse_base_url, send_request
 from receiver.model.delivery import Delivery
-from receiver.model.page_check import RESOLVED_THERE, UNCONFIRMED
+from receiver.model.page_confirmation import RESOLVED_THERE, UNCONFIRMED
 from receiver.storage.connection import Client, store_errors
 from receiver.storage.keys import HEALTH, HEALTH_FOR_S
 from receiver.text import one_line

@@ -7,11 +7,11 @@ from typing import Protocol
 
 from receiver.engine.notification import Notification
 from receiver.engine.rate_limit import Permit
-from receiver.model.actions import CheckBeforeStep, CheckPage, DeliveryAction
+from receiver.model.actions import CheckBeforeStep, ConfirmPage, DeliveryAction
 from receiver.model.alert import Alert
 from receiver.model.delivery import Delivery, Receipt
 from receiver.model.incident import Incident, OnCallPerson
-from receiver.model.page_check import PagerDutyStatus
+from receiver.model.page_confirmation import PagerDutyStatus
 from receiver.model.routing import EscalationPolicy, Responder
 from receiver.runbooks.model import Excerpt
 
@@ -71,10 +71,10 @@ class PreEscalationCheck(Protocol):
         ...
 
 
-class PageEventCheck(Protocol):
+class PageEventConfirmer(Protocol):
     """Asks PagerDuty for the incident that an accepted event created."""
 
-    def check_page(self, action: CheckPage, incident: Incident, worker: str) -> None:
+    def confirm_page(self, action: ConfirmPage, incident: Incident, worker: str) -> None:
         """Record the answer in the event's delivery. Raises StoreError, ClaimLost."""
         ...
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from receiver.engine.ports import PageEventCheck, PreEscalationCheck
+from receiver.engine.ports import PageEventConfirmer, PreEscalationCheck
 from receiver.incidents.service import IncidentService
 from receiver.incidents.store import RedisIncidents
 from receiver.model.actions import (
     CheckBeforeStep,
-    CheckPage,
     CompactAlerts,
+    ConfirmPage,
     EndFlapping,
     ExpireAcknowledgement,
     Transition,
@@ -28,19 +28,19 @@ class IncidentTransitions:
         self,
         incidents: RedisIncidents,
         checks: Mapping[str, PreEscalationCheck],
-        page_check: PageEventCheck,
+        page_confirmer: PageEventConfirmer,
     ) -> None:
         self._incidents = incidents
         self._incident_service = IncidentService(incidents)
         self._checks = checks
-        self._page_check = page_check
+        self._page_confirmer = page_confirmer
 
     def apply_transition(self, action: Transition, incident: Incident, worker: str, now: float) -> None:
         """Apply *action* to the latest state of the incident. Raises StoreError, ClaimLost."""
         update = self._incident_service.update
         match action:
-            case CheckPage():
-                self._page_check.check_page(action, incident, worker)
+            case ConfirmPage():
+                self._page_confirmer.confirm_page(action, incident, worker)
             case CheckBeforeStep(check=name) if name in self._checks:
                 self._checks[name].check_incident(action, incident)
             case ExpireAcknowledgement(acknowledged_at=at):

@@ -163,7 +163,7 @@ class CheckBeforeStep(Transition):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckPage(Transition):
+class ConfirmPage(Transition):
     """Ask PagerDuty for the state of a responder's page.
 
     *event_key* is the delivery key of the event to ask about: a page, or a resolve of ours. *hint* names

@@ -33,8 +33,8 @@ class Receipt(Struct, frozen=True, omit_defaults=True):
     note: str = ""  # what was left out to get it accepted, e.g. the formatting
 
 
-class PageCheck(Struct, frozen=True, omit_defaults=True):
-    """What PagerDuty had of a page at the last check; see `page_check.py`.
+class PageConfirmation(Struct, frozen=True, omit_defaults=True):
+    """What PagerDuty had of a page at the last check; see `page_confirmation.py`.
 
     *accepted_at* is the first 202 of this instance, *notified_at* that of the trigger for which PagerDuty
     has an incident (0 while it has none). *attempt* is the attempt that was checked at *at*, *again_at* when
@@ -117,7 +117,7 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
     earlier: str = ""  # the latest instance before this one that may have arrived
     key_digest: str = ""  # of the routing key that an event to PagerDuty was sent with
     earlier_key_digest: str = ""  # that of *earlier*, where it differs and its incident was still open
-    check: PageCheck | None = None  # of an event to PagerDuty: the result of the last check
+    check: PageConfirmation | None = None  # of an event to PagerDuty: the result of the last check
     refused_storm: str = ""  # the storm it was bundled into, whose delivery was refused
 
     @property

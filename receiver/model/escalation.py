@@ -24,7 +24,7 @@ from receiver.model.keys import (
     reply_key,
     timeout_key,
 )
-from receiver.model.page_check import find_accepted_at, find_notified_at, is_unconfirmed
+from receiver.model.page_confirmation import find_accepted_at, find_notified_at, is_unconfirmed
 from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK, EscalationPolicy, Responder, Step
 
 # A step without a receipt times out this long after its first attempt, and the wait for the next step

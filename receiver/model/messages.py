@@ -43,7 +43,7 @@ from receiver.model.keys import (
     silence_key,
     unconfirmed_key,
 )
-from receiver.model.page_check import is_left_open, is_resolved_too_often, is_unconfirmed
+from receiver.model.page_confirmation import is_left_open, is_resolved_too_often, is_unconfirmed
 from receiver.model.renaming import find_changing_label, sort_joined
 from receiver.model.routing import ALERTMANAGER, SLACK, EscalationPolicy, Step, Target
 from receiver.model.silences import list_ending_silences

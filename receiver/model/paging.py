@@ -1,10 +1,10 @@
-"""The events for PagerDuty and the page checks that an incident wants; events of one key go in order."""
+"""PagerDuty events and page confirmations that an incident wants; events of one key go in order."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from receiver.model.actions import AcknowledgePage, Action, CheckPage, Page, ResolvePage
+from receiver.model.actions import AcknowledgePage, Action, ConfirmPage, Page, ResolvePage
 from receiver.model.delivery import Delivery
 from receiver.model.delivery_status import (
     PageState,
@@ -21,7 +21,7 @@ from receiver.model.escalation import EscalationState, StepState, current_delive
 from receiver.model.incident import Incident, dedup_key
 from receiver.model.keys import MESSAGE, DeliveryKey, acknowledge_key, hint_key, page_key, resolve_key
 from receiver.model.messages import find_fallback_step
-from receiver.model.page_check import (
+from receiver.model.page_confirmation import (
     CHECK_EVERY_S,
     find_check_due_at,
     find_resolve_check_due_at,
@@ -76,7 +76,7 @@ def list_checks(incident: Incident, policy: EscalationPolicy) -> Iterator[Action
         if policy.checks_pagerduty or hint or is_repeated:
             event = incident.deliveries[event_key]
             moment = due_at if policy.checks_pagerduty and not hint else postponed_until(event)
-            yield CheckPage(
+            yield ConfirmPage(
                 responder=responder,
                 event_key=event_key,
                 ready_at=moment,

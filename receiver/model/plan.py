@@ -13,8 +13,8 @@ from receiver.model.actions import (
     Action,
     AddTimelineEntry,
     CheckBeforeStep,
-    CheckPage,
     CompactAlerts,
+    ConfirmPage,
     DeliveryAction,
     EndFlapping,
     ExpireAcknowledgement,
@@ -45,7 +45,7 @@ from receiver.model.messages import (
     list_replies,
     page_delay_times,
 )
-from receiver.model.page_check import limit_check_wait
+from receiver.model.page_confirmation import limit_confirmation
 from receiver.model.paging import list_checks, list_pages
 from receiver.model.renaming import find_changing_label
 from receiver.model.routing import (
@@ -140,9 +140,9 @@ def _without_lost_wait(incident: Incident, action: Action, now: float) -> Action
     How much of such a wait is over is unknown, and a page must not wait until the clock gets there. An action
     without an attempt does not wait for another host's clock at all.
     """
-    if isinstance(action, CheckPage):
+    if isinstance(action, ConfirmPage):
         return replace(
-            action, ready_at=limit_check_wait(incident.deliveries[action.event_key], action.ready_at, now)
+            action, ready_at=limit_confirmation(incident.deliveries[action.event_key], action.ready_at, now)
         )
     if action.ready_at <= now:
         return action

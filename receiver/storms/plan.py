@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from receiver.model.actions import (
     AcknowledgePage,
     Action,
-    CheckPage,
+    ConfirmPage,
     DeliveryAction,
     Page,
     Plan,
@@ -25,10 +25,10 @@ from receiver.model.actions import (
 from receiver.model.delivery import Delivery
 from receiver.model.delivery_status import build_gone_responder
 from receiver.model.keys import MESSAGE, UPDATE, DeliveryKey, acknowledge_key, is_page_key, resolve_key
-from receiver.model.page_check import (
+from receiver.model.page_confirmation import (
     find_check_due_at,
     find_resolve_check_due_at,
-    limit_check_wait,
+    limit_confirmation,
     postponed_until,
 )
 from receiver.model.routing import PAGERDUTY, SLACK, Responder, Step, Target
@@ -202,7 +202,7 @@ def _list_pages(view: StormView) -> Iterator[Action]:
     for batch in view.batches:
         if name in view.responders or view.find_delivery(page_key(batch)).may_have_arrived:
             yield from _list_page_events(view, batch, responder, target)
-            yield from _list_page_checks(view, batch, responder)
+            yield from _list_page_confirmations(view, batch, responder)
 
 
 def _list_page_events(view: StormView, batch: int, responder: Responder, target: Target) -> Iterator[Action]:
@@ -243,7 +243,7 @@ def _list_page_events(view: StormView, batch: int, responder: Responder, target:
         )
 
 
-def _list_page_checks(view: StormView, batch: int, responder: Responder) -> Iterator[CheckPage]:
+def _list_page_confirmations(view: StormView, batch: int, responder: Responder) -> Iterator[ConfirmPage]:
     """Yield the check of one batch's page in PagerDuty, one for all its members."""
     is_open = any(one.is_open for one in view.in_batch(batch)) and view.storm.closed_batch < batch
     of = page_key(batch) if is_open else resolve_key(str(batch))
@@ -255,8 +255,8 @@ def _list_page_checks(view: StormView, batch: int, responder: Responder) -> Iter
     hint = hint_receipt.reference if hint_receipt is not None and is_open else ""
     hint = "" if event.check is not None and event.check.hint == hint else hint
     if hint or view.checks_pagerduty:
-        moment = limit_check_wait(event, postponed_until(event) if hint else due_at, view.now)
-        yield CheckPage(responder=responder, event_key=of, ready_at=moment, hint=hint)
+        moment = limit_confirmation(event, postponed_until(event) if hint else due_at, view.now)
+        yield ConfirmPage(responder=responder, event_key=of, ready_at=moment, hint=hint)
 
 
 def _page_at(view: StormView, batch: int, members: Sequence[MemberState]) -> float:

@@ -16,7 +16,7 @@ from receiver.incidents.failures import is_refused_under_former
 from receiver.incidents.service import IncidentService
 from receiver.incidents.store import RedisIncidents
 from receiver.model import transitions
-from receiver.model.actions import Action, CheckPage, DeliveryAction, Page, Reply, Transition
+from receiver.model.actions import Action, ConfirmPage, DeliveryAction, Page, Reply, Transition
 from receiver.model.delivery import Delivery, Receipt
 from receiver.model.delivery_status import find_announcing_storm
 from receiver.model.incident import Incident, IncidentChange, TimelineEvent
@@ -32,7 +32,7 @@ from receiver.storms.model import (
     split_members,
     with_delivery,
 )
-from receiver.storms.page_check import StormPageCheck
+from receiver.storms.page_confirmation import StormPageConfirmer
 from receiver.storms.plan import (
     RELEASE_INCIDENTS,
     CloseBatch,
@@ -78,7 +78,7 @@ class StormReconciler:
         incidents: RedisIncidents,
         deliveries: StormDeliveries,
         *,
-        page_check: StormPageCheck,
+        page_confirmer: StormPageConfirmer,
         rate_limiter: RateLimiter,
         settings: StormSettings,
         clock: Callable[[], float],
@@ -88,7 +88,7 @@ class StormReconciler:
         self._incidents = incidents
         self._incident_service = IncidentService(incidents)
         self._deliveries = deliveries
-        self._page_check = page_check
+        self._page_confirmer = page_confirmer
         self._rate_limiter = rate_limiter
         self._settings = settings
         self._clock = clock
@@ -129,7 +129,7 @@ class StormReconciler:
             self._settings.find_rate(loaded.storm),
             dict(self._settings.routing.responders),
             self._clock(),
-            checks_pagerduty=self._page_check.can_read_pages,
+            checks_pagerduty=self._page_confirmer.can_read_pages,
         )
 
     def _find_wait_s(self, view: StormView, action: Action) -> float:
@@ -167,8 +167,8 @@ class StormReconciler:
                 for incident_id in storm.released:
                     self._release_incident(incident_id, storm, now)
                 self._mark_done(storm.id, RELEASE_INCIDENTS, "", now)
-            case CheckPage():
-                self._page_check.check_page(action, loaded, now)
+            case ConfirmPage():
+                self._page_confirmer.confirm_page(action, loaded, now)
             case DeliveryAction():
                 self._deliveries.dispatch(action, loaded, view, worker)
 

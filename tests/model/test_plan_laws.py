@@ -19,7 +19,7 @@ from receiver.errors import PermanentDeliveryError, RefusalKind, TemporaryDelive
 from receiver.model.actions import (
     AcknowledgePage,
     Action,
-    CheckPage,
+    ConfirmPage,
     DeliveryAction,
     Page,
     Post,
@@ -29,7 +29,7 @@ from receiver.model.actions import (
 from receiver.model.delivery import Delivery, Receipt
 from receiver.model.incident import Incident, IncidentChange, Person, dedup_key
 from receiver.model.merge import merge
-from receiver.model.page_check import record_repeat
+from receiver.model.page_confirmation import record_repeat
 from receiver.model.plan import plan
 from receiver.model.routing import EscalationPolicy, RouteSettings
 from receiver.model.transitions import acknowledge, resolve, unacknowledge
@@ -110,9 +110,9 @@ class Life:
         self.incident = replace(self.incident, deliveries=deliveries)
 
     def applies(self, action: Transition) -> None:
-        """Apply a page check as it is without an API key for PagerDuty; no other transition is planned."""
+        """Apply a page confirmation as it is without an API key for PagerDuty; no other transition is planned."""
         assert self.incident is not None
-        assert isinstance(action, CheckPage)
+        assert isinstance(action, ConfirmPage)
         assert action.is_repeated
         page = self.incident.deliveries[action.event_key]
         deliveries = {

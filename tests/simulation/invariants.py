@@ -13,7 +13,7 @@ from itertools import pairwise, product
 from receiver.errors import NotFound
 from receiver.model.actions import Page
 from receiver.model.incident import Incident, dedup_key
-from receiver.model.page_check import is_left_open
+from receiver.model.page_confirmation import is_left_open
 from receiver.model.plan import resolve_policy
 from receiver.model.routing import EscalationPolicy, Responder
 from receiver.storage.keys import QUEUES, Keys

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from receiver.errors import TemporaryDeliveryError
-from receiver.model.page_check import PagerDutyStatus
+from receiver.model.page_confirmation import PagerDutyStatus
 from tests.mocks.pagerduty_account import Account, PagedIncident, reference_of
 from tests.simulation.scheduler import Scheduler, pick_by_chance
 

@@ -21,7 +21,7 @@ from receiver.incidents.store import RedisIncidents
 from receiver.integrations.alertmanager import webhook
 from receiver.integrations.pagerduty.routing_keys import RoutingKeys
 from receiver.model.incident import Incident, Person
-from receiver.model.page_check import PagerDutyEvent
+from receiver.model.page_confirmation import PagerDutyEvent
 from receiver.model.routing import PAGERDUTY, SLACK
 from receiver.storage.connection import Client
 from receiver.storage.keys import CLUSTER_SHARDS, QUEUES, TASKS

@@ -21,7 +21,7 @@ from receiver.model.actions import CheckBeforeStep
 from receiver.model.delivery_status import find_storm_paging, has_own_page
 from receiver.model.escalation import CHECK_AHEAD_S
 from receiver.model.incident import Incident, IncidentChange, Person, StepCheck, TimelineEvent
-from receiver.model.page_check import PagerDutyStatus, evaluate_page
+from receiver.model.page_confirmation import PagerDutyStatus, evaluate_page
 from receiver.model.routing import PAGERDUTY, Responder
 from receiver.storms.model import BatchPage, parse_storm_dedup_key
 from receiver.storms.service import StormService
@@ -142,7 +142,7 @@ class AcknowledgementCheck:
     ) -> str:
         """Apply what a person did with the page in PagerDuty; return its state there, for the log.
 
-        A resolve that did not come from a person closes nothing here: it triggers a page check at once.
+        A resolve that did not come from a person closes nothing here: it starts a page confirmation.
         """
         finding = evaluate_page(statuses, page.sent_at, acknowledged_after=page.former_until)
         status = finding.status

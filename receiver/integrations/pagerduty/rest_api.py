@@ -19,7 +19,7 @@ from receiver.integrations.pagerduty.session import (
 )
 from receiver.integrations.pagerduty.webhook import USER_TYPES, parse_id
 from receiver.model.incident import OnCallPerson
-from receiver.model.page_check import PagerDutyStatus
+from receiver.model.page_confirmation import PagerDutyStatus
 from receiver.text import Secret, one_line
 
 Json = dict[str, Any]

@@ -30,7 +30,7 @@ from receiver.model.incident import (
     parse_dedup_key,
 )
 from receiver.model.keys import DeliveryKey
-from receiver.model.page_check import PagerDutyEvent, PagerDutyStatus
+from receiver.model.page_confirmation import PagerDutyEvent, PagerDutyStatus
 from receiver.model.routing import PAGERDUTY, RoutingTable
 from receiver.storms.model import parse_storm_dedup_key
 from receiver.storms.service import StormService

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from receiver.integrations import payload
 from receiver.integrations.payload import Object, parse_timestamp, replace_surrogates
-from receiver.model.page_check import PagerDutyEvent
+from receiver.model.page_confirmation import PagerDutyEvent
 from receiver.text import Secret, one_line
 
 # PagerDuty itself sends nothing longer than 256 KB.

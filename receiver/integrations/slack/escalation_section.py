@@ -37,7 +37,7 @@ from receiver.model.keys import (
     parse_left_open_key,
     reply_key,
 )
-from receiver.model.page_check import find_notified_at, is_resolved_too_often, is_unconfirmed
+from receiver.model.page_confirmation import find_notified_at, is_resolved_too_often, is_unconfirmed
 from receiver.model.routing import PAGERDUTY, SLACK, Step
 
 MAX_TITLE = 40

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from receiver.integrations.pagerduty.webhook import parse_event, sign_body, verify_signature
-from receiver.model.page_check import PagerDutyEvent
+from receiver.model.page_confirmation import PagerDutyEvent
 from receiver.text import Secret
 
 SECRET = Secret("wXfZ-secret")

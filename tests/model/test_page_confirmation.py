@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from receiver.model.delivery import Delivery, PageCheck, Receipt
-from receiver.model.page_check import (
+from receiver.model.delivery import Delivery, PageConfirmation, Receipt
+from receiver.model.page_confirmation import (
     CHECK_AFTER_S,
     CHECK_AGAIN_S,
     CHECK_EVERY_S,
     Finding,
     PagerDutyStatus,
     find_check_due_at,
-    limit_check_wait,
+    limit_confirmation_wait,
     postpone_check,
     record_check,
 )
@@ -28,7 +28,7 @@ def sent(at: float) -> Delivery:
 def due(page: Delivery, now: float) -> float:
     due_at = find_check_due_at(page)
     assert due_at is not None
-    return limit_check_wait(page, due_at, now)
+    return limit_confirmation_wait(page, due_at, now)
 
 
 @pytest.mark.parametrize("ahead", [0.0, 4.0])
@@ -54,6 +54,6 @@ def test_a_check_without_a_response_is_postponed_by_our_clock(ahead: float) -> N
 
 def test_a_wait_from_before_the_clock_was_set_back_by_a_day_is_ignored() -> None:
     later = NOW + 86400
-    page = replace(sent(NOW), check=PageCheck(attempt=1, at=later))
+    page = replace(sent(NOW), check=PageConfirmation(attempt=1, at=later))
     assert due(page, NOW) == NOW
     assert due(postpone_check(page, later), NOW) == NOW

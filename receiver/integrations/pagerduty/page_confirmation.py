@@ -1,4 +1,4 @@
-"""The page check: asks PagerDuty about a page's incident 30 s after each trigger, then every 15 minutes.
+"""The page confirmation asks PagerDuty about a page 30 s after each trigger, then every 15 minutes.
 
 A 202 of the Events API does not mean that PagerDuty opened an incident. The result is saved in the page's
 delivery; `plan()` wants the page again when PagerDuty has no incident. Without a REST API key, PagerDuty's
@@ -17,10 +17,10 @@ from receiver.incidents.store import RedisIncidents
 from receiver.integrations.pagerduty.acknowledgement_check import PagerDutyStatusClient
 from receiver.integrations.pagerduty.page_state import ResponderPage
 from receiver.integrations.pagerduty.sync import PagerDutySync
-from receiver.model.actions import CheckPage
+from receiver.model.actions import ConfirmPage
 from receiver.model.delivery import Delivery
 from receiver.model.incident import Incident, Person, TimelineEvent
-from receiver.model.page_check import (
+from receiver.model.page_confirmation import (
     CONFIRMED,
     UNCONFIRMED,
     Finding,
@@ -35,7 +35,7 @@ from receiver.model.page_check import (
     record_hint,
     record_repeat,
     record_resolve_check,
-    start_check,
+    start_confirmation,
 )
 from receiver.model.routing import PAGERDUTY
 from receiver.text import one_line
@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 CAUSES = "a maintenance window, a disabled service or an event rule"
 
 
-class PageChecker:
+class PageConfirmer:
     """Compares our pages and resolves with PagerDuty's incidents. Thread-safe."""
 
     def __init__(
@@ -64,7 +64,7 @@ class PageChecker:
         self._notices = notices
         self._health = health
 
-    def check_page(self, action: CheckPage, incident: Incident, worker: str) -> None:
+    def confirm_page(self, action: ConfirmPage, incident: Incident, worker: str) -> None:
         """Look up the event that *action* names and save the result in its delivery.
 
         An acknowledgement or resolve by a person in PagerDuty is applied to the incident. Raises StoreError
@@ -96,11 +96,11 @@ class PageChecker:
             self._save_page(action, incident, before, after, finding=finding, worker=worker)
         outcome = finding.what if finding is not None else "repeated"
         logger.info(
-            "page checked",
+            "page confirmation",
             extra={"fields": {"incident": incident.id, "key": action.event_key, "outcome": outcome}},
         )
 
-    def _evaluate_event(self, action: CheckPage, page: ResponderPage, event: Delivery) -> Finding | None:
+    def _evaluate_event(self, action: ConfirmPage, page: ResponderPage, event: Delivery) -> Finding | None:
         """Return the state in PagerDuty; None when it cannot be looked up and the alerts were repeated.
 
         Without an API key, or with one that PagerDuty refuses, the resolve in a webhook is trusted.
@@ -119,7 +119,7 @@ class PageChecker:
 
     def _save_page(
         self,
-        action: CheckPage,
+        action: ConfirmPage,
         incident: Incident,
         before: Delivery,
         after: Delivery,
@@ -156,7 +156,7 @@ class PageChecker:
         if is_unconfirmed(after) or is_resolved_too_often(after) or after.receipt is not None:
             self._health.record_delivery(PAGERDUTY, action.responder.name, after, now)
 
-    def _save_resolve(self, action: CheckPage, incident: Incident, after: Delivery, worker: str) -> None:
+    def _save_resolve(self, action: ConfirmPage, incident: Incident, after: Delivery, worker: str) -> None:
         events: list[TimelineEvent] = []
         if is_left_open(after):
             text = f"PagerDuty's incident for {action.responder.title} is still open after our resolves"
@@ -164,7 +164,7 @@ class PageChecker:
             events.append(TimelineEvent(self._clock(), "left_open", text))
         self._save_delivery(action, incident, after, worker, events)
 
-    def _send_notice(self, action: CheckPage, incident: Incident, event: Delivery, text: str) -> None:
+    def _send_notice(self, action: ConfirmPage, incident: Incident, event: Delivery, text: str) -> None:
         name = one_line(incident.alertname or incident.summary, 80)
         self._notices.save_notice(
             f"{incident.id}/{action.event_key}/{event.instance}/check",
@@ -175,7 +175,7 @@ class PageChecker:
 
     def _save_delivery(
         self,
-        action: CheckPage,
+        action: ConfirmPage,
         incident: Incident,
         after: Delivery,
         worker: str,
@@ -193,9 +193,9 @@ class PageChecker:
         )
 
 
-def _resolved_event(finding: Finding, action: CheckPage, after: Delivery) -> TimelineEvent:
+def _resolved_event(finding: Finding, action: ConfirmPage, after: Delivery) -> TimelineEvent:
     by = f" by {finding.status.by}" if finding.status is not None and finding.status.by else ""
     then = "it is paged again later" if is_resolved_too_often(after) else "it is paged again"
-    at = start_check(after).at
+    at = start_confirmation(after).at
     text = f"Resolved in PagerDuty{by}, which is no person, while it still fires: {then}"
     return TimelineEvent(at, "resolved_there", f"{text} ({action.responder.title})", via=PAGERDUTY)

@@ -1,4 +1,4 @@
-"""PagerDuty's events and answers about its incidents, and the page check that evaluates them."""
+"""PagerDuty's events and answers about its incidents, and the page confirmation that evaluates them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from receiver.model.delivery import Delivery, PageCheck
+from receiver.model.delivery import Delivery, PageConfirmation
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ RESENT_REASONS = frozenset({UNCONFIRMED, RESOLVED_THERE, STILL_OPEN, REPEATED})
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of a page check, *what*: `triggered`, `acknowledged`, `resolved` or `none`.
+    """The result of a page confirmation, *what*: `triggered`, `acknowledged`, `resolved` or `none`.
 
     *status* is the PagerDuty incident that shows it, None for `none`.
     """
@@ -129,7 +129,7 @@ def find_left_open(statuses: Sequence[PagerDutyStatus], resolve: Delivery) -> Fi
 
     An incident that PagerDuty opened after the resolve belongs to a later page of the same key.
     """
-    sent_at, known = resolve.last_attempt_at, start_check(resolve).incident
+    sent_at, known = resolve.last_attempt_at, start_confirmation(resolve).incident
     for status in statuses:
         is_ours = status.id == known if known else status.created_at <= sent_at + CLOCK_SLACK_S
         if status.is_open and is_ours:
@@ -139,7 +139,7 @@ def find_left_open(statuses: Sequence[PagerDutyStatus], resolve: Delivery) -> Fi
 
 def record_hint(page: Delivery, hint: str) -> Delivery:
     """Return *page* with the webhook *hint* recorded as taken into account; unchanged for an empty one."""
-    return replace(page, check=replace(start_check(page), hint=hint)) if hint else page
+    return replace(page, check=replace(start_confirmation(page), hint=hint)) if hint else page
 
 
 def record_check(page: Delivery, finding: Finding, now: float) -> Delivery:
@@ -147,7 +147,7 @@ def record_check(page: Delivery, finding: Finding, now: float) -> Delivery:
 
     A `resolved` finding must be by automation. A person's resolve ends our incident, which the caller does.
     """
-    check = start_check(page)
+    check = start_confirmation(page)
     status = finding.status
     known = {"incident": status.id, "link": status.link} if status is not None and status.id else {}
     checked = replace(check, at=now, attempt=page.attempts, **known)
@@ -171,7 +171,7 @@ def record_resolve_check(resolve: Delivery, finding: Finding, now: float) -> Del
 
     After `RESOLVES_AGAIN` more resolves it stays settled, found `still_open`: a person must close it.
     """
-    check, status = start_check(resolve), finding.status
+    check, status = start_confirmation(resolve), finding.status
     checked = replace(check, at=now, attempt=resolve.attempts)
     if status is None or not status.is_open:
         return replace(resolve, check=replace(checked, found=CONFIRMED))
@@ -192,7 +192,7 @@ def record_repeat(page: Delivery, now: float, heard_at: float) -> Delivery:
 
     That happens once for each *heard_at*, the time of the repeat, also where the clock was set back since.
     """
-    return _mark_undone(page, replace(start_check(page), hint=format_repeat(heard_at)), REPEATED, now)
+    return _mark_undone(page, replace(start_confirmation(page), hint=format_repeat(heard_at)), REPEATED, now)
 
 
 def format_repeat(heard_at: float) -> str:
@@ -201,15 +201,15 @@ def format_repeat(heard_at: float) -> str:
 
 def postpone_check(delivery: Delivery, now: float) -> Delivery:
     """Return *delivery* with its check postponed, because PagerDuty could not be asked at *now*."""
-    return replace(delivery, check=replace(start_check(delivery), again_at=now + CHECK_AGAIN_S))
+    return replace(delivery, check=replace(start_confirmation(delivery), again_at=now + CHECK_AGAIN_S))
 
 
-def start_check(page: Delivery) -> PageCheck:
+def start_confirmation(page: Delivery) -> PageConfirmation:
     """Return the last check of *page*; for a page never checked, one made from its receipt."""
     if page.check is not None:
         return page.check
     at = page.receipt.at if page.receipt is not None else 0.0
-    return PageCheck(accepted_at=at, notified_at=at)
+    return PageConfirmation(accepted_at=at, notified_at=at)
 
 
 def find_check_due_at(page: Delivery) -> float | None:
@@ -232,7 +232,7 @@ def postponed_until(event: Delivery) -> float:
     return event.check.again_at if event.check is not None else 0.0
 
 
-def limit_check_wait(event: Delivery, due_at: float, now: float) -> float:
+def limit_confirmation(event: Delivery, due_at: float, now: float) -> float:
     """Return *due_at*, the time of a check of *event*, without a wait that began by a clock ahead of ours.
 
     After a check or a postponement now, the next wait is by our clock.
@@ -289,7 +289,7 @@ def find_accepted_at(delivery: Delivery) -> float | None:
     return delivery.receipt.at if delivery.receipt is not None else None
 
 
-def _mark_undone(delivery: Delivery, check: PageCheck, reason: str, again_at: float) -> Delivery:
+def _mark_undone(delivery: Delivery, check: PageConfirmation, reason: str, again_at: float) -> Delivery:
     return replace(
         delivery, check=check, receipt=None, maybe_sent=True, reason=reason, detail="", retry_at=again_at
     )

@@ -7,11 +7,11 @@ import logging
 from receiver.engine.health import DeliveryHealthRecorder
 from receiver.engine.ports import Notices, PageStatuses
 from receiver.errors import DeliveryError, PermanentDeliveryError
-from receiver.model.actions import CheckPage
+from receiver.model.actions import ConfirmPage
 from receiver.model.delivery import Delivery
 from receiver.model.incident import Person
 from receiver.model.keys import is_page_key
-from receiver.model.page_check import (
+from receiver.model.page_confirmation import (
     Finding,
     PagerDutyStatus,
     evaluate_page,
@@ -32,7 +32,7 @@ from receiver.storms.store import RedisStorms
 logger = logging.getLogger(__name__)
 
 
-class StormPageCheck:
+class StormPageConfirmer:
     """Compares the pages of storms with PagerDuty's incidents.
 
     Without a *status_client*, the resolve in a webhook of PagerDuty is trusted.
@@ -57,7 +57,7 @@ class StormPageCheck:
         """Whether PagerDuty can be asked, not only its webhooks be trusted."""
         return self._status_client is not None
 
-    def check_page(self, action: CheckPage, loaded: VersionedStorm, now: float) -> None:
+    def confirm_page(self, action: ConfirmPage, loaded: VersionedStorm, now: float) -> None:
         """Read a page's state from PagerDuty, once for all members of the batch, and save the finding.
 
         Where the storm changed meanwhile, nothing is saved and the next pass evaluates it again.
@@ -84,9 +84,9 @@ class StormPageCheck:
             if is_page:
                 self._health.record_delivery(PAGERDUTY, action.responder.name, after, now)
             fields = {"storm": storm.id, "key": action.event_key, "outcome": finding.what}
-            logger.info("page checked", extra={"fields": fields})
+            logger.info("page confirmation", extra={"fields": fields})
 
-    def _evaluate_page(self, action: CheckPage, storm: Storm, event: Delivery, *, is_page: bool) -> Finding:
+    def _evaluate_page(self, action: ConfirmPage, storm: Storm, event: Delivery, *, is_page: bool) -> Finding:
         if self._status_client is None:
             return Finding("resolved", PagerDutyStatus("resolved"))
         key = storm_dedup_key(storm.id, parse_batch(action.event_key))
