@@ -19,7 +19,7 @@ from receiver.engine.notification import Notification, SubjectId
 from receiver.engine.rate_limit import LOW_PRIORITY_OFFSET_S, RateLimiter
 from receiver.model.actions import DeliveryAction, Post
 from receiver.model.delivery import Delivery
-from receiver.model.keys import DeliveryKey
+from receiver.model.delivery_keys import DeliveryKey
 from receiver.model.routing import Target
 from receiver.storage.connection import Client, Scripts, store_errors
 from receiver.storage.keys import NOTICE_FOR_S, TASKS, WAKE, Keys, shard_of

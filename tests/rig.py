@@ -24,7 +24,7 @@ from receiver.app.services import Services, build_services
 from receiver.app.worker import WorkerServices, build_worker_services
 from receiver.clock import parse_duration
 from receiver.config.model import Routing
-from receiver.config.routing import load_routing
+from receiver.config.routing_loader import load_routing
 from receiver.config.settings import Settings, load_settings
 from receiver.integrations.pagerduty.routing_keys import RoutingKeys
 from receiver.model.alert import fingerprint

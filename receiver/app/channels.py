@@ -15,7 +15,7 @@ from receiver.engine.health import DeliveryHealthRecorder
 from receiver.engine.ports import Channel
 from receiver.engine.rate_limit import RateLimiter
 from receiver.http_client import parse_base_url
-from receiver.incidents.notifications import LinkSettings, NotificationBuilder
+from receiver.incidents.notification_builder import LinkSettings, NotificationBuilder
 from receiver.incidents.service import SilenceService
 from receiver.integrations.alertmanager.channel import AlertmanagerChannel
 from receiver.integrations.alertmanager.client import AlertmanagerClient

@@ -46,7 +46,7 @@ from receiver.incidents.failures import TASK_NAME as REFUSED
 from receiver.incidents.failures import RefusedDeliveries
 from receiver.incidents.reconciler import IncidentReconciler
 from receiver.incidents.routing_preview import SeverityNotices
-from receiver.incidents.transitions import IncidentTransitions
+from receiver.incidents.transition_executor import TransitionExecutor
 from receiver.integrations.alertmanager.status import PollPolicy
 from receiver.integrations.alertmanager.status_check import AlertmanagerStatusCheck
 from receiver.integrations.pagerduty.acknowledgement_check import PagerDutyStatusClient
@@ -111,7 +111,7 @@ def build_worker_services(
         services.incidents,
         partial(_resolve_policy, services),
         IncidentDeliveries(services.incidents, notification_builder, dispatcher, clock),
-        transitions=IncidentTransitions(
+        transitions=TransitionExecutor(
             services.incidents,
             checks,
             build_page_confirmer(services, status_client),

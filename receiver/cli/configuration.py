@@ -11,7 +11,7 @@ from typing import TypeVar
 import click
 
 from receiver.config.model import Routing
-from receiver.config.routing import load_routing
+from receiver.config.routing_loader import load_routing
 from receiver.config.settings import Settings, load_settings
 from receiver.errors import ConfigError, Problem
 from receiver.runbooks.catalogue import RunbookCatalogue

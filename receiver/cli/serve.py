@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from receiver.config.model import Routing
-from receiver.config.routing import load_routing
+from receiver.config.routing_loader import load_routing
 from receiver.config.settings import Settings, load_settings
 from receiver.errors import ConfigError
 from receiver.logs import hide_secrets, log_problems, setup_logs
 from receiver.process import Signals, is_orphan
-from receiver.web.environment import check_metrics_dir, correct_gunicorn_variables
+from receiver.web.process_environment import check_metrics_dir, correct_gunicorn_variables
 from receiver.web.server.listen import ListenAddress, open_listener, parse_address
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from receiver.business_hours import BusinessHours
-from receiver.config.sections import LimitSettings
+from receiver.config.routing_fields import LimitSettings
 from receiver.errors import Problem
 from receiver.heartbeats.model import Heartbeat, find_heartbeat_policy
 from receiver.model.alert import BUILT_IN_WORDS, SeverityWords

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from receiver.config.fields import Key, Kind, ListOf, MapOf, Schema, Table, list_keys, list_texts
-from receiver.config.sections import RoutingFile
+from receiver.config.routing_fields import RoutingFile
 from receiver.config.settings import Settings
 
 # The names of the fields, and the table that follows; the whole page around these is written by hand.

@@ -12,7 +12,7 @@ from receiver.config.yaml_tree import quote_text
 from receiver.errors import Problem
 from receiver.model.alert import Severity
 from receiver.model.routing import EscalationPolicy, Route
-from receiver.runbooks.matrix import MatrixRow
+from receiver.runbooks.escalation_matrix import MatrixRow
 from receiver.runbooks.model import Runbook
 from receiver.text import one_line
 

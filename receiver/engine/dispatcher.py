@@ -34,7 +34,7 @@ from receiver.model.actions import (
     Update,
 )
 from receiver.model.delivery import Delivery, Receipt
-from receiver.model.keys import DeliveryKey
+from receiver.model.delivery_keys import DeliveryKey
 from receiver.model.page_confirmation import is_resolved_too_often, is_unconfirmed
 from receiver.model.routing import find_digest
 

@@ -12,10 +12,10 @@ from receiver.errors import RefusalKind
 from receiver.model.actions import DeliveryAction, Page, Update
 from receiver.model.alert import Alert
 from receiver.model.delivery import Delivery
+from receiver.model.delivery_keys import REPLACEMENT
 from receiver.model.escalation import EscalationState
 from receiver.model.heading import find_heading
 from receiver.model.incident import Incident, OnCallPerson
-from receiver.model.keys import REPLACEMENT
 from receiver.model.routing import Matcher
 from receiver.runbooks.model import Excerpt
 from receiver.text import is_web_link, one_line

@@ -17,8 +17,8 @@ from receiver import metrics
 from receiver.errors import DeliveryError, TemporaryDeliveryError
 from receiver.model.actions import AcknowledgePage, DeliveryAction, Page, Post, Reply, ResolvePage, Update
 from receiver.model.alert import Severity
+from receiver.model.delivery_keys import UPDATE
 from receiver.model.incident import Incident
-from receiver.model.keys import UPDATE
 from receiver.model.routing import SLACK, RateLimit
 from receiver.storage.connection import Client, Scripts, store_errors
 from receiver.storage.keys import TokenBucketKeys

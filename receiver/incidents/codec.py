@@ -17,8 +17,8 @@ from msgspec.structs import replace
 
 from receiver.model.alert import Alert
 from receiver.model.delivery import Delivery
+from receiver.model.delivery_keys import DeliveryKey
 from receiver.model.incident import AlertState, Incident, TimelineEvent
-from receiver.model.keys import DeliveryKey
 
 _LENGTH = 4
 _encoder = msgspec.msgpack.Encoder()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from receiver import metrics
 from receiver.engine.dispatcher import Dispatcher, describe_failure, describe_kind, start_attempt
-from receiver.incidents.notifications import NotificationBuilder
+from receiver.incidents.notification_builder import NotificationBuilder
 from receiver.incidents.store import RedisIncidents
 from receiver.model.actions import (
     AcknowledgePage,
@@ -21,9 +21,9 @@ from receiver.model.actions import (
     ResolvePage,
 )
 from receiver.model.delivery import Delivery, Receipt
+from receiver.model.delivery_keys import DeliveryKey
 from receiver.model.escalation import IncidentView
 from receiver.model.incident import Incident, TimelineEvent
-from receiver.model.keys import DeliveryKey
 from receiver.model.plan import queues_for
 from receiver.model.routing import Step
 

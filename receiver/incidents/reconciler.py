@@ -14,12 +14,12 @@ from receiver.errors import NotFound
 from receiver.incidents.deliveries import IncidentDeliveries
 from receiver.incidents.routing_preview import SeverityNotices
 from receiver.incidents.store import RedisIncidents
-from receiver.incidents.transitions import IncidentTransitions
+from receiver.incidents.transition_executor import TransitionExecutor
 from receiver.model.actions import Action, DeliveryAction, Page, Transition
 from receiver.model.delivery import Delivery
+from receiver.model.delivery_keys import DeliveryKey
 from receiver.model.delivery_status import is_page_ended
 from receiver.model.incident import Incident
-from receiver.model.keys import DeliveryKey
 from receiver.model.plan import IncidentPlan, plan, queues_for
 from receiver.model.routing import EscalationPolicy
 
@@ -76,7 +76,7 @@ class IncidentReconciler:
         policies: Callable[[Incident, float], EscalationPolicy],
         deliveries: IncidentDeliveries,
         *,
-        transitions: IncidentTransitions,
+        transitions: TransitionExecutor,
         severity_notices: SeverityNotices,
         rate_limiter: RateLimiter,
         storms: Bundler,

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from receiver.model.delivery import ContentVersion
+from receiver.model.delivery_keys import DeliveryKey
 from receiver.model.heading import IncidentHeading
-from receiver.model.keys import DeliveryKey
 from receiver.model.routing import PAGERDUTY, SLACK, Responder, Step, Target
 
 

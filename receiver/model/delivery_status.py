@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from receiver.errors import RefusalKind
 from receiver.model.delivery import Delivery
-from receiver.model.incident import Incident
-from receiver.model.keys import (
+from receiver.model.delivery_keys import (
     FALLBACK,
     MESSAGE,
     REPLACEMENT,
@@ -23,6 +22,7 @@ from receiver.model.keys import (
     reply_key,
     resolve_key,
 )
+from receiver.model.incident import Incident
 from receiver.model.routing import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step, Target
 
 

@@ -6,6 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from receiver.model.delivery import Delivery
+from receiver.model.delivery_keys import (
+    DeliveryKey,
+    fallback_mention_key,
+    page_delayed_key,
+    page_key,
+    reply_key,
+    timeout_key,
+)
 from receiver.model.delivery_status import (
     build_gone_responder,
     find_pending_message,
@@ -16,14 +24,6 @@ from receiver.model.delivery_status import (
     page_state,
 )
 from receiver.model.incident import Incident
-from receiver.model.keys import (
-    DeliveryKey,
-    fallback_mention_key,
-    page_delayed_key,
-    page_key,
-    reply_key,
-    timeout_key,
-)
 from receiver.model.page_confirmation import find_accepted_at, find_notified_at, is_unconfirmed
 from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK, EscalationPolicy, Responder, Step
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from receiver.model.alert import RANKS, Alert, Severity
 from receiver.model.delivery import Delivery
-from receiver.model.keys import FALLBACK, MESSAGE, REPLACEMENT, DeliveryKey
+from receiver.model.delivery_keys import FALLBACK, MESSAGE, REPLACEMENT, DeliveryKey
 
 
 class Person(Struct, frozen=True, omit_defaults=True):

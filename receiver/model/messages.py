@@ -9,19 +9,7 @@ from msgspec.structs import replace
 from receiver.errors import RefusalKind
 from receiver.model.actions import Action, FallbackMention, Post, Reply, Update
 from receiver.model.delivery import BUNDLING, ContentVersion, Delivery, PostedState, ReportedJoins
-from receiver.model.delivery_status import (
-    find_channel_failure,
-    find_fallback_channel,
-    find_fallback_responder,
-    find_step_failure,
-    is_announced_by_storm,
-    is_in_fallback_channel,
-    message_target,
-    needs_fallback_mention,
-)
-from receiver.model.escalation import EscalationState, StepState, current_delivery, ready_at
-from receiver.model.incident import Incident, SilenceRequest
-from receiver.model.keys import (
+from receiver.model.delivery_keys import (
     FALLBACK,
     JOINED,
     MESSAGE,
@@ -43,6 +31,18 @@ from receiver.model.keys import (
     silence_key,
     unconfirmed_key,
 )
+from receiver.model.delivery_status import (
+    find_channel_failure,
+    find_fallback_channel,
+    find_fallback_responder,
+    find_step_failure,
+    is_announced_by_storm,
+    is_in_fallback_channel,
+    message_target,
+    needs_fallback_mention,
+)
+from receiver.model.escalation import EscalationState, StepState, current_delivery, ready_at
+from receiver.model.incident import Incident, SilenceRequest
 from receiver.model.page_confirmation import is_left_open, is_resolved_too_often, is_unconfirmed
 from receiver.model.renaming import find_changing_label, sort_joined
 from receiver.model.routing import ALERTMANAGER, SLACK, EscalationPolicy, Step, Target

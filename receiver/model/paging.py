@@ -6,6 +6,14 @@ from collections.abc import Iterator
 
 from receiver.model.actions import AcknowledgePage, Action, ConfirmPage, Page, ResolvePage
 from receiver.model.delivery import Delivery
+from receiver.model.delivery_keys import (
+    MESSAGE,
+    DeliveryKey,
+    acknowledge_key,
+    hint_key,
+    page_key,
+    resolve_key,
+)
 from receiver.model.delivery_status import (
     PageState,
     acknowledgement_instance,
@@ -19,7 +27,6 @@ from receiver.model.delivery_status import (
 )
 from receiver.model.escalation import EscalationState, StepState, current_delivery, ready_at
 from receiver.model.incident import Incident, dedup_key
-from receiver.model.keys import MESSAGE, DeliveryKey, acknowledge_key, hint_key, page_key, resolve_key
 from receiver.model.messages import find_fallback_step
 from receiver.model.page_confirmation import (
     CHECK_EVERY_S,

@@ -23,6 +23,7 @@ from receiver.model.actions import (
     Transition,
     UpdateHeading,
 )
+from receiver.model.delivery_keys import RENAMED, is_silence_change, skipped_key, timeout_key
 from receiver.model.escalation import (
     CHECK_AHEAD_S,
     EscalationState,
@@ -34,7 +35,6 @@ from receiver.model.escalation import (
 )
 from receiver.model.heading import find_heading
 from receiver.model.incident import Incident
-from receiver.model.keys import RENAMED, is_silence_change, skipped_key, timeout_key
 from receiver.model.messages import (
     acknowledgement_expires_at,
     acknowledgement_reminder_at,

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from receiver.model.alert import Alert
 from receiver.model.delivery import Delivery
+from receiver.model.delivery_keys import RENAMED
 from receiver.model.incident import AlertState, Incident
-from receiver.model.keys import RENAMED
 
 # An alert that vanishes without a resolve is ended by its sender five minutes later, and Alertmanager sends
 # that at the group's next interval, which is five minutes, too.

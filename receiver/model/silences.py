@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 
 from receiver.model.actions import Action, CreateSilence, ExpireSilence
 from receiver.model.delivery import Delivery
+from receiver.model.delivery_keys import expire_key, prolong_key, silence_key
 from receiver.model.escalation import ready_at
 from receiver.model.incident import Incident, SilenceRequest
-from receiver.model.keys import expire_key, prolong_key, silence_key
 from receiver.model.routing import ALERTMANAGER, Target
 
 # A silence until the incident resolves is created for _STRETCH_S at a time, and prolonged when less than

@@ -10,8 +10,8 @@ from statistics import median, quantiles
 
 from receiver.model.alert import Severity
 from receiver.model.delivery import Delivery
+from receiver.model.delivery_keys import RENAMED, is_page_key
 from receiver.model.incident import Incident
-from receiver.model.keys import RENAMED, is_page_key
 from receiver.text import one_line
 
 SHORT_S = 300.0

@@ -13,12 +13,12 @@ from receiver.business_hours import BusinessHours, next_business_day_start
 from receiver.engine.dispatcher import Dispatcher
 from receiver.engine.rate_limit import LOW_PRIORITY_OFFSET_S, RateLimiter
 from receiver.errors import ClaimLost, NotFound, StoreError
-from receiver.incidents.notifications import LinkSettings
+from receiver.incidents.notification_builder import LinkSettings
 from receiver.incidents.store import RedisIncidents
 from receiver.model.actions import DeliveryAction, Post, Update
 from receiver.model.delivery import Delivery
+from receiver.model.delivery_keys import UPDATE, DeliveryKey
 from receiver.model.incident import Incident, Person
-from receiver.model.keys import UPDATE, DeliveryKey
 from receiver.model.routing import SLACK, Route, Target
 from receiver.reviews.model import (
     STORING_S,

@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 from receiver.errors import Problem
 from receiver.model.alert import Alert
+from receiver.runbooks.escalation_matrix import MatrixRow, find_matrix
 from receiver.runbooks.excerpt import EXCERPT_LIMIT, cut_excerpt
-from receiver.runbooks.matrix import MatrixRow, find_matrix
 from receiver.runbooks.model import Excerpt, Runbook
 from receiver.runbooks.parser import parse_runbooks
 from receiver.runbooks.remote import RunbookFetcher

@@ -5,7 +5,7 @@ from __future__ import annotations
 from receiver.engine.dispatcher import Dispatcher
 from receiver.model.actions import DeliveryAction
 from receiver.model.delivery import Delivery
-from receiver.model.keys import DeliveryKey
+from receiver.model.delivery_keys import DeliveryKey
 from receiver.storms.model import (
     StormNotification,
     StormSummary,

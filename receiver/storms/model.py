@@ -25,8 +25,8 @@ from receiver.engine.notification import Notification, SubjectId
 from receiver.model.actions import Page
 from receiver.model.alert import Severity
 from receiver.model.delivery import STORM, Delivery
+from receiver.model.delivery_keys import MESSAGE, DeliveryKey, is_page_key
 from receiver.model.incident import Incident, Person, to_base32
-from receiver.model.keys import MESSAGE, DeliveryKey, is_page_key
 from receiver.model.routing import PAGERDUTY, SLACK
 from receiver.model.transitions import AT_ONCE_S
 

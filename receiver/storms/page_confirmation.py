@@ -9,8 +9,8 @@ from receiver.engine.ports import Notices, PageStatuses
 from receiver.errors import DeliveryError, PermanentDeliveryError
 from receiver.model.actions import ConfirmPage
 from receiver.model.delivery import Delivery
+from receiver.model.delivery_keys import is_page_key
 from receiver.model.incident import Person
-from receiver.model.keys import is_page_key
 from receiver.model.page_confirmation import (
     Finding,
     PagerDutyStatus,

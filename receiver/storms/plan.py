@@ -23,8 +23,15 @@ from receiver.model.actions import (
     Update,
 )
 from receiver.model.delivery import Delivery
+from receiver.model.delivery_keys import (
+    MESSAGE,
+    UPDATE,
+    DeliveryKey,
+    acknowledge_key,
+    is_page_key,
+    resolve_key,
+)
 from receiver.model.delivery_status import build_gone_responder
-from receiver.model.keys import MESSAGE, UPDATE, DeliveryKey, acknowledge_key, is_page_key, resolve_key
 from receiver.model.page_confirmation import (
     find_check_due_at,
     find_resolve_check_due_at,

@@ -18,9 +18,9 @@ from receiver.incidents.store import RedisIncidents
 from receiver.model import transitions
 from receiver.model.actions import Action, ConfirmPage, DeliveryAction, Page, Reply, Transition
 from receiver.model.delivery import Delivery, Receipt
+from receiver.model.delivery_keys import RELEASED_BY_STORM, DeliveryKey
 from receiver.model.delivery_status import find_announcing_storm
 from receiver.model.incident import Incident, IncidentChange, TimelineEvent
-from receiver.model.keys import RELEASED_BY_STORM, DeliveryKey
 from receiver.model.routing import SLACK, RoutingTable
 from receiver.storms.deliveries import StormDeliveries
 from receiver.storms.model import (

@@ -28,10 +28,10 @@ from receiver.incidents.ingest import MAX_PASSES
 from receiver.incidents.store import RedisIncidents
 from receiver.model.actions import DeliveryAction, FallbackMention, Page, Post, Reply
 from receiver.model.delivery import BUNDLING, Delivery, Receipt
+from receiver.model.delivery_keys import FALLBACK, MESSAGE, acknowledge_key, page_key, resolve_key
 from receiver.model.delivery_status import find_announcing_storm
 from receiver.model.escalation import current_delivery
 from receiver.model.incident import Incident, Person, TimelineEvent
-from receiver.model.keys import FALLBACK, MESSAGE, acknowledge_key, page_key, resolve_key
 from receiver.model.plan import queues_for
 from receiver.model.routing import EscalationPolicy
 from receiver.storms.model import (

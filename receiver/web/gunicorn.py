@@ -27,7 +27,7 @@ from receiver.config_state import ConfigState
 from receiver.errors import ConfigError
 from receiver.logs import log_problems
 from receiver.process import end_with_parent, is_orphan
-from receiver.web.environment import VARIABLE, provide_metrics_dir, remove_metrics_dir
+from receiver.web.process_environment import VARIABLE, provide_metrics_dir, remove_metrics_dir
 from receiver.web.server.malformed import MAX_HEADER, MAX_HEADERS, MAX_LINE
 from receiver.web.server.worker import WebWorker
 from receiver.web.shared_state import SharedConfigState

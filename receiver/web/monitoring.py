@@ -22,7 +22,7 @@ from receiver.incidents.open_incidents import OpenIncidents
 from receiver.last_webhooks import LastWebhooks
 from receiver.maintenance import RedisMaintenance
 from receiver.storage.server_check import RedisServerCheck
-from receiver.web.environment import VARIABLE
+from receiver.web.process_environment import VARIABLE
 from receiver.web.server.connection import request_timeout
 from receiver.web.server.errors import error_response
 

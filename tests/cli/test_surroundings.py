@@ -149,7 +149,7 @@ def test_an_invalid_metrics_folder_is_named(tmp_path: Path, command: str, name: 
 def test_web_keeps_its_metrics_in_memory_without_a_temporary_folder(tmp_path: Path) -> None:
     script = (
         "import os, tempfile\n"
-        "from receiver.web.environment import provide_metrics_dir, remove_metrics_dir\n"
+        "from receiver.web.process_environment import provide_metrics_dir, remove_metrics_dir\n"
         "tempfile._candidate_tempdir_list = lambda: ['/nowhere']\n"
         "environ = {}\n"
         "provide_metrics_dir(environ)\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from receiver.config.model import Routing
-from receiver.config.routing import load_routing
+from receiver.config.routing_loader import load_routing
 from receiver.errors import ConfigError
 
 SMALLEST = """\

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.config.routing import load_routing
+from receiver.config.routing_loader import load_routing
 from receiver.errors import ConfigError
 from tests.config.files import PEOPLE, SMALLEST, faults
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from receiver.config.fields import Table
 from receiver.config.model import Routing
-from receiver.config.routing import parse_routing
-from receiver.config.sections import RoutingFile
+from receiver.config.routing_fields import RoutingFile
+from receiver.config.routing_loader import parse_routing
 from receiver.config.settings import load_settings
 from receiver.config.yaml_tree import Diagnostics, Interpolation, parse_document
 from receiver.errors import ConfigError

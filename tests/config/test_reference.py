@@ -12,7 +12,7 @@ import yaml
 
 from receiver.config.fields import ListOf, MapOf, Table, list_keys
 from receiver.config.reference import PAGES, SCHEMA, build_schema, list_fields, render_page
-from receiver.config.sections import RoutingFile
+from receiver.config.routing_fields import RoutingFile
 from receiver.config.settings import Settings
 from tests.cli.invoke import receiver
 from tests.config.files import PEOPLE, SMALLEST, load

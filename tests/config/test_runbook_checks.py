@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from receiver.config.model import Routing
-from receiver.config.routing import load_routing
+from receiver.config.routing_loader import load_routing
 from receiver.config.runbook_checks import find_disagreements
-from receiver.runbooks.matrix import MatrixRow
+from receiver.runbooks.escalation_matrix import MatrixRow
 from receiver.runbooks.model import Runbook
 from tests.config.files import PEOPLE, load
 

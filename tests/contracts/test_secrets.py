@@ -13,7 +13,7 @@ import pytest
 from receiver import logs
 from receiver.app.channels import build_slack_interactions
 from receiver.app.worker import build_worker_services
-from receiver.config.routing import load_routing
+from receiver.config.routing_loader import load_routing
 from receiver.config.settings import load_settings
 from receiver.logs import JsonFormatter, hide_secrets
 from tests.cli.running import call

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from receiver.config.sections import LimitSettings
+from receiver.config.routing_fields import LimitSettings
 from receiver.engine.rate_limit import TokenBucket, find_bucket, is_initial, priority_at
 from receiver.model.actions import AddTimelineEntry, DeliveryAction
 from receiver.model.alert import Severity

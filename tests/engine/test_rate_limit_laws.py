@@ -7,7 +7,7 @@ import itertools
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from receiver.config.sections import LimitSettings
+from receiver.config.routing_fields import LimitSettings
 from receiver.engine.rate_limit import TokenBucket, TokenBuckets, build_post_bucket, build_update_bucket
 from receiver.model.routing import RateLimit
 from receiver.storage.connection import Client

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from receiver.app.worker import ReceiverWorker
-from receiver.config.routing import load_routing
+from receiver.config.routing_loader import load_routing
 from receiver.config.settings import load_settings
 from receiver.engine.queue import Claims, WorkQueue
 from receiver.engine.reconcilers import INCIDENT

@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.config.routing import load_routing
+from receiver.config.routing_loader import load_routing
 from receiver.errors import ConfigError, Problem
 from tests.fuzz.mutations import FUZZED, NASTY
 from tests.support.catalogues import a_catalogue

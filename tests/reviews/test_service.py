@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from receiver.business_hours import BusinessHours
 from receiver.engine.notification import Notification
 from receiver.errors import NotFound, StoreError
-from receiver.incidents.notifications import LinkSettings
+from receiver.incidents.notification_builder import LinkSettings
 from receiver.incidents.store import RedisIncidents
 from receiver.integrations.slack.channel import SlackChannel
 from receiver.model.alert import Group

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
 
-from receiver.config.routing import load_routing
+from receiver.config.routing_loader import load_routing
 from receiver.config.settings import load_settings
 from tests.rig import KEYS, ROUTING
 from tests.sampling import Budget

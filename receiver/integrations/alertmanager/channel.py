@@ -10,7 +10,7 @@ from receiver.integrations.alertmanager.client import AlertmanagerClient
 from receiver.integrations.alertmanager.status import RemoteSilence
 from receiver.model.actions import CreateSilence, ExpireSilence
 from receiver.model.delivery import Receipt
-from receiver.model.keys import parse_silence_number
+from receiver.model.delivery_keys import parse_silence_number
 from receiver.text import clean_text, one_line, truncate_text
 
 # Alertmanager starts a silence whose start is in the past at once. Without this margin the silence would

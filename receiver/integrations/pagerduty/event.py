@@ -15,10 +15,10 @@ from receiver.engine.notification import IncidentNotification
 from receiver.model.actions import AcknowledgePage, DeliveryAction, Page, ResolvePage
 from receiver.model.alert import Alert, Severity
 from receiver.model.delivery import Delivery
+from receiver.model.delivery_keys import FALLBACK, MESSAGE
 from receiver.model.delivery_status import find_channel_failure, message_target
 from receiver.model.heading import IncidentHeading, find_heading, format_more
 from receiver.model.incident import Incident, find_most_severe
-from receiver.model.keys import FALLBACK, MESSAGE
 from receiver.runbooks.model import render_plain
 from receiver.text import clean_text, is_web_link, one_line, truncate_text
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from receiver.model.delivery import Delivery, Receipt
+from receiver.model.delivery_keys import DeliveryKey, acknowledge_key, hint_key, is_page_to, resolve_key
 from receiver.model.delivery_status import PageState, acknowledgement_instance, page_state
 from receiver.model.incident import Incident, dedup_key
-from receiver.model.keys import DeliveryKey, acknowledge_key, hint_key, is_page_to, resolve_key
 from receiver.model.routing import PAGERDUTY, Responder
 
 DONE_THERE = "done in PagerDuty"

@@ -20,6 +20,7 @@ from receiver.integrations.pagerduty.page_state import ResponderPage
 from receiver.integrations.pagerduty.rest_api import PagerDutyRestClient
 from receiver.model import transitions
 from receiver.model.delivery import Delivery, Receipt
+from receiver.model.delivery_keys import DeliveryKey
 from receiver.model.delivery_status import build_gone_responder, list_paged_names
 from receiver.model.incident import (
     Incident,
@@ -29,7 +30,6 @@ from receiver.model.incident import (
     dedup_key,
     parse_dedup_key,
 )
-from receiver.model.keys import DeliveryKey
 from receiver.model.page_confirmation import PagerDutyEvent, PagerDutyStatus
 from receiver.model.routing import PAGERDUTY, RoutingTable
 from receiver.storms.model import parse_storm_dedup_key

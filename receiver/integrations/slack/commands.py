@@ -24,9 +24,9 @@ from receiver.integrations.slack.requests import (
     TextLine,
     TextReply,
 )
+from receiver.model.delivery_keys import FALLBACK, MESSAGE, REPLACEMENT
 from receiver.model.escalation import evaluate_escalation
 from receiver.model.incident import Incident, IncidentChange, OnCallPerson, Person
-from receiver.model.keys import FALLBACK, MESSAGE, REPLACEMENT
 from receiver.model.plan import resolve_policy
 from receiver.model.routing import Responder, RoutingTable
 

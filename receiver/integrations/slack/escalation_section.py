@@ -23,11 +23,7 @@ from receiver.integrations.slack.mrkdwn import (
 )
 from receiver.model.actions import FallbackMention, Post, Update
 from receiver.model.delivery import Delivery
-from receiver.model.delivery_status import find_channel_failure, message_target
-from receiver.model.escalation import EscalationState, StepState, current_delivery
-from receiver.model.heading import find_heading
-from receiver.model.incident import Incident
-from receiver.model.keys import (
+from receiver.model.delivery_keys import (
     FALLBACK,
     MOVED,
     DeliveryKey,
@@ -37,6 +33,10 @@ from receiver.model.keys import (
     parse_left_open_key,
     reply_key,
 )
+from receiver.model.delivery_status import find_channel_failure, message_target
+from receiver.model.escalation import EscalationState, StepState, current_delivery
+from receiver.model.heading import find_heading
+from receiver.model.incident import Incident
 from receiver.model.page_confirmation import find_notified_at, is_resolved_too_often, is_unconfirmed
 from receiver.model.routing import PAGERDUTY, SLACK, Step
 

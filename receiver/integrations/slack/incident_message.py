@@ -55,10 +55,10 @@ from receiver.integrations.slack.silence_section import (
 from receiver.integrations.slack.thread_replies import render_reply
 from receiver.model.actions import FallbackMention, Post, Reply, Update
 from receiver.model.delivery import Delivery
+from receiver.model.delivery_keys import MESSAGE
 from receiver.model.escalation import EscalationState
 from receiver.model.heading import find_heading, format_more
 from receiver.model.incident import Incident
-from receiver.model.keys import MESSAGE
 from receiver.model.messages import is_in_maintenance
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from receiver.integrations.slack.blocks import Block, button
 from receiver.integrations.slack.mrkdwn import escape_line, format_timestamp, render_person
 from receiver.model.delivery import Delivery
+from receiver.model.delivery_keys import silence_key
 from receiver.model.incident import Incident, SilenceRequest
-from receiver.model.keys import silence_key
 
 # More buttons would take a third of the message; the others appear as silences end.
 MAX_EXPIRE_BUTTONS = 8

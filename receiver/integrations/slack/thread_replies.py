@@ -23,10 +23,10 @@ from receiver.integrations.slack.mrkdwn import (
 )
 from receiver.integrations.slack.silence_section import render_suppression
 from receiver.model.actions import Reply
+from receiver.model.delivery_keys import page_key
 from receiver.model.escalation import current_delivery
 from receiver.model.heading import build_heading, find_heading
 from receiver.model.incident import Incident
-from receiver.model.keys import page_key
 from receiver.model.routing import PAGERDUTY, SLACK, Step
 
 BUTTONS = "reminder"  # the block_id by which a click on its button comes back

@@ -14,9 +14,9 @@ from receiver.incidents.service import IncidentService
 from receiver.incidents.store import RedisIncidents
 from receiver.maintenance import RedisMaintenance
 from receiver.model.delivery import Delivery
+from receiver.model.delivery_keys import silence_key
 from receiver.model.escalation import EscalationState, evaluate_escalation
 from receiver.model.incident import Incident, Person
-from receiver.model.keys import silence_key
 from receiver.model.plan import resolve_policy
 from receiver.model.routing import EscalationPolicy
 from receiver.text import one_line

@@ -9,10 +9,7 @@ from msgspec.structs import asdict
 from receiver.config.model import Routing
 from receiver.incidents.failures import delivery_id
 from receiver.model.delivery import Delivery
-from receiver.model.escalation import EscalationState, StepState
-from receiver.model.heading import find_heading
-from receiver.model.incident import Incident, SilenceRequest, Suppression, TimelineEvent
-from receiver.model.keys import (
+from receiver.model.delivery_keys import (
     FALLBACK,
     MESSAGE,
     REPLACEMENT,
@@ -25,6 +22,9 @@ from receiver.model.keys import (
     resolve_key,
     silence_key,
 )
+from receiver.model.escalation import EscalationState, StepState
+from receiver.model.heading import find_heading
+from receiver.model.incident import Incident, SilenceRequest, Suppression, TimelineEvent
 from receiver.runbooks.model import Runbook, Section
 from receiver.storms.model import find_storm_of
 from receiver.web.api.responses import (

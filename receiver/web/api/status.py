@@ -15,8 +15,8 @@ from receiver.heartbeats.service import RedisHeartbeats
 from receiver.incidents.store import RedisIncidents
 from receiver.last_webhooks import LastWebhooks
 from receiver.maintenance import LONGEST_S, Maintenance, MaintenanceService, RedisMaintenance
+from receiver.model.delivery_keys import MESSAGE
 from receiver.model.incident import Incident
-from receiver.model.keys import MESSAGE
 from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK
 from receiver.storms.model import (
     Storm,

@@ -20,8 +20,8 @@ from receiver.config.model import Routing
 from receiver.errors import NotFound
 from receiver.incidents.store import RedisIncidents
 from receiver.model.alert import LABEL, Severity, SeverityWords
+from receiver.model.delivery_keys import RENAMED, page_key
 from receiver.model.incident import Incident
-from receiver.model.keys import RENAMED, page_key
 from receiver.model.routing import Matcher
 from receiver.model.statistics import (
     AlertStats,

@@ -16,14 +16,14 @@ from receiver.clock import Clock
 from receiver.config.model import Routing
 from receiver.engine.simulated_messages import RedisSimulatedMessages
 from receiver.errors import NotFound
-from receiver.incidents.notifications import NotificationBuilder
+from receiver.incidents.notification_builder import NotificationBuilder
 from receiver.integrations.pagerduty.event import render_event
 from receiver.integrations.slack.incident_message import render_message
 from receiver.model.actions import Page, Post
+from receiver.model.delivery_keys import MESSAGE, page_key
 from receiver.model.delivery_status import message_target
 from receiver.model.escalation import IncidentView, evaluate_escalation, evaluate_incident
 from receiver.model.incident import Incident, dedup_key
-from receiver.model.keys import MESSAGE, page_key
 from receiver.model.routing import PAGERDUTY
 from receiver.runbooks.catalogue import RunbookCatalogue
 from receiver.runbooks.html import render_page

@@ -10,8 +10,8 @@ import pytest
 
 from receiver.business_hours import BusinessHours
 from receiver.config.model import AlertmanagerConfig, Routing
-from receiver.config.routing import load_routing
-from receiver.config.sections import LimitSettings
+from receiver.config.routing_fields import LimitSettings
+from receiver.config.routing_loader import load_routing
 from receiver.model.routing import (
     NO_POLICY,
     EscalationPolicy,

@@ -21,7 +21,7 @@ from receiver.model.incident import Incident
 from receiver.model.transitions import compact_alerts, end_flapping, expire_acknowledgement
 
 
-class IncidentTransitions:
+class TransitionExecutor:
     """Applies transitions and checks to incidents. *checks* are the checks before a step by name."""
 
     def __init__(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.runbooks.matrix import MatrixRow, find_matrix
+from receiver.runbooks.escalation_matrix import MatrixRow, find_matrix
 
 TABLE = """\
 # Procedures

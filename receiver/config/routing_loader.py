@@ -11,7 +11,7 @@ from receiver.business_hours import BusinessHours
 from receiver.config.fields import Reader, Table, Unreadable
 from receiver.config.model import AlertmanagerConfig, Routing
 from receiver.config.route_warnings import warn_of_routes
-from receiver.config.sections import (
+from receiver.config.routing_fields import (
     AlertmanagerSection,
     BusinessHoursSection,
     ResponderSection,
