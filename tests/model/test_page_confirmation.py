@@ -13,7 +13,7 @@ from receiver.model.page_confirmation import (
     Finding,
     PagerDutyStatus,
     find_check_due_at,
-    limit_confirmation_wait,
+    limit_confirmation,
     postpone_check,
     record_check,
 )
@@ -28,7 +28,7 @@ def sent(at: float) -> Delivery:
 def due(page: Delivery, now: float) -> float:
     due_at = find_check_due_at(page)
     assert due_at is not None
-    return limit_confirmation_wait(page, due_at, now)
+    return limit_confirmation(page, due_at, now)
 
 
 @pytest.mark.parametrize("ahead", [0.0, 4.0])
