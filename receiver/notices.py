@@ -152,7 +152,7 @@ class RedisNotices:
         notice = Notice(one_line(text, MAX_LINE), now, one_line(about, MAX_ABOUT))
         with store_errors():
             reply = self._scripts.run(
-                "put_notice",
+                "save_notice",
                 [self._keys.notice(name), self._keys.notices, self._keys.queue(TASKS)],
                 [
                     f"{now:.3f}",

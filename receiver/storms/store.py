@@ -38,7 +38,7 @@ class RedisStorms:
         keys = self._keys
         with store_errors():
             reply: bytes = self._scripts.run(
-                "storm_begin",
+                "start_storm",
                 [keys.active_storms, keys.storm(storm.id), keys.unresolved_storms, keys.queue(storm.queue)],
                 [
                     storm.target_key,
@@ -107,7 +107,7 @@ class RedisStorms:
         storm, keys = join_view.storm, self._keys
         with store_errors():
             reply = self._scripts.run(
-                "storm_join",
+                "join_storm",
                 [keys.storm(storm.id), keys.storm_members(storm.id), keys.queue(storm.queue)],
                 [
                     join_view.version,
@@ -128,7 +128,7 @@ class RedisStorms:
         keys = self._keys
         with store_errors():
             reply = self._scripts.run(
-                "storm_keep",
+                "save_storm",
                 [
                     keys.storm(storm.id),
                     keys.storm_members(storm.id),

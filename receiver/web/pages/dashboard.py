@@ -346,7 +346,7 @@ def add_dashboard(
         status_warnings = warnings.list_all(current, counts.stale, counts.alarms)
         webhooks = list_webhooks(current.last_webhook_at, clock())
         response = conditional_response(
-            "now.html",
+            "dashboard.html",
             # The time of the last webhook always changes, so it is sent in a header and not part of the ETag.
             (
                 replace(dashboard, at=""),
