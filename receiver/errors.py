@@ -66,7 +66,7 @@ class StoreError(ReceiverError):
         super().__init__(message)
 
 
-class ClaimLost(StoreError):
+class LeaseLost(StoreError):
     """Another worker has the lease on the incident now; stop without logging an error."""
 
 

@@ -235,7 +235,7 @@ class NoticeService:
         self._action = Post(key=DeliveryKey("notice"), target=target)
 
     def run(self, now: float) -> float:
-        """Post the pending notices, if due; return when to call this again. Raises StoreError, ClaimLost."""
+        """Post the pending notices, if due; return when to call this again. Raises StoreError, LeaseLost."""
         message = self._notices.load_message()
         if message.next_attempt_at > now:
             return message.next_attempt_at

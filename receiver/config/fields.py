@@ -34,7 +34,7 @@ from receiver.config.yaml_tree import (
 from receiver.model.alert import BUILT_IN_WORDS, SeverityWords
 
 T = TypeVar("T")
-S = TypeVar("S", bound="Section")
+S = TypeVar("S", bound="ConfigSection")
 Schema = dict[str, Any]
 _NAMES = {ScalarNode: "a text", SequenceNode: "a list", MappingNode: "a table"}
 
@@ -158,7 +158,7 @@ def _check_literal(node: ScalarNode) -> None:
 
 
 @dataclass(frozen=True)
-class Reference(Format[str]):
+class NameReference(Format[str]):
     """A name that another section defines."""
 
     section: str = ""
@@ -247,7 +247,7 @@ def _absent(line: int, path: str, name: str) -> MappingNode:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Section:
+class ConfigSection:
     """A table with known keys: each field made by `key` is one of them."""
 
     EXCLUSIVE: ClassVar[tuple[str, ...]] = ()  # two keys, of which one may be there

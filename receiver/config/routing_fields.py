@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from receiver.business_hours import BusinessHours
-from receiver.config.fields import Fault, ListOf, MapOf, Reader, Reference, Section, Table, key
+from receiver.config.fields import ConfigSection, Fault, ListOf, MapOf, NameReference, Reader, Table, key
 from receiver.config.formats import (
     BASE_URL,
     CHANNEL,
@@ -44,11 +44,11 @@ NEXT_BUSINESS_DAY = "next-business-day"
 MAX_ROUTES = 1_000
 _UNSET = Secret()
 _VERSION = replace(by_pattern("1", "is unknown", "version: 1"), types=("integer", "string"), bounds=(1, 1))
-_ESCALATION = Reference(str, section="escalations", noun="escalation")
-_RESPONDER = Reference(str, section="responders", noun="responder")
+_ESCALATION = NameReference(str, section="escalations", noun="escalation")
+_RESPONDER = NameReference(str, section="responders", noun="responder")
 
 
-class _Fallback(Reference):
+class _Fallback(NameReference):
     """A responder, or a channel."""
 
     def parse_node(self, node: ScalarNode, reader: Reader) -> str:
@@ -61,7 +61,7 @@ _FALLBACK = _Fallback(str, section="responders")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeveritySection(Section):
+class SeveritySection(ConfigSection):
     """A team's own words for severities."""
 
     critical: tuple[str, ...] = key(ListOf(WORD))
@@ -90,7 +90,7 @@ class SeveritySection(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PagerSection(Section):
+class PagerSection(ConfigSection):
     routing_key: Secret = key(ROUTING_KEY, _UNSET, shown="empty")
     """The integration key (Events API v2) of the PagerDuty service that pages them: 32 letters and digits.
     Empty: these pages are simulated."""
@@ -106,7 +106,7 @@ class PagerSection(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResponderSection(Section):
+class ResponderSection(ConfigSection):
     slack: str = key(HANDLE, "")
     """Who is mentioned in the thread: `@name`, or a Slack ID of a user or a user group."""
     pagerduty: PagerSection | None = key(Table(PagerSection), None)
@@ -119,7 +119,7 @@ class ResponderSection(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepSection(Section):
+class StepSection(ConfigSection):
     notify: str = key(_RESPONDER, required="a responder's name")
     """Name of a responder."""
     after: float = key(duration(), 0.0)
@@ -127,7 +127,7 @@ class StepSection(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EscalationSection(Section):
+class EscalationSection(ConfigSection):
     steps: tuple[StepSection, ...] = key(
         ListOf(Table(StepSection), is_strict=True), required="{notify: NAME}"
     )
@@ -143,7 +143,7 @@ class EscalationSection(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RouteSection(Section):
+class RouteSection(ConfigSection):
     match: tuple[Matcher, ...] = key(ListOf(MATCHER), shown="`[]`")
     """List of matchers, or one of them; none matches everything."""
     channel: str = key(CHANNEL, required="#name or a Slack ID")
@@ -160,7 +160,7 @@ class RouteSection(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeartbeatSection(Section):
+class HeartbeatSection(ConfigSection):
     match: tuple[Matcher, ...] = key(ListOf(MATCHER), required="a matcher like 'alertname=\"Watchdog\"'")
     """Its matchers."""
     every: float = key(duration(1.0), required="how often it comes, like 5m")
@@ -172,7 +172,7 @@ class HeartbeatSection(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BusinessHoursSection(Section):
+class BusinessHoursSection(ConfigSection):
     timezone: str = key(TIMEZONE, BusinessHours.timezone)
     """A name of the time zone database, like `Europe/Berlin`. Also for a time of day that is typed in Slack
     or on the page."""
@@ -193,7 +193,7 @@ class BusinessHoursSection(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlertmanagerSection(Section):
+class AlertmanagerSection(ConfigSection):
     EXCLUSIVE: ClassVar = ("url", "urls")
 
     url: str = key(BASE_URL, "")
@@ -215,7 +215,7 @@ class OnlyAlertmanagerSection(AlertmanagerSection):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LimitSettings(Section):
+class LimitSettings(ConfigSection):
     """The rate limits that we keep, so that a vendor does not throttle us.
 
     Slack accepts one message a second in each channel and fifty updates a minute in all:
@@ -232,7 +232,7 @@ class LimitSettings(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SlackSection(Section):
+class SlackSection(ConfigSection):
     token: Secret = key(FILE_BOT_TOKEN, _UNSET, variable="SLACK_BOT_TOKEN")
     """The bot's token. Empty: Slack is simulated."""
     responders: tuple[str, ...] = key(
@@ -250,20 +250,20 @@ class SlackSection(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PagerDutySection(Section):
+class PagerDutySection(ConfigSection):
     api_token: Secret = key(SECRET, _UNSET, variable="PAGERDUTY_API_TOKEN")
     """For PagerDuty's REST API: which page a webhook is about, whether a responder has acknowledged it before
     the next step is notified, who is on call. Empty: it isn't called."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrometheusSection(Section):
+class PrometheusSection(ConfigSection):
     url: str = key(BASE_URL, "", variable="PROMETHEUS_URL")
     """Your Prometheus. Empty: it isn't queried."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoticesSection(Section):
+class NoticesSection(ConfigSection):
     channel: str = key(CHANNEL, "")
     """The Slack channel for the receiver's own troubles: deliveries that failed permanently; once an hour at
     most, that a webhook was refused or came to a wrong address; criticals that page nobody, and unknown
@@ -277,7 +277,7 @@ def _check_responder_name(name: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RoutingFile(Section):
+class RoutingFile(ConfigSection):
     """The whole file."""
 
     EXCLUSIVE: ClassVar = ("alertmanager", "alertmanagers")

@@ -21,7 +21,7 @@ from receiver.engine.health import DeliveryHealthRecorder
 from receiver.engine.notification import Notification
 from receiver.engine.ports import Channel, Notices
 from receiver.engine.rate_limit import RateLimiter
-from receiver.errors import ClaimLost, DeliveryError, TemporaryDeliveryError
+from receiver.errors import DeliveryError, LeaseLost, TemporaryDeliveryError
 from receiver.model.actions import (
     AcknowledgePage,
     CreateSilence,
@@ -62,7 +62,7 @@ class Subject(Protocol):
 
     def save_attempt(self, action: DeliveryAction, attempt: Delivery, worker: str) -> bool:
         """Save *attempt* before it is made; False where another worker changed the subject since it was
-        loaded. Raises ClaimLost if *worker* no longer holds the lease.
+        loaded. Raises LeaseLost if *worker* no longer holds the lease.
         """
         ...
 
@@ -104,7 +104,7 @@ class Dispatcher:
         """Perform the notification's action once; return the delivery as handed to `save_outcome`, or None if
         another worker changed the subject meanwhile. A DeliveryError is saved in the delivery, not raised.
 
-        Raises StoreError if the attempt or its outcome cannot be saved, ClaimLost if *worker* no longer holds
+        Raises StoreError if the attempt or its outcome cannot be saved, LeaseLost if *worker* no longer holds
         the lease or was paused for so long that it may have lost it.
         """
         action, began_at = notification.action, self._clock()
@@ -116,7 +116,7 @@ class Dispatcher:
         if not subject.save_attempt(action, attempt, worker):
             return None
         if self._clock() - began_at > _MAX_PAUSE_S:
-            raise ClaimLost(
+            raise LeaseLost(
                 f"paused before sending for {notification.subject.kind} {notification.subject.id}"
             )
         if attempt.attempts == 1 and notification.due_at is not None:

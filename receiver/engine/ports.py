@@ -37,7 +37,7 @@ class Reconciles(Protocol):
     def reconcile(self, entry_id: str, queue: str, worker: str, /) -> dict[str, float | None]:
         """Reconcile the entry; return by queue when it is due again (None: never).
 
-        Raises StoreError, ClaimLost.
+        Raises StoreError, LeaseLost.
         """
         ...
 
@@ -75,7 +75,7 @@ class PageEventConfirmer(Protocol):
     """Asks PagerDuty for the incident that an accepted event created."""
 
     def confirm_page(self, action: ConfirmPage, incident: Incident, worker: str) -> None:
-        """Record the answer in the event's delivery. Raises StoreError, ClaimLost."""
+        """Record the answer in the event's delivery. Raises StoreError, LeaseLost."""
         ...
 
 

@@ -30,7 +30,7 @@ class Reconcilers:
     def reconcile(self, entry_id: str, queue: str, worker: str) -> dict[str, float | None]:
         """Reconcile the entry; return by queue when it is due again (None: never).
 
-        An entry of a kind without a reconciler leaves the queue. Raises StoreError, ClaimLost.
+        An entry of a kind without a reconciler leaves the queue. Raises StoreError, LeaseLost.
         """
         reconciler = self._by_kind.get(find_kind(entry_id, queue))
         return reconciler.reconcile(entry_id, queue, worker) if reconciler is not None else {}

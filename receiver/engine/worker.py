@@ -17,7 +17,7 @@ from receiver.clock import CLOCKS_AGREE_WITHIN_S
 from receiver.engine.jobs import ENSURE_EVERY_S, PeriodicTasks
 from receiver.engine.ports import Reconciles
 from receiver.engine.queue import WorkQueue
-from receiver.errors import ClaimLost, StoreError
+from receiver.errors import LeaseLost, StoreError
 from receiver.model.routing import SLACK
 
 logger = logging.getLogger(__name__)
@@ -188,7 +188,7 @@ class QueueConsumer:
                     self._claimed_again.discard(incident_id)
                     dues[self.name] = self._clock()
             self._work_queue.release(self.name, self._worker, incident_id, dues)
-        except ClaimLost:
+        except LeaseLost:
             logger.info("claim lost", extra={"fields": fields})
         except StoreError as error:
             # The next worker that claims it reads it again.

@@ -44,7 +44,7 @@ class IncidentDeliveries:
         self._clock = clock
 
     def dispatch(self, action: DeliveryAction, view: IncidentView, worker: str) -> Delivery | None:
-        """Perform *action* once; return the saved delivery. Raises StoreError, ClaimLost."""
+        """Perform *action* once; return the saved delivery. Raises StoreError, LeaseLost."""
         subject = IncidentSubject(self._incidents, view.incident, self._clock)
         if isinstance(action, AddTimelineEntry):
             attempt = start_attempt(subject.find_delivery(action.key), action, view.now)

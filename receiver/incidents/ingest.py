@@ -17,7 +17,7 @@ from receiver.model.incident import IncidentChange, IncidentUpdate, VersionedInc
 from receiver.model.merge import merge
 from receiver.model.owners import (
     AlertOwner,
-    Claim,
+    OwnershipClaim,
     OwnershipContext,
     assign_owners,
     build_first_claims,
@@ -68,7 +68,7 @@ class _RoutedGroup(Struct, frozen=True):
     route_settings: RouteSettings
     owners: Mapping[str, AlertOwner] | None = None
     loaded: Mapping[str, VersionedIncident] = {}
-    claims: tuple[Claim, ...] = ()
+    claims: tuple[OwnershipClaim, ...] = ()
 
     @property
     def group_family(self) -> str:
@@ -231,7 +231,9 @@ class IncidentIngester:
         if routed_group.owners is None and find_unmatched_resolves(loaded.incident, routed_group.group):
             # A resolve of an alert that does not fire in this group: ask the store for its owner.
             group_family = routed_group.group_family
-            claims = tuple(Claim(group_family, alert.fingerprint) for alert in routed_group.group.alerts)
+            claims = tuple(
+                OwnershipClaim(group_family, alert.fingerprint) for alert in routed_group.group.alerts
+            )
             current.remaining.append(replace(routed_group, claims=claims))
         elif change.is_reworded:
             current.rewordings.append((routed_group, IncidentUpdate(loaded, change, (), now)))

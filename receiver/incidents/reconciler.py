@@ -96,7 +96,7 @@ class IncidentReconciler:
 
         The incident is read again before each action, since an escalation step must know the latest
         acknowledgement. It is not read again after the last action: a process that changed it has enqueued it
-        in each queue, and `release` keeps that entry. Raises StoreError, ClaimLost.
+        in each queue, and `release` keeps that entry. Raises StoreError, LeaseLost.
         """
         waits: dict[str, float] = {}
         evaluation = self._load(incident_id, queue)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from receiver.errors import ClaimLost, NotFound, StoreError
+from receiver.errors import LeaseLost, NotFound, StoreError
 from receiver.incidents import codec
 from receiver.incidents.codec import (
     DELIVERY,
@@ -35,11 +35,11 @@ from receiver.model.incident import (
     select_full_alerts,
 )
 from receiver.model.owners import (
-    CLAIM_FOR_S,
+    OWNERSHIP_CLAIM_FOR_S,
     WRITE_WITHIN_S,
     AlertOwner,
-    Claim,
     OwnershipChanges,
+    OwnershipClaim,
     find_ownership_changes,
     group_family_of,
 )
@@ -84,7 +84,7 @@ class RedisAlertOwners:
         # How long the owner of an alert is kept after the alert ended.
         self.kept_after_end_s = math.ceil(flap_window_s) + _CLOCKS_DIFFER_S
 
-    def find_owners(self, group_ids: Sequence[str], claims: Sequence[Claim]) -> OwnerReading:
+    def find_owners(self, group_ids: Sequence[str], claims: Sequence[OwnershipClaim]) -> OwnerReading:
         """On one shard, return the owners of the alerts, their incidents, and those of *group_ids*."""
         keys, by_family = Keys(0), _sort_claims(claims, 1)
         calls: list[ScriptCall] = [("read_incident", [keys.incident(group_id)], []) for group_id in group_ids]
@@ -103,7 +103,7 @@ class RedisAlertOwners:
             loaded = {**found.loaded, **loaded}
         return OwnerReading(loaded, owners)
 
-    def claim_alerts(self, group_ids: Sequence[str], claims: Sequence[Claim]) -> OwnerReading:
+    def claim_ownership(self, group_ids: Sequence[str], claims: Sequence[OwnershipClaim]) -> OwnerReading:
         """On several shards, make *claims*, and return the owners and the incidents of *group_ids*."""
         by_family = _sort_claims(claims, self._shards)
         calls: list[ScriptCall] = [
@@ -154,11 +154,12 @@ class RedisAlertOwners:
                 continue
             family = group_family_of(incident.source, incident.route)
             ended = [
-                Claim(family, name) for name in find_ownership_changes(update.loaded.incident, incident).ended
+                OwnershipClaim(family, name)
+                for name in find_ownership_changes(update.loaded.incident, incident).ended
             ]
             for (_, shard), claims in _sort_claims(ended, self._shards).items():
                 keys, names = Keys(shard), [claim.fingerprint for claim in claims]
-                args = [group_id, int(CLAIM_FOR_S * 1000), self.kept_after_end_s, *names]
+                args = [group_id, int(OWNERSHIP_CLAIM_FOR_S * 1000), self.kept_after_end_s, *names]
                 calls.append(
                     ("release_owners", [keys.alert_owners(family), keys.ended_alert_owners(family)], args)
                 )
@@ -195,9 +196,11 @@ def _raise_if_error(answer: Any) -> Any:
     return answer
 
 
-def _sort_claims(claims: Iterable[Claim], shards: int) -> dict[tuple[str, int], list[Claim]]:
+def _sort_claims(
+    claims: Iterable[OwnershipClaim], shards: int
+) -> dict[tuple[str, int], list[OwnershipClaim]]:
     """Return *claims* by (group family, shard), each alert once."""
-    found: dict[tuple[str, int], dict[str, Claim]] = {}
+    found: dict[tuple[str, int], dict[str, OwnershipClaim]] = {}
     for claim in claims:
         shard = shard_of(f"{claim.group_family} {claim.fingerprint}", shards)
         found.setdefault((claim.group_family, shard), {}).setdefault(claim.fingerprint, claim)
@@ -360,13 +363,13 @@ class RedisIncidents(RedisListing):
         """Whether the groups of one family may lie on several shards."""
         return self._shards > 1
 
-    def find_owners(self, group_ids: Sequence[str], claims: Sequence[Claim]) -> OwnerReading:
+    def find_owners(self, group_ids: Sequence[str], claims: Sequence[OwnershipClaim]) -> OwnerReading:
         """Make *claims*, and read *group_ids*, in one round trip.
 
         On one shard nothing is claimed, as `try_commit` checks the owners; their incidents are read as well.
         """
         if self.is_divided:
-            return self._owners.claim_alerts(group_ids, claims)
+            return self._owners.claim_ownership(group_ids, claims)
         return self._owners.find_owners(group_ids, claims)
 
     # --- one complete incident ---
@@ -406,7 +409,7 @@ class RedisIncidents(RedisListing):
         """Store the state of a delivery, add *events* to the timeline, and enqueue the incident in the queues
         *wake* at *due*.
 
-        With a *worker*, raises ClaimLost unless it holds the lease in *queue*. Does nothing if the incident
+        With a *worker*, raises LeaseLost unless it holds the lease in *queue*. Does nothing if the incident
         no longer exists.
         """
         group_id = incident_id.partition("-")[0]
@@ -439,7 +442,7 @@ class RedisIncidents(RedisListing):
                 ],
             )
         if answer == 0:
-            raise ClaimLost(f"another worker has incident {incident_id}")
+            raise LeaseLost(f"another worker has incident {incident_id}")
 
     def drop_compacted(self, incident_id: str) -> None:
         """Delete the stored alerts that were compacted; does nothing if the group is changed meanwhile."""

@@ -36,7 +36,7 @@ class TransitionExecutor:
         self._page_confirmer = page_confirmer
 
     def apply_transition(self, action: Transition, incident: Incident, worker: str, now: float) -> None:
-        """Apply *action* to the latest state of the incident. Raises StoreError, ClaimLost."""
+        """Apply *action* to the latest state of the incident. Raises StoreError, LeaseLost."""
         update = self._incident_service.update
         match action:
             case ConfirmPage():

@@ -35,7 +35,7 @@ class AlertOwner:
 
 
 @dataclass(frozen=True)
-class Claim:
+class OwnershipClaim:
     """A request to claim an alert for *group_id*, if it has no owner or its claim is *former_claim_id*.
 
     With an empty *group_id* the owner is only looked up.
@@ -48,11 +48,11 @@ class Claim:
 
 
 # A claim without an incident expires after this long, by the clock of the Redis server that has it.
-CLAIM_FOR_S = 3.0
+OWNERSHIP_CLAIM_FOR_S = 3.0
 # An incident is written within this time after it was read, before its claims, or not at all.
 WRITE_WITHIN_S = 2.0
 # So a claim must be younger than this to be used.
-_FRESH_FOR_S = CLAIM_FOR_S - WRITE_WITHIN_S
+_FRESH_FOR_S = OWNERSHIP_CLAIM_FOR_S - WRITE_WITHIN_S
 
 
 @dataclass(frozen=True)
@@ -167,13 +167,15 @@ def _assign_owner(
         assignment.claims[name] = (target, "")
     elif owner.group_id == target and owner.age_s < _FRESH_FOR_S:
         assignment.add_alert(target, alert)
-    elif owner.group_id != target and owner.age_s < CLAIM_FOR_S:
+    elif owner.group_id != target and owner.age_s < OWNERSHIP_CLAIM_FOR_S:
         assignment.pending.append(alert)
     else:
         assignment.claims[name] = (target, owner.claim_id)
 
 
-def build_first_claims(group_family: str, group_id: str, alerts: Sequence[Alert]) -> tuple[Claim, ...]:
+def build_first_claims(
+    group_family: str, group_id: str, alerts: Sequence[Alert]
+) -> tuple[OwnershipClaim, ...]:
     """Return the first claims for an incoming group where Redis has several shards.
 
     They look up the owner of every alert, but claim only the leader (see `find_leader`). The others are
@@ -182,21 +184,23 @@ def build_first_claims(group_family: str, group_id: str, alerts: Sequence[Alert]
     """
     leader = find_leader(alerts)
     return tuple(
-        Claim(group_family, alert.fingerprint, group_id if alert.fingerprint == leader else "")
+        OwnershipClaim(group_family, alert.fingerprint, group_id if alert.fingerprint == leader else "")
         for alert in alerts
     )
 
 
 def build_next_claims(
     group_family: str, alerts: Sequence[Alert], assignment: OwnerAssignment
-) -> tuple[Claim, ...]:
+) -> tuple[OwnershipClaim, ...]:
     """Return the claims that *assignment* still lacks: only the leader's, until the leader has an owner."""
     leader, claims = find_leader(alerts), assignment.claims
     if leader in assignment.unread_groups:
         return ()
     if leader in claims:
         claims = {leader: claims[leader]}
-    return tuple(Claim(group_family, name, target, claim_id) for name, (target, claim_id) in claims.items())
+    return tuple(
+        OwnershipClaim(group_family, name, target, claim_id) for name, (target, claim_id) in claims.items()
+    )
 
 
 def find_leader(alerts: Sequence[Alert]) -> str:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from receiver.business_hours import BusinessHours, next_business_day_start
 from receiver.engine.dispatcher import Dispatcher
 from receiver.engine.rate_limit import LOW_PRIORITY_OFFSET_S, RateLimiter
-from receiver.errors import ClaimLost, NotFound, StoreError
+from receiver.errors import LeaseLost, NotFound, StoreError
 from receiver.incidents.notification_builder import LinkSettings
 from receiver.incidents.store import RedisIncidents
 from receiver.model.actions import DeliveryAction, Post, Update
@@ -138,7 +138,7 @@ class ReviewService:
         """Do what is due on *route*; return when to call this again.
 
         A failed delivery is saved and retried later, not raised. The first call for a route only records the
-        start of its first review. Raises ClaimLost.
+        start of its first review. Raises LeaseLost.
         """
         due = now
         for _ in range(_STEPS_AT_MOST):
@@ -166,7 +166,7 @@ class ReviewService:
             return record
         try:
             self._dispatch(group_id, record)
-        except ClaimLost as error:  # the task repeats the edit
+        except LeaseLost as error:  # the task repeats the edit
             logger.info("claim lost", extra={"fields": {"review": review_id, "error": str(error)}})
         return self._reviews.load_reviews(group_id).find_record(review_id) or record
 

@@ -31,7 +31,7 @@ class StormDeliveries:
         self._public_url = public_url
 
     def dispatch(self, action: DeliveryAction, loaded: VersionedStorm, view: StormView, worker: str) -> None:
-        """Perform *action* once, unless another worker changed the storm. Raises StoreError, ClaimLost."""
+        """Perform *action* once, unless another worker changed the storm. Raises StoreError, LeaseLost."""
         notification = StormNotification(
             action,
             loaded.storm,

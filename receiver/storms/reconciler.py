@@ -94,7 +94,7 @@ class StormReconciler:
         self._clock = clock
 
     def reconcile(self, storm_id: str, queue: str, worker: str) -> dict[str, float | None]:
-        """Do the missing actions; return when *queue* is due again. Raises StoreError, ClaimLost.
+        """Do the missing actions; return when *queue* is due again. Raises StoreError, LeaseLost.
 
         Compare-and-set decides between two workers, not the lease.
         """

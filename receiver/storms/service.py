@@ -123,7 +123,7 @@ class StormService:
         """Bundle *action* into a storm, if there is one for it, and return the saved delivery; None where
         *action* must be sent by itself.
 
-        Raises StoreError and ClaimLost.
+        Raises StoreError and LeaseLost.
         """
         if not isinstance(action, Page | Post | Reply):
             return None

@@ -16,7 +16,7 @@ from prometheus_client import REGISTRY
 from receiver.engine.dispatcher import Subject
 from receiver.engine.notification import Notification
 from receiver.engine.queue import WorkQueue
-from receiver.errors import ClaimLost, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
+from receiver.errors import LeaseLost, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
 from receiver.incidents.deliveries import IncidentSubject
 from receiver.incidents.store import RedisIncidents
 from receiver.model.actions import DeliveryAction, Page, Post, Reply, Update
@@ -332,7 +332,7 @@ class Paused:
 
 def test_a_worker_that_was_paused_after_it_saved_the_attempt_does_not_send(scene: Scene) -> None:
     subject, notification = scene.case.load()
-    with pytest.raises(ClaimLost):
+    with pytest.raises(LeaseLost):
         scene.dispatcher.dispatch(Paused(subject, scene.clock), notification, "")
     assert scene.channel.sent == []
     saved = scene.case.saved()

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from receiver.engine.queue import WorkQueue
-from receiver.errors import ClaimLost, NotFound, StoreError
+from receiver.errors import LeaseLost, NotFound, StoreError
 from receiver.incidents.store import RedisIncidents
 from receiver.model.alert import BUILT_IN_WORDS
 from receiver.model.delivery import Delivery, Receipt
@@ -93,7 +93,7 @@ def test_an_attempt_is_recorded_only_by_the_worker_with_the_lease(
     incident = save_group(incidents, a_group(an_alert()))
     WorkQueue(redis_client, moments=SHARED_CLOCK).claim("slack", "w1", NOW, 1)
     incidents.record_delivery(incident.id, "root", Delivery(attempts=1), worker="w1", queue="slack")
-    with pytest.raises(ClaimLost):
+    with pytest.raises(LeaseLost):
         incidents.record_delivery(incident.id, "root", Delivery(attempts=2), worker="w2", queue="slack")
     assert incidents.load(incident.id).deliveries["root"].attempts == 1
 

@@ -14,7 +14,13 @@ from receiver.incidents.store import RedisIncidents, UpdateRefusal
 from receiver.model.alert import BUILT_IN_WORDS, Alert, Group
 from receiver.model.incident import IncidentUpdate, Person, VersionedIncident, group_id_of
 from receiver.model.merge import merge
-from receiver.model.owners import CLAIM_FOR_S, WRITE_WITHIN_S, AlertOwner, Claim, group_family_of
+from receiver.model.owners import (
+    OWNERSHIP_CLAIM_FOR_S,
+    WRITE_WITHIN_S,
+    AlertOwner,
+    OwnershipClaim,
+    group_family_of,
+)
 from receiver.model.routing import Route, RouteSettings
 from receiver.model.transitions import resolve
 from receiver.storage.connection import Client
@@ -113,7 +119,7 @@ def an_update(
 
 
 def owners(incidents: RedisIncidents, *alerts: Alert) -> list[str]:
-    found = incidents.find_owners([], [Claim(FAMILY, alert.fingerprint) for alert in alerts]).owners
+    found = incidents.find_owners([], [OwnershipClaim(FAMILY, alert.fingerprint) for alert in alerts]).owners
     return [
         found[FAMILY, alert.fingerprint].group_id if (FAMILY, alert.fingerprint) in found else ""
         for alert in alerts
@@ -122,11 +128,11 @@ def owners(incidents: RedisIncidents, *alerts: Alert) -> list[str]:
 
 def claim(incidents: RedisIncidents, alert: Alert, key: str, former: str = "") -> AlertOwner:
     """Claim an alert as another process does."""
-    reading = incidents.find_owners([], [Claim(FAMILY, alert.fingerprint, group_id(key), former)])
+    reading = incidents.find_owners([], [OwnershipClaim(FAMILY, alert.fingerprint, group_id(key), former)])
     return reading.owners[FAMILY, alert.fingerprint]
 
 
-def age_claim(client: Client, alert: Alert, by_s: float = CLAIM_FOR_S) -> None:
+def age_claim(client: Client, alert: Alert, by_s: float = OWNERSHIP_CLAIM_FOR_S) -> None:
     """Make the claim of an alert older by *by_s* seconds."""
     for key in client.scan_iter("rcv:*:alert-owners:*"):
         if found := client.hget(key, alert.fingerprint):
@@ -326,7 +332,7 @@ def test_an_old_claim_is_renewed_before_the_incident_is_written(
     claim(divided, alert, ONE)
     age_claim(redis_client, alert)
     assert ingest_alerts(divided, ONE, alert).new == 1
-    reading = divided.find_owners([], [Claim(FAMILY, alert.fingerprint)])
+    reading = divided.find_owners([], [OwnershipClaim(FAMILY, alert.fingerprint)])
     assert reading.owners[FAMILY, alert.fingerprint].age_s < 1
 
 

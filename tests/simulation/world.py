@@ -15,7 +15,7 @@ from receiver.app.worker import WorkerServices, build_worker_services
 from receiver.config.model import Routing
 from receiver.config.settings import Settings
 from receiver.engine.queue import WorkQueue
-from receiver.errors import ClaimLost, NotFound, StoreError
+from receiver.errors import LeaseLost, NotFound, StoreError
 from receiver.incidents.ingest import IncidentIngester
 from receiver.incidents.store import RedisIncidents
 from receiver.integrations.alertmanager import webhook
@@ -228,7 +228,7 @@ class Scenario:
             try:
                 dues = worker_services.reconcile(me.claimed_id, me.queue, me.host)
                 work_queue.release(me.queue, me.host, me.claimed_id, dues)
-            except ClaimLost:
+            except LeaseLost:
                 self.scheduler.add_trace(f"{me.name}: claim lost")
             except StoreError as error:
                 self.scheduler.add_trace(f"{me.name}: {error}")

@@ -11,7 +11,7 @@ from receiver.app.channels import build_channels
 from receiver.app.worker import build_worker_services
 from receiver.engine.ports import Channel
 from receiver.engine.queue import LEASE_S
-from receiver.errors import ClaimLost
+from receiver.errors import LeaseLost
 from receiver.model.routing import PAGERDUTY, SLACK
 from tests.rig import Rig
 
@@ -115,7 +115,7 @@ def test_a_worker_whose_lease_has_expired_sends_nothing(rig: Rig) -> None:
     incident = rig.services.work_queue.claim(SLACK, "asleep", rig.clock(), 1).incidents[0]
     rig.clock.moment += LEASE_S
     rig.services.work_queue.claim(SLACK, "awake", rig.clock(), 1)
-    with pytest.raises(ClaimLost):
+    with pytest.raises(LeaseLost):
         rig.worker_services.reconciler.reconcile(incident, SLACK, "asleep")
     assert rig.slack.messages == []
 
@@ -184,7 +184,7 @@ def test_a_worker_paused_between_saving_a_page_attempt_and_sending_it_sends_noth
     (incident,) = rig.services.work_queue.claim(PAGERDUTY, "asleep", rig.clock(), 1).incidents
     services = replace(rig.services, incidents=PausingStore(rig, 10.0))  # type: ignore[arg-type]
     asleep = build_worker_services(services, keys=rig.keys).reconciler
-    with pytest.raises(ClaimLost):
+    with pytest.raises(LeaseLost):
         asleep.reconcile(incident, PAGERDUTY, "asleep")
     assert rig.pagerduty.events == []
     rig.passes("5s")

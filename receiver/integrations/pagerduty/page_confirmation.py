@@ -68,7 +68,7 @@ class PageConfirmer:
         """Look up the event that *action* names and save the result in its delivery.
 
         An acknowledgement or resolve by a person in PagerDuty is applied to the incident. Raises StoreError
-        and ClaimLost.
+        and LeaseLost.
         """
         page, before = ResponderPage(incident, action.responder), incident.deliveries[action.event_key]
         try:

@@ -12,7 +12,13 @@ from receiver import clock as real_clock
 from receiver.engine.notification import IncidentNotification, Notification
 from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
 from receiver.integrations.slack.blocks import MAX_TEXT, FormattingLevel, Message, section
-from receiver.integrations.slack.client import Reference, SlackClient, find_ts, parse_reference, permalink
+from receiver.integrations.slack.client import (
+    MessageReference,
+    SlackClient,
+    find_ts,
+    parse_reference,
+    permalink,
+)
 from receiver.integrations.slack.directory import ChannelDirectory, UserDirectory
 from receiver.integrations.slack.errors import FORMAT_ERRORS
 from receiver.integrations.slack.incident_message import render_message
@@ -260,7 +266,7 @@ class SlackChannel:
         found = self._search_messages("conversations.history", {"channel": channel}, notification)
         return found, root is not None
 
-    def _find_reply(self, notification: Notification, root: Reference) -> dict[str, Any] | None:
+    def _find_reply(self, notification: Notification, root: MessageReference) -> dict[str, Any] | None:
         query = {"channel": root.channel, "ts": root.ts}
         try:
             return self._search_messages("conversations.replies", query, notification)
@@ -283,7 +289,7 @@ class SlackChannel:
         return {"channel": query["channel"], "ts": ts} if ts is not None else None
 
 
-def _find_root(action: DeliveryAction) -> Reference | None:
+def _find_root(action: DeliveryAction) -> MessageReference | None:
     """Return the message that a reply belongs to; None for other actions and for a simulated message."""
     return parse_reference(action.message) if isinstance(action, Reply) else None
 
@@ -315,7 +321,7 @@ def _post_arguments(
     return arguments
 
 
-def _require_reference(text: str) -> Reference:
+def _require_reference(text: str) -> MessageReference:
     """Return the message to edit or reply to; raises a PermanentDeliveryError for a simulated one."""
     reference = parse_reference(text)
     if reference is None:

@@ -84,7 +84,7 @@ _CHANNEL_ID = re.compile(r"[CGD](?=[A-Z]*\d)[A-Z0-9]{7,20}")
 
 
 @dataclass(frozen=True)
-class Reference:
+class MessageReference:
     """A message in Slack, as text `C024BE91L:1503435956.000247` (channel ID and ts)."""
 
     channel: str
@@ -94,10 +94,10 @@ class Reference:
         return f"{self.channel}:{self.ts}"
 
 
-def parse_reference(text: str) -> Reference | None:
+def parse_reference(text: str) -> MessageReference | None:
     """Return the reference in *text*; None if it is not one of Slack's (a simulated one)."""
     found = _REFERENCE.fullmatch(text)
-    return Reference(found["channel"], found["ts"]) if found else None
+    return MessageReference(found["channel"], found["ts"]) if found else None
 
 
 def is_channel_id(address: str) -> bool:
@@ -105,7 +105,7 @@ def is_channel_id(address: str) -> bool:
     return _CHANNEL_ID.fullmatch(address) is not None
 
 
-def permalink(team_url: str, reference: Reference, thread_ts: str = "") -> str:
+def permalink(team_url: str, reference: MessageReference, thread_ts: str = "") -> str:
     """Return the URL of the message; empty if the URL of the workspace is not known."""
     if not team_url:
         return ""

@@ -29,7 +29,13 @@ from receiver.web.api.requests import (
     ListQuery,
     SnoozeRequest,
 )
-from receiver.web.api.responses import FailedDelivery, FailurePage, HistoryPage, IncidentDetail, IncidentPage
+from receiver.web.api.responses import (
+    FailedDelivery,
+    FailurePage,
+    HistoryPage,
+    IncidentDetail,
+    IncidentListPage,
+)
 from receiver.web.api.serializers import (
     delivery_keys,
     delivery_state,
@@ -159,7 +165,7 @@ class IncidentHandler:
             time.sleep(_POLL_EVERY_S)
         raise RequestError(502, "Alertmanager could not be reached in time; nothing is silenced")
 
-    def list_incidents(self, asked: ListQuery) -> IncidentPage:
+    def list_incidents(self, asked: ListQuery) -> IncidentListPage:
         """Return one page of the incidents, newest first."""
         page = self._incidents.list_newest(
             states=_STATES[asked.state],
@@ -169,7 +175,7 @@ class IncidentHandler:
             cursor=asked.cursor,
             deliveries=self._delivery_keys,
         )
-        return IncidentPage(list(self._serialize_rows(page.incidents, serialize_row)), page.next_cursor)
+        return IncidentListPage(list(self._serialize_rows(page.incidents, serialize_row)), page.next_cursor)
 
     def list_history(self, asked: HistoryQuery) -> HistoryPage:
         """Return one page of the incidents that opened at or after a moment, newest first."""

@@ -92,7 +92,7 @@ class HistoryRow(IncidentRow, frozen=True):
     ]
 
 
-class IncidentPage(Struct, frozen=True):
+class IncidentListPage(Struct, frozen=True):
     """One page of the list of incidents, newest first."""
 
     incidents: list[IncidentRow]

@@ -29,7 +29,7 @@ from receiver.web.api.responses import (
     FailurePage,
     HistoryPage,
     IncidentDetail,
-    IncidentPage,
+    IncidentListPage,
     MaintenanceRow,
     RunbookDetail,
     Status,
@@ -86,7 +86,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "listIncidents",
         "List incidents, newest first",
         ListQuery,
-        IncidentPage,
+        IncidentListPage,
         lambda api, _, asked: api.incidents.list_incidents(asked),
     ),
     Operation(
