@@ -26,8 +26,8 @@ T = TypeVar("T", bound=Struct)
 def read_answer(raw: Any, kind: type[T]) -> T:
     """Convert *raw* to a *kind* of `web/api/responses.py`; raises ReceiverApiError for another form.
 
-    The receiver may be of another version: what *kind* does not have is left out, what the answer
-    lacks is empty, and a word that *kind* does not know stays a text.
+    The receiver may have another version: fields unknown to *kind* are dropped, fields missing in *raw* are
+    empty, and unknown values of an enumeration stay strings.
     """
     try:
         found: T = msgspec.convert(raw, _loosen(kind))

@@ -74,7 +74,7 @@ def _describe_acknowledged(incident: IncidentDetail, by: str) -> str:
         return f"{_name_resolved(incident)}: nothing to acknowledge"
     holder = one_line(incident.acknowledged_by or by, MAX_NAME)
     already = "" if holder == by else "already "
-    return f"{_name_incident(incident)} is {already}acknowledged by {holder}; nobody further is told"
+    return f"{_name_incident(incident)} is {already}acknowledged by {holder}; the escalation has stopped"
 
 
 def _describe_unacknowledged(incident: IncidentDetail, _by: str) -> str:
@@ -96,9 +96,7 @@ def _describe_snoozed(incident: IncidentDetail, by: str) -> str:
         return f"{_name_resolved(incident)}: nothing to snooze"
     holder = one_line(incident.acknowledged_by or by, MAX_NAME)
     until = render_until(incident.snoozed_until, clock.now())
-    return (
-        f"{_name_incident(incident)} is snoozed by {holder} until {until}; nobody further is told till then"
-    )
+    return f"{_name_incident(incident)} is snoozed by {holder} until {until}; the escalation waits till then"
 
 
 def _describe_silenced(incident: IncidentDetail, _by: str) -> str:
@@ -110,17 +108,15 @@ def _describe_silenced(incident: IncidentDetail, _by: str) -> str:
 _for = click.option(
     "--for", "for", metavar="DURATION", required=True, callback=_check_duration, help="Like 30m or 2h."
 )
-_comment = click.option(
-    "--comment", metavar="TEXT", default="", help="Why, for whoever finds it in Alertmanager."
-)
+_comment = click.option("--comment", metavar="TEXT", default="", help="Why; shown in Alertmanager.")
 ack = _build_command(
     "ack",
     "acknowledge",
     _describe_acknowledged,
-    """Acknowledge an incident: you have it, and nobody further is told.
+    """Acknowledge an incident: its escalation stops.
 
-    Of its ID the beginning is enough. Given again a minute or more later, this is a new acknowledgement: the
-    incident is yours from now on, and the time after which paging goes on (ack_timeout) begins anew.
+    The beginning of its ID is enough. Given again a minute or more later, this is a new acknowledgement: the
+    incident is yours from now on, and the time after which paging goes on (ack_timeout) starts again.
     """,
     examples=("receiver ack 3f9k", 'receiver ack 3f9k --by "Ana, from the train"'),
 )
@@ -128,9 +124,9 @@ unack = _build_command(
     "unack",
     "unacknowledge",
     _describe_unacknowledged,
-    """Take an acknowledgement back: who was told last is told again, and the escalation goes on.
+    """Take an acknowledgement back: the last notified responder is notified again, the escalation continues.
 
-    Of the incident's ID the beginning is enough. The second time changes nothing.
+    The beginning of the incident's ID is enough. The second time changes nothing.
     """,
     examples=("receiver unack 3f9k",),
 )
@@ -141,7 +137,7 @@ resolve = _build_command(
     """Close an incident by hand, here and in PagerDuty, even while its alerts still fire.
 
     Those alerts then count as duplicates; a new one, or one that ends and fires again, opens a new
-    incident. Of the ID the beginning is enough. The second time changes nothing.
+    incident. The beginning of the ID is enough. The second time changes nothing.
     """,
     examples=("receiver resolve 3f9k --by ana",),
 )
@@ -149,10 +145,10 @@ snooze = _build_command(
     "snooze",
     "snooze",
     _describe_snoozed,
-    """Acknowledge an incident for a time: nobody further is told until it is over.
+    """Acknowledge an incident for a time: its escalation stops until then.
 
-    Then, unless it is resolved or acknowledged by somebody, who was told last is told again. Of the
-    ID the beginning is enough.
+    Then, unless it is resolved or acknowledged, the last notified responder is notified again. The
+    beginning of the ID is enough.
     """,
     examples=("receiver snooze 3f9k --for 1h",),
     options=(_for,),
@@ -161,10 +157,10 @@ silence = _build_command(
     "silence",
     "silence",
     _describe_silenced,
-    """Silence in Alertmanager what fires of an incident, by the labels its alerts share.
+    """Silence the firing alerts of an incident in Alertmanager, by the labels they share.
 
-    While all of it is silenced nobody further is told; what still fires when it ends goes on. Of the
-    ID the beginning is enough.
+    While all of them are silenced, the escalation waits; it continues if alerts still fire when the silence
+    ends. The beginning of the ID is enough.
     """,
     examples=("receiver silence 3f9k --for 2h", 'receiver silence 3f9k --for 1d --comment "disk is ordered"'),
     options=(_for, _comment),

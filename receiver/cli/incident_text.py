@@ -165,7 +165,7 @@ def _alert_lines(alerts: Sequence[AlertRow], zone: tzinfo | None) -> Iterator[st
 _STEP_WORDS = {
     "later": "later",
     "telling": "is being told",
-    "given_up": "could not be told",
+    "given_up": "could not be reached",
     "unconfirmed": "PagerDuty accepted the page and has no incident for it",
 }
 

@@ -24,18 +24,18 @@ from receiver.web.api.responses import MaintenanceRow
         "receiver maintenance --end",
     )
 )
-@click.option("--for", "for_", metavar="DURATION", help="Page nobody for so long, like 30m or 2h.")
-@click.option("--until", metavar="TIME", help="Page nobody until the next 14:00, or until 2026-11-23T14:00.")
+@click.option("--for", "for_", metavar="DURATION", help="Send no pages for so long, like 30m or 2h.")
+@click.option("--until", metavar="TIME", help="Send no pages until 14:00, or until 2026-11-23T14:00.")
 @click.option("--end", "is_end", is_flag=True, help="End it: what still fires is paged at once.")
-@click.option("--comment", metavar="TEXT", default="", help="Why, for whoever wonders.")
+@click.option("--comment", metavar="TEXT", default="", help="Why; shown with the maintenance.")
 @by_option("Who it is.")
 @json_option
 def maintenance(
     *, for_: str | None, until: str | None, is_end: bool, comment: str, by: str, is_json: bool
 ) -> None:
-    """Page nobody for a time, seven days at most; without a flag, show whether that is so now.
+    """Send no pages for a time, seven days at most; without a flag, show the current maintenance.
 
-    Messages, edits, acknowledgements and resolves go on. When it is over, what still fires is paged
+    Messages, edits, acknowledgements and resolves continue. When it is over, what still fires is paged
     at once. Times are those of your own time zone.
     """
     if sum(map(bool, (for_, until, is_end))) > 1:

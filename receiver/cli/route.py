@@ -61,12 +61,12 @@ def describe_missing(alertname: str, catalogue: RunbookCatalogue) -> str:
 )
 @click.argument("labels", nargs=-1, required=True, type=read_pair, metavar="LABEL=VALUE...")
 @config_option
-@click.option("--json", "is_json", is_flag=True, help="For programs.")
+@click.option("--json", "is_json", is_flag=True, help="Print JSON.")
 def route(labels: tuple[tuple[str, str], ...], config: Path, is_json: bool) -> None:
     """Show where an alert with these labels would go: channel, escalation, runbook.
 
-    A dry run: it reads the configuration, asks no server and sends nothing. Times count from the
-    start, for the case that nobody acknowledges.
+    A dry run: it reads the configuration, calls no server and sends nothing. Times count from the
+    start of the incident and assume that no responder acknowledges.
     """
     result = trace_route(load_config(config), collect_pairs(labels))
     if is_json:

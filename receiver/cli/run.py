@@ -126,7 +126,7 @@ def _supervise(
         supervisor.stop()
         if valkey is not None:
             valkey.remove_socket()
-    logger.info("ended in order")
+    logger.info("shutdown complete")
 
 
 def _build_store_child(valkey: EmbeddedValkey, signals: Signals) -> Child:

@@ -207,7 +207,7 @@ def run_worker(
     built.stop()
     thread.join(STOP_TIMEOUT_S)
     if thread.is_alive():
-        logger.warning("worker left deliveries to their leases")
+        logger.warning("shutdown: leases left to expire")
         os._exit(0)
     if crashed.is_set():
         raise SystemExit(1)

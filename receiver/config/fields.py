@@ -250,7 +250,7 @@ def _absent(line: int, path: str, name: str) -> MappingNode:
 class ConfigSection:
     """A table with known keys: each field made by `key` is one of them."""
 
-    EXCLUSIVE: ClassVar[tuple[str, ...]] = ()  # two keys, of which one may be there
+    EXCLUSIVE: ClassVar[tuple[str, ...]] = ()  # two keys, of which at most one may be set
 
     node: MappingNode = field(default=MappingNode(1, "", {}, {}), repr=False, compare=False)
 
@@ -258,7 +258,7 @@ class ConfigSection:
         """Report what is wrong or odd between the keys."""
 
     def has_value(self, name: str) -> bool:
-        """Tell whether the file has a value for *name*, be it a faulty one."""
+        """Tell whether the file has a value for *name*, valid or not."""
         child = self.node.find_node(name)
         return child is not None and not (isinstance(child, ScalarNode) and not child.value)
 
@@ -333,9 +333,9 @@ class Key:
     name: str
     kind: Kind[Any]
     default: Any
-    required: str  # what is expected where it is missing; empty: it is optional
-    variable: str  # the environment variable that is its default
-    shown: str  # its default on the reference page, where that is no value
+    required: str  # for a mandatory key, the expected value in the error message; empty: the key is optional
+    variable: str  # the environment variable whose value is the default
+    shown: str  # the text for the default on the reference page, if *default* does not describe it
 
     def read(self, table: MappingNode, reader: Reader) -> Any:
         node = table.find_node(self.name)

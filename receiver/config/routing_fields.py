@@ -265,9 +265,9 @@ class PrometheusSection(ConfigSection):
 @dataclass(frozen=True, kw_only=True)
 class NoticesSection(ConfigSection):
     channel: str = key(CHANNEL, "")
-    """The Slack channel for the receiver's own troubles: deliveries that failed permanently; once an hour at
-    most, that a webhook was refused or came to a wrong address; criticals that page nobody, and unknown
-    [severities](#severities). Each is posted once; many at once are counted."""
+    """The Slack channel for problems of the receiver itself: deliveries that failed permanently; once an
+    hour at most, that a webhook was refused or came to a wrong address; criticals that page nobody, and
+    unknown [severities](#severities). Each is posted once; many at once are counted."""
 
 
 def _check_responder_name(name: str) -> None:

@@ -1,4 +1,4 @@
-"""The work queues in Redis: incidents by due time, with leases, and the heartbeats of workers."""
+"""The work queues in Redis (incident IDs by due time, with leases) and the list of live workers."""
 
 from __future__ import annotations
 

@@ -3,6 +3,8 @@
 Each limit is a token bucket; each call takes a token. If none is left, the call waits in a queue by priority.
 A priority is a time: when the action was first wanted, plus an offset for less important actions. So every
 waiting call comes first at some time, and none starves.
+
+If a vendor answers 429 nevertheless, the dispatcher calls `apply_retry_after`, which pauses the whole bucket.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def find_heartbeat_policy(heartbeats: Iterable[Heartbeat], name: str) -> Escalat
 
 
 class HeartbeatSignal(Struct, frozen=True):
-    """The latest signal of a heartbeat (by name) from a source; `external_url` is the sender's."""
+    """The latest signal from a source; `heartbeat` is the heartbeat's name, `external_url` the sender's."""
 
     heartbeat: str
     source: str

@@ -106,10 +106,11 @@ class RedisHeartbeats:
     def record_uptime(
         self, now: float, ahead_s: float | None, *, down_after_s: float, differ_s: float
     ) -> tuple[float, float]:
-        """Record that the receiver is up; return since when, and by how much *now* is ahead of Redis' clock.
+        """Record that the receiver is up; return since when, and how many seconds *now* is ahead of Redis.
 
-        It is up since *now* where no worker recorded it in the last *down_after_s* seconds by Redis' clock,
-        or where this host's clock was set by more than *differ_s* since it was *ahead_s* seconds ahead.
+        The uptime starts again at *now* in two cases: no worker recorded it in the last *down_after_s*
+        seconds by Redis' clock, or this host's clock was set. The clock was set if its lead over Redis' clock
+        differs from *ahead_s*, the lead at the last call, by more than *differ_s* seconds.
         """
         with store_errors():
             since, ahead = self._scripts.run(

@@ -251,9 +251,9 @@ class RedisIncidents(RedisListing):
         """Write each change by compare-and-set, in one round trip; return None where it was written.
 
         A change is refused as a whole if its group was changed since it was read, or if a sibling group owns
-        an alert that begins to fire in it. If the store is divided, the owners are not checked here. The
-        claims made before are still valid, since a change in which alerts begin to fire is refused if it
-        comes too late after its read. Resolves take one more round trip then.
+        an alert that begins to fire in it. If the store is divided, the owners are not checked here. Earlier
+        ownership claims are still valid here: a change that starts new alerts is refused when it is written
+        too long after its read. Resolves take one more round trip then.
         """
         with store_errors():
             answers = self._scripts.run_all("commit", [self._build_commit_call(update) for update in updates])

@@ -110,15 +110,15 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
     retry_at: float = 0.0
     reason: str = ""
     detail: str = ""
-    failed_at: float = 0.0  # when it was refused for good
-    kind: str = ""  # of that refusal, a `RefusalKind`
-    refused_under: str = ""  # the digest of the secret that was refused, for a refusal of credentials
+    failed_at: float = 0.0  # when it failed permanently
+    kind: str = ""  # a `RefusalKind`: why it failed permanently
+    refused_under: str = ""  # the digest of the refused secret, if the vendor refused the credentials
     receipt: Receipt | None = None
-    earlier: str = ""  # the latest instance before this one that may have arrived
-    key_digest: str = ""  # of the routing key that an event to PagerDuty was sent with
-    earlier_key_digest: str = ""  # that of *earlier*, where it differs and its incident was still open
-    check: PageConfirmation | None = None  # of an event to PagerDuty: the result of the last check
-    refused_storm: str = ""  # the storm it was bundled into, whose delivery was refused
+    earlier: str = ""  # the latest earlier instance that may have arrived
+    key_digest: str = ""  # the digest of the routing key that an event to PagerDuty was sent with
+    earlier_key_digest: str = ""  # the same for *earlier*, if it differs and its PagerDuty incident was open
+    check: PageConfirmation | None = None  # the last check of an event to PagerDuty
+    refused_storm: str = ""  # the storm it was bundled into, if the storm's delivery failed permanently
 
     @property
     def is_settled(self) -> bool:

@@ -152,7 +152,7 @@ class Incident(Struct, frozen=True, omit_defaults=True, dict=True):
     policy: str
     steps: tuple[str, ...]  # the policy's steps when it opened
     severity: Severity
-    # Of the representative alert, for lists that load no alerts; see `heading.py`.
+    # The representative alert's name and summary, for lists that load no alerts; see `heading.py`.
     alertname: str
     summary: str
     opened_at: float
@@ -164,28 +164,28 @@ class Incident(Struct, frozen=True, omit_defaults=True, dict=True):
     joins: int = 0
     generation: int = 0  # how often it reopened
     reopened_at: float = 0.0
-    over_for: float = 0.0  # how long it was resolved before it reopened
+    over_for: float = 0.0  # how many seconds it was resolved before it last reopened
     flapping_until: float = 0.0  # when flapping ends, if no alert changes too often until then
-    quiet_at: float = 0.0  # while flapping: since when none of its alerts fires
+    quiet_at: float = 0.0  # while flapping: when its last firing alert ended; 0 while one fires
     acknowledged_at: float = 0.0
     acknowledged_by: str = ""
-    acknowledged_ref: str = ""  # the ID of the Slack user, where it was one
-    snoozed_until: float = 0.0  # the end of a snooze
-    first_acknowledged_at: float = 0.0  # is kept when the acknowledgement ends
-    former_by: str = ""  # who had acknowledged it when it resolved, before it last reopened
-    former_ref: str = ""  # the ID of that Slack user, where it was one
+    acknowledged_ref: str = ""  # the Slack user's ID; empty for other users
+    snoozed_until: float = 0.0  # when the snooze ends; 0 without one
+    first_acknowledged_at: float = 0.0  # stays when the acknowledgement ends
+    former_by: str = ""  # who had acknowledged it when it last resolved, set when it reopens
+    former_ref: str = ""  # that Slack user's ID; empty for other users
     resolved_at: float = 0.0
     resolved_by: str = ""  # the person who closed it; empty: its alerts resolved
     resolved_ref: str = ""
     suppression: Suppression | None = None
     silences: tuple[SilenceRequest, ...] = ()
     checks: dict[str, StepCheck] = {}  # the last check for an escalation step, by the checked vendor
-    last_pagerduty_event_at: float = 0.0  # of PagerDuty's latest event about it, by PagerDuty's clock
-    last_received_at: float = 0.0  # when its sender last sent it, to a quarter of an hour
-    longest_gap: float = 0.0  # between two such times, in seconds
+    last_pagerduty_event_at: float = 0.0  # PagerDuty's latest event about it, by PagerDuty's clock
+    last_received_at: float = 0.0  # when its last webhook came, to a quarter of an hour
+    longest_gap: float = 0.0  # the longest time between two webhooks, in seconds
     more: int = 0  # how many other pairs of name and summary the firing alerts have
     truncated: int = 0  # how many alerts Alertmanager left out that the incident does not have
-    reworded_at: float = 0.0  # when newer annotations of its alerts were last stored
+    reworded_at: float = 0.0  # when changed annotations of its alerts were last stored
     compacted: int = 0  # how many ended alerts were dropped by compaction
     unknown_severities: tuple[str, ...] = ()  # the first unknown severity labels of its alerts, for display
     previous: str = ""  # the ID of the group's incident before this one

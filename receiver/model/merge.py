@@ -1,4 +1,4 @@
-"""Merge an incoming alert group into its incident."""
+"""Merge an incoming alert group into its incident, and recognise duplicates."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _open_incident(
     """Open a new incident for the joined alerts of *alert_merge*.
 
     Alerts of *previous* that still fire are carried over as dismissed, and so are ended ones that are in
-    *group*: their next copies must count as duplicates.
+    *group*, so that `merge` recognises their next copies as duplicates.
     """
     alerts = tuple(alert_merge.joined)
     alert_states = _carry_over_states(alert_merge, group) if previous else alert_merge.alert_states

@@ -233,7 +233,7 @@ def postponed_until(event: Delivery) -> float:
 
 
 def limit_confirmation(event: Delivery, due_at: float, now: float) -> float:
-    """Return *due_at*, the time of a check of *event*, without a wait that began by a clock ahead of ours.
+    """Return *due_at*, the time of a check of *event*; earlier if a clock ahead of ours computed it.
 
     After a check or a postponement now, the next wait is by our clock.
     """

@@ -135,10 +135,11 @@ def _is_done(incident: Incident, action: DeliveryAction) -> bool:
 
 
 def _without_lost_wait(incident: Incident, action: Action, now: float) -> Action:
-    """Return *action* without a wait that began before the clock was set back, or by a clock ahead of ours.
+    """Return *action*, due now if its wait was computed by a clock ahead of ours.
 
-    How much of such a wait is over is unknown, and a page must not wait until the clock gets there. An action
-    without an attempt does not wait for another host's clock at all.
+    That was another host's clock, or ours before it was set back. How much of such a wait is over is unknown,
+    and a page must not wait until our clock reaches its end. An action without an attempt never waits for
+    another host's clock.
     """
     if isinstance(action, ConfirmPage):
         return replace(

@@ -14,8 +14,8 @@ from receiver.model.delivery import Delivery
 from receiver.model.delivery_keys import RENAMED
 from receiver.model.incident import AlertState, Incident
 
-# An alert that vanishes without a resolve is ended by its sender five minutes later, and Alertmanager sends
-# that at the group's next interval, which is five minutes, too.
+# An alert that vanishes without a resolve is ended by its sender five minutes later. Alertmanager sends that
+# end at the group's next interval, at most five minutes later.
 _TOGETHER_S = 900.0
 # Another severity is always reported, and another name is another alert.
 _MEANINGFUL = frozenset({"alertname", "severity"})

@@ -163,7 +163,7 @@ class ReviewRecord(Struct, frozen=True, omit_defaults=True):
 
     @property
     def post_at(self) -> float | None:
-        """When to post it or retry; None where it is posted or failed for good."""
+        """When the first or next attempt to post it is due; None if it was posted or failed permanently."""
         return _next_attempt_at(self.delivery)
 
     @property

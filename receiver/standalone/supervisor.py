@@ -47,7 +47,7 @@ class Child:
         return self.process
 
     def restart_if_due(self) -> float:
-        """Restart it if it has died and is due; return in how many seconds to check again at the latest."""
+        """Restart the process if it has died and the restart is due; return in how many s to call again."""
         if self.is_running:
             return LAST_DELAY_S
         if self.process is not None:

@@ -135,7 +135,7 @@ class EmbeddedValkey:
     def start(self, is_cancelled: Callable[[], bool] = lambda: False) -> subprocess.Popen[bytes]:
         """Start the server and return at once; `wait_ready` waits until it responds.
 
-        Ends first a server left over by a supervisor that was killed. Raises StoreError if that takes longer
+        First stops an orphaned server, whose supervisor was killed. Raises StoreError if that takes longer
         than 10 s or *is_cancelled* becomes true meanwhile, or if the folder isn't writable.
         """
         try:
@@ -219,7 +219,7 @@ class EmbeddedValkey:
                 return lock
             if not asked:
                 asked = True
-                logger.warning("ending a valkey left over", extra={"fields": {"dir": str(self._dir)}})
+                logger.warning("stopping orphaned valkey", extra={"fields": {"dir": str(self._dir)}})
                 self._end_leftover()
             time.sleep(0.05)
 

@@ -112,7 +112,7 @@ class StormService:
         storm_id = self._store.start_storm(storm, replacing, now)
         if storm_id == storm.id:
             metrics.STORMS.labels("channel" if storm.is_of_channel else "responder").inc()
-            logger.warning("storm begins", extra={"fields": {"storm": storm_id, "target_key": target_key}})
+            logger.warning("storm started", extra={"fields": {"storm": storm_id, "target_key": target_key}})
         return storm_id
 
     # --- bundling ---

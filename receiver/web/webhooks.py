@@ -85,7 +85,7 @@ class RejectedWebhooks:
             )
         except StoreError as error:
             fields = {"error": str(error)}
-            logger.warning("redis unavailable", extra={"fields": fields, "state": "lost alerts"})
+            logger.warning("redis unavailable", extra={"fields": fields, "state": "refused webhook"})
             with self._lock:
                 self._count += count
         else:
@@ -178,8 +178,8 @@ def _handle_rejections(hooks: Blueprint, rejected: RejectedWebhooks) -> None:
     @hooks.errorhandler(ClientDisconnected)
     def client_disconnected(_: ClientDisconnected) -> Response:
         # The client was too slow or disconnected. Alertmanager retries after a 5xx.
-        logger.warning("webhook broke off", extra={"fields": {"from": request.remote_addr}})
-        return error_response(503, "the body came too slowly or broke off, send it again")
+        logger.warning("webhook aborted by client", extra={"fields": {"from": request.remote_addr}})
+        return error_response(503, "the body came too slowly or was incomplete, send it again")
 
 
 def _record_rejected(rejected: RejectedWebhooks, reason: str) -> None:

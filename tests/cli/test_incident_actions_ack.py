@@ -28,7 +28,7 @@ def test_the_incident_is_acknowledged(stub: Stub) -> None:
     stub.set_response(ANSWER, acknowledged("ana"))
     result = receiver("ack", ID, RECEIVER_URL=stub.url, RECEIVER_API_TOKEN="t0ken", USER="ana")
     assert result.exit_code == 0
-    assert result.stdout == f"DiskFull (critical, {ID}) is acknowledged by ana; nobody further is told.\n"
+    assert result.stdout == f"DiskFull (critical, {ID}) is acknowledged by ana; the escalation has stopped.\n"
     assert stub.requests[0].body == {"by": "ana", "via": "command line"}
     assert stub.requests[0].headers["Authorization"] == "Bearer t0ken"
 

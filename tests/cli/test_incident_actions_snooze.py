@@ -30,7 +30,7 @@ def test_the_output_shows_the_end_of_the_snooze(stub: Stub) -> None:
     assert result.exit_code == 0
     assert stub.requests[0].body == {"by": "ana", "via": "command line", "for": "1h"}
     assert result.stdout.startswith(f"DiskFull (critical, {ID}) is snoozed by ana until 2026-11-23 ")
-    assert result.stdout.endswith("; nobody further is told till then.\n")
+    assert result.stdout.endswith("; the escalation waits till then.\n")
 
 
 def test_a_prefix_of_an_id_is_enough(stub: Stub) -> None:

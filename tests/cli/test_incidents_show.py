@@ -141,7 +141,7 @@ def test_the_timeline_shows_the_client_of_an_event(by: str | None, via: str | No
 def test_a_step_that_timed_out_is_marked_as_such() -> None:
     steps = {"policy": "critical", "steps": [a_step("on-call", "given_up"), a_step("on-call#2", "telling")]}
     text = render_incident(read_answer(a_whole(escalation=steps), IncidentDetail), OPENED_AT)
-    assert "On-call          could not be told" in text
+    assert "On-call          could not be reached" in text
     assert "On-call (again)  is being told" in text
 
 

@@ -138,7 +138,7 @@ def test_a_page_that_failed_permanently_is_mentioned_in_the_fallback_channel(rig
     rig.fires("DiskFull", host="<!channel> @everyone")
     rig.passes("20m")
     (call,) = in_channel(rig, OPS)
-    assert "On-call could not be told (invalid_routing_key)" in call.text
+    assert "On-call could not be reached (invalid_routing_key)" in call.text
     assert call.pings == ["!here"]
     assert "/archives/" in call.text
 
@@ -222,14 +222,14 @@ def test_a_page_that_arrives_in_time_is_not_reported_as_delayed(rig: Rig) -> Non
 def test_an_outage_of_slack_is_reported_in_the_page(rig: Rig) -> None:
     rig.slack.archive(CRITICAL)
     rig.fires("DiskFull")
-    assert custom_details(rig)["slack"] == "Slack could not be told: is_archived"
+    assert custom_details(rig)["slack"] == "Slack could not be reached: is_archived"
 
 
 def test_a_failing_slack_is_reported_in_the_page(rig: Rig) -> None:
     rig.slack.fail_next("chat.postMessage", status=503, times=100)
     rig.fires("DiskFull")
     rig.passes("1s")
-    assert custom_details(rig)["slack"].startswith("Slack could not be told yet: ")
+    assert custom_details(rig)["slack"].startswith("Slack could not be reached yet: ")
 
 
 def test_a_working_slack_is_not_mentioned_in_the_page(rig: Rig) -> None:

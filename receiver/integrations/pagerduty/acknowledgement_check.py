@@ -195,8 +195,8 @@ class AcknowledgementCheck:
             # A suppression can last for hours; this result would be outdated at its end.
             if latest.is_suppressed or latest.is_resolved or latest.is_acknowledged:
                 return IncidentChange(latest)
-            is_unasked = bool(reason) and not is_over
-            checked = latest.with_check(PAGERDUTY, StepCheck(now, has_failed=is_unasked))
+            has_failed = bool(reason) and not is_over
+            checked = latest.with_check(PAGERDUTY, StepCheck(now, has_failed=has_failed))
             is_first_failure = bool(reason) and not latest.find_check(PAGERDUTY).has_failed
             text = f"PagerDuty could not be asked whether the page is acknowledged: {reason}"
             return IncidentChange(

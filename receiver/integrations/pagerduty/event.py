@@ -153,15 +153,14 @@ def _render_slack(incident: Incident) -> str:
     if message is not None and message is incident.deliveries.get(FALLBACK):
         reason = message.instance or (loss.reason if loss is not None else "")
         place = sanitize_line(message_target(incident, message).address, MAX_NAME)
-        return (
-            f"Slack could not be told in {sanitize_line(incident.channel, MAX_NAME)}: {reason}; see {place}"
-        )
+        channel = sanitize_line(incident.channel, MAX_NAME)
+        return f"Slack could not be reached in {channel}: {reason}; see {place}"
     if loss is not None:
-        return f"Slack could not be told: {sanitize_line(loss.reason, MAX_NAME)}"
+        return f"Slack could not be reached: {sanitize_line(loss.reason, MAX_NAME)}"
     root = incident.deliveries.get(MESSAGE, Delivery())
     if message is not None or not root.attempts:
         return ""
-    return f"Slack could not be told yet: {sanitize_line(root.reason, MAX_NAME) or 'no answer'}"
+    return f"Slack could not be reached yet: {sanitize_line(root.reason, MAX_NAME) or 'no answer'}"
 
 
 def _render_alert(incident: Incident, alert: Alert) -> Json:

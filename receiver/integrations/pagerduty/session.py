@@ -1,4 +1,4 @@
-"""The one door to pdpyras: one request to PagerDuty, sent once, without retries or waiting.
+"""The only module that uses pdpyras: one request to PagerDuty, sent once, without retries or waiting.
 
 pdpyras is superseded by `pagerduty`; docs/adr/0027-pagerdutys-former-client.md says when to move. To migrate,
 replace APISession by RestApiV2Client, EventsAPISession by EventsApiV2Client, PDClientError by Error, and
@@ -67,8 +67,8 @@ def send_once(
 
     From the source of pdpyras 5.4.1, `PDSession.request`: a network error is retried while the count is
     not above `max_network_attempts`, so only 0 means one attempt. A 429 sleeps and retries without end unless
-    `retry` has an entry for it, and that entry returns at once only when no attempts at all are left, which
-    -1 achieves.
+    `retry` has an entry for it. With an entry, the response is returned at once if more retries were made
+    than `max_http_attempts` allows; with -1 that is so before the first retry.
     """
     session.url = url
     session.timeout = timeout_s

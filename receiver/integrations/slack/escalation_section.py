@@ -196,7 +196,7 @@ def render_left_open(incident: Incident, key: DeliveryKey) -> str:
     which = f"PagerDuty incident {page}" if page else "PagerDuty's incident for this"
     who = escape_line(name, _MAX_NAME)
     if event.failed_at:
-        return f"⚠️ {which} ({who}) could not be told ({_shorten_reason(event.reason)}): {verb} it by hand"
+        return f"⚠️ {which} ({who}) could not be reached ({_shorten_reason(event.reason)}): {verb} it by hand"
     return f"⚠️ {which} ({who}) is still open after our resolves: {verb} it by hand"
 
 
@@ -220,7 +220,7 @@ def render_fallback_mention(notification: IncidentNotification, fallback_mention
         return _render_mention(
             incident, f"⚠️ Not delivered ({_shorten_reason(fallback_mention.why)}): {_HERE}"
         )
-    failed = f"{title(fallback_mention.step)} could not be told ({_shorten_reason(fallback_mention.why)})"
+    failed = f"{title(fallback_mention.step)} could not be reached ({_shorten_reason(fallback_mention.why)})"
     text = f"⚠️ {failed}: {_addressee(notification, fallback_mention.step)}"
     return _render_mention(
         incident, text, link(fallback_mention.link, "message") if fallback_mention.link else ""
@@ -238,7 +238,7 @@ def render_fallback_notice(notification: IncidentNotification) -> str:
     loss = find_channel_failure(incident)
     reason = fallback.instance or (loss.reason if loss is not None else "")
     why = f" ({_shorten_reason(reason)})" if reason else ""
-    return f"↪️ Here in place of {escape_line(incident.channel, _MAX_NAME)}, which could not be told{why}"
+    return f"↪️ Here in place of {escape_line(incident.channel, _MAX_NAME)}, which could not be reached{why}"
 
 
 def render_moved_notice(notification: IncidentNotification) -> str:
@@ -252,7 +252,7 @@ def render_moved_notice(notification: IncidentNotification) -> str:
 
 
 def _addressee(notification: IncidentNotification, step: Step) -> str:
-    """Return whom to mention: the responder's Slack address, else who is on call, else `@here`."""
+    """Return the step's title and a mention of the responder, else of who is on call, else `@here`."""
     target = step.responder.find_target(SLACK)
     handle = mention(target.address) if target else mention_on_call(notification.on_call)
     return f"{title(step)} {handle or _HERE}"

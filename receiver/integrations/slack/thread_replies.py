@@ -122,7 +122,7 @@ def _reopened(notification: IncidentNotification) -> str:
         said += f" · still acknowledged by {escape_line(incident.acknowledged_by, MAX_BY)}"
     elif incident.former_by:
         said += f" · {_format_former_responder(notification)}, your acknowledgement ended when it resolved"
-    return said + (" · flapping: nobody is paged anew" if incident.is_flapping else "")
+    return said + (" · flapping: no new page is sent" if incident.is_flapping else "")
 
 
 def _format_former_responder(notification: IncidentNotification) -> str:
@@ -156,7 +156,7 @@ def _ack_reminder(incident: Incident, now: float, level: FormattingLevel) -> Mes
 def _renamed(label: str) -> str:
     return (
         f"💡 {code(label, 100)} is part of the labels: each new value of it is a new alert. "
-        "In the rule, move it from `labels` to `annotations`. Its further changes are not said here"
+        "In the rule, move it from `labels` to `annotations`. Its further changes are not reported here"
     )
 
 
@@ -171,7 +171,7 @@ def _silence_ends(incident: Incident, key: str) -> str:
 
 
 def _suppressed(incident: Incident) -> str:
-    return render_suppression(incident) or "⏸ Nobody was paged for a while"
+    return render_suppression(incident) or "⏸ No pages were sent for a while"
 
 
 def _check_failed(_incident: Incident) -> str:

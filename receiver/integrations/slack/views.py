@@ -105,11 +105,11 @@ def _options(next_business_day_at: float) -> Iterator[Option]:
 
 
 def _render_intro(incident: Incident, next_business_day_at: float) -> str:
-    said = f"{bold(headline(incident), 300)}\nWhat it silences in Alertmanager wakes nobody meanwhile."
+    intro = f"{bold(headline(incident), 300)}\nWhile alerts are silenced in Alertmanager, they page no one."
     return (
-        f"{said}\nThe next business day starts {format_timestamp(next_business_day_at)}."
+        f"{intro}\nThe next business day starts {format_timestamp(next_business_day_at)}."
         if next_business_day_at
-        else said
+        else intro
     )
 
 
@@ -129,12 +129,12 @@ _MAX_NAME = 120
 _ROOM_FOR_REST = 150
 
 
-def render_ephemeral(said: TextReply | IncidentDetails) -> dict[str, Any]:
+def render_ephemeral(reply: TextReply | IncidentDetails) -> dict[str, Any]:
     """Return the message for the response to a command or for a response_url.
 
     Only the user sees it, and it contains no mentions.
     """
-    lines = list(_render_details(said) if isinstance(said, IncidentDetails) else _render_reply(said))
+    lines = list(_render_details(reply) if isinstance(reply, IncidentDetails) else _render_reply(reply))
     blocks, left_out = pack_sections(lines, BlockBudget().reserve_characters(_ROOM_FOR_REST))
     if left_out:
         blocks.append(section(f"… and {left_out} more"))
@@ -151,8 +151,8 @@ def _render_reply(reply: TextReply) -> Iterator[str]:
         yield _render_row(incident)
 
 
-def _format_until(said: TextReply | TextLine) -> str:
-    return f" until {format_timestamp(said.until)}" if said.until else ""
+def _format_until(text: TextReply | TextLine) -> str:
+    return f" until {format_timestamp(text.until)}" if text.until else ""
 
 
 def _render_row(incident: Incident) -> str:

@@ -80,8 +80,8 @@ class CookieJar:
 
 FIELD = "csrf_token"
 _COOKIE = "receiver_form"
-# The same for requests to our own address where PUBLIC_URL has a path: browsers do not send the cookie of
-# that path there.
+# The second cookie, for forms at the receiver's own address if PUBLIC_URL has a path: browsers send the first
+# cookie below that path only.
 _DIRECT_COOKIE = "receiver_form_direct"
 # Headers that reveal a proxy. A proxy that sets none of them can't be told from a browser.
 _PROXY_HEADERS = (

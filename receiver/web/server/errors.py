@@ -96,7 +96,7 @@ def register_error_handlers(app: Flask) -> None:
 
     @app.errorhandler(ClientDisconnected)
     def client_disconnected(_: ClientDisconnected) -> Response:
-        return error_response(408, "the body came too slowly or broke off")
+        return error_response(408, "the body came too slowly or was incomplete")
 
     @app.errorhandler(ParseException)
     def malformed_request(error: ParseException) -> Response:

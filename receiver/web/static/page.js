@@ -114,7 +114,7 @@
     if (asOf) asOf.textContent = new Date(serverNow()).toLocaleTimeString();
   };
 
-  // Told to a screen reader only when it changes, not at each look.
+  // Announce the count to screen readers only when it changes, not at each refresh.
   const tellCount = () => {
     const counts = document.querySelector("[data-count]");
     const heard = document.querySelector("#heard");
@@ -123,7 +123,7 @@
     count = counts.dataset.count;
   };
 
-  // Whoever shows what is still so is told so and no more.
+  // Send the ETag of the shown content: the server answers 204 if nothing has changed.
   const askWithStamp = (event) => {
     if (event.detail.elt === live()) event.detail.headers["X-Receiver-Stamp"] = live().dataset.stamp;
   };

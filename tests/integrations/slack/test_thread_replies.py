@@ -149,7 +149,7 @@ def test_a_reopened_reply_shows_after_how_long_and_who_acknowledged_it():
     )
     assert reply_text(incident, "reopened") == (
         "🔁 Firing again <!date^1795435680^{date_short_pretty} {time}|2026-11-23 12:08 UTC>, "
-        "4m after it resolved · still acknowledged by alice · flapping: nobody is paged anew"
+        "4m after it resolved · still acknowledged by alice · flapping: no new page is sent"
     )
 
 
