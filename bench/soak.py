@@ -62,11 +62,11 @@ def main() -> int:
 
 def _soak(asked: argparse.Namespace, running: Running, slack: MockSlack, pagerduty: MockPagerDuty) -> int:
     traffic = Traffic(running.address, asked.rate, asked.live, asked.seed)
-    _say(f"opening {asked.live} incidents …")
+    _print_line(f"opening {asked.live} incidents …")
     traffic.open_all()
     meter = Meter(running)
     _rest(slack, pagerduty)
-    _say(f"{asked.minutes:g} minutes of {asked.rate:g} webhooks/s …")
+    _print_line(f"{asked.minutes:g} minutes of {asked.rate:g} webhooks/s …")
     faults = Faults(running, slack, pagerduty, asked.seed)
     stopped = threading.Event()
     threads = [threading.Thread(target=run, args=(stopped,)) for run in (traffic.run, meter.run, faults.run)]
@@ -97,12 +97,12 @@ def _rest(slack: MockSlack, pagerduty: MockPagerDuty) -> None:
 
 def _print_load(traffic: Traffic, faults: Faults) -> None:
     waits = statistics.quantiles(traffic.waits, n=100)
-    _say(
+    _print_line(
         f"{traffic.posted} webhooks ({traffic.opened} new, {traffic.ended} resolved, the rest repeats), "
         f"{traffic.refused} refused with 5xx or cut and sent again; "
         f"p50 {waits[49] * 1000:.1f} ms, p99 {waits[98] * 1000:.1f} ms"
     )
-    _say("faults: " + ", ".join(f"{count} × {what}" for what, count in sorted(faults.counts.items())))
+    _print_line("faults: " + ", ".join(f"{count} × {what}" for what, count in sorted(faults.counts.items())))
 
 
 def _print_growth(readings: list[Reading]) -> None:
@@ -111,7 +111,7 @@ def _print_growth(readings: list[Reading]) -> None:
     early, late = readings[fifth : 2 * fifth], readings[-fifth:]
     for name, unit in (("rss", "MiB in all processes"), ("keys", "keys"), ("used", "MiB in Valkey")):
         first, last = (statistics.median(getattr(r, name) for r in part) for part in (early, late))
-        _say(f"{unit}: {first:.1f} early, {last:.1f} at the end ({(last / first - 1) * 100:+.1f} %)")
+        _print_line(f"{unit}: {first:.1f} early, {last:.1f} at the end ({(last / first - 1) * 100:+.1f} %)")
 
 
 def _print_losses(traffic: Traffic, slack: MockSlack) -> int:
@@ -124,8 +124,10 @@ def _print_losses(traffic: Traffic, slack: MockSlack) -> int:
             told[name] = told.get(name, 0) + 1
     untold = sorted(traffic.ever - set(told))
     doubled = sum(count - 1 for count in told.values())
-    _say(f"open: {len(is_open)}; lost {len(lost)} {lost[:3]}; open though resolved {len(left)} {left[:3]}")
-    _say(f"without a message {len(untold)} {untold[:3]}; messages doubled {doubled} of {len(told)}")
+    _print_line(
+        f"open: {len(is_open)}; lost {len(lost)} {lost[:3]}; open though resolved {len(left)} {left[:3]}"
+    )
+    _print_line(f"without a message {len(untold)} {untold[:3]}; messages doubled {doubled} of {len(told)}")
     return len(lost) + len(left) + len(untold) + (doubled > len(told) / 100)
 
 
@@ -136,17 +138,17 @@ def _print_lateness(pagerduty: MockPagerDuty, faults: Faults) -> int:
     doubled = sum(count - 1 for count in opened.values())
     late = [step.by_s for step in steps]
     share = statistics.quantiles(late, n=100) if len(late) > 1 else [0.0] * 99
-    _say(
+    _print_line(
         f"{count_paged(pagerduty)} incidents paged, {len(late)} escalated, {doubled} PagerDuty incidents "
         f"doubled; second step late by p50 {share[49]:.3f} s, p99 {share[98]:.3f} s (aim < {LATE_S:g} s)"
     )
     why = Counter(faults.find_last(step.tried_at) for step in steps if step.by_s >= LATE_S)
     told = ", ".join(f"{count} after {what}" for what, count in why.most_common())
-    _say(f"later than {LATE_S:g} s: {told or 'none'}")
+    _print_line(f"later than {LATE_S:g} s: {told or 'none'}")
     return doubled + (share[98] >= LATE_S)
 
 
-def _say(text: str) -> None:
+def _print_line(text: str) -> None:
     print(text, flush=True)
 
 

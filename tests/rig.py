@@ -139,7 +139,7 @@ class Rig:
             if was_idle:
                 due = min(moments.values(), default=math.inf)
                 return due if due < math.inf else None
-        raise AssertionError("the agenda never comes to rest")
+        raise AssertionError("the work queue never becomes idle")
 
     def _find_dues(self, queues: tuple[str, ...]) -> dict[str, float]:
         """Return the next due time of each queue in one round trip; claiming would take one per queue."""

@@ -18,7 +18,7 @@ UNPAGED = (
     '{}: routes[{}] takes severity="critical"{} and has no escalation: nobody is paged,'
     " expected an escalation there, or a route for criticals before it"
 )
-UNASKED = (
+NOT_POLLED = (
     "1: alertmanager.url is empty: Alertmanager is not polled for silences and resolved alerts, "
     "expected its address, or ALERTMANAGER_URL"
 )
@@ -32,7 +32,7 @@ def test_a_complete_file_has_no_warnings(tmp_path: Path) -> None:
 def test_channels_without_secrets_are_simulated(tmp_path: Path) -> None:
     assert warnings(tmp_path, USED + "slack: {token: '${SLACK_BOT_TOKEN}'}\n") == [
         "1: pagerduty.api_token is empty: PagerDuty's REST API is not called",
-        UNASKED,
+        NOT_POLLED,
         "2: responders.on-call.pagerduty.routing_key is empty: these pages are simulated",
         "9: slack.token is empty: Slack is simulated",
     ]
@@ -41,7 +41,7 @@ def test_channels_without_secrets_are_simulated(tmp_path: Path) -> None:
 def test_pagerdutys_token_is_not_missing_if_no_responder_has_a_routing_key(tmp_path: Path) -> None:
     assert warnings(tmp_path, SMALLEST) == [
         "1: slack.token is empty: Slack is simulated",
-        UNASKED,
+        NOT_POLLED,
         UNPAGED.format(3, 0, ""),
     ]
 
@@ -112,9 +112,9 @@ def test_a_channel_in_capitals_is_a_warning(tmp_path: Path) -> None:
 
 def test_an_alertmanager_without_a_url_is_a_warning_at_its_line(tmp_path: Path) -> None:
     tokens = TOKENS | {"ALERTMANAGER_URL": ""}
-    assert warnings(tmp_path, USED, tokens) == [UNASKED]
+    assert warnings(tmp_path, USED, tokens) == [NOT_POLLED]
     section = "alertmanager: {url: '${ALERTMANAGER_URL}', looks: 2}\n"
-    assert warnings(tmp_path, USED + section, tokens) == [UNASKED.replace("1:", "9:")]
+    assert warnings(tmp_path, USED + section, tokens) == [NOT_POLLED.replace("1:", "9:")]
     several = "alertmanagers:\n  eu: {url: http://eu}\n  us: {url: '${US}'}\n"
     assert warnings(tmp_path, USED + several, tokens) == [
         "11: alertmanagers.us.url is empty: Alertmanager is not polled for silences and resolved alerts, expected its address"

@@ -16,7 +16,7 @@ from tests.model.test_plan_laws import HOSTS, live
 from tests.sampling import count_examples
 
 CHANNEL = Target(SLACK, "#ops")
-STRANGER = a_responder("boss", slack="@boss")
+OTHER_RESPONDER = a_responder("boss", slack="@boss")
 MANAGER = a_responder("manager", slack="@manager")
 SLACK_ONLY = a_policy(
     a_step(a_responder("on-call")), a_step(a_responder("lead", slack="@lead", pagerduty=""), 300.0)
@@ -24,7 +24,7 @@ SLACK_ONLY = a_policy(
 POLICIES = [
     replace(policy, fallback=fallback)
     for policy in (a_policy(), SLACK_ONLY)
-    for fallback in (CHANNEL, STRANGER, MANAGER)
+    for fallback in (CHANNEL, OTHER_RESPONDER, MANAGER)
 ]
 HAPPENINGS = st.one_of(
     st.tuples(st.just("hears"), st.booleans(), st.sampled_from(HOSTS), st.just(False)),

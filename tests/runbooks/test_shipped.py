@@ -8,7 +8,7 @@ from receiver.runbooks.excerpt import EXCERPT_LIMIT, cut_excerpt
 from receiver.runbooks.model import render_plain
 from tests.support.catalogues import a_catalogue
 
-SHELF = a_catalogue([Path(__file__).parents[2] / "runbooks"])
+CATALOGUE = a_catalogue([Path(__file__).parents[2] / "runbooks"])
 SEVERITIES = {
     "APIHighErrorRate": "warning",
     "APIRateLimitExceeded": "critical",
@@ -27,13 +27,13 @@ SEVERITIES = {
 
 
 def test_the_shipped_runbooks_cover_thirteen_alerts_with_their_severities():
-    assert {runbook.name: runbook.severity for runbook in SHELF.list_runbooks()} == SEVERITIES
-    assert (SHELF.problems, SHELF.warnings) == ((), ())
+    assert {runbook.name: runbook.severity for runbook in CATALOGUE.list_runbooks()} == SEVERITIES
+    assert (CATALOGUE.problems, CATALOGUE.warnings) == ((), ())
 
 
 @pytest.mark.parametrize("name", SEVERITIES)
 def test_each_runbook_fits_into_a_message_with_all_its_sections(name):
-    runbook = SHELF.find_runbook(name)
+    runbook = CATALOGUE.find_runbook(name)
     assert runbook is not None
     excerpt = cut_excerpt(runbook, EXCERPT_LIMIT)
     assert [section.title for section in excerpt.sections] == [
@@ -48,7 +48,7 @@ def test_each_runbook_fits_into_a_message_with_all_its_sections(name):
 
 
 def test_the_shipped_matrix_has_three_severities():
-    assert [(row.severity, row.response, row.path) for row in SHELF.list_matrix_rows()] == [
+    assert [(row.severity, row.response, row.path) for row in CATALOGUE.list_matrix_rows()] == [
         ("critical", "5 minutes", ("On-call", "Team Lead", "Manager")),
         ("warning", "30 minutes", ("On-call", "Team Lead")),
         ("info", "Next business day", ("Team review",)),

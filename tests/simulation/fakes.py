@@ -65,7 +65,7 @@ class FakeChannel:
         fate = pick_by_chance(self.scheduler.rng, self.chances) if actor else ""
         if fate:
             self.scheduler.add_trace(f"{self.queue}: {fate}")
-        if fate in ("refused", "limited", "silent", "hopeless"):
+        if fate in ("refused", "limited", "silent", "permanent"):
             self._record_sent(notification, fate)
             self._fail(fate)
         receipt = self.accept_notification(notification, fate)
@@ -84,7 +84,7 @@ class FakeChannel:
         )
 
     def _fail(self, fate: str) -> None:
-        if fate == "hopeless":
+        if fate == "permanent":
             raise PermanentDeliveryError("refused_for_good")
         if fate == "refused":
             raise TemporaryDeliveryError("server_error")

@@ -124,7 +124,7 @@ def _check_message(scenario: Scenario, incident: Incident) -> Iterator[str]:
             yield "has no message"
         return
     message = next(m for m in scenario.slack.messages if m.reference == root.receipt.reference)
-    if incident.deliveries["root"].failed_at or _was_hopeless(scenario.slack.sent, incident.id):
+    if incident.deliveries["root"].failed_at or _has_failed_permanently(scenario.slack.sent, incident.id):
         return
     look = message.versions[-1]
     # Alerts of a manually resolved incident may end later; the message does not show that any more.
@@ -133,8 +133,8 @@ def _check_message(scenario: Scenario, incident: Incident) -> Iterator[str]:
         yield f"the message shows {look.state}, {look.firing} firing; it is {incident.state}, {incident.firing}"
 
 
-def _was_hopeless(sent: list[Sent], incident_id: str) -> bool:
-    return any(one.fate == "hopeless" and one.notification.incident.id == incident_id for one in sent)
+def _has_failed_permanently(sent: list[Sent], incident_id: str) -> bool:
+    return any(one.fate == "permanent" and one.notification.incident.id == incident_id for one in sent)
 
 
 # --- pages ---
@@ -148,7 +148,7 @@ def _check_pages(scenario: Scenario, incident: Incident) -> Iterator[str]:
         yield from _check_moment(scenario, one, sent)
         yield from _check_wanted(one, history)
     yield from _find_doubled_pages(scenario, incident, sent)
-    if not _was_hopeless(scenario.pager.sent, incident.id):
+    if not _has_failed_permanently(scenario.pager.sent, incident.id):
         yield from _find_missed(scenario, incident, history, sent)
 
 
@@ -223,11 +223,11 @@ def _find_missed(
         run = first.incident.run
         instance = str(run.number)
         tried = [index for index, step in enumerate(policy.steps) if _attempts(sent, step.name, instance)]
-        is_standing = run.cause == "reopened" and not tried
-        if is_standing and run.is_quiet:
+        is_untried_reopening = run.cause == "reopened" and not tried
+        if is_untried_reopening and run.is_quiet:
             continue
         begin = tried[0] if tried else 0
-        due = run.started_at if not is_standing else None
+        due = run.started_at if not is_untried_reopening else None
         for index, step in enumerate(policy.steps[begin:], begin):
             tries = _attempts(sent, step.name, instance)
             if due is not None and due + DEADLINE_S + scenario.fault_rates.apart_s < last and not tries:
@@ -272,7 +272,7 @@ def _check_pager(scenario: Scenario, incident: Incident, incidents: list[Inciden
     All incidents of a group have the same dedup key, so a permanently failed resolve of the previous one
     matters here, too.
     """
-    refused = {one.notification.incident.group_id for one in scenario.pager.sent if one.fate == "hopeless"}
+    refused = {one.notification.incident.group_id for one in scenario.pager.sent if one.fate == "permanent"}
     if incident.group_id in refused or incident.is_past:
         return
     policy = resolve_policy(scenario.routing, incident)

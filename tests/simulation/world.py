@@ -66,7 +66,7 @@ class FaultRates:
     death: float = 0.0
     stall: float = 0.0
     clock: float = 0.0
-    hopeless: float = 0.0
+    permanent: float = 0.0
     apart_s: float = 0.0  # the largest difference between the clocks of two hosts
 
     @property
@@ -91,7 +91,7 @@ def draw_fault_rates(rng: random.Random) -> FaultRates:
         death=rng.choice((0.0, 0.01, 0.03, 0.08)),
         stall=rng.choice((0.0, 0.0, 0.0, 0.1)),
         clock=rng.choice((0.0, 0.0, 0.1)),
-        hopeless=rng.choice((0.0, 0.0, 0.0, 0.02)),
+        permanent=rng.choice((0.0, 0.0, 0.0, 0.02)),
         apart_s=rng.choice((0.0, 0.0, 1.0, 8.0, 60.0)),
     )
 
@@ -390,8 +390,8 @@ class Scenario:
         is_rough = self.rng.random() < 0.5
         fault_rates = self.fault_rates
         self.redis.chances = fault_rates.store if is_rough else {}
-        self.slack.chances = {**fault_rates.slack, "hopeless": fault_rates.hopeless} if is_rough else {}
-        self.pager.chances = {**fault_rates.pager, "hopeless": fault_rates.hopeless} if is_rough else {}
+        self.slack.chances = {**fault_rates.slack, "permanent": fault_rates.permanent} if is_rough else {}
+        self.pager.chances = {**fault_rates.pager, "permanent": fault_rates.permanent} if is_rough else {}
         self.rest.chances = {
             name: fault_rates.pager[name] for name in ("refused", "silent") if name in fault_rates.pager
         }

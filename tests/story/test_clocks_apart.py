@@ -171,7 +171,7 @@ def work_off(
                 services.work_queue.release(queue, name, entry, handler.reconcile(entry, queue, name))
         if not claimed:
             return
-    raise AssertionError("the agenda never comes to rest")
+    raise AssertionError("the work queue never becomes idle")
 
 
 def test_a_silence_that_one_worker_created_is_checked_at_once_by_the_other(rig: Rig, apart: float) -> None:

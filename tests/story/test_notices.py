@@ -39,7 +39,7 @@ def notices_posted(rig: Rig) -> list[str]:
     return [message.text for message in in_channel(rig, MONITORING)]
 
 
-class Misframed(io.BytesIO):
+class MalformedBody(io.BytesIO):
     """A chunked body with malformed chunks, which gunicorn detects while it is read."""
 
     def readinto(self, _: object) -> int:
@@ -51,7 +51,7 @@ class Misframed(io.BytesIO):
 
 NONSENSE: dict[str, Any] = {"data": b"nonsense"}
 NO_CHUNKS: dict[str, Any] = {
-    "input_stream": Misframed(),
+    "input_stream": MalformedBody(),
     "environ_overrides": {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"},
 }
 

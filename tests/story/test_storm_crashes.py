@@ -235,34 +235,34 @@ def test_a_kill_at_any_instant_of_a_storm_loses_nothing(
     stage: Callable[[], Any], choose_instants: Callable[..., Any], act: Callable[[StormRun], None]
 ) -> None:
     with stage() as rig:
-        rehearsal = RecordedRun(rig)
-        play = StormRun(rig, rehearsal)
+        recorded_run = RecordedRun(rig)
+        storm_run = StormRun(rig, recorded_run)
         for one in ACTS[: ACTS.index(act)]:
-            one(play)
-        before = len(rehearsal.instants)
-        act(play)
-        instants = rehearsal.instants[before:]
+            one(storm_run)
+        before = len(recorded_run.instants)
+        act(storm_run)
+        instants = recorded_run.instants[before:]
     for instant in choose_instants(act.__name__, instants):
         with stage() as rig, report_instant(instant):
-            play = StormRun(rig, instant.__eq__)
-            play.run(act)
-            assert play.worker.deaths == [instant]
+            storm_run = StormRun(rig, instant.__eq__)
+            storm_run.run(act)
+            assert storm_run.worker.deaths == [instant]
 
 
 def test_a_kill_at_any_instant_of_a_refused_storm_loses_nothing(
     stage: Callable[..., Any], choose_instants: Callable[..., Any]
 ) -> None:
     with stage(with_fallback("manager")) as rig:
-        rehearsal = RecordedRun(rig)
-        play = RefusedStormRun(rig, rehearsal)
-        play.begins()
-        before = len(rehearsal.instants)
-        play.is_refused()
-        instants = rehearsal.instants[before:]
+        recorded_run = RecordedRun(rig)
+        storm_run = RefusedStormRun(rig, recorded_run)
+        storm_run.begins()
+        before = len(recorded_run.instants)
+        storm_run.is_refused()
+        instants = recorded_run.instants[before:]
     for instant in choose_instants("is_refused", instants):
         with stage(with_fallback("manager")) as rig, report_instant(instant):
-            play = RefusedStormRun(rig, instant.__eq__)
-            play.begins()
-            play.is_refused()
-            play._assert_nothing_sent_twice()
-            assert play.worker.deaths == [instant]
+            storm_run = RefusedStormRun(rig, instant.__eq__)
+            storm_run.begins()
+            storm_run.is_refused()
+            storm_run._assert_nothing_sent_twice()
+            assert storm_run.worker.deaths == [instant]

@@ -16,7 +16,7 @@ SAID = b"<b>s3cret</b>"
 GET = b"GET /" + SAID + b" HTTP/1.1\r\nHost: a\r\n"
 CHUNKED = GET + b"Transfer-Encoding: chunked\r\n\r\n"
 
-MISFRAMED = {
+MALFORMED_REQUESTS = {
     "no request line": (SAID + b"\r\n\r\n", 400, "bad_request", "METHOD PATH HTTP/1.1"),
     "bare line feeds": (b"GET / HTTP/1.1\nX: " + SAID + b"\n\n", 400, "bad_request", "CR LF"),
     "no method": (b"a" + SAID + b" / HTTP/1.1\r\n\r\n", 400, "bad_request", "GET or POST"),
@@ -95,7 +95,9 @@ def exchange(serving: Serving, request: bytes) -> tuple[HTTPResponse, bytes, byt
         return response, response.read(), client.recv(1)
 
 
-@pytest.mark.parametrize(("request_", "status", "kind", "words"), MISFRAMED.values(), ids=MISFRAMED)
+@pytest.mark.parametrize(
+    ("request_", "status", "kind", "words"), MALFORMED_REQUESTS.values(), ids=MALFORMED_REQUESTS
+)
 def test_a_malformed_request_is_answered_as_json_and_the_connection_is_closed(
     serving: Serving, request_: bytes, status: int, kind: str, words: str
 ) -> None:
@@ -113,12 +115,12 @@ def test_a_malformed_request_is_answered_as_json_and_the_connection_is_closed(
 
 
 def test_the_log_names_the_error_and_quotes_nothing_of_the_request(serving: Serving) -> None:
-    for request, *_ in MISFRAMED.values():
+    for request, *_ in MALFORMED_REQUESTS.values():
         serving.exchange(request)
     lines = [json.loads(line) for line in serving.log().splitlines()]
     refused = [line for line in lines if line["event"] == "request could not be read"]
     assert {line["from"] for line in refused} == {"127.0.0.1"}
-    assert {line["status"] for line in refused} == {status for _, status, *_ in MISFRAMED.values()}
+    assert {line["status"] for line in refused} == {status for _, status, *_ in MALFORMED_REQUESTS.values()}
     assert "s3cret" not in serving.log()
     assert not any("error" in line for line in refused)  # no traceback
 
