@@ -10,12 +10,18 @@ from __future__ import annotations
 
 import logging
 import re
+import ssl
 import warnings
 from collections.abc import MutableMapping
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 from requests import Response, Session
+from requests.adapters import HTTPAdapter
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.exceptions import HTTPError
+from urllib3.util.ssl_ import create_urllib3_context
 
 from receiver.text import Secret
 
@@ -57,6 +63,30 @@ def _read_environment(url: str) -> tuple[MutableMapping[str, str], bool | str | 
     return found["proxies"], found["verify"]
 
 
+@lru_cache(maxsize=4)
+def _load_certificates(path: str) -> ssl.SSLContext:
+    """Return a TLS context with the CA certificates of the file or the folder *path*; raises OSError."""
+    context = create_urllib3_context()
+    is_folder = Path(path).is_dir()
+    context.load_verify_locations(None if is_folder else path, path if is_folder else None)
+    return context
+
+
+class _LoadedCertificates(HTTPAdapter):
+    """Connects with CA certificates that are loaded already; requests would read them for each connection."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Create the pools with our TLS context, which urllib3 uses as it is."""
+        super().init_poolmanager(*args, ssl_context=self._context, **options)
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """Name no file of certificates: the TLS context requires a valid certificate."""
+
+
 def send_once(
     session: PDSession, url: str, timeout_s: float, method: str, path: str, **arguments: object
 ) -> Response:
@@ -81,6 +111,10 @@ def send_once(
     found: Response
     with session:
         try:
+            if url.lower().startswith("https:") and not session.proxies:
+                bundle = session.verify if isinstance(session.verify, str) else DEFAULT_CA_BUNDLE_PATH
+                session.mount("https://", _LoadedCertificates(_load_certificates(bundle)))
+                session.verify = True
             # Follow no redirect: it would send the key to another host.
             found = getattr(session, method)(path, allow_redirects=False, **arguments)
         except PDHTTPError as error:  # pdpyras' way to return a 401

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -29,6 +30,7 @@ class SlackClient:
             token=token.reveal(),
             base_url=base_url.rstrip("/") + "/",
             timeout=timeout_s,  # type: ignore[arg-type]  # seconds; urllib accepts fractions
+            ssl=_load_certificates(base_url),
             retry_handlers=[],  # the default one repeats a post whose response was lost: a duplicate message
             logger=_SILENT,
         )
@@ -50,6 +52,18 @@ class SlackClient:
         if not isinstance(data, dict):
             raise TemporaryDeliveryError("not_json", maybe_sent=True)
         return data
+
+
+def _load_certificates(url: str) -> ssl.SSLContext | None:
+    """Return the TLS context for all requests to *url*; None if it is not an https URL.
+
+    Without one, urllib reads all CA certificates again for each request.
+    """
+    if not url.lower().startswith("https:"):
+        return None
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])  # as http.client does for its own context
+    return context
 
 
 def post_response(url: str, message: Mapping[str, Any], timeout_s: float) -> None:

@@ -1,0 +1,116 @@
+"""The clients of Slack and PagerDuty over TLS: both load the CA certificates once, and verify each server."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+import trustme
+
+from receiver.errors import TemporaryDeliveryError
+from receiver.integrations.pagerduty import session
+from receiver.integrations.pagerduty.events_api import EventsClient
+from receiver.integrations.slack.client import SlackClient
+from receiver.text import Secret
+
+EVENT = {"event_action": "trigger", "dedup_key": "x", "payload": {}}
+
+
+class _Vendor(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = b'{"ok": true, "status": "success"}'
+        self.send_response(202 if self.path.endswith("enqueue") else 200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_args: object) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def _forget_certificates() -> Iterator[None]:
+    yield
+    session._load_certificates.cache_clear()
+
+
+@pytest.fixture
+def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
+    """The only CA that this process trusts."""
+    authority = trustme.CA()
+    bundle = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.setenv(name, str(bundle))
+    return authority
+
+
+def serve(issuer: trustme.CA, host: str) -> ThreadingHTTPServer:
+    """Return a running server on this host, with a certificate of *issuer* for *host*."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    issuer.issue_cert(host).configure_cert(context)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Vendor)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    return server
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Every load of CA certificates from a file."""
+    made: list[object] = []
+    load, load_default = ssl.SSLContext.load_verify_locations, ssl.SSLContext.load_default_certs
+
+    def count(context: ssl.SSLContext, *args: object, **options: object) -> None:
+        made.append((args, options))
+        load(context, *args, **options)  # type: ignore[arg-type]
+
+    def count_default(context: ssl.SSLContext, *args: ssl.Purpose) -> None:
+        made.append(args)
+        load_default(context, *args)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", count)
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", count_default)
+    return made
+
+
+def test_each_client_loads_the_certificates_once(authority: trustme.CA, loads: list[object]) -> None:
+    server = serve(authority, "127.0.0.1")
+    try:
+        url = f"https://127.0.0.1:{server.server_address[1]}"
+        slack, events = SlackClient(Secret("xoxb-1"), f"{url}/api/", 5.0), EventsClient(url, 5.0)
+        for _ in range(3):
+            assert slack.post("chat.postMessage", {"channel": "C1"})["ok"]
+            assert events.post_event(Secret("r" * 32), EVENT).is_accepted
+        assert len(loads) == 2
+    finally:
+        server.shutdown()
+
+
+@pytest.mark.parametrize("wrong", ["issuer", "host"])
+def test_a_server_with_a_wrong_certificate_gets_nothing(authority: trustme.CA, wrong: str) -> None:
+    issuer = trustme.CA() if wrong == "issuer" else authority
+    server = serve(issuer, "127.0.0.1" if wrong == "issuer" else "192.0.2.1")
+    try:
+        url = f"https://127.0.0.1:{server.server_address[1]}"
+        with pytest.raises(TemporaryDeliveryError) as caught:
+            EventsClient(url, 5.0).post_event(Secret("r" * 32), EVENT)
+        assert (caught.value.reason, caught.value.maybe_sent) == ("unreachable", False)
+        with pytest.raises(TemporaryDeliveryError):
+            SlackClient(Secret("xoxb-1"), f"{url}/api/", 5.0).post("chat.postMessage", {"channel": "C1"})
+    finally:
+        server.shutdown()
+
+
+def test_a_missing_file_of_certificates_counts_as_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nonexistent/ca.pem")
+    with pytest.raises(TemporaryDeliveryError):
+        EventsClient("https://192.0.2.1:9", 0.5).post_event(Secret("r" * 32), EVENT)
