@@ -106,11 +106,11 @@ def send_once(
     session.max_http_attempts = -1
     session.retry = {429: 1}
     session.log = _quiet
-    session.proxies, session.verify = _read_environment(url)
     session.trust_env = False
     found: Response
     with session:
         try:
+            session.proxies, session.verify = _read_environment(url)
             if url.lower().startswith("https:") and not session.proxies:
                 bundle = session.verify if isinstance(session.verify, str) else DEFAULT_CA_BUNDLE_PATH
                 session.mount("https://", _LoadedCertificates(_load_certificates(bundle)))
