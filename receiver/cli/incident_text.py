@@ -172,34 +172,34 @@ _STEP_WORDS = {
 
 def _step_cells(step: StepRow, now: float, zone: tzinfo | None) -> tuple[str, ...]:
     if step.notified_at:
-        said = f"told {render_moment(step.notified_at, zone)}"
+        text = f"told {render_moment(step.notified_at, zone)}"
         if step.state == "unconfirmed":
-            said = f"{said}; {_STEP_WORDS[step.state]}"
+            text = f"{text}; {_STEP_WORDS[step.state]}"
     elif step.state == "waiting":
-        said = f"due {_format_when(step.due_at, now)}"
+        text = f"due {_format_when(step.due_at, now)}"
     else:
-        said = _STEP_WORDS.get(step.state, step.state)
-    return (format_step(step.step), said)
+        text = _STEP_WORDS.get(step.state, step.state)
+    return (format_step(step.step), text)
 
 
 def _delivery_cells(delivery: DeliveryRow, now: float, zone: tzinfo | None) -> tuple[str, ...]:
-    said = str(delivery.state)
+    text = str(delivery.state)
     if delivery.reason:
-        said += f" ({': '.join(filter(None, (delivery.reason, delivery.detail)))})"
+        text += f" ({': '.join(filter(None, (delivery.reason, delivery.detail)))})"
     if delivery.state == "pending" and delivery.retry_at:
-        said += f", tried again {_format_when(delivery.retry_at, now)}"
-    said = "simulated" if delivery.simulated else said
+        text += f", tried again {_format_when(delivery.retry_at, now)}"
+    text = "simulated" if delivery.simulated else text
     tries = f"{delivery.attempts} attempts" if delivery.attempts > 1 else ""
-    return (delivery.id, delivery.target, render_moment(delivery.at, zone), said, tries)
+    return (delivery.id, delivery.target, render_moment(delivery.at, zone), text, tries)
 
 
 def _silence_cells(silence: SilenceRow, now: float, zone: tzinfo | None) -> tuple[str, ...]:
     if silence.ended_at:
-        said = f"expired {render_moment(silence.ended_at, zone)}"
+        text = f"expired {render_moment(silence.ended_at, zone)}"
     else:
-        said = _format_until(silence.until, now, zone) or "until resolved"
-        said += "" if silence.silence_id else ", not in Alertmanager yet"
-    return (str(silence.number), said, _format_by("made", silence.by), one_line(silence.comment, MAX_LINE))
+        text = _format_until(silence.until, now, zone) or "until resolved"
+        text += "" if silence.silence_id else ", not in Alertmanager yet"
+    return (str(silence.number), text, _format_by("made", silence.by), one_line(silence.comment, MAX_LINE))
 
 
 def _event_cells(incident: IncidentDetail, zone: tzinfo | None) -> Iterator[tuple[str, ...]]:

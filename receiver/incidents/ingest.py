@@ -273,8 +273,8 @@ class IncidentIngester:
     def _save_reworded(self, current: _Pass, result: IngestResult) -> None:
         """Save newer labels and annotations of duplicates; if the group was changed, merge again."""
         kept = self._incidents.save_reworded([update for _, update in current.rewordings])
-        for (routed_group, update), is_kept in zip(current.rewordings, kept, strict=True):
-            if is_kept:
+        for (routed_group, update), is_saved in zip(current.rewordings, kept, strict=True):
+            if is_saved:
                 result.add_change(update.change)
             else:
                 current.remaining.append(

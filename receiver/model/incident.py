@@ -42,7 +42,7 @@ class OnCallPerson(Struct, frozen=True, omit_defaults=True):
 # An incident is stale without a repeat for twice the longest gap so far, plus ten minutes; before the first
 # repeat, for twice Alertmanager's default `repeat_interval` of four hours, plus ten minutes.
 _STALE_MARGIN_S = 600.0
-_STALE_UNHEARD_S = 2 * 4 * 3600.0 + _STALE_MARGIN_S
+_STALE_WITHOUT_GAP_S = 2 * 4 * 3600.0 + _STALE_MARGIN_S
 # An incident keeps labels and annotations of at most so many alerts.
 MAX_FULL_ALERTS = 2000
 # A new group's ID is computed twice, so it is cached; not for longer group keys, to bound the memory.
@@ -248,7 +248,7 @@ class Incident(Struct, frozen=True, omit_defaults=True, dict=True):
     @property
     def stale_at(self) -> float:
         """When its state becomes unknown, because its sender has sent nothing for too long."""
-        silence_s = 2 * self.longest_gap + _STALE_MARGIN_S if self.longest_gap else _STALE_UNHEARD_S
+        silence_s = 2 * self.longest_gap + _STALE_MARGIN_S if self.longest_gap else _STALE_WITHOUT_GAP_S
         return max(self.last_received_at, self.opened_at) + silence_s
 
     def is_stale(self, now: float) -> bool:

@@ -295,8 +295,8 @@ def _merge_repeats(incident: Incident, group: Group, alert_merge: _AlertMerge, n
     )
     if is_counted_anew:
         truncated = _count_truncated(incident.alert_states, group)
-    is_news = bool(alert_merge.reworded) or truncated != incident.truncated
-    if not is_news or abs(now - incident.reworded_at) < _REWORDED_EVERY_S:
+    has_new_content = bool(alert_merge.reworded) or truncated != incident.truncated
+    if not has_new_content or abs(now - incident.reworded_at) < _REWORDED_EVERY_S:
         return IncidentChange(incident, duplicates=alert_merge.duplicates)
     alert_merge.mark_reworded_saved()
     reworded = replace(incident, alert_states=alert_merge.alert_states, truncated=truncated, reworded_at=now)

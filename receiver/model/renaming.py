@@ -83,14 +83,14 @@ def find_changing_label(incident: Incident) -> str:
     return ""
 
 
-def sort_joined(incident: Incident, said: int) -> Joined:
-    """Return which alerts that joined after the occasion *said* are to be reported.
+def sort_joined(incident: Incident, reported_joins: int) -> Joined:
+    """Return which alerts that joined after the join number *reported_joins* are to be reported.
 
     An alert that took another's place is reported at the first change of that label, and not from the second
     on. An alert that looks like the next change waits for the former alert to end, and is reported if that
     does not end.
     """
-    pending = [fp for fp, s in incident.alert_states.items() if s.join > said and s.is_firing]
+    pending = [fp for fp, s in incident.alert_states.items() if s.join > reported_joins and s.is_firing]
     if not pending:
         return Joined(())
     renamings = find_renamings(incident)

@@ -202,10 +202,10 @@ class ReviewService:
         """Save the review to post next, or that there is nothing to review."""
         incidents = self._list_incidents(state.since - STORING_S)
         review = gather_review(incidents, route.name, route.channel, state.since, now)
-        is_kept = self._reviews.save_if_unchanged(
+        is_saved = self._reviews.save_if_unchanged(
             loaded, state.mark_checked(now) if review is None else state.with_review(review)
         )
-        if is_kept and review is None:
+        if is_saved and review is None:
             logger.info("nothing to review", extra={"fields": {"route": route.name}})
 
     def _list_incidents(self, since: float) -> Iterator[Incident]:

@@ -51,20 +51,20 @@ def _without_stated(labels: Mapping[str, str], severity: Severity) -> dict[str, 
     the severity label if its value is the *severity* itself. An alias is kept.
     """
     is_stated = severity is not Severity.NONE and normalize_word(labels.get(LABEL, "")) == severity
-    said = {"alertname", LABEL} if is_stated else {"alertname"}
-    return {key: value for key, value in sorted(labels.items()) if key not in said}
+    hidden = {"alertname", LABEL} if is_stated else {"alertname"}
+    return {key: value for key, value in sorted(labels.items()) if key not in hidden}
 
 
 def render_labels(labels: Mapping[str, str], limit: int) -> str:
     """Return labels as code spans on one line within *limit* characters, and the count of omitted ones."""
-    said = ""
+    text = ""
     for number, (key, value) in enumerate(labels.items()):
         rest = f" +{len(labels) - number} more"
-        span = f"{' ' if said else ''}{code(f'{key}={value}', _MAX_LABEL)}"
-        if len(said) + len(span) + len(rest) > limit:
-            return (said + rest).lstrip()
-        said += span
-    return said
+        span = f"{' ' if text else ''}{code(f'{key}={value}', _MAX_LABEL)}"
+        if len(text) + len(span) + len(rest) > limit:
+            return (text + rest).lstrip()
+        text += span
+    return text
 
 
 MAX_IN_FULL = 10
@@ -124,25 +124,25 @@ def render_alerts(incident: Incident, alerts: Sequence[AlertView], budget: Block
     return [*blocks, section(rest)] if rest else blocks
 
 
-def count_rest(incident: Incident, said: Sequence[AlertView] = ()) -> str:
-    """Return a line that counts the alerts not in *said*; empty if there are none."""
+def count_rest(incident: Incident, listed: Sequence[AlertView] = ()) -> str:
+    """Return a line that counts the alerts not in *listed*; empty if there are none."""
     truncated = incident.truncated
-    rest = incident.total - truncated - len(said)
-    firing = incident.firing - sum(shown.alert_state.is_firing for shown in said)
+    rest = incident.total - truncated - len(listed)
+    firing = incident.firing - sum(shown.alert_state.is_firing for shown in listed)
     left_out = f"{truncated} more left out by Alertmanager" if truncated else ""
     if rest < 1:
         return f"… and {left_out}" if left_out else ""
-    counted = f"… and {rest} more" if said else f"{rest} {'alert' if rest == 1 else 'alerts'}"
+    counted = f"… and {rest} more" if listed else f"{rest} {'alert' if rest == 1 else 'alerts'}"
     return ", ".join(filter(None, (f"{counted} ({firing} firing)", left_out)))
 
 
 def _in_full(shown: AlertView, shared: Collection[str], summary: str) -> str:
     alert = shown.alert
-    said = [_head(shown), render_labels(own_labels(alert, shown.alert_state, shared), _MAX_LABELS)]
+    lines = [_head(shown), render_labels(own_labels(alert, shown.alert_state, shared), _MAX_LABELS)]
     own = escape_line(alert.summary, _MAX_SUMMARY)
     if shown.alert_state.is_firing:
-        said += [own if own != escape_line(summary, _MAX_SUMMARY) else "", _description(alert)]
-    return "\n".join(filter(None, said))
+        lines += [own if own != escape_line(summary, _MAX_SUMMARY) else "", _description(alert)]
+    return "\n".join(filter(None, lines))
 
 
 def _head(shown: AlertView) -> str:
