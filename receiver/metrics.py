@@ -18,10 +18,12 @@ DELIVERY_SECONDS = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 RATE_LIMITED = Counter("receiver_rate_limited_total", "Calls that a vendor answered with 429.", ["channel"])
-ESCALATIONS = Counter("receiver_escalations_total", "Steps of an escalation told.", ["policy", "responder"])
+ESCALATIONS = Counter(
+    "receiver_escalations_total", "Steps of an escalation notified.", ["policy", "responder"]
+)
 ESCALATION_LATENESS = Histogram(
     "receiver_escalation_lateness_seconds",
-    "How long after its due time a step was told for the first time.",
+    "How long after its due time a step was notified for the first time.",
     buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 300),
 )
 HTTP_REJECTED = Counter("receiver_http_rejected_total", "Requests not let in, by the reason.", ["reason"])
@@ -52,7 +54,7 @@ QUEUE_LAG = Gauge(
 )
 FAILED_DELIVERIES = Gauge(
     "receiver_failed_deliveries",
-    "Deliveries given up and not sent since.",
+    "Deliveries that failed permanently and were not sent since.",
     multiprocess_mode="mostrecent",
 )
 REDIS_MEMORY = Gauge(

@@ -41,7 +41,7 @@ def _format_row(row: FailedDelivery, now: float) -> tuple[str, ...]:
 )
 @json_option
 def failed(is_json: bool) -> None:
-    """List the deliveries that were given up and not sent since, newest first.
+    """List the deliveries that failed permanently and were not sent since, newest first.
 
     Asks the receiver at RECEIVER_URL (http://127.0.0.1:9080 if unset) with RECEIVER_API_TOKEN.
     """
@@ -51,7 +51,7 @@ def failed(is_json: bool) -> None:
         return
     rows = [read_answer(row, FailedDelivery) for row in page["deliveries"]]
     if not rows:
-        print_text("Nothing was given up.")
+        print_text("Nothing has failed permanently.")
         return
     print_text(render_failed(rows, clock.now(), find_width()))
     if page["next_cursor"]:
@@ -63,7 +63,7 @@ def failed(is_json: bool) -> None:
 @click.option("--all", "is_all", is_flag=True, help="Everything that `receiver failed` lists.")
 @by_option("Who asks, for the timeline.")
 def retry(failure_id: str, is_all: bool, by: str) -> None:
-    """Send again what was given up: one delivery, all of an incident, or everything.
+    """Send again what failed permanently: one delivery, all of an incident, or everything.
 
     ID is one that `receiver failed` lists, its beginning, or an incident's. What nobody needs any more
     only leaves the list.
@@ -75,14 +75,14 @@ def retry(failure_id: str, is_all: bool, by: str) -> None:
     found = rows if is_all else _choose_rows(rows, failure_id)
     for row in found:
         _retry_delivery(api, row, by)
-    print_text(_format_count(len(found)) if found else "Nothing was given up.")
+    print_text(_format_count(len(found)) if found else "Nothing has failed permanently.")
 
 
 def _choose_rows(rows: list[FailedDelivery], failure_id: str) -> list[FailedDelivery]:
     """Return the rows that *failure_id* names; none if a prefix matches several incidents."""
     found = [row for row in rows if row.id.startswith(failure_id)]
     if not found:
-        raise NotFound("delivery that was given up,", one_line(failure_id, 100))
+        raise NotFound("delivery that failed permanently,", one_line(failure_id, 100))
     if len({row.incident for row in found}) > 1:
         raise click.UsageError(f"several incidents begin with {one_line(failure_id, 100)}")
     return found

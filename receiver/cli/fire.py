@@ -136,7 +136,9 @@ def _describe_outcome(sample: TestAlert, found: Mapping[str, Any]) -> str:
         raise ReceiverApiError(f"the receiver could not read {name}, and left it out")
     if sample.is_resolved:
         return f"Nothing changed: no alert fires with just these labels ({_format_labels(sample)})."
-    return f"{name} fires already, so nobody is told again: {where}.\nTo start anew, {_describe_end(sample)}"
+    return (
+        f"{name} fires already, so no one is notified again: {where}.\nTo start anew, {_describe_end(sample)}"
+    )
 
 
 def _list_warnings(found: Mapping[str, Any]) -> list[str]:

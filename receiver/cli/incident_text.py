@@ -164,15 +164,15 @@ def _alert_lines(alerts: Sequence[AlertRow], zone: tzinfo | None) -> Iterator[st
 
 _STEP_WORDS = {
     "later": "later",
-    "telling": "is being told",
-    "given_up": "could not be reached",
+    "notifying": "is being notified",
+    "timed_out": "could not be reached",
     "unconfirmed": "PagerDuty accepted the page and has no incident for it",
 }
 
 
 def _step_cells(step: StepRow, now: float, zone: tzinfo | None) -> tuple[str, ...]:
     if step.notified_at:
-        text = f"told {render_moment(step.notified_at, zone)}"
+        text = f"notified {render_moment(step.notified_at, zone)}"
         if step.state == "unconfirmed":
             text = f"{text}; {_STEP_WORDS[step.state]}"
     elif step.state == "waiting":

@@ -107,7 +107,7 @@ def _find_maintenance(api: ReceiverApi) -> str:
 @click.argument("incident_id", metavar="ID")
 @json_option
 def show(incident_id: str, is_json: bool) -> None:
-    """Show one incident: its alerts, who was told, who is next, and what happened.
+    """Show one incident: its alerts, who was notified, who is next, and what happened.
 
     Of an open incident's ID the beginning is enough. Times are those of your own time zone.
     """

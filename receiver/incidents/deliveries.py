@@ -145,4 +145,4 @@ def _describe_notified_step(action: FallbackMention | Reply, step: Step, note: s
     where = "the thread" if isinstance(action, Reply) and not note else action.target.address
     is_page_delayed = isinstance(action, Reply) and action.reply_kind == "page_delayed"
     suffix = " that PagerDuty can't be reached" if is_page_delayed else ""
-    return f"Told {step.responder.title} in {where}{suffix}" + (f" ({note})" if note else "")
+    return f"Notified {step.responder.title} in {where}{suffix}" + (f" ({note})" if note else "")

@@ -151,7 +151,7 @@ class StormService:
             self._save_delivery(action, incident, after, events)
         else:
             _count_bundled(action, incident)
-            text = f"Folded into a storm of {storm.name}"
+            text = f"Bundled into a storm of {storm.name}"
             self._save_delivery(action, incident, after, (TimelineEvent(self._clock(), "bundled", text),))
         return after
 

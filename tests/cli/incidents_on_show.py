@@ -52,7 +52,7 @@ def a_whole(**changes: Any) -> dict[str, Any]:
             "escalation": {
                 "policy": "critical",
                 "steps": [
-                    a_step("on-call", "told", notified_at=format_time(1)),
+                    a_step("on-call", "notified", notified_at=format_time(1)),
                     a_step("team-lead", "waiting", due_at=format_time(300)),
                     a_step("manager", "later"),
                 ],

@@ -60,7 +60,7 @@ def test_permanent_failures_are_listed_with_their_reasons(stub: Stub) -> None:
 
 def test_without_permanent_failures_the_output_says_so(stub: Stub) -> None:
     set_failures(stub)
-    assert receiver("failed", RECEIVER_URL=stub.url).stdout == "Nothing was given up.\n"
+    assert receiver("failed", RECEIVER_URL=stub.url).stdout == "Nothing has failed permanently.\n"
 
 
 def test_json_is_that_of_the_api(stub: Stub) -> None:

@@ -113,7 +113,7 @@ def test_for_a_new_incident_its_id_and_the_command_to_end_it_are_shown(stub: Stu
 @pytest.mark.parametrize(
     ("flags", "counts", "expected"),
     [
-        ((), {"duplicates": 1}, "DiskFull fires already, so nobody is told again: incident"),
+        ((), {"duplicates": 1}, "DiskFull fires already, so no one is notified again: incident"),
         (("--resolve",), {"resolved": 1}, f"DiskFull is resolved: incident {ID}."),
         (
             ("--resolve",),

@@ -56,7 +56,7 @@ Alerts: 2 of 3 firing
     The disk of web-3 is full
 
 Escalation critical
-  On-call    told 2026-11-23 14:03:01
+  On-call    notified 2026-11-23 14:03:01
   Team Lead  due in 4m
   Manager    later
 
@@ -139,10 +139,13 @@ def test_the_timeline_shows_the_client_of_an_event(by: str | None, via: str | No
 
 
 def test_a_step_that_timed_out_is_marked_as_such() -> None:
-    steps = {"policy": "critical", "steps": [a_step("on-call", "given_up"), a_step("on-call#2", "telling")]}
+    steps = {
+        "policy": "critical",
+        "steps": [a_step("on-call", "timed_out"), a_step("on-call#2", "notifying")],
+    }
     text = render_incident(read_answer(a_whole(escalation=steps), IncidentDetail), OPENED_AT)
     assert "On-call          could not be reached" in text
-    assert "On-call (again)  is being told" in text
+    assert "On-call (again)  is being notified" in text
 
 
 def test_many_alerts_are_counted_beyond_the_first() -> None:

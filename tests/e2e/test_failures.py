@@ -54,7 +54,7 @@ def test_a_revoked_token_and_a_wrong_key_that_are_replaced(tmp_path: Path) -> No
             deployment.receiver.process.send_signal(signal.SIGHUP)
             deployment.wait_for(lambda: channels(deployment) == [CRITICAL])
             deployment.wait_for(lambda: "on-call" in deployment.paged())
-            assert receiver("failed", RECEIVER_URL=url).stdout == "Nothing was given up.\n"
+            assert receiver("failed", RECEIVER_URL=url).stdout == "Nothing has failed permanently.\n"
         finally:
             deployment.kill_everything()
 
@@ -76,6 +76,6 @@ def test_a_channel_that_was_archived_and_restored(deployment: Deployment) -> Non
     deployment.slack.workspace.archived.clear()
     assert "1 delivery is sent again." in receiver("retry", "--all", RECEIVER_URL=url).stdout
     deployment.wait_for(lambda: channels(deployment).count(CRITICAL) == 1)
-    assert receiver("failed", RECEIVER_URL=url).stdout == "Nothing was given up.\n"
+    assert receiver("failed", RECEIVER_URL=url).stdout == "Nothing has failed permanently.\n"
     deployment.wait_for(lambda: any("goes on in" in root.words for root in deployment.slack.roots))
     assert channels(deployment).count("#alerts-warning") == 1

@@ -151,7 +151,7 @@ def test_while_pagerduty_is_down_the_step_times_out_after_two_minutes(rig: Rig) 
     rig.slack.archive("#alerts-critical")  # else the reply in the thread would notify the step
     incident = rig.fires("DiskFull")
     rig.passes("6m59s")
-    assert "given_up" in str(rig.shows(incident)["escalation"])
+    assert "timed_out" in str(rig.shows(incident)["escalation"])
     assert {request.body["routing_key"] for request in rig.pagerduty.requests} == {
         KEYS["PAGERDUTY_ONCALL_KEY"]
     }

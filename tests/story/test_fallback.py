@@ -267,6 +267,6 @@ def test_a_step_notified_by_the_fallback_is_shown_as_notified(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("5s")
     first, second, _ = rig.shows(incident)["escalation"]["steps"]
-    assert (first["state"], second["state"]) == ("told", "waiting")
+    assert (first["state"], second["state"]) == ("notified", "waiting")
     (row,) = rig.client.get("/api/v1/incidents").json["incidents"]
     assert row["next_step"] == "team-lead"

@@ -71,7 +71,7 @@ def test_a_page_is_checked_after_30_s_and_then_every_15_minutes(rest: Rig) -> No
     assert count_queries(rest) == 0
     rest.passes("2s")
     assert count_queries(rest) == 1
-    assert step(rest, incident)["state"] == "told"
+    assert step(rest, incident)["state"] == "notified"
     rest.passes("4m")
     before = count_queries(rest)
     rest.passes("50m")
@@ -104,7 +104,7 @@ def test_merged_into_an_open_incident_is_confirmed(rest: Rig) -> None:
     rest.clock.moment += 5
     rest.pagerduty.merges(one, into=other)
     rest.passes("4m")
-    assert step(rest, incident)["state"] == "told"
+    assert step(rest, incident)["state"] == "notified"
     assert rest.triggered() == ["on-call", "on-call"]
 
 
@@ -155,7 +155,7 @@ def test_after_the_maintenance_window_the_page_is_confirmed_and_the_step_notifie
     rest.pagerduty.deaf.clear()
     rest.passes("1m45s")
     assert rest.paged() == ["on-call"]
-    assert step(rest, incident)["state"] == "told"
+    assert step(rest, incident)["state"] == "notified"
     opened = page(rest).opened_at
     assert step(rest, incident)["notified_at"].startswith(_iso(opened))
     count = len(rest.pagerduty.triggers(ONCALL))
@@ -186,10 +186,10 @@ def test_a_step_notified_in_slack_too_shows_that_its_page_is_unconfirmed(rest: R
     shown = step(rest, incident)
     assert (shown["state"], shown["notified_at"]) == ("unconfirmed", "2026-11-23T12:00:00.000Z")
     page = rest.client.get(f"/incidents/{incident}").text
-    assert "accepted the page and has no incident for it; told otherwise" in page
+    assert "accepted the page and has no incident for it; notified otherwise" in page
     rest.pagerduty.deaf.clear()
     rest.passes("10m")
-    assert step(rest, incident)["state"] == "told"
+    assert step(rest, incident)["state"] == "notified"
 
 
 def test_the_status_shows_unconfirmed_pages(rest: Rig) -> None:
@@ -205,7 +205,7 @@ def test_an_unavailable_api_neither_confirms_nor_doubts_a_page(rest: Rig) -> Non
     rest.configure(ROUTING)
     incident = rest.fires("DiskFull", severity="warning")
     rest.passes("20m")
-    assert step(rest, incident)["state"] == "told"
+    assert step(rest, incident)["state"] == "notified"
     assert rest.triggered() == ["on-call"]
 
 
@@ -438,7 +438,7 @@ def test_without_a_rest_token_a_duplicate_triggers_again_while_unacknowledged(ri
         rig.posts(rig.alert("DiskFull", severity="warning", at=start))
     rig.works()
     assert triggers(rig) == [0, 900]
-    assert step(rig, incident)["state"] == "told"
+    assert step(rig, incident)["state"] == "notified"
 
 
 def _iso(moment: float) -> str:

@@ -109,7 +109,7 @@ class StormRun:
     def _has_notified(self, step: str) -> bool:
         """Return whether the step was notified of each incident: by its own page or by that of the storm."""
         details = [self.rig.shows(one)["escalation"]["steps"] for one in self.incidents]
-        return all({one["step"]: one["state"] for one in steps}[step] == "told" for steps in details)
+        return all({one["step"]: one["state"] for one in steps}[step] == "notified" for steps in details)
 
     def _assert_nothing_sent_twice(self) -> None:
         opened = Counter((one.routing_key, one.dedup_key) for one in self.rig.pagerduty.opened())

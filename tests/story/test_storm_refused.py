@@ -97,7 +97,7 @@ def test_the_mention_notifies_the_step_of_each_incident_and_the_next_is_due_on_t
     rig.passes("1m")
     for one in ids:
         first, second, _ = rig.shows(one)["escalation"]["steps"]
-        assert (first["state"], second["state"]) == ("told", "waiting")
+        assert (first["state"], second["state"]) == ("notified", "waiting")
     rig.passes("6m")
     assert len(pages(rig, "team-lead")) == 1
 
@@ -140,7 +140,7 @@ def test_incidents_that_join_later_are_notified_too(rig: Rig) -> None:
     rig.passes("1m")
     for one in later:
         first = rig.shows(one)["escalation"]["steps"][0]
-        assert first["state"] == "told"
+        assert first["state"] == "notified"
     assert set(later) <= {row["incident"] for row in failed(rig)}
 
 
@@ -192,7 +192,7 @@ def test_a_refused_message_of_a_storm_is_posted_once_to_the_fallback_channel(rig
     assert {row["target"] for row in bundled} == {f"slack:{CRITICAL}"}
     assert len(in_channel(rig, OPS)) < 10
     for one in ids:
-        assert rig.shows(one)["escalation"]["steps"][0]["state"] == "told"
+        assert rig.shows(one)["escalation"]["steps"][0]["state"] == "notified"
 
 
 def test_steps_are_notified_in_the_thread_of_the_storm_in_the_fallback_channel(rig: Rig) -> None:

@@ -124,10 +124,10 @@ def test_each_incident_has_its_own_state_timers_and_web_page(rig: Rig) -> None:
     details = rig.shows(last)
     assert details["state"] == "open"
     assert details["storm"] == storm(rig)["id"]
-    assert [step["state"] for step in details["escalation"]["steps"]] == ["told", "waiting", "later"]
+    assert [step["state"] for step in details["escalation"]["steps"]] == ["notified", "waiting", "later"]
     texts = [event["text"] for event in details["timeline"]]
-    assert "Folded into a storm of #alerts-critical" in texts
-    assert "Folded into a storm of on-call" in texts
+    assert "Bundled into a storm of #alerts-critical" in texts
+    assert "Bundled into a storm of on-call" in texts
     assert rig.client.get(f"/incidents/{last}").status_code == 200
     page = rig.client.get(f"/storms/{details['storm']}")
     assert last in page.text
@@ -178,7 +178,7 @@ def test_a_responder_without_pagerduty_is_notified_in_the_thread_of_the_storm(ri
     last = fire_groups(rig)[-1]
     rig.passes("5m30s")
     steps = {step["step"]: step for step in rig.shows(last)["escalation"]["steps"]}
-    assert steps["team-lead"]["state"] == "told"
+    assert steps["team-lead"]["state"] == "notified"
     assert len([reply for reply in rig.replies() if "incidents in this storm" in reply]) == 1
 
 
@@ -469,7 +469,7 @@ def test_with_workers_killed_repeatedly_every_step_is_notified_once(rig: Rig, is
     assert 5 <= singles <= 10
     assert singles + storm(rig, "responder:on-call")["total"] == MANY
     texts = [rig.shows(str(one["id"]))["escalation"]["steps"][0]["state"] for one in _all(rig)]
-    assert texts == ["told"] * MANY
+    assert texts == ["notified"] * MANY
 
 
 def _all(rig: Rig) -> list[dict[str, Any]]:

@@ -47,7 +47,7 @@ def test_a_step_is_posted_once_in_the_channel_with_mention_and_link(rig: Rig, co
     details = rig.shows(incident)
     assert [d["id"] for d in details["deliveries"] if d["state"] == "failed"] == []
     assert any(
-        event["text"].startswith(f"Told Team Lead in {CRITICAL} (The thread takes no reply")
+        event["text"].startswith(f"Notified Team Lead in {CRITICAL} (The thread takes no reply")
         for event in details["timeline"]
     )
     # Nothing is posted to the fallback channel or to that of notices.

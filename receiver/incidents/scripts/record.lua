@@ -19,11 +19,11 @@ if n > 0 and not is_known then
   local ttl = redis.call('TTL', hash_key)
   if ttl > 0 then redis.call('EXPIRE', KEYS[3], ttl) end
 end
-local entry, given_up = ARGV[1] .. ' ' .. ARGV[3], ARGV[9 + n]
-if given_up == '' then
+local entry, failed_at = ARGV[1] .. ' ' .. ARGV[3], ARGV[9 + n]
+if failed_at == '' then
   redis.call('ZREM', KEYS[5], entry)
 else
-  redis.call('ZADD', KEYS[5], given_up, entry)
+  redis.call('ZADD', KEYS[5], failed_at, entry)
   redis.call('EXPIRE', KEYS[5], ARGV[10 + n])
 end
 local due = moment(ARGV[5])

@@ -2,8 +2,8 @@
 -- KEYS: group, past, timeline, index of failed deliveries, queue, log of changes
 -- ARGV: id, field, time of the failure, delivery, event, timeline cap, due time, wake channel, queue
 local entry = ARGV[1] .. ' ' .. ARGV[2]
-local given_up = redis.call('ZSCORE', KEYS[4], entry)
-if not given_up or tonumber(given_up) ~= tonumber(ARGV[3]) then return 0 end
+local failed_at = redis.call('ZSCORE', KEYS[4], entry)
+if not failed_at or tonumber(failed_at) ~= tonumber(ARGV[3]) then return 0 end
 redis.call('ZREM', KEYS[4], entry)
 local hash_key = KEYS[1]
 if redis.call('HGET', KEYS[1], 'id') ~= ARGV[1] then hash_key = KEYS[2] end

@@ -83,9 +83,9 @@ def _format_step(incident: Incident, step_state: StepState) -> str:
     if notified is not None:
         return f"{name} {notified}"
     if step_state.is_carried_over:
-        return f"{name} told before"
+        return f"{name} notified before"
     return (
-        f"{name} told {format_timestamp(step_state.notified_at)}"
+        f"{name} notified {format_timestamp(step_state.notified_at)}"
         if step_state.notified_at
         else f"{name} being paged"
     )
@@ -105,7 +105,7 @@ def _format_notified(incident: Incident, step_state: StepState) -> str | None:
     notified = []
     for kind, key, word in (
         (PAGERDUTY, page_key(step_state.step), "paged"),
-        (SLACK, reply_key(step_state.step), "told in Slack"),
+        (SLACK, reply_key(step_state.step), "notified in Slack"),
     ):
         delivery = _find_delivery(incident, key, step_state)
         at, receipt = find_notified_at(delivery), delivery.receipt
@@ -145,7 +145,7 @@ def _page_failures(incident: Incident, escalation: EscalationState) -> Iterator[
         elif page.receipt is not None or not page.reason or (page.check is not None and not page.failed_at):
             continue
         elif page.failed_at:
-            yield f"⚠️ PagerDuty: page to {who} not delivered, given up ({why})"
+            yield f"⚠️ PagerDuty: page to {who} failed permanently ({why})"
         elif not incident.is_resolved:
             yield f"⚠️ PagerDuty: page to {who} not delivered yet ({why})"
 

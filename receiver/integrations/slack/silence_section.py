@@ -83,6 +83,6 @@ def _format_failure(incident: Incident, requests: list[SilenceRequest]) -> str:
     for request in requests:
         made = incident.deliveries.get(silence_key(request.number), Delivery())
         if made.receipt is None and made.reason:
-            state = "given up" if made.failed_at else "not made yet"
+            state = "failed permanently" if made.failed_at else "not made yet"
             return f" · ⚠️ {state}: {escape_line(made.reason, 60)}"
     return ""

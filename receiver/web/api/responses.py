@@ -33,7 +33,7 @@ class AlertStatus(StrEnum):
 
 class StepStatus(StrEnum):
     """The state of an escalation step: `waiting` has a due time, `later` waits for the step before it,
-    `telling` is being sent, `told` has a receipt, `given_up` timed out.
+    `notifying` is being sent, `notified` has a receipt, `timed_out` has none in time.
 
     `unconfirmed`: PagerDuty accepted its page and has no incident for it; `notified_at` is then another
     target's.
@@ -41,10 +41,10 @@ class StepStatus(StrEnum):
 
     WAITING = "waiting"
     LATER = "later"
-    NOTIFYING = "telling"
-    NOTIFIED = "told"
+    NOTIFYING = "notifying"
+    NOTIFIED = "notified"
     UNCONFIRMED = "unconfirmed"
-    TIMED_OUT = "given_up"
+    TIMED_OUT = "timed_out"
 
 
 class DeliveryState(StrEnum):
@@ -142,7 +142,7 @@ class StepRow(Struct, frozen=True):
         Moment | None,
         Meta(description="The first receipt; a page's counts only where PagerDuty has an incident for it."),
     ]
-    given_up_at: Annotated[
+    timed_out_at: Annotated[
         Moment | None, Meta(description="When the step timed out, which started the wait for the next step.")
     ]
 

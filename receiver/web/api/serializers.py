@@ -194,7 +194,7 @@ def _serialize_escalation(policy_name: str, escalation: EscalationState) -> Esca
                 state=step_status(step_state),
                 due_at=format_optional_moment(step_state.due_at),
                 notified_at=format_optional_moment(step_state.notified_at),
-                given_up_at=format_optional_moment(step_state.timed_out_at),
+                timed_out_at=format_optional_moment(step_state.timed_out_at),
             )
             for step_state in escalation.steps
         ],

@@ -51,7 +51,7 @@ def test_a_step_notified_only_in_slack_is_not_shown_as_paged():
         "step:team-lead": a_delivery(at=OPENED_AT + 300),
     }
     text = line(an_incident(deliveries=deliveries), now=OPENED_AT + 301)
-    assert text == "⏫ On-call paged 12:03 → Team Lead told in Slack 12:08 → Manager at 12:13"
+    assert text == "⏫ On-call paged 12:03 → Team Lead notified in Slack 12:08 → Manager at 12:13"
 
 
 def test_a_step_that_timed_out_is_shown():
@@ -100,7 +100,7 @@ def test_a_page_being_retried_is_listed_with_its_error():
 def test_a_page_that_failed_permanently_is_listed():
     failed = a_delivery(received=False, reason="invalid_key", failed_at=OPENED_AT)
     text = page_failures(an_incident(deliveries={"page:on-call": failed}))
-    assert text == "⚠️ PagerDuty: page to On-call not delivered, given up (invalid_key)"
+    assert text == "⚠️ PagerDuty: page to On-call failed permanently (invalid_key)"
 
 
 def test_a_page_received_after_a_failure_is_not_listed():

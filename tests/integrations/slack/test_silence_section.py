@@ -105,7 +105,7 @@ def test_a_silence_that_alertmanager_refuses_shows_the_reason():
     text = as_slack_shows(
         an_incident(silences=silences, deliveries={"silence:1": failed, "silence:2": waiting})
     ).words
-    assert "⚠️ given up: http_400" in text
+    assert "⚠️ failed permanently: http_400" in text
     assert "⚠️ not made yet: no_answer" in text
 
 

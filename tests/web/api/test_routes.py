@@ -43,7 +43,7 @@ def test_one_incident_has_alerts_timeline_escalation_and_deliveries(rig: Rig) ->
     details = rig.shows(rig.fires("DiskFull", host="a"))
     assert details["alerts"][0]["labels"]["host"] == "a"
     assert next(event["what"] for event in details["timeline"]) == "opened"
-    assert [step["state"] for step in details["escalation"]["steps"]] == ["told", "waiting", "later"]
+    assert [step["state"] for step in details["escalation"]["steps"]] == ["notified", "waiting", "later"]
     delivered = {delivery["id"] for delivery in details["deliveries"] if delivery["state"] == "delivered"}
     assert {"root", "page:on-call", "step:on-call"} <= delivered
 

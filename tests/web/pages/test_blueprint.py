@@ -43,7 +43,7 @@ def test_a_simulated_receipt_counts_as_notified(rig: Rig) -> None:
     simulate(rig)
     incident = rig.fires("DiskFull")
     rig.passes("10m")
-    assert [step["state"] for step in rig.shows(incident)["escalation"]["steps"]] == ["told"] * 3
+    assert [step["state"] for step in rig.shows(incident)["escalation"]["steps"]] == ["notified"] * 3
     assert all(delivery["simulated"] for delivery in rig.shows(incident)["deliveries"])
 
 
@@ -131,7 +131,7 @@ def test_the_page_of_an_incident_links_an_external_runbook(rig: Rig) -> None:
 def test_the_page_shows_notified_next_and_skipped_steps(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     page = rig.client.get(f"/incidents/{incident}").text
-    assert "✓ told" in page
+    assert "✓ notified" in page
     assert 'next <time class="countdown"' in page
     assert "later" in page
     rig.answers(incident, "acknowledge")
