@@ -164,7 +164,7 @@ POSTED_LATER = PostedState(joins=1, revision=1)
 def a_post(
     channel: str = CHANNEL,
     *,
-    key: str = "root",
+    key: str = "message",
     instance: str = "",
     content_version: ContentVersion = POSTED,
     replaces: str = "",

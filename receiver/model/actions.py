@@ -78,8 +78,8 @@ class Reply(DeliveryAction):
     """A reply in the message's thread.
 
     *reply_kind* is `step` (an escalation step, with a mention), `page_delayed` (the same where PagerDuty
-    can't be reached), `instead` (the fallback responder), `joined`, `renamed` (*instance* is the label),
-    `resolved`, `reopened`, `reminder`, `ack_reminder`, `not_asked`, `silence_ends`, `left_open`,
+    can't be reached), `fallback` (the fallback responder), `joined`, `renamed` (*instance* is the label),
+    `resolved`, `reopened`, `reminder`, `ack_reminder`, `check_failed`, `silence_ends`, `left_open`,
     `unconfirmed` or `resolved_there`. *fingerprints* are the alerts that joined.
     """
 

@@ -93,7 +93,7 @@ def format_version(content_version: ContentVersion) -> str:
 class Delivery(Struct, frozen=True, omit_defaults=True):
     """The state of the latest instance of one notification.
 
-    The key names the kind of notification within its incident (`root`, `page:on-call`), *instance* which
+    The key names the kind of notification within its incident (`message`, `page:on-call`), *instance* which
     one of that kind: an escalation run, or a message. So an incident keeps few deliveries however long it
     is open.
     """

@@ -12,8 +12,8 @@ from receiver.model.routing import Responder, Step
 DeliveryKey = NewType("DeliveryKey", str)
 
 # The incident's message, the one posted in place of a deleted one, and the one in the fallback channel.
-MESSAGE = DeliveryKey("root")
-REPLACEMENT = DeliveryKey("root2")
+MESSAGE = DeliveryKey("message")
+REPLACEMENT = DeliveryKey("message_replacement")
 FALLBACK = DeliveryKey("fallback")
 # The latest edit of the message, and the last edit of a fallback message that is no longer needed.
 UPDATE = DeliveryKey("update")

@@ -264,7 +264,7 @@ def _reminder_replies(
         s.is_due and s.due_at for s in escalation.steps[1:]
     ):
         yield _build_reply(
-            incident, DeliveryKey("not_asked"), str(incident.run.number), "not_asked", reference
+            incident, DeliveryKey("check_failed"), str(incident.run.number), "check_failed", reference
         )
     for note in list_ending_silences(incident, now):
         yield _build_reply(incident, silence_ends_key(note.number), "", "silence_ends", reference)
@@ -488,7 +488,9 @@ def _fallback_replies(
     """Yield the replies about the fallback: the mention of a fallback responder, or the step itself."""
     step_state = find_fallback_step(incident, policy, escalation)
     if step_state is not None:
-        yield _build_fallback_reply(incident, reply_key(step_state.step), "instead", step_state.step, message)
+        yield _build_fallback_reply(
+            incident, reply_key(step_state.step), "fallback", step_state.step, message
+        )
     if is_in_fallback_channel(incident):
         for step, _ in _step_failures(incident, escalation):
             if needs_fallback_mention(incident, policy, step):
@@ -501,7 +503,7 @@ def _storm_fallback_replies(
     """Yield the reply in a storm's thread that notifies a fallback responder with a Slack target."""
     step_state = find_fallback_step(incident, policy, escalation)
     if step_state is not None and step_state.step.responder.find_target(SLACK):
-        yield _build_fallback_reply(incident, reply_key(step_state.step), "instead", step_state.step, None)
+        yield _build_fallback_reply(incident, reply_key(step_state.step), "fallback", step_state.step, None)
 
 
 def _fallback_mentions(

@@ -74,7 +74,7 @@ def end_flapping(incident: Incident, flapping_until: float, now: float) -> Incid
         return IncidentChange(incident)
     calmed = replace(incident, flapping_until=0.0, quiet_at=0.0)
     if not incident.quiet_at:
-        return _build_change(calmed, now, TimelineEvent(now, "calmed", "No longer flapping"))
+        return _build_change(calmed, now, TimelineEvent(now, "flapping_ended", "No longer flapping"))
     text = f"Flapped, and was quiet for {format_duration(now - incident.quiet_at)}"
     return _build_change(replace(calmed, resolved_at=now), now, TimelineEvent(now, "resolved", text))
 

@@ -60,7 +60,7 @@ def a_whole(**changes: Any) -> dict[str, Any]:
             "deliveries": [
                 a_delivery("page:on-call", "pagerduty:on-call", simulated=True),
                 a_delivery(
-                    "root", "slack:#alerts-critical", state="failed", reason="not_in_channel", attempts=3
+                    "message", "slack:#alerts-critical", state="failed", reason="not_in_channel", attempts=3
                 ),
             ],
         }

@@ -29,7 +29,7 @@ def a_failure(**changes: Any) -> dict[str, Any]:
         "alertname": "DiskFull",
         "severity": "critical",
         "target": "slack:#alerts-critical",
-        "what": "root",
+        "what": "message",
         "state": "failed",
         "reason": "is_archived",
         "detail": None,

@@ -42,7 +42,7 @@ def an_action(name: str, *, is_simulated: bool = False) -> DeliveryAction:
             by="alice",
             comment="known [receiver a-1#1]",
         )
-    return Post(key="root", target=Target(name, "#alerts-critical"))
+    return Post(key="message", target=Target(name, "#alerts-critical"))
 
 
 def configure(rig: Rig, monkeypatch: pytest.MonkeyPatch, *, is_simulated: bool = False) -> None:

@@ -165,7 +165,7 @@ class NoticeCase(Case):
 
 
 CASES: dict[str, Callable[[Client, Clock], Case]] = {
-    "incident message": lambda redis, clock: IncidentCase(redis, clock, Post(key="root", target=ALERTS)),
+    "incident message": lambda redis, clock: IncidentCase(redis, clock, Post(key="message", target=ALERTS)),
     "incident reply": lambda redis, clock: IncidentCase(
         redis,
         clock,
@@ -178,7 +178,7 @@ CASES: dict[str, Callable[[Client, Clock], Case]] = {
         redis, clock, Page(key="page:on-call", instance="1", target=ON_CALL, dedup_key="d", step=STEP)
     ),
     "storm message": lambda redis, clock: StormCase(
-        redis, clock, "channel:#alerts-critical", Post(key="root", target=ALERTS)
+        redis, clock, "channel:#alerts-critical", Post(key="message", target=ALERTS)
     ),
     "storm page": lambda redis, clock: StormCase(
         redis, clock, "responder:on-call", Page(key="page:1", target=ON_CALL, dedup_key="d", step=STEP)

@@ -46,7 +46,7 @@ def test_a_revoked_token_and_a_wrong_key_that_are_replaced(tmp_path: Path) -> No
             deployment.wait_for(lambda: "team-lead" in deployment.paged())
             listed = json.loads(receiver("failed", "--json", RECEIVER_URL=url).stdout)["deliveries"]
             refused = {(row["what"], row["reason"]) for row in listed}
-            assert {("root", "invalid_auth"), ("page:on-call", "invalid_routing_key")} <= refused
+            assert {("message", "invalid_auth"), ("page:on-call", "invalid_routing_key")} <= refused
             assert deployment.slack.roots == []
 
             token.write_text("xoxb-right\n")
@@ -71,7 +71,7 @@ def test_a_channel_that_was_archived_and_restored(deployment: Deployment) -> Non
 
     url = f"http://127.0.0.1:{deployment.port}"
     listed = json.loads(receiver("failed", "--json", RECEIVER_URL=url).stdout)["deliveries"]
-    assert [(row["what"], row["reason"]) for row in listed] == [("root", "is_archived")]
+    assert [(row["what"], row["reason"]) for row in listed] == [("message", "is_archived")]
 
     deployment.slack.workspace.archived.clear()
     assert "1 delivery is sent again." in receiver("retry", "--all", RECEIVER_URL=url).stdout

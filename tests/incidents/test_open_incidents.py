@@ -86,7 +86,7 @@ def test_an_unchanged_incident_is_the_same_object(incidents: Counting) -> None:
     incident = open_incident(incidents, "DiskFull")
     before = open_incidents.list_all()
     assert open_incidents.list_all() is before
-    incidents.record_delivery(incident.id, "root", Delivery(attempts=1))
+    incidents.record_delivery(incident.id, "message", Delivery(attempts=1))
     assert open_incidents.list_all()[0] is not before[0]
 
 

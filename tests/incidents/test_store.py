@@ -82,8 +82,10 @@ def test_a_receipt_of_a_former_incident_is_saved(incidents: RedisIncidents) -> N
     save_group(incidents, a_group(an_alert(ends_at=NOW + 1)), NOW + 1)
     second = save_group(incidents, a_group(an_alert(starts_at=NOW + 5000)), NOW + 5000)
     delivery = Delivery("", attempts=1, receipt=Receipt(NOW, "C1:2"))
-    incidents.record_delivery(first.id, "root", delivery, events=[TimelineEvent(NOW, "delivered", "Posted")])
-    assert incidents.load(first.id).deliveries == {"root": delivery}
+    incidents.record_delivery(
+        first.id, "message", delivery, events=[TimelineEvent(NOW, "delivered", "Posted")]
+    )
+    assert incidents.load(first.id).deliveries == {"message": delivery}
     assert incidents.load(second.id).deliveries == {}
 
 
@@ -92,17 +94,17 @@ def test_an_attempt_is_recorded_only_by_the_worker_with_the_lease(
 ) -> None:
     incident = save_group(incidents, a_group(an_alert()))
     WorkQueue(redis_client, moments=SHARED_CLOCK).claim("slack", "w1", NOW, 1)
-    incidents.record_delivery(incident.id, "root", Delivery(attempts=1), worker="w1", queue="slack")
+    incidents.record_delivery(incident.id, "message", Delivery(attempts=1), worker="w1", queue="slack")
     with pytest.raises(LeaseLost):
-        incidents.record_delivery(incident.id, "root", Delivery(attempts=2), worker="w2", queue="slack")
-    assert incidents.load(incident.id).deliveries["root"].attempts == 1
+        incidents.record_delivery(incident.id, "message", Delivery(attempts=2), worker="w2", queue="slack")
+    assert incidents.load(incident.id).deliveries["message"].attempts == 1
 
 
 def test_an_expired_incident_is_not_created_again(incidents: RedisIncidents, redis_client: Client) -> None:
     incident = save_group(incidents, a_group(an_alert()))
     redis_client.flushall()
     incidents.record_delivery(
-        incident.id, "root", Delivery(attempts=1), events=[TimelineEvent(NOW, "delivered", "Posted")]
+        incident.id, "message", Delivery(attempts=1), events=[TimelineEvent(NOW, "delivered", "Posted")]
     )
     assert list(redis_client.scan_iter("*")) == []
     with pytest.raises(NotFound):

@@ -91,5 +91,5 @@ def test_where_all_deliveries_succeed_no_fallback_is_used(policy) -> None:
     life.marks_done()
     assert life.incident is not None
     keys = {key for key in life.incident.deliveries if not key.startswith("skipped:")}
-    assert keys == {"root", "page:on-call", "step:on-call", "update"}
+    assert keys == {"message", "page:on-call", "step:on-call", "update"}
     assert not any(isinstance(a, Post) for a in plan(life.incident, policy, life.now + 1).actions)

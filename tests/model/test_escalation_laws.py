@@ -135,7 +135,7 @@ class Night(Life):
             return action.target.address
         if action.target.address == "#ops":
             return "#ops"
-        return "root" if action.key in ("root", "root2") else "thread"
+        return "root" if action.key in ("message", "message_replacement") else "thread"
 
     def escalation(self) -> EscalationState:
         assert self.incident is not None

@@ -26,7 +26,7 @@ def paged(**changes: object) -> Incident:
     key = a_policy().steps[0].responder.targets[0].secret.digest
     first = Delivery("1", attempts=1, first_attempt_at=OPENED_AT, receipt=arrived, key_digest=key)
     root = Delivery("", content_version=PostedState(), attempts=1, receipt=arrived)
-    return an_incident(an_alert(), deliveries={"page:on-call": first, "root": root}, **changes)
+    return an_incident(an_alert(), deliveries={"page:on-call": first, "message": root}, **changes)
 
 
 def plan_actions(incident: Incident, now: float, policy: EscalationPolicy = POLICY) -> tuple[Action, ...]:

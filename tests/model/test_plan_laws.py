@@ -272,7 +272,7 @@ def test_an_incident_has_one_message(happenings: list[tuple]) -> None:
     life = live(happenings, only="arrives")
     assert life.incident is not None
     posts = [a for a in plan(life.incident, POLICY, life.now).actions if isinstance(a, Post)]
-    assert len(posts) == (0 if "root" in life.incident.deliveries else 1)
+    assert len(posts) == (0 if "message" in life.incident.deliveries else 1)
 
 
 def test_an_earlier_page_is_still_resolved_after_a_renewed_page_failed() -> None:

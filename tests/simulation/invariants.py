@@ -118,13 +118,13 @@ def _by_route(scenario: Scenario, group: TrueGroup) -> dict[str, list[TrueAlert]
 
 def _check_message(scenario: Scenario, incident: Incident) -> Iterator[str]:
     """The message of the incident exists and shows its state."""
-    root = incident.deliveries.get("root")
+    root = incident.deliveries.get("message")
     if root is None or root.receipt is None:
         if not (root is not None and root.failed_at):
             yield "has no message"
         return
     message = next(m for m in scenario.slack.messages if m.reference == root.receipt.reference)
-    if incident.deliveries["root"].failed_at or _has_failed_permanently(scenario.slack.sent, incident.id):
+    if incident.deliveries["message"].failed_at or _has_failed_permanently(scenario.slack.sent, incident.id):
         return
     look = message.versions[-1]
     # Alerts of a manually resolved incident may end later; the message does not show that any more.

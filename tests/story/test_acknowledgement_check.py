@@ -157,7 +157,7 @@ def test_an_api_that_refuses_delays_no_step_and_is_recorded(rig: Rig, status: in
     rig.pagerduty.rest.answer = lambda *_: (status, {}, {})  # type: ignore[method-assign]
     rig.passes("1m")
     assert rig.paged() == ["on-call", "team-lead"]
-    assert whats(rig, incident).count("not_asked") == 1
+    assert whats(rig, incident).count("check_failed") == 1
 
 
 def test_a_hanging_api_delays_no_step(rig: Rig) -> None:

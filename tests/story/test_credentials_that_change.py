@@ -47,7 +47,7 @@ def test_a_message_refused_for_its_token_is_posted_with_the_next_one(rig: Rig, c
     rig.slack.fail_next("chat.postMessage", error=code)
     incident = rig.fires("DiskFull")
     rig.passes("10m")
-    assert (rig.roots(), failed(rig)) == ([], ["root"])
+    assert (rig.roots(), failed(rig)) == ([], ["message"])
     reload(rig, SLACK_BOT_TOKEN="xoxb-other")
     (root,) = rig.roots()
     assert "DiskFull" in root.text
@@ -65,7 +65,7 @@ def test_with_the_same_secret_nothing_is_retried(rig: Rig) -> None:
     before = posts(rig)
     reload(rig)
     rig.passes("1h")
-    assert (posts(rig), failed(rig)) == (before, ["root"])
+    assert (posts(rig), failed(rig)) == (before, ["message"])
 
 
 def test_each_delivery_is_retried_once_per_secret(rig: Rig) -> None:
@@ -85,7 +85,7 @@ def test_failures_not_caused_by_the_secret_are_not_retried(rig: Rig, code: str) 
     rig.fires("DiskFull")
     reload(rig, SLACK_BOT_TOKEN="xoxb-other")
     rig.passes("10m")
-    assert (rig.roots(), failed(rig)) == ([], ["root"])
+    assert (rig.roots(), failed(rig)) == ([], ["message"])
 
 
 def test_a_page_refused_for_its_key_is_sent_under_the_next_one(rig: Rig) -> None:
@@ -160,7 +160,7 @@ def test_a_removed_token_causes_no_retry(rig: Rig) -> None:
     rig.fires("DiskFull")
     reload(rig, SLACK_BOT_TOKEN="")
     rig.passes("1m")
-    assert failed(rig) == ["root"]
+    assert failed(rig) == ["message"]
 
 
 def test_the_resolve_of_a_former_incident_does_not_resolve_the_page_of_the_next_one(rig: Rig) -> None:

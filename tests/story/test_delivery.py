@@ -44,7 +44,7 @@ def test_a_429_without_a_retry_after_waits_five_seconds(rig: Rig) -> None:
 def test_a_5xx_is_retried_soon(rig: Rig, status: int) -> None:
     rig.slack.fail_next("chat.postMessage", status=status, body=b"<html>")
     incident = rig.fires("DiskFull")
-    assert delivery(rig, incident, "root")["state"] == "pending"
+    assert delivery(rig, incident, "message")["state"] == "pending"
     rig.passes("1s")
     assert len(rig.roots()) == 1
 
@@ -61,7 +61,7 @@ def test_the_retry_after_of_a_5xx_is_respected(rig: Rig) -> None:
 def test_a_200_with_ok_false_is_no_delivery(rig: Rig) -> None:
     rig.slack.fail_next("chat.postMessage", status=200, error="ekm_access_denied")
     incident = rig.fires("DiskFull")
-    root = delivery(rig, incident, "root")
+    root = delivery(rig, incident, "message")
     assert (root["state"], root["reason"]) == ("failed", "ekm_access_denied")
     assert 'outcome="permanent"' in rig.client.get("/metrics").text
 
@@ -79,7 +79,7 @@ def test_a_permanent_error_is_attempted_once(rig: Rig, reason: str) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("10m")
     assert len(attempts(rig)) == 1
-    assert delivery(rig, incident, "root")["reason"] == reason
+    assert delivery(rig, incident, "message")["reason"] == reason
 
 
 def test_a_message_whose_response_was_lost_is_not_posted_again(rig: Rig) -> None:
@@ -87,7 +87,7 @@ def test_a_message_whose_response_was_lost_is_not_posted_again(rig: Rig) -> None
     incident = rig.fires("DiskFull")
     rig.passes("1m")
     assert len(rig.roots()) == 1
-    assert delivery(rig, incident, "root")["state"] == "delivered"
+    assert delivery(rig, incident, "message")["state"] == "delivered"
     assert rig.slack.calls_of("conversations.history")[0].arguments["include_all_metadata"] in (
         True,
         "1",
@@ -119,7 +119,7 @@ def test_an_unknown_host_name_is_retried(rig: Rig) -> None:
     rig.environ["SLACK_API_URL"] = NO_NAME
     rig.configure((rig.folder / "routing.yaml").read_text())
     incident = rig.fires("DiskFull")
-    root = delivery(rig, incident, "root")
+    root = delivery(rig, incident, "message")
     assert (root["state"], root["reason"]) == ("pending", "no_answer")
     assert rig.paged() == ["on-call"]
     rig.environ["SLACK_API_URL"] = address

@@ -170,7 +170,7 @@ def test_a_fallback_that_fails_too_is_a_failed_delivery(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("10m")
     failed = [d["id"] for d in rig.shows(incident)["deliveries"] if d["state"] == "failed"]
-    assert failed == ["fallback", "root"]
+    assert failed == ["fallback", "message"]
     assert rig.paged() == ["on-call", "team-lead", "manager"]
 
 

@@ -246,7 +246,7 @@ def test_after_a_kill_between_saving_the_notice_and_the_failure_it_is_posted_onc
         dying.reconcile(incident, SLACK, "dying")
     rig.passes("10m")
     assert len(notices_posted(rig)) == 1
-    assert [d["state"] for d in rig.shows(incident)["deliveries"] if d["id"] == "root"] == ["failed"]
+    assert [d["state"] for d in rig.shows(incident)["deliveries"] if d["id"] == "message"] == ["failed"]
 
 
 def test_a_worker_killed_while_posting_makes_the_next_one_search_first(rig: Rig) -> None:

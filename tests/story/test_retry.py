@@ -42,12 +42,12 @@ def test_a_permanent_failure_is_listed_counted_and_shown(rig: Rig) -> None:
     (row,) = failed(rig)
     assert row["failed_at"].startswith("2026-11-23T12:00:00")
     assert {name: row[name] for name in row if name != "failed_at"} == {
-        "id": delivery_id(incident, "root"),
+        "id": delivery_id(incident, "message"),
         "incident": incident,
         "alertname": "DiskFull",
         "severity": "critical",
         "target": f"slack:{CRITICAL}",
-        "what": "root",
+        "what": "message",
         "state": "failed",
         "reason": "is_archived",
         "detail": None,

@@ -63,7 +63,7 @@ def test_a_deleted_channel_prevents_no_page(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("10m")
     assert rig.paged() == ["on-call", "team-lead", "manager"]
-    root = next(d for d in rig.shows(incident)["deliveries"] if d["id"] == "root")
+    root = next(d for d in rig.shows(incident)["deliveries"] if d["id"] == "message")
     assert (root["state"], root["reason"]) == ("failed", "is_archived")
     assert "receiver_failed_deliveries 1.0" in rig.client.get("/metrics").text
 

@@ -185,7 +185,7 @@ def test_a_refused_message_of_a_storm_is_posted_once_to_the_fallback_channel(rig
     rig.passes("1m")
     (summary,) = [root for root in in_channel(rig, OPS) if f"incidents in {OPS}" in root.text]
     bundled = [
-        row for row in failed(rig) if row["what"] == "root" and "refused for all" in str(row["detail"])
+        row for row in failed(rig) if row["what"] == "message" and "refused for all" in str(row["detail"])
     ]
     assert len(bundled) > MANY / 2
     assert f"{len(bundled)} incidents" in summary.text

@@ -316,7 +316,7 @@ def test_an_incident_that_got_its_own_message_is_updated(rig: Rig) -> None:
 
 
 def _link(rig: Rig, incident: str) -> str:
-    return next((d["link"] or "" for d in rig.shows(incident)["deliveries"] if d["id"] == "root"), "")
+    return next((d["link"] or "" for d in rig.shows(incident)["deliveries"] if d["id"] == "message"), "")
 
 
 def _summary_link(rig: Rig) -> str:

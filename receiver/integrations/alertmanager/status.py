@@ -225,7 +225,10 @@ def _suppression_events(
     if before is None:
         return [
             TimelineEvent(
-                now, "held", f"All that fires is {after.reason} in Alertmanager: nobody is paged", after.by
+                now,
+                "suppressed",
+                f"All that fires is {after.reason} in Alertmanager: nobody is paged",
+                after.by,
             )
         ]
     return []

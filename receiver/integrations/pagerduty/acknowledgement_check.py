@@ -202,7 +202,7 @@ class AcknowledgementCheck:
             return IncidentChange(
                 checked,
                 is_changed=True,
-                events=(TimelineEvent(now, "not_asked", text),) if is_first_failure else (),
+                events=(TimelineEvent(now, "check_failed", text),) if is_first_failure else (),
             )
 
         self._incident_service.update(incident.id, note, now)

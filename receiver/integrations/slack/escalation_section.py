@@ -159,7 +159,7 @@ _HERE = "<!here>"
 def render_fallback_reply(notification: IncidentNotification, reply_kind: str, step: Step) -> Message:
     """Return the reply of *reply_kind*: PagerDuty can't be reached (`page_delayed`), has no incident for an
     accepted page (`unconfirmed`), resolves the page automatically while it fires (`resolved_there`), or the
-    fallback responder is notified (`instead`).
+    fallback responder is notified (`fallback`).
     """
     incident = notification.incident
     if reply_kind == "page_delayed":

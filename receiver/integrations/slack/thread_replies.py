@@ -37,7 +37,7 @@ def render_reply(notification: IncidentNotification, reply: Reply, level: Format
     if reply.reply_kind == "step" and reply.step is not None:
         return Message(_step(notification, reply.step), links_names=True)
     if (
-        reply.reply_kind in ("page_delayed", "unconfirmed", "resolved_there", "instead")
+        reply.reply_kind in ("page_delayed", "unconfirmed", "resolved_there", "fallback")
         and reply.step is not None
     ):
         return render_fallback_reply(notification, reply.reply_kind, reply.step)
@@ -180,6 +180,6 @@ def _check_failed(_incident: Incident) -> str:
 
 _RENDERERS: dict[str, Callable[[Incident], str]] = {
     "resolved": _resolved,
-    "held": _suppressed,
-    "not_asked": _check_failed,
+    "suppressed": _suppressed,
+    "check_failed": _check_failed,
 }

@@ -20,8 +20,8 @@ from receiver.web.api.status import StormHandler, describe_refusals
 from receiver.web.urls import url_for
 
 _LABELS = {
-    "root": "the message",
-    "root2": "the message in place of the first",
+    "message": "the message",
+    "message_replacement": "the message in place of the first",
     "update": "the message's latest form",
     "fallback": "the message in the fallback channel",
     "reminder": "a reminder in the thread",

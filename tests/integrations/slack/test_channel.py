@@ -63,7 +63,7 @@ def test_a_post_has_the_metadata_it_is_found_by_and_unfurls_no_links(slack, chan
     sent = slack.calls_of("chat.postMessage")[0].arguments
     assert sent["metadata"] == {
         "event_type": "incident",
-        "event_payload": {"incident": incident.id, "key": "root", "about": "7"},
+        "event_payload": {"incident": incident.id, "key": "message", "about": "7"},
     }
     assert (sent["unfurl_links"], sent["unfurl_media"], sent["parse"]) == (False, False, "none")
 

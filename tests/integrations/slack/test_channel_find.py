@@ -54,7 +54,7 @@ def test_a_post_that_never_arrived_is_not_found(slack, channel):
 
 def test_the_message_of_another_incident_is_not_found(slack, channel):
     channel.send(a_notification(an_incident(id="another")))
-    channel.send(a_notification(action=a_post(key="root2")))
+    channel.send(a_notification(action=a_post(key="message_replacement")))
     channel.send(a_notification(action=a_post(instance="5")))
     assert channel.find_receipt(sought(a_notification())) is None
 

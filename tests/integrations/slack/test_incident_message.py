@@ -118,10 +118,13 @@ def test_a_flapping_incident_is_marked_as_flapping():
 
 def test_a_message_that_replaces_another_links_it():
     link = "https://example.slack.com/archives/C0CRITICAL/p1"
-    deliveries = {"root": a_delivery(receipt=a_receipt(reference=MESSAGE, link=link))}
+    deliveries = {"message": a_delivery(receipt=a_receipt(reference=MESSAGE, link=link))}
     incident = an_incident(deliveries=deliveries)
     linked = f"<{link}|an earlier message>"
-    assert linked in as_slack_shows(a_notification(incident, a_post(key="root2", replaces=MESSAGE))).words
+    assert (
+        linked
+        in as_slack_shows(a_notification(incident, a_post(key="message_replacement", replaces=MESSAGE))).words
+    )
     assert linked in as_slack_shows(a_notification(incident, an_update(message="C0CRITICAL:2.0"))).words
     assert linked not in as_slack_shows(a_notification(incident, an_update(message=MESSAGE))).words
 

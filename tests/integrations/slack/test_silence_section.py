@@ -156,5 +156,5 @@ def test_a_reply_warns_before_a_silence_ends():
 
 def test_a_suppression_and_an_unreachable_alertmanager_have_replies():
     incident = an_incident(suppression=Suppression("silenced", 1.0, "bob"))
-    assert reply_text(incident, a_reply("held")) == "⏸ Silenced by bob: nobody is paged"
-    assert "could not be asked" in reply_text(an_incident(), a_reply("not_asked"))
+    assert reply_text(incident, a_reply("suppressed")) == "⏸ Silenced by bob: nobody is paged"
+    assert "could not be asked" in reply_text(an_incident(), a_reply("check_failed"))

@@ -19,7 +19,7 @@ from tests.mocks import blockkit
 
 TARGET = Target(SLACK, "#alerts-critical")
 STORM = Storm("storm-0123456789abcde", "channel:#alerts-critical", OPENED_AT)
-POST = Post(key="root", target=TARGET)
+POST = Post(key="message", target=TARGET)
 
 
 def a_storm_notification(

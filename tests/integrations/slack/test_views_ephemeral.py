@@ -35,7 +35,7 @@ def test_a_timestamp_is_shown_in_the_readers_time_zone():
 
 def test_incidents_are_listed_one_per_line_with_id_and_message():
     link = "https://example.slack.com/archives/C0CRITICAL/p1"
-    deliveries = {"root": a_delivery(receipt=a_receipt(reference=MESSAGE, link=link))}
+    deliveries = {"message": a_delivery(receipt=a_receipt(reference=MESSAGE, link=link))}
     incident = an_incident(acknowledged_by="bob", deliveries=deliveries)
     row = as_text(render_ephemeral(TextReply("1 open incident:", incidents=(incident,)))).split("\n")[1]
     assert row.startswith(f"🔴 *HighCPUUsage* `{incident.id}` · 1 firing · 👀 bob · since ")

@@ -45,7 +45,7 @@ def test_one_incident_has_alerts_timeline_escalation_and_deliveries(rig: Rig) ->
     assert next(event["what"] for event in details["timeline"]) == "opened"
     assert [step["state"] for step in details["escalation"]["steps"]] == ["notified", "waiting", "later"]
     delivered = {delivery["id"] for delivery in details["deliveries"] if delivery["state"] == "delivered"}
-    assert {"root", "page:on-call", "step:on-call"} <= delivered
+    assert {"message", "page:on-call", "step:on-call"} <= delivered
 
 
 def test_incidents_are_filtered_by_state(rig: Rig) -> None:

@@ -10,7 +10,7 @@ from receiver.web.pages.warnings import delivery_label
 @pytest.mark.parametrize(
     ("key", "name"),
     [
-        ("root", "the message"),
+        ("message", "the message"),
         ("page:on-call", "page to on-call"),
         ("step:team-lead", "reply to team-lead in the thread"),
         ("page:", "page:"),
