@@ -151,7 +151,7 @@ class RedisNotices:
         name = hashlib.sha256(notice_id.encode("utf-8", "replace")).hexdigest()[:32]
         notice = Notice(one_line(text, MAX_LINE), now, one_line(about, MAX_ABOUT))
         with store_errors():
-            reply = self._scripts.run(
+            reply = self._scripts.run_script(
                 "save_notice",
                 [self._keys.notice(name), self._keys.notices, self._keys.queue(TASKS)],
                 [
@@ -301,7 +301,7 @@ class NoticeSubject:
         if after.receipt is None:
             wait_s = next_wait_s(after.attempts)
             retry_at = max(after.retry_at, self._clock() + wait_s)
-            self._save_delivery(replace(after.revived(), retry_at=retry_at))
+            self._save_delivery(replace(after.with_retry_allowed(), retry_at=retry_at))
             return
         outcome = "simulated" if after.receipt.is_simulated else "delivered"
         metrics.NOTICES.labels(outcome).inc(len(self.message.names))

@@ -23,7 +23,7 @@ from receiver.text import one_line
 T = TypeVar("T", bound=Struct)
 
 
-def read_answer(raw: Any, kind: type[T]) -> T:
+def parse_response(raw: Any, kind: type[T]) -> T:
     """Convert *raw* to a *kind* of `web/api/responses.py`; raises ReceiverApiError for another form.
 
     The receiver may have another version: fields unknown to *kind* are dropped, fields missing in *raw* are

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from receiver import clock
-from receiver.cli.api_client import ReceiverApi, build_api, read_answer
+from receiver.cli.api_client import ReceiverApi, build_api, parse_response
 from receiver.cli.options import MAX_NAME, by_option, json_option
 from receiver.cli.terminal import find_width, print_json, print_text, render_age, render_table, show_examples
 from receiver.errors import NotFound
@@ -49,7 +49,7 @@ def failed(is_json: bool) -> None:
     if is_json:
         print_json(page)
         return
-    rows = [read_answer(row, FailedDelivery) for row in page["deliveries"]]
+    rows = [parse_response(row, FailedDelivery) for row in page["deliveries"]]
     if not rows:
         print_text("Nothing has failed permanently.")
         return
@@ -71,7 +71,7 @@ def retry(failure_id: str, is_all: bool, by: str) -> None:
     if bool(failure_id) == is_all:
         raise click.UsageError("give an ID that `receiver failed` lists, or --all")
     api = build_api(os.environ)
-    rows = [read_answer(row, FailedDelivery) for row in api.list_failed()["deliveries"]]
+    rows = [parse_response(row, FailedDelivery) for row in api.list_failed()["deliveries"]]
     found = rows if is_all else _choose_rows(rows, failure_id)
     for row in found:
         _retry_delivery(api, row, by)
@@ -89,7 +89,7 @@ def _choose_rows(rows: list[FailedDelivery], failure_id: str) -> list[FailedDeli
 
 
 def _retry_delivery(api: ReceiverApi, row: FailedDelivery, by: str) -> None:
-    after = read_answer(api.retry_delivery(row.id, one_line(by, MAX_NAME) or "cli"), FailedDelivery)
+    after = parse_response(api.retry_delivery(row.id, one_line(by, MAX_NAME) or "cli"), FailedDelivery)
     what = one_line(f"{after.what} to {after.target} of {after.alertname}", 200)
     print_text(f"{row.id}: {what} is sent again")
 

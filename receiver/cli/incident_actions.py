@@ -8,7 +8,7 @@ from collections.abc import Callable
 import click
 
 from receiver import clock
-from receiver.cli.api_client import build_api, read_answer
+from receiver.cli.api_client import build_api, parse_response
 from receiver.cli.incident_text import format_next_step
 from receiver.cli.options import MAX_NAME, by_option
 from receiver.cli.terminal import print_text, render_until, show_examples
@@ -40,7 +40,7 @@ def _build_command(
             raise click.BadParameter("is empty, expected a name", param_hint="--by")
         filled = {field: value for field, value in more.items() if value.strip()}
         raw = build_api(os.environ).change_incident(incident_id, action, who, **filled)
-        print_text(describe_outcome(read_answer(raw, IncidentDetail), who) + ".")
+        print_text(describe_outcome(parse_response(raw, IncidentDetail), who) + ".")
 
     for option in options:
         option(send_action)

@@ -13,7 +13,7 @@ from receiver.cli.api_client import (
     ReceiverApi,
     ReceiverApiError,
     build_api,
-    read_answer,
+    parse_response,
 )
 from receiver.cli.incident_text import format_storm, render_incident, render_list
 from receiver.cli.maintenance import format_maintenance
@@ -86,7 +86,7 @@ def incidents(is_all: bool, is_json: bool) -> None:
         print_text(maintenance + ".\n")
     for storm in api.list_storms():
         print_text(format_storm(storm))
-    rows = [read_answer(row, IncidentRow) for row in page["incidents"]]
+    rows = [parse_response(row, IncidentRow) for row in page["incidents"]]
     if not rows:
         print_text("No incidents." if is_all else "No open incidents.")
         return
@@ -98,7 +98,7 @@ def incidents(is_all: bool, is_json: bool) -> None:
 def _find_maintenance(api: ReceiverApi) -> str:
     """Return the line about maintenance; empty if there is none, or the receiver has no such endpoint."""
     try:
-        return format_maintenance(read_answer(api.get_maintenance(), MaintenanceRow), clock.now())
+        return format_maintenance(parse_response(api.get_maintenance(), MaintenanceRow), clock.now())
     except ReceiverApiError:
         return ""
 
@@ -115,7 +115,7 @@ def show(incident_id: str, is_json: bool) -> None:
     if is_json:
         print_json(raw)
     else:
-        print_text(render_incident(read_answer(raw, IncidentDetail), clock.now()))
+        print_text(render_incident(parse_response(raw, IncidentDetail), clock.now()))
 
 
 @click.command(
@@ -144,7 +144,7 @@ def history(alertname: str, since: str, is_json: bool) -> None:
     if is_json:
         print_json(page)
         return
-    rows = [read_answer(row, HistoryRow) for row in page["incidents"]]
+    rows = [parse_response(row, HistoryRow) for row in page["incidents"]]
     if not rows:
         print_text("No incidents since then.")
         return

@@ -8,7 +8,7 @@ from datetime import datetime
 import click
 
 from receiver import clock
-from receiver.cli.api_client import build_api, read_answer
+from receiver.cli.api_client import build_api, parse_response
 from receiver.cli.options import MAX_NAME, by_option, json_option
 from receiver.cli.terminal import print_json, print_text, read_moment, render_until, show_examples
 from receiver.clock import format_duration, parse_time
@@ -51,7 +51,7 @@ def maintenance(
     if is_json:
         print_json(raw)
         return
-    said = format_maintenance(read_answer(raw, MaintenanceRow), clock.now())
+    said = format_maintenance(parse_response(raw, MaintenanceRow), clock.now())
     print_text((said or ("Maintenance is over: paging goes on" if is_end else "No maintenance")) + ".")
 
 

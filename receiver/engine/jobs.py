@@ -76,7 +76,7 @@ class JobQueue:
         """Store a job and enqueue it; return False if its *id*, or one of *also*, is known already."""
         name, *others = (_hash_id(kind, one) for one in (id, *also))
         with store_errors():
-            answer = self._scripts.run(
+            answer = self._scripts.run_script(
                 "enqueue_job",
                 [self._keys.queue(TASKS), self._keys.job(name), *map(self._keys.job, others)],
                 [

@@ -83,7 +83,7 @@ class WorkQueue:
         """Lease due incidents of one shard."""
         after = self._moments.after
         with store_errors():
-            next_check_at, *members = self._scripts.run(
+            next_check_at, *members = self._scripts.run_script(
                 "claim",
                 [keys.leases(queue), keys.lease_owners(queue), *_queue_keys(keys, queue)],
                 [
@@ -132,7 +132,7 @@ class WorkQueue:
         with store_errors():
             for shard, members in by_shard.items():
                 keys = Keys(shard)
-                self._scripts.run(
+                self._scripts.run_script(
                     "renew",
                     [keys.leases(queue), keys.lease_owners(queue)],
                     [worker, self._moments.after(now, LEASE_S), *members],
@@ -143,7 +143,9 @@ class WorkQueue:
         args = [worker, self._moments.at(at), *in_progress]
         with store_errors():
             for keys in map(Keys, range(self._shards)):
-                self._scripts.run("expire_leases", [keys.leases(queue), keys.lease_owners(queue)], args)
+                self._scripts.run_script(
+                    "expire_leases", [keys.leases(queue), keys.lease_owners(queue)], args
+                )
 
     def release(self, queue: str, worker: str, incident_id: str, dues: Mapping[str, float | None]) -> bool:
         """Release a lease, and enqueue the incident in each queue of *dues* at the given time, or earlier if
@@ -154,7 +156,7 @@ class WorkQueue:
         for other, due in dues.items():
             args += ["" if due is None else self._moments.at(due), other]
         with store_errors():
-            answer = self._scripts.run(
+            answer = self._scripts.run_script(
                 "release",
                 [keys.leases(queue), keys.lease_owners(queue), *(keys.queue(other) for other in dues)],
                 args,
@@ -172,14 +174,16 @@ class WorkQueue:
     def _enqueue(self, queue: str, incident_id: str, due: float, condition: str = "") -> None:
         key = Keys(self._shard(incident_id)).queue(queue)
         with store_errors():
-            self._scripts.run("enqueue", [key], [incident_id, self._moments.at(due), WAKE, queue, condition])
+            self._scripts.run_script(
+                "enqueue", [key], [incident_id, self._moments.at(due), WAKE, queue, condition]
+            )
 
     def reschedule_all(self, queue: str, now: float) -> None:
         """Make every entry of *queue* due now, and let no lease end later than one made now."""
         args = [self._moments.after(now), self._moments.after(now, LEASE_S)]
         with store_errors():
             for keys in map(Keys, range(self._shards)):
-                self._scripts.run("reschedule", [keys.leases(queue), *_queue_keys(keys, queue)], args)
+                self._scripts.run_script("reschedule", [keys.leases(queue), *_queue_keys(keys, queue)], args)
 
     def depth(self, queue: str, now: float) -> tuple[int, float]:
         """Return how many incidents are due in *queue*, and for how many seconds the oldest has been due."""
@@ -242,7 +246,7 @@ class WorkQueue:
         """Return the workers whose last heartbeat lies between *since* and *until*."""
         latest = "+inf" if until == math.inf else self._moments.at(until)
         with store_errors():
-            found = self._scripts.run("list_workers", [WORKERS], [self._moments.at(since), latest])
+            found = self._scripts.run_script("list_workers", [WORKERS], [self._moments.at(since), latest])
         return [name.decode() for name in found]
 
     def _parse_wake(self, data: bytes) -> tuple[str, float] | None:

@@ -190,7 +190,7 @@ class TokenBuckets:
         """Take a token if *who* is among the first in the queue; else queue it until it should ask again."""
         keys = TokenBucketKeys(bucket.name)
         with store_errors():
-            retry_after, initial_wait = self._scripts.run(
+            retry_after, initial_wait = self._scripts.run_script(
                 "take_token",
                 [keys.state, keys.waiters, keys.waiter_deadlines, keys.initial_waiters],
                 [
@@ -211,7 +211,7 @@ class TokenBuckets:
     def pause(self, bucket: TokenBucket, until: float) -> None:
         """Grant no token before *until*; a pause that ends later is kept."""
         with store_errors():
-            self._scripts.run(
+            self._scripts.run_script(
                 "pause_bucket", [TokenBucketKeys(bucket.name).state], [self._moments.at(until), _RETENTION_S]
             )
 

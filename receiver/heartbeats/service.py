@@ -113,7 +113,7 @@ class RedisHeartbeats:
         differs from *ahead_s*, the lead at the last call, by more than *differ_s* seconds.
         """
         with store_errors():
-            since, ahead = self._scripts.run(
+            since, ahead = self._scripts.run_script(
                 "record_uptime",
                 [HEARTBEAT_UPTIME],
                 [

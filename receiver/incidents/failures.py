@@ -76,7 +76,7 @@ def is_refused_under_former(delivery: Delivery, digests: Mapping[str, str]) -> b
 def retry_with_new_credentials(failure: Failure, now: float) -> tuple[Delivery, TimelineEvent]:
     """Return the delivery as pending, to be sent with the new credentials, and its timeline event."""
     text = f"Other credentials: sending {failure.key} to {failure.delivery.target} again"
-    return failure.delivery.revived(), TimelineEvent(now, "retried", text)
+    return failure.delivery.with_retry_allowed(), TimelineEvent(now, "retried", text)
 
 
 def retry_by_request(failure: Failure, by: Person, now: float) -> tuple[Delivery, TimelineEvent]:
@@ -85,7 +85,7 @@ def retry_by_request(failure: Failure, by: Person, now: float) -> tuple[Delivery
     If an earlier attempt may have arrived, the channel is asked first. If the plan no longer wants the
     delivery, it is not sent.
     """
-    delivery = failure.delivery.revived()
+    delivery = failure.delivery.with_retry_allowed()
     text = f"Asked to send {failure.key} to {delivery.target} again"
     return delivery, TimelineEvent(now, "retried", text, by=by.name, via=by.via)
 
@@ -148,7 +148,7 @@ class RedisFailures:
         group_id = incident_id.partition("-")[0]
         keys = self._incidents.keys_of(group_id)
         with store_errors():
-            answer = self._scripts.run(
+            answer = self._scripts.run_script(
                 "retry_delivery",
                 [
                     keys.incident(group_id),

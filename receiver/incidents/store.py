@@ -415,7 +415,7 @@ class RedisIncidents(RedisListing):
         group_id = incident_id.partition("-")[0]
         keys, queues, said = self.keys_of(group_id), tuple(wake), [codec.encode(event) for event in events]
         with store_errors():
-            answer = self._scripts.run(
+            answer = self._scripts.run_script(
                 "record",
                 [
                     keys.incident(group_id),
@@ -456,4 +456,4 @@ class RedisIncidents(RedisListing):
             gone, kept = split_compacted_fields(fields)
             if gone or kept:
                 args = [fields[b"v"], len(gone), *gone, *kept]
-                self._scripts.run("compact", [key, keys.changes], args)
+                self._scripts.run_script("compact", [key, keys.changes], args)

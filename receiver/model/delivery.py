@@ -202,13 +202,13 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
             retry_at=next_try_at(self, now, error.retry_after, salt),
         )
 
-    def revived(self) -> Delivery:
+    def with_retry_allowed(self) -> Delivery:
         """Return this delivery, which failed for good, as one to be attempted again. It keeps `maybe_sent`,
         so an earlier attempt that may have arrived is still checked for.
         """
         return replace(self, failed_at=0.0, retry_at=0.0, kind="", refused_under="")
 
-    def refused_with(self, storm_id: str, target: str) -> Delivery:
+    def with_storm_refusal(self, storm_id: str, target: str) -> Delivery:
         """Return this failed delivery with its own *target*, as refused while bundled into *storm_id*."""
         return replace(self, target=target, refused_storm=storm_id)
 

@@ -91,7 +91,7 @@ class Finding:
     status: PagerDutyStatus | None = None
 
     @property
-    def is_answer(self) -> bool:
+    def is_by_person(self) -> bool:
         """Whether a person acknowledged or resolved it."""
         return self.what == "acknowledged" or (
             self.what == "resolved" and self.status is not None and self.status.is_person

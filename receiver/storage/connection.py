@@ -158,7 +158,7 @@ class Scripts:
         self._client = client
         self._scripts = {name: client.register_script(text) for name, text in read_scripts().items()}
 
-    def run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+    def run_script(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run one script and return its answer. Raises redis-py's errors."""
         script = self._scripts[name]
         try:
@@ -174,7 +174,7 @@ class Scripts:
     def run_each(self, calls: Sequence[ScriptCall], *, raise_on_error: bool = True) -> list[Any]:
         """Run scripts in one round trip; without *raise_on_error*, errors stand in place of the answers."""
         if len(calls) == 1 and raise_on_error:
-            return [self.run(*calls[0])]
+            return [self.run_script(*calls[0])]
         try:
             answers = self._run_pipeline_on_master(calls, raise_on_error=raise_on_error)
             if not any(isinstance(answer, NoScriptError) for answer in answers):

@@ -71,7 +71,7 @@ class StormPageConfirmer:
                 loaded, with_delivery(storm, action.event_key, postpone_check(before, now))
             )
             return
-        if is_page and finding.is_answer and finding.status is not None:
+        if is_page and finding.is_by_person and finding.status is not None:
             transition = "acknowledge" if finding.what == "acknowledged" else "resolve"
             by = Person(finding.status.by or "PagerDuty", via=PAGERDUTY)
             self._storms.respond(storm.id, transition, by, now, batch=batch, done_in_pagerduty=True)

@@ -209,7 +209,7 @@ def _revive(loaded: VersionedStorm, digests: Mapping[str, str]) -> VersionedStor
     """Reset deliveries to pending that were refused for the old credentials, where there are new ones."""
     storm = loaded.storm
     mended = {
-        key: delivery.revived()
+        key: delivery.with_retry_allowed()
         for key, delivery in storm.deliveries.items()
         if is_refused_under_former(delivery, digests)
     }

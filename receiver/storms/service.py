@@ -145,7 +145,7 @@ class StormService:
             )
             events: tuple[TimelineEvent, ...] = ()
             if after.failed_at:
-                after = after.refused_with(storm_id, _name_target(action))
+                after = after.with_storm_refusal(storm_id, _name_target(action))
                 metrics.DELIVERIES.labels(action.queue, "permanent").inc()
                 events = (TimelineEvent(after.failed_at, "failed", describe_failure(action, after)),)
             self._save_delivery(action, incident, after, events)

@@ -37,7 +37,7 @@ class RedisStorms:
         """Save a new storm unless its target has one other than *replacing*; return the active storm's id."""
         keys = self._keys
         with store_errors():
-            reply: bytes = self._scripts.run(
+            reply: bytes = self._scripts.run_script(
                 "start_storm",
                 [keys.active_storms, keys.storm(storm.id), keys.unresolved_storms, keys.queue(storm.queue)],
                 [
@@ -106,7 +106,7 @@ class RedisStorms:
         """Add a member and enqueue the storm for *due*; False where it changed since *join_view* was read."""
         storm, keys = join_view.storm, self._keys
         with store_errors():
-            reply = self._scripts.run(
+            reply = self._scripts.run_script(
                 "join_storm",
                 [keys.storm(storm.id), keys.storm_members(storm.id), keys.queue(storm.queue)],
                 [
@@ -127,7 +127,7 @@ class RedisStorms:
         """Save the storm; False where it changed, or with *if_none_joined* grew, since *loaded* was read."""
         keys = self._keys
         with store_errors():
-            reply = self._scripts.run(
+            reply = self._scripts.run_script(
                 "save_storm",
                 [
                     keys.storm(storm.id),

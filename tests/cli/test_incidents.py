@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from receiver.cli.api_client import read_answer
+from receiver.cli.api_client import parse_response
 from receiver.cli.incident_text import render_list
 from receiver.cli.terminal import measure_width
 from receiver.web.api.responses import IncidentRow
@@ -25,7 +25,7 @@ def stub() -> Iterator[Stub]:
 
 
 def test_open_incidents_are_a_table_with_the_next_step() -> None:
-    table = render_list([read_answer(a_row(), IncidentRow)], OPENED_AT + 108)
+    table = render_list([parse_response(a_row(), IncidentRow)], OPENED_AT + 108)
     head, line = table.split("\n")
     assert head.split() == ["ID", "SEVERITY", "ALERT", "FIRING", "OPENED", "STATE", "SUMMARY"]
     assert line.split("  ") == [
@@ -41,21 +41,22 @@ def test_open_incidents_are_a_table_with_the_next_step() -> None:
 
 def test_a_step_that_is_due_is_shown_as_now() -> None:
     table = render_list(
-        [read_answer(a_row(next_step="on-call#2", next_step_at=a_row()["opened_at"]), IncidentRow)], OPENED_AT
+        [parse_response(a_row(next_step="on-call#2", next_step_at=a_row()["opened_at"]), IncidentRow)],
+        OPENED_AT,
     )
     assert "open, next: On-call (again) now" in table
 
 
 def test_an_acknowledged_incident_shows_who_acknowledged_it_instead() -> None:
     table = render_list(
-        [read_answer(a_row(state="acknowledged", acknowledged_by="ana"), IncidentRow)], OPENED_AT
+        [parse_response(a_row(state="acknowledged", acknowledged_by="ana"), IncidentRow)], OPENED_AT
     )
     assert "acknowledged by ana" in table
     assert "next" not in table
 
 
 def test_the_summary_is_cut_to_the_width_of_the_terminal() -> None:
-    table = render_list([read_answer(a_row(summary="磁盘已满" * 50), IncidentRow)], OPENED_AT, width=140)
+    table = render_list([parse_response(a_row(summary="磁盘已满" * 50), IncidentRow)], OPENED_AT, width=140)
     assert max(measure_width(line) for line in table.split("\n")) <= 140
     assert table.endswith("…")
 

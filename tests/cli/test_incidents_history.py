@@ -8,7 +8,7 @@ from datetime import timedelta, timezone
 
 import pytest
 
-from receiver.cli.api_client import read_answer
+from receiver.cli.api_client import parse_response
 from receiver.cli.incidents import render_history
 from receiver.web.api.responses import HistoryRow
 from tests.cli.incidents_on_show import ID, a_history_row, format_time
@@ -26,7 +26,7 @@ def stub() -> Iterator[Stub]:
 
 
 def cells(**changes: object) -> list[str]:
-    table = render_history([read_answer(a_history_row(**changes), HistoryRow)], zone=SOMEWHERE)
+    table = render_history([parse_response(a_history_row(**changes), HistoryRow)], zone=SOMEWHERE)
     return [cell.strip() for cell in table.split("\n")[1].split("  ") if cell.strip()]
 
 

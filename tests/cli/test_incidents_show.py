@@ -8,7 +8,7 @@ from datetime import timedelta, timezone
 
 import pytest
 
-from receiver.cli.api_client import read_answer
+from receiver.cli.api_client import parse_response
 from receiver.cli.incident_text import MAX_ALERTS, render_incident
 from receiver.web.api.responses import IncidentDetail
 from tests.cli.incidents_on_show import (
@@ -38,7 +38,7 @@ def stub() -> Iterator[Stub]:
 
 def test_an_incident_is_shown_completely_with_local_times() -> None:
     assert (
-        render_incident(read_answer(a_whole(), IncidentDetail), OPENED_AT + 60, SOMEWHERE)
+        render_incident(parse_response(a_whole(), IncidentDetail), OPENED_AT + 60, SOMEWHERE)
         == f"""\
 DiskFull (critical) open, next: Team Lead in 4m
 The disk of web-1 is full
@@ -77,7 +77,7 @@ def test_the_people_who_acknowledged_and_resolved_are_named() -> None:
         "next_step": None,
     }
     text = render_incident(
-        read_answer(a_whole(**changes, resolved_at=format_time(9), resolved_by="bob"), IncidentDetail),
+        parse_response(a_whole(**changes, resolved_at=format_time(9), resolved_by="bob"), IncidentDetail),
         OPENED_AT + 60,
         SOMEWHERE,
     )
@@ -89,7 +89,7 @@ def test_the_people_who_acknowledged_and_resolved_are_named() -> None:
 def test_a_snooze_and_a_suppression_are_shown_with_their_end() -> None:
     suppression = {"reason": "silenced", "by": "bob", "since": format_time(), "until": format_time(3660)}
     changes = {"suppressed": suppression, "snoozed_until": format_time(1860)}
-    text = render_incident(read_answer(a_whole(**changes), IncidentDetail), OPENED_AT + 60, SOMEWHERE)
+    text = render_incident(parse_response(a_whole(**changes), IncidentDetail), OPENED_AT + 60, SOMEWHERE)
     assert "snoozed   until 2026-11-23 14:34:00 (in 30m)" in text
     assert "held      silenced by bob until 2026-11-23 15:04:00 (in 1h)" in text
 
@@ -97,7 +97,7 @@ def test_a_snooze_and_a_suppression_are_shown_with_their_end() -> None:
 def test_a_suppression_without_an_author_is_shown() -> None:
     suppression = {"reason": "inhibited", "by": None, "since": format_time(), "until": None}
     text = render_incident(
-        read_answer(a_whole(suppressed=suppression), IncidentDetail), OPENED_AT + 60, SOMEWHERE
+        parse_response(a_whole(suppressed=suppression), IncidentDetail), OPENED_AT + 60, SOMEWHERE
     )
     assert "  held      inhibited\n" in text
 
@@ -109,7 +109,9 @@ def test_silences_are_shown_with_author_comment_and_end() -> None:
         a_silence(number=3, ended_at=format_time(120), by="bob", comment=""),
         a_silence(number=4, until=format_time(60), comment=""),
     ]
-    text = render_incident(read_answer(a_whole(silences=silences), IncidentDetail), OPENED_AT + 60, SOMEWHERE)
+    text = render_incident(
+        parse_response(a_whole(silences=silences), IncidentDetail), OPENED_AT + 60, SOMEWHERE
+    )
     assert (
         """\
 Silences
@@ -134,7 +136,7 @@ Silences
 )
 def test_the_timeline_shows_the_client_of_an_event(by: str | None, via: str | None, expected: str) -> None:
     timeline = [an_event("acknowledged", "Acknowledged", by=by, via=via)]
-    text = render_incident(read_answer(a_whole(timeline=timeline), IncidentDetail), OPENED_AT, SOMEWHERE)
+    text = render_incident(parse_response(a_whole(timeline=timeline), IncidentDetail), OPENED_AT, SOMEWHERE)
     assert text.endswith(f"  {expected}")
 
 
@@ -143,18 +145,20 @@ def test_a_step_that_timed_out_is_marked_as_such() -> None:
         "policy": "critical",
         "steps": [a_step("on-call", "timed_out"), a_step("on-call#2", "notifying")],
     }
-    text = render_incident(read_answer(a_whole(escalation=steps), IncidentDetail), OPENED_AT)
+    text = render_incident(parse_response(a_whole(escalation=steps), IncidentDetail), OPENED_AT)
     assert "On-call          could not be reached" in text
     assert "On-call (again)  is being notified" in text
 
 
 def test_many_alerts_are_counted_beyond_the_first() -> None:
     alerts = [an_alert_row("firing", f"web-{n}") for n in range(MAX_ALERTS + 7)]
-    assert "and 7 more" in render_incident(read_answer(a_whole(alerts=alerts), IncidentDetail), OPENED_AT)
+    assert "and 7 more" in render_incident(parse_response(a_whole(alerts=alerts), IncidentDetail), OPENED_AT)
 
 
 def test_fields_that_a_receiver_of_another_version_lacks_are_omitted() -> None:
-    text = render_incident(read_answer({"id": ID, "state": "open", "news": [1]}, IncidentDetail), OPENED_AT)
+    text = render_incident(
+        parse_response({"id": ID, "state": "open", "news": [1]}, IncidentDetail), OPENED_AT
+    )
     assert "Deliveries" not in text
 
 
@@ -221,6 +225,6 @@ def test_control_characters_of_an_alert_are_not_printed(stub: Stub) -> None:
 def test_a_newer_receiver_may_add_fields_and_values() -> None:
     alert = an_alert_row("muted", "web-1") | {"severity": "fatal", "news": 1}
     changes = {"state": "parked", "severity": "fatal", "alerts": [alert], "news": {"a": 1}}
-    text = render_incident(read_answer(a_whole(**changes), IncidentDetail), OPENED_AT)
+    text = render_incident(parse_response(a_whole(**changes), IncidentDetail), OPENED_AT)
     assert text.startswith("DiskFull (fatal) parked\n")
     assert "muted since" in text

@@ -154,7 +154,7 @@ def test_scripts_are_loaded_into_a_node_that_lacks_them(cluster: Cluster, client
     ]
     assert scripts.run_all("claim", calls) == [[b""]] * CLUSTER_SHARDS
     cluster.nodes[1].run_command("SCRIPT", "FLUSH")
-    assert [scripts.run("claim", *call) for call in calls] == [[b""]] * CLUSTER_SHARDS
+    assert [scripts.run_script("claim", *call) for call in calls] == [[b""]] * CLUSTER_SHARDS
 
 
 def test_commands_follow_a_slot_that_was_moved(

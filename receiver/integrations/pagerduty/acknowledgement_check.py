@@ -146,7 +146,7 @@ class AcknowledgementCheck:
         """
         finding = evaluate_page(statuses, page.sent_at, acknowledged_after=page.former_until)
         status = finding.status
-        if not finding.is_answer or status is None:
+        if not finding.is_by_person or status is None:
             if finding.what == "resolved" and status is not None:
                 self._record_hint(page, f"{status.id}@{status.changed_at:.0f}", incident)
             return finding.what

@@ -83,7 +83,7 @@ class PageConfirmer:
             )
         elif incident.is_resolved:
             self._save_resolve(action, incident, record_resolve_check(before, finding, now), worker)
-        elif finding.is_answer and finding.status is not None:
+        elif finding.is_by_person and finding.status is not None:
             by = Person(finding.status.by or "PagerDuty", via=PAGERDUTY)
             respond = (
                 self._pagerduty_sync.acknowledge
