@@ -62,7 +62,7 @@ Escalation critical
 
 Deliveries
   page:on-call  pagerduty:on-call       2026-11-23 14:03:01  simulated
-  root          slack:#alerts-critical  2026-11-23 14:03:01  failed (not_in_channel)  3 attempts
+  message       slack:#alerts-critical  2026-11-23 14:03:01  failed (not_in_channel)  3 attempts
 
 Timeline
   2026-11-23 14:03:00  2 alerts on #alerts-critical"""
