@@ -15,7 +15,7 @@ def test_the_message_that_would_have_been_sent_is_recorded():
     incident = an_incident()
     receipt = channel.send(a_notification(incident))
     (entry,) = recorded
-    assert (receipt.at, receipt.reference) == (OPENED_AT, f"simulated:{incident.id}:root")
+    assert (receipt.at, receipt.reference) == (OPENED_AT, f"simulated:{incident.id}:message")
     assert receipt.is_simulated
     assert (entry["channel"], entry["thread"], entry["action"]) == ("#alerts-critical", "", "post")
     assert entry["text"].startswith("🔴 CRITICAL · HighCPUUsage")
