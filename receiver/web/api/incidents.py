@@ -102,40 +102,40 @@ class IncidentHandler:
         timeline = self._incidents.load_timeline(incident.id)
         return serialize_incident(incident, policy_name, escalation, timeline)
 
-    def acknowledge(self, incident_id: str, asked: ActorFields) -> IncidentDetail:
+    def acknowledge(self, incident_id: str, fields: ActorFields) -> IncidentDetail:
         """Acknowledge the incident and return it; a repeated call restarts the acknowledgement timeout."""
-        self._incident_service.acknowledge(incident_id, read_actor(asked), self._clock())
+        self._incident_service.acknowledge(incident_id, read_actor(fields), self._clock())
         return self.describe(incident_id)
 
-    def unacknowledge(self, incident_id: str, asked: ActorFields) -> IncidentDetail:
+    def unacknowledge(self, incident_id: str, fields: ActorFields) -> IncidentDetail:
         """Remove the acknowledgement and return the incident."""
-        self._incident_service.unacknowledge(incident_id, read_actor(asked), self._clock())
+        self._incident_service.unacknowledge(incident_id, read_actor(fields), self._clock())
         return self.describe(incident_id)
 
-    def resolve(self, incident_id: str, asked: ActorFields) -> IncidentDetail:
+    def resolve(self, incident_id: str, fields: ActorFields) -> IncidentDetail:
         """Resolve the incident by hand and return it."""
-        self._incident_service.resolve(incident_id, read_actor(asked), self._clock())
+        self._incident_service.resolve(incident_id, read_actor(fields), self._clock())
         return self.describe(incident_id)
 
-    def snooze(self, incident_id: str, asked: SnoozeRequest) -> IncidentDetail:
+    def snooze(self, incident_id: str, fields: SnoozeRequest) -> IncidentDetail:
         """Pause the escalation of the incident for a time and return it."""
-        for_s = parse_for_field(asked)
-        self._incident_service.snooze(incident_id, read_actor(asked), for_s, self._clock())
+        for_s = parse_for_field(fields)
+        self._incident_service.snooze(incident_id, read_actor(fields), for_s, self._clock())
         return self.describe(incident_id)
 
-    def silence(self, incident_id: str, asked: CreateSilenceRequest) -> IncidentDetail:
+    def silence(self, incident_id: str, fields: CreateSilenceRequest) -> IncidentDetail:
         """Silence the incident's firing alerts, and return it once Alertmanager has the silence.
 
         Raises RequestError: 409 where no alert fires, 502 where Alertmanager can't be reached; the request is
         then withdrawn.
         """
-        by, for_s, now = read_actor(asked), parse_for_field(asked), self._clock()
+        by, for_s, now = read_actor(fields), parse_for_field(fields), self._clock()
         incident = self._incidents.load(incident_id)
         if incident.is_resolved:
             raise RequestError(409, "the incident is resolved: none of its alerts fires")
         if incident.source not in self._routing.alertmanagers:
             raise RequestError(502, "no Alertmanager is configured; set alertmanager.url in routing.yaml")
-        comment = one_line(asked.comment or "", _MAX_COMMENT)
+        comment = one_line(fields.comment or "", _MAX_COMMENT)
         change = self._incident_service.silence(incident_id, by, for_s, comment, now)
         if not change.is_changed or change.incident is None:
             raise RequestError(409, "no alert of the incident fires that could be silenced")
@@ -165,25 +165,25 @@ class IncidentHandler:
             time.sleep(_POLL_EVERY_S)
         raise RequestError(502, "Alertmanager could not be reached in time; nothing is silenced")
 
-    def list_incidents(self, asked: ListQuery) -> IncidentListPage:
+    def list_incidents(self, fields: ListQuery) -> IncidentListPage:
         """Return one page of the incidents, newest first."""
         page = self._incidents.list_newest(
-            states=_STATES[asked.state],
-            severity=asked.severity,
-            alertname=asked.alertname,
-            limit=asked.limit,
-            cursor=asked.cursor,
+            states=_STATES[fields.state],
+            severity=fields.severity,
+            alertname=fields.alertname,
+            limit=fields.limit,
+            cursor=fields.cursor,
             deliveries=self._delivery_keys,
         )
         return IncidentListPage(list(self._serialize_rows(page.incidents, serialize_row)), page.next_cursor)
 
-    def list_history(self, asked: HistoryQuery) -> HistoryPage:
+    def list_history(self, fields: HistoryQuery) -> HistoryPage:
         """Return one page of the incidents that opened at or after a moment, newest first."""
         page = self._incidents.list_newest(
-            alertname=asked.alertname,
-            opened_from=parse_since(asked.since, self._clock()),
-            limit=asked.limit,
-            cursor=asked.cursor,
+            alertname=fields.alertname,
+            opened_from=parse_since(fields.since, self._clock()),
+            limit=fields.limit,
+            cursor=fields.cursor,
             deliveries=self._delivery_keys,
         )
         return HistoryPage(
@@ -199,40 +199,40 @@ class IncidentHandler:
             policy = resolve_policy(self._routing, incident, paused_until)
             yield serialize(incident, evaluate_escalation(incident, policy, now))
 
-    def list_failures(self, asked: FailureQuery) -> FailurePage:
+    def list_failures(self, fields: FailureQuery) -> FailurePage:
         """Return one page of the failed deliveries that were not sent since, newest first."""
-        page = self._failures.list_failures(asked.limit, asked.cursor)
+        page = self._failures.list_failures(fields.limit, fields.cursor)
         return FailurePage([_serialize_failure(failure) for failure in page.failures], page.next_cursor)
 
-    def retry(self, failure_id: str, asked: ActorFields) -> FailedDelivery:
+    def retry(self, failure_id: str, fields: ActorFields) -> FailedDelivery:
         """Send a failed delivery again, at once; the second time changes nothing."""
         failure, now = self._failures.get_failure(failure_id), self._clock()
         if failure.delivery.failed_at:
-            again, event = retry_by_request(failure, read_actor(asked), now)
+            again, event = retry_by_request(failure, read_actor(fields), now)
             self._failures.retry_delivery(failure, again, event, now)
         return _serialize_failure(self._failures.get_failure(failure_id))
 
 
-def read_actor(asked: ActorFields) -> Person:
+def read_actor(fields: ActorFields) -> Person:
     """Return the person who acts; without a name it is `api`.
 
     For a signed-in user, or one named by a trusted proxy, it is always their verified name.
     """
-    principal, via = current_principal(), one_line(asked.via or "", MAX_VIA) or _API
+    principal, via = current_principal(), one_line(fields.via or "", MAX_VIA) or _API
     if principal is not None and principal.is_verified:
         return Person(principal.name, via)
-    return Person(one_line(asked.by or "", _MAX_NAME) or _API, via)
+    return Person(one_line(fields.by or "", _MAX_NAME) or _API, via)
 
 
-def parse_for_field(asked: SnoozeRequest) -> float:
+def parse_for_field(fields: SnoozeRequest) -> float:
     """Return the duration in seconds; raises RequestError with a message where it is invalid or too long."""
     try:
-        for_s = parse_duration(asked.for_)
+        for_s = parse_duration(fields.for_)
     except ValueError:
         for_s = 0.0
     if not 0 < for_s <= _LONGEST_S:
         raise RequestError(
-            400, f"for is {one_line(asked.for_, 100)!r}, expected a time like 30m or 2h, a year at most"
+            400, f"for is {one_line(fields.for_, 100)!r}, expected a time like 30m or 2h, a year at most"
         )
     return for_s
 

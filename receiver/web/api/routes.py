@@ -87,7 +87,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "List incidents, newest first",
         ListQuery,
         IncidentListPage,
-        lambda api, _, asked: api.incidents.list_incidents(asked),
+        lambda api, _, fields: api.incidents.list_incidents(fields),
     ),
     Operation(
         "GET",
@@ -106,7 +106,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "Acknowledge an incident: no further step is notified",
         ActorFields,
         IncidentDetail,
-        lambda api, incident_id, asked: api.incidents.acknowledge(incident_id, asked),
+        lambda api, incident_id, fields: api.incidents.acknowledge(incident_id, fields),
         _NO_INCIDENT,
     ),
     Operation(
@@ -116,7 +116,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "Remove the acknowledgement: the step last notified is notified again, and the escalation goes on",
         ActorFields,
         IncidentDetail,
-        lambda api, incident_id, asked: api.incidents.unacknowledge(incident_id, asked),
+        lambda api, incident_id, fields: api.incidents.unacknowledge(incident_id, fields),
         _NO_INCIDENT,
     ),
     Operation(
@@ -126,7 +126,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "Resolve an incident by hand, even while its alerts fire",
         ActorFields,
         IncidentDetail,
-        lambda api, incident_id, asked: api.incidents.resolve(incident_id, asked),
+        lambda api, incident_id, fields: api.incidents.resolve(incident_id, fields),
         _NO_INCIDENT,
     ),
     Operation(
@@ -136,7 +136,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "Acknowledge an incident for a time; then the escalation goes on",
         SnoozeRequest,
         IncidentDetail,
-        lambda api, incident_id, asked: api.incidents.snooze(incident_id, asked),
+        lambda api, incident_id, fields: api.incidents.snooze(incident_id, fields),
         _NO_INCIDENT,
     ),
     Operation(
@@ -146,7 +146,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "Silence the firing alerts in Alertmanager",
         CreateSilenceRequest,
         IncidentDetail,
-        lambda api, incident_id, asked: api.incidents.silence(incident_id, asked),
+        lambda api, incident_id, fields: api.incidents.silence(incident_id, fields),
         {
             **_NO_INCIDENT,
             HTTPStatus.CONFLICT: "It is resolved, or none of its alerts fires.",
@@ -169,7 +169,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "Acknowledge all incidents of a storm",
         ActorFields,
         StormRow,
-        lambda api, storm_id, asked: api.storms.acknowledge(storm_id, asked),
+        lambda api, storm_id, fields: api.storms.acknowledge(storm_id, fields),
         {HTTPStatus.NOT_FOUND: "There is no such storm, or it has expired."},
     ),
     Operation(
@@ -179,7 +179,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "List closed and open incidents since a moment, newest first, with their durations",
         HistoryQuery,
         HistoryPage,
-        lambda api, _, asked: api.incidents.list_history(asked),
+        lambda api, _, fields: api.incidents.list_history(fields),
     ),
     Operation(
         "GET",
@@ -188,7 +188,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "List deliveries that failed permanently and were not sent since, newest first",
         FailureQuery,
         FailurePage,
-        lambda api, _, asked: api.incidents.list_failures(asked),
+        lambda api, _, fields: api.incidents.list_failures(fields),
     ),
     Operation(
         "POST",
@@ -197,7 +197,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "Send a failed delivery again; one that the plan no longer wants only leaves the list",
         ActorFields,
         FailedDelivery,
-        lambda api, failure_id, asked: api.incidents.retry(failure_id, asked),
+        lambda api, failure_id, fields: api.incidents.retry(failure_id, fields),
         {HTTPStatus.NOT_FOUND: "There is no such delivery, or its incident has expired."},
     ),
     Operation(
@@ -235,7 +235,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "Start maintenance, 7 days at most: no pages are sent; what still fires afterwards is paged",
         StartMaintenanceRequest,
         MaintenanceRow,
-        lambda api, _, asked: api.maintenance.start(asked),
+        lambda api, _, fields: api.maintenance.start(fields),
     ),
     Operation(
         "DELETE",
@@ -244,7 +244,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "End maintenance: what still fires is paged immediately",
         EndMaintenanceRequest,
         MaintenanceRow,
-        lambda api, _, asked: api.maintenance.end(asked),
+        lambda api, _, fields: api.maintenance.end(fields),
     ),
     Operation(
         "GET",

@@ -68,15 +68,15 @@ class MaintenanceHandler:
         """Return the active maintenance; all fields are null where there is none."""
         return _serialize_maintenance(self._maintenance.find_active(self._clock()))
 
-    def start(self, asked: StartMaintenanceRequest) -> MaintenanceRow:
+    def start(self, fields: StartMaintenanceRequest) -> MaintenanceRow:
         """Start maintenance, in which no pages are sent; it replaces an active one."""
-        by, now = read_actor(asked), self._clock()
-        until, comment = _read_until(asked, now), one_line(asked.comment or "", _MAX_COMMENT)
+        by, now = read_actor(fields), self._clock()
+        until, comment = _read_until(fields, now), one_line(fields.comment or "", _MAX_COMMENT)
         return _serialize_maintenance(self._service.start(by, until, comment, now))
 
-    def end(self, asked: EndMaintenanceRequest) -> MaintenanceRow:
+    def end(self, fields: EndMaintenanceRequest) -> MaintenanceRow:
         """End maintenance; the second time changes nothing."""
-        self._service.stop(read_actor(ActorFields(by=asked.by, via=asked.via)), self._clock())
+        self._service.stop(read_actor(ActorFields(by=fields.by, via=fields.via)), self._clock())
         return _serialize_maintenance(None)
 
 
@@ -91,17 +91,17 @@ def _serialize_maintenance(found: Maintenance | None) -> MaintenanceRow:
     )
 
 
-def _read_until(asked: StartMaintenanceRequest, now: float) -> float:
+def _read_until(fields: StartMaintenanceRequest, now: float) -> float:
     """Return the requested end; raises RequestError with a message for none, two, or one too far ahead."""
-    if bool(asked.for_) == bool(asked.until):
+    if bool(fields.for_) == bool(fields.until):
         raise RequestError(400, "expected for, like 2h, or until, like 2026-11-23T14:00:00Z")
-    name, text = ("for", asked.for_ or "") if asked.for_ else ("until", asked.until or "")
+    name, text = ("for", fields.for_ or "") if fields.for_ else ("until", fields.until or "")
     try:
-        until = now + parse_duration(text) if asked.for_ else _parse_moment(text)
+        until = now + parse_duration(text) if fields.for_ else _parse_moment(text)
     except (ValueError, OverflowError):
         until = 0.0
     if not now < until <= now + LONGEST_S:
-        expected = "a time like 30m or 2h" if asked.for_ else "a moment ahead like 2026-11-23T14:00:00Z"
+        expected = "a time like 30m or 2h" if fields.for_ else "a moment ahead like 2026-11-23T14:00:00Z"
         raise RequestError(400, f"{name} is {one_line(text, 100)!r}, expected {expected}, 7 days at most")
     return until
 
@@ -137,9 +137,9 @@ class StormHandler:
                 continue
         return StormList(rows)
 
-    def acknowledge(self, storm_id: str, asked: ActorFields) -> StormRow:
+    def acknowledge(self, storm_id: str, fields: ActorFields) -> StormRow:
         """Acknowledge all members of a storm; when this returns, a worker still goes through them."""
-        self._service.respond(storm_id, "acknowledge", read_actor(asked), self._clock(), is_renewing=True)
+        self._service.respond(storm_id, "acknowledge", read_actor(fields), self._clock(), is_renewing=True)
         return self.describe(storm_id)[0]
 
     def describe(self, storm_id: str) -> tuple[StormRow, Storm, list[Incident]]:
