@@ -161,7 +161,8 @@ class RedisListing:
     def list_changes(self, positions: Sequence[str]) -> tuple[list[str], list[str]] | None:
         """Return the IDs of the incidents that changed after *positions*, and the new positions.
 
-        None if a log does not reach back to its position: then any incident may have changed.
+        None if a log may not reach back to its position: then any incident may have changed. A log without a
+        position was empty; its first entries may have been cut off since.
         """
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
             for keys, position in zip(map(Keys, range(self._shards)), positions, strict=True):
@@ -170,9 +171,9 @@ class RedisListing:
         changed: dict[str, None] = {}
         latest = []
         for position, rows in zip(positions, answers, strict=True):
-            if position and not (rows and rows[0][0].decode() == position):
+            if (rows[0][0].decode() if rows else "") != position:
                 return None
-            changed |= {fields[b"id"].decode(): None for _, fields in rows[1 if position else 0 :]}
+            changed |= {fields[b"id"].decode(): None for _, fields in rows[1:]}
             latest.append(rows[-1][0].decode() if rows else "")
         return list(changed), latest
 

@@ -109,6 +109,23 @@ def test_all_incidents_are_loaded_again_if_the_log_of_changes_has_a_gap(
     redis_client.delete(Keys(0).changes)
 
 
+@pytest.mark.parametrize("was_emptied", [False, True])
+def test_all_incidents_are_loaded_again_if_the_log_was_empty_and_may_have_been_cut_since(
+    incidents: Counting, redis_client: Client, was_emptied: bool
+) -> None:
+    """The first entries of the log have no position before them, so a cut of them leaves no gap behind."""
+    open_incidents = OpenIncidents(incidents)
+    if was_emptied:  # it expired
+        open_incident(incidents, "Former")
+        redis_client.delete(Keys(0).changes)
+    before = names(open_incidents)
+    open_incident(incidents, "DiskFull")
+    for _ in range(CHANGES_LIMIT + 200):
+        redis_client.xadd(Keys(0).changes, {"id": "other"}, maxlen=CHANGES_LIMIT)
+    assert sorted(names(open_incidents)) == ["DiskFull", *before]
+    redis_client.delete(Keys(0).changes)
+
+
 def test_the_log_of_changes_is_capped_and_expires(incidents: Counting, redis_client: Client) -> None:
     open_incident(incidents, "DiskFull")
     for _ in range(CHANGES_LIMIT + 300):
