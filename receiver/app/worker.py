@@ -162,7 +162,7 @@ def _build_periodic_tasks(
     }
     for source, one in routing.alertmanagers.items():
         if one.urls:
-            runs[f"watch-{source}"] = _build_poll_task(status_check, source, one.poll_interval_s)
+            runs[f"poll-{source}"] = _build_poll_task(status_check, source, one.poll_interval_s)
     for route in routing.routes:
         if route.review:
             runs[f"review-{route.name}"] = partial(review_service.run, route)

@@ -187,16 +187,18 @@ def record_resolve_check(resolve: Delivery, finding: Finding, now: float) -> Del
     return _mark_undone(resolve, still, STILL_OPEN, now)
 
 
-def record_repeat(page: Delivery, now: float, heard_at: float) -> Delivery:
+def record_repeat(page: Delivery, now: float, received_at: float) -> Delivery:
     """Return *page* to be triggered again, because its alerts were repeated and PagerDuty can't be asked.
 
-    That happens once for each *heard_at*, the time of the repeat, also where the clock was set back since.
+    That happens once for each *received_at*, the time of the repeat, also where the clock was set back since.
     """
-    return _mark_undone(page, replace(start_confirmation(page), hint=format_repeat(heard_at)), REPEATED, now)
+    return _mark_undone(
+        page, replace(start_confirmation(page), hint=format_repeat(received_at)), REPEATED, now
+    )
 
 
-def format_repeat(heard_at: float) -> str:
-    return f"heard@{heard_at:.3f}"
+def format_repeat(received_at: float) -> str:
+    return f"received@{received_at:.3f}"
 
 
 def postpone_check(delivery: Delivery, now: float) -> Delivery:

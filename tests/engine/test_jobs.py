@@ -23,16 +23,16 @@ def work_queue(redis_client: Client) -> WorkQueue:
 
 
 def a_periodic_task(clock: Clock) -> PeriodicTasks:
-    return PeriodicTasks({"watch-": PeriodicTask(lambda now: now + 60)}, None, {}, clock)  # type: ignore[arg-type]
+    return PeriodicTasks({"poll-": PeriodicTask(lambda now: now + 60)}, None, {}, clock)  # type: ignore[arg-type]
 
 
 def waits_until(client: Client) -> float | None:
-    return client.zscore(Keys(0).queue(TASKS), "watch-")
+    return client.zscore(Keys(0).queue(TASKS), "poll-")
 
 
 def test_a_waiting_task_keeps_its_due_time(work_queue: WorkQueue, redis_client: Client) -> None:
     clock = Clock()
-    work_queue.enqueue(TASKS, "watch-", clock() + 7)
+    work_queue.enqueue(TASKS, "poll-", clock() + 7)
     a_periodic_task(clock).enqueue_missing(work_queue)
     assert waits_until(redis_client) == clock() + 7
 
@@ -41,9 +41,9 @@ def test_a_running_task_is_not_run_twice(work_queue: WorkQueue) -> None:
     clock = Clock()
     periodic_tasks = a_periodic_task(clock)
     periodic_tasks.enqueue_all(work_queue)
-    assert work_queue.claim(TASKS, "w", clock(), 1).incidents == ("watch-",)
+    assert work_queue.claim(TASKS, "w", clock(), 1).incidents == ("poll-",)
     periodic_tasks.enqueue_missing(work_queue)
-    work_queue.release(TASKS, "w", "watch-", periodic_tasks.reconcile("watch-", TASKS, "w"))
+    work_queue.release(TASKS, "w", "poll-", periodic_tasks.reconcile("poll-", TASKS, "w"))
     assert work_queue.claim(TASKS, "w", clock(), 1).incidents == ()
 
 

@@ -34,8 +34,8 @@ def render_stale(incident: Incident, now: float) -> str:
     """Return the warning that Alertmanager no longer repeats the incident; empty if it is not stale."""
     if not incident.is_stale(now):
         return ""
-    heard_at = max(incident.last_received_at, incident.opened_at)
-    return f"⚠️ Stale: no repeat since {format_timestamp(heard_at)}, so whether it still fires is not known"
+    received_at = max(incident.last_received_at, incident.opened_at)
+    return f"⚠️ Stale: no repeat since {format_timestamp(received_at)}, so whether it still fires is not known"
 
 
 def render_silences(incident: Incident, now: float) -> str:
