@@ -103,5 +103,4 @@ def test_alerts_on_their_current_route_are_not_looked_up_any_more(rig: Rig) -> N
     alert = rig.alert("DiskFull")
     rig.posts(alert)
     assert rig.posts(alert)["duplicates"] == 1
-    assert rig.services.ingester._former is not None
-    assert rig.services.ingester._former._owners == {}
+    assert rig.services.ingester._former_routes._owners == {}

@@ -131,12 +131,13 @@ def test_a_body_longer_than_pagerdutys_limit_is_not_read(signed_rig: Rig) -> Non
     assert post(signed_rig, b" " * (1024 * 1024 + 1))[0] == 413
 
 
-def test_while_redis_is_unavailable_the_response_makes_pagerduty_retry(signed_rig: Rig) -> None:
-    class Away:
-        def enqueue(self, *_: Any, **__: Any) -> bool:
-            raise StoreError("redis is away")
+def test_while_redis_is_unavailable_the_response_makes_pagerduty_retry(
+    signed_rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def enqueue(*_: Any, **__: Any) -> bool:
+        raise StoreError("redis is away")
 
-    object.__setattr__(signed_rig.services, "job_queue", Away())
+    monkeypatch.setattr(signed_rig.services.job_queue, "enqueue", enqueue)
     status, response = post(signed_rig, an_event())
     assert (status, response["error"]["type"]) == (503, "unavailable")
     assert post(signed_rig, an_event("incident.triggered"))[0] == 202
