@@ -105,7 +105,7 @@ def test_a_runbook_that_disagrees_with_the_escalations_is_a_warning(config: Path
     result = receiver("check", "--config", config, **FULL)
     assert result.exit_code == 0
     assert (
-        "warning: runbooks/escalation_matrix.md:5: the Escalation Matrix says 'critical' goes to On-call → Manager"
+        "warning: runbooks/matrix.md:5: the Escalation Matrix says 'critical' goes to On-call → Manager"
         in result.stdout
     )
 

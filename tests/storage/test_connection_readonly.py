@@ -27,7 +27,7 @@ def client(tmp_path: Path) -> Iterator[Client]:
     name = tmp_path / "redis.sock"
     name.symlink_to(tmp_path / "a.sock")
     client = connect(f"unix://{name}")
-    Scripts(client).run("claim", *CLAIM)
+    Scripts(client).run_script("claim", *CLAIM)
     name.unlink()
     name.symlink_to(tmp_path / "b.sock")
     former, present = servers

@@ -53,7 +53,7 @@ def test_a_message_refused_for_its_token_is_posted_with_the_next_one(rig: Rig, c
     assert "DiskFull" in root.text
     assert failed(rig) == []
     texts = [event["text"] for event in rig.shows(incident)["timeline"]]
-    assert "Other credentials: sending root to slack:#alerts-critical again" in texts
+    assert "Other credentials: sending message to slack:#alerts-critical again" in texts
     rig.passes("1h")
     assert len(rig.roots()) == 1
     assert rig.paged() == ["on-call", "team-lead", "manager"]
