@@ -55,10 +55,11 @@ def format_storm(storm: Mapping[str, object]) -> str:
 
 
 def format_next_step(row: IncidentRow, now: float) -> str:
-    """Return `next: Team Lead in 3m 12s`, empty if no step is due."""
+    """Return `next: Team Lead in 3m 12s` or `next: Team Lead (paused)`, empty if there is no further step."""
     if not row.next_step:
         return ""
-    return f"next: {format_step(row.next_step)} {_format_when(row.next_step_at, now)}".rstrip()
+    when = _format_when(row.next_step_at, now) if row.next_step_at is not None else "(paused)"
+    return f"next: {format_step(row.next_step)} {when}"
 
 
 def format_step(name: str) -> str:

@@ -47,6 +47,11 @@ def test_a_step_that_is_due_is_shown_as_now() -> None:
     assert "open, next: On-call (again) now" in table
 
 
+def test_a_step_that_waits_for_the_end_of_a_silence_is_shown_as_paused() -> None:
+    table = render_list([parse_response(a_row(next_step_at=None), IncidentRow)], OPENED_AT)
+    assert "open, next: Team Lead (paused)" in table
+
+
 def test_an_acknowledged_incident_shows_who_acknowledged_it_instead() -> None:
     table = render_list(
         [parse_response(a_row(state="acknowledged", acknowledged_by="ana"), IncidentRow)], OPENED_AT

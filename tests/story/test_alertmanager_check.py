@@ -61,7 +61,9 @@ def test_a_silence_created_in_alertmanager_suppresses_the_steps_and_is_shown(
     bob_silences(rig, alertmanager, 3600, alertname="DiskFull")
     rig.passes("30m")
     assert rig.paged() == ["on-call"]
-    assert rig.shows(incident)["suppressed"]["by"] == "bob"
+    shown = rig.shows(incident)
+    assert shown["suppressed"]["by"] == "bob"
+    assert (shown["next_step"], shown["next_step_at"]) == ("team-lead", None)
     assert "bob" in rig.roots()[0].words
 
 

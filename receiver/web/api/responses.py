@@ -77,7 +77,7 @@ class IncidentRow(Struct, frozen=True):
     updated_at: Moment
     acknowledged_by: str | None
     next_step: Annotated[str | None, Meta(description="The next step, unless the incident is acknowledged.")]
-    next_step_at: Moment | None
+    next_step_at: Annotated[Moment | None, Meta(description="Null while the escalation is paused.")]
 
 
 class HistoryRow(IncidentRow, frozen=True):

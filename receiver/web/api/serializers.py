@@ -80,7 +80,7 @@ def serialize_row(incident: Incident, escalation: EscalationState) -> IncidentRo
         updated_at=format_moment(incident.updated_at),
         acknowledged_by=incident.acknowledged_by or None,
         next_step=upcoming.step.name if upcoming else None,
-        next_step_at=format_optional_moment(upcoming.due_at) if upcoming else None,
+        next_step_at=format_optional_moment(upcoming.due_at) if upcoming and not incident.is_paused else None,
     )
 
 

@@ -234,7 +234,7 @@ def build_card(incident: Incident, escalation: EscalationState, now: float) -> I
     """Return an incident as the dashboard shows it."""
     row = serialize_row(incident, escalation)
     step = escalation.next_step
-    waits = step is not None and row.next_step_at is not None and not incident.is_paused
+    waits = step is not None and row.next_step_at is not None
     return IncidentCard(
         row=row,
         state=describe_state(incident),
