@@ -21,7 +21,7 @@ help: ## list the tasks
 run: $(VENV)/.installed ## start the receiver here, on the shipped routing.yaml
 	exec $(BIN)/receiver run
 
-test: $(VENV)/.installed-dev ## run every test, on a sample where there are very many cases: six minutes on two cores
+test: $(VENV)/.installed-dev ## run every test, on a sample where there are very many cases: 13 minutes on two cores
 	$(BIN)/python -m pytest -m "not alone" --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 	$(BIN)/python -m pytest tests/e2e -m alone
 
