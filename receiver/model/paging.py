@@ -26,8 +26,8 @@ from receiver.model.delivery_status import (
     page_state,
 )
 from receiver.model.escalation import EscalationState, StepState, current_delivery, ready_at
+from receiver.model.fallbacks import find_fallback_step
 from receiver.model.incident import Incident, dedup_key
-from receiver.model.messages import find_fallback_step
 from receiver.model.page_confirmation import (
     CHECK_EVERY_S,
     find_check_due_at,

@@ -33,6 +33,7 @@ from receiver.model.escalation import (
     is_fresh,
     list_checked_responders,
 )
+from receiver.model.fallbacks import list_fallback_messages, page_delay_times
 from receiver.model.heading import find_heading
 from receiver.model.incident import Incident
 from receiver.model.messages import (
@@ -40,10 +41,8 @@ from receiver.model.messages import (
     acknowledgement_reminder_at,
     find_posted_state,
     find_reminder_at,
-    list_fallback_messages,
     list_messages,
     list_replies,
-    page_delay_times,
 )
 from receiver.model.page_confirmation import limit_confirmation
 from receiver.model.paging import list_checks, list_pages
