@@ -21,6 +21,7 @@ from receiver.model.actions import (
     Action,
     ConfirmPage,
     DeliveryAction,
+    EndFlapping,
     Page,
     Post,
     ResolvePage,
@@ -32,7 +33,7 @@ from receiver.model.merge import merge
 from receiver.model.page_confirmation import record_repeat
 from receiver.model.plan import plan
 from receiver.model.routing import EscalationPolicy, RouteSettings
-from receiver.model.transitions import acknowledge, resolve, unacknowledge
+from receiver.model.transitions import acknowledge, end_flapping, resolve, unacknowledge
 from tests.builders import OPENED_AT, a_group, a_policy, an_alert
 from tests.sampling import count_examples
 
@@ -110,8 +111,13 @@ class Life:
         self.incident = replace(self.incident, deliveries=deliveries)
 
     def applies(self, action: Transition) -> None:
-        """Apply a page confirmation as it is without an API key for PagerDuty; no other transition is planned."""
+        """Apply the end of flapping, or a page confirmation as it is without an API key for PagerDuty; no other
+        transition is planned.
+        """
         assert self.incident is not None
+        if isinstance(action, EndFlapping):
+            self.incident = end_flapping(self.incident, action.flapping_until, self.now).incident
+            return
         assert isinstance(action, ConfirmPage)
         assert action.is_repeated
         page = self.incident.deliveries[action.event_key]
