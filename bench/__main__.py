@@ -78,7 +78,6 @@ def main() -> None:
         _print_idle(idle.measure(root / "idle"))
         (root / "delivery").mkdir()
         _print_delivery(delivery.measure(root / "delivery"))
-        (root / "pages").mkdir()
         _print_pages(pages.measure(root / "pages"))
 
 
