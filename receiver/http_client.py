@@ -16,12 +16,21 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from http.client import HTTPException, HTTPResponse, InvalidURL
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit, urlunsplit
-from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
+from urllib.request import (
+    HTTPRedirectHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    ProxyHandler,
+    Request,
+    build_opener,
+)
 
 from receiver.errors import DeliveryError, TemporaryDeliveryError
 from receiver.text import one_line
@@ -129,6 +138,29 @@ def send_request(
         raise TemporaryDeliveryError(reason, why, maybe_sent=not is_unsent and method != "GET") from None
 
 
+def get_tls_context(bundle: str = "") -> ssl.SSLContext:
+    """Return the TLS context that verifies servers by the CA certificates of the file or folder *bundle*,
+    else by those of this host.
+
+    To load them takes some 30 ms of CPU, so they are loaded once, and again after their file or folder has
+    changed. Raises OSError.
+    """
+    default = ssl.get_default_verify_paths()
+    paths = (bundle,) if bundle else (default.cafile, default.capath)
+    return _load_tls_context(bundle, tuple((path, Path(path).stat().st_mtime_ns) for path in paths if path))
+
+
+@lru_cache(maxsize=4)
+def _load_tls_context(bundle: str, changed_at: tuple[tuple[str, int], ...]) -> ssl.SSLContext:
+    del changed_at  # only part of the key
+    is_folder = bundle != "" and Path(bundle).is_dir()
+    context = ssl.create_default_context(
+        cafile=None if is_folder or not bundle else bundle, capath=bundle if is_folder else None
+    )
+    context.set_alpn_protocols(["http/1.1"])  # as http.client does for its own context
+    return context
+
+
 class _NoRedirect(HTTPRedirectHandler):
     def redirect_request(self, *_: object) -> None:
         """Return None, so that the redirect itself is the response."""
@@ -160,9 +192,12 @@ def _read_body(response: HTTPResponse | HTTPError, deadline: float, max_bytes: i
 
 
 def _build_opener(url: str) -> OpenerDirector:
+    handlers: list[Any] = [_NoRedirect]
     if _is_loopback(urlsplit(url).hostname or ""):
-        return build_opener(_NoRedirect, ProxyHandler({}))
-    return build_opener(_NoRedirect)
+        handlers.append(ProxyHandler({}))
+    if url.lower().startswith("https:"):
+        handlers.append(HTTPSHandler(context=get_tls_context()))
+    return build_opener(*handlers)
 
 
 def _is_loopback(host: str) -> bool:

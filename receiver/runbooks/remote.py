@@ -8,7 +8,6 @@ from __future__ import annotations
 import http.client
 import ipaddress
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -17,6 +16,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 from receiver import clock as wall
 from receiver.cache import Cache
 from receiver.errors import TemporaryDeliveryError
+from receiver.http_client import get_tls_context
 from receiver.runbooks.model import Runbook
 from receiver.runbooks.parser import parse_runbooks
 from receiver.text import one_line
@@ -219,7 +219,7 @@ class _PinnedConnection(http.client.HTTPSConnection):
     """An HTTPS connection to an already checked address, so that a second DNS lookup cannot change it."""
 
     def __init__(self, host: str, port: int, address: str) -> None:
-        self._tls = ssl.create_default_context()
+        self._tls = get_tls_context()
         super().__init__(host, port, timeout=TIMEOUT_S, context=self._tls)
         self._address = address
 

@@ -1,7 +1,8 @@
-"""The clients of Slack and PagerDuty over TLS: both load the CA certificates once, and verify each server."""
+"""All clients over TLS: each loads the CA certificates once, loads changed ones again, and verifies each server."""
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,10 +12,11 @@ from threading import Thread
 import pytest
 import trustme
 
+from receiver import http_client
 from receiver.errors import TemporaryDeliveryError
-from receiver.integrations.pagerduty import session
+from receiver.http_client import parse_base_url, send_request
 from receiver.integrations.pagerduty.events_api import EventsClient
-from receiver.integrations.slack.client import SlackClient
+from receiver.integrations.slack.client import SlackClient, post_response
 from receiver.text import Secret
 
 EVENT = {"event_action": "trigger", "dedup_key": "x", "payload": {}}
@@ -37,9 +39,9 @@ class _Vendor(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(autouse=True)
-def _forget_certificates() -> Iterator[None]:
+def _no_loaded_certificates() -> Iterator[None]:
     yield
-    session._load_certificates.cache_clear()
+    http_client._load_tls_context.cache_clear()
 
 
 @pytest.fixture
@@ -92,6 +94,44 @@ def test_each_client_loads_the_certificates_once(authority: trustme.CA, loads: l
             assert events.post_event(Secret("r" * 32), EVENT).is_accepted
         assert len(loads) == 2
     finally:
+        server.shutdown()
+
+
+def test_requests_to_alertmanager_and_responses_to_slack_load_them_once_too(
+    authority: trustme.CA, loads: list[object]
+) -> None:
+    server = serve(authority, "127.0.0.1")
+    try:
+        url = f"https://127.0.0.1:{server.server_address[1]}"
+        for _ in range(3):
+            assert send_request("POST", parse_base_url(url), "/api", body={}, timeout_s=5.0).status == 200
+            post_response(f"{url}/response", {"text": "done"}, 5.0)
+        assert len(loads) == 1
+    finally:
+        server.shutdown()
+
+
+def test_certificates_that_are_replaced_are_trusted_without_a_restart(
+    authority: trustme.CA, tmp_path: Path
+) -> None:
+    former, renewed = serve(authority, "127.0.0.1"), trustme.CA()
+    server = serve(renewed, "127.0.0.1")
+    try:
+        urls = [f"https://127.0.0.1:{one.server_address[1]}" for one in (former, server)]
+        clients = [
+            (SlackClient(Secret("xoxb-1"), f"{url}/api/", 5.0), EventsClient(url, 5.0)) for url in urls
+        ]
+        assert clients[0][0].post("chat.postMessage", {"channel": "C1"})["ok"]
+        assert clients[0][1].post_event(Secret("r" * 32), EVENT).is_accepted
+        bundle = tmp_path / "ca.pem"
+        renewed.cert_pem.write_to_path(str(bundle))
+        os.utime(bundle, ns=(0, bundle.stat().st_mtime_ns + 1))
+        assert clients[1][0].post("chat.postMessage", {"channel": "C1"})["ok"]
+        assert clients[1][1].post_event(Secret("r" * 32), EVENT).is_accepted
+        with pytest.raises(TemporaryDeliveryError):
+            clients[0][1].post_event(Secret("r" * 32), EVENT)
+    finally:
+        former.shutdown()
         server.shutdown()
 
 

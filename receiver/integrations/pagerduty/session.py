@@ -14,15 +14,14 @@ import ssl
 import warnings
 from collections.abc import MutableMapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from requests import Response, Session
 from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.exceptions import HTTPError
-from urllib3.util.ssl_ import create_urllib3_context
 
+from receiver.http_client import get_tls_context
 from receiver.text import Secret
 
 with warnings.catch_warnings():
@@ -61,15 +60,6 @@ def _read_environment(url: str) -> tuple[MutableMapping[str, str], bool | str | 
     with Session() as session:
         found = session.merge_environment_settings(url, {}, None, None, None)
     return found["proxies"], found["verify"]
-
-
-@lru_cache(maxsize=4)
-def _load_certificates(path: str) -> ssl.SSLContext:
-    """Return a TLS context with the CA certificates of the file or the folder *path*; raises OSError."""
-    context = create_urllib3_context()
-    is_folder = Path(path).is_dir()
-    context.load_verify_locations(None if is_folder else path, path if is_folder else None)
-    return context
 
 
 class _LoadedCertificates(HTTPAdapter):
@@ -113,7 +103,7 @@ def send_once(
             session.proxies, session.verify = _read_environment(url)
             if url.lower().startswith("https:") and not session.proxies:
                 bundle = session.verify if isinstance(session.verify, str) else DEFAULT_CA_BUNDLE_PATH
-                session.mount("https://", _LoadedCertificates(_load_certificates(bundle)))
+                session.mount("https://", _LoadedCertificates(get_tls_context(bundle)))
                 session.verify = True
             # Follow no redirect: it would send the key to another host.
             found = getattr(session, method)(path, allow_redirects=False, **arguments)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,6 +12,7 @@ from slack_sdk import WebClient
 from slack_sdk.webhook import WebhookClient
 
 from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
+from receiver.http_client import get_tls_context
 from receiver.integrations.slack.errors import slack_errors
 from receiver.text import Secret, one_line
 
@@ -30,12 +30,12 @@ class SlackClient:
             token=token.reveal(),
             base_url=base_url.rstrip("/") + "/",
             timeout=timeout_s,  # type: ignore[arg-type]  # seconds; urllib accepts fractions
-            ssl=_load_certificates(base_url),
             retry_handlers=[],  # the default one repeats a post whose response was lost: a duplicate message
             logger=_SILENT,
         )
         # urllib reads the proxy settings itself and, unlike slack_sdk, respects NO_PROXY.
         self._web.proxy = None
+        self._is_encrypted = base_url.lower().startswith("https:")
 
     def post(self, method: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Call *method* with a JSON body; return Slack's response or raise a DeliveryError."""
@@ -47,6 +47,8 @@ class SlackClient:
 
     def _call_method(self, method: str, **body: dict[str, Any]) -> dict[str, Any]:
         with slack_errors():
+            if self._is_encrypted:
+                self._web.ssl = get_tls_context()
             response = self._web.api_call(method, **body)  # type: ignore[arg-type]
             data = response.data
         if not isinstance(data, dict):
@@ -54,23 +56,12 @@ class SlackClient:
         return data
 
 
-def _load_certificates(url: str) -> ssl.SSLContext | None:
-    """Return the TLS context for all requests to *url*; None if it is not an https URL.
-
-    Without one, urllib reads all CA certificates again for each request.
-    """
-    if not url.lower().startswith("https:"):
-        return None
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])  # as http.client does for its own context
-    return context
-
-
 def post_response(url: str, message: Mapping[str, Any], timeout_s: float) -> None:
     """Post *message* to a response_url, which needs no token; raises a DeliveryError."""
     webhook = WebhookClient(
         url,
         timeout=timeout_s,  # type: ignore[arg-type]  # seconds; urllib accepts fractions
+        ssl=get_tls_context() if url.lower().startswith("https:") else None,
         retry_handlers=[],
         logger=_SILENT,
     )
