@@ -6,8 +6,6 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from slack_sdk.errors import SlackObjectFormationError
-
 from receiver import clock as real_clock
 from receiver.engine.notification import IncidentNotification, Notification
 from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
@@ -30,7 +28,7 @@ from receiver.model.delivery import Receipt, format_version
 from receiver.notices import MAX_LINE, NoticeMessage, NoticeNotification
 from receiver.reviews.model import ReviewNotification
 from receiver.storms.model import StormNotification
-from receiver.text import Secret, one_line
+from receiver.text import Secret
 
 _NOTICE_HEAD = "🛠 The receiver says:"
 # A line may end with a count.
@@ -164,7 +162,7 @@ class SlackChannel:
                 response = self._post_or_update(
                     notification, message, is_outside_thread=bool(outside_thread_note)
                 )
-            except (PermanentDeliveryError, SlackObjectFormationError) as error:
+            except PermanentDeliveryError as error:
                 if not self._can_degrade(notification, level, error):
                     raise
                 refused = rendered
@@ -216,10 +214,10 @@ class SlackChannel:
         self,
         notification: Notification,
         level: FormattingLevel,
-        error: PermanentDeliveryError | SlackObjectFormationError,
+        error: PermanentDeliveryError,
     ) -> bool:
         """Return whether to try the next level; log a refused formatting with Slack's detail."""
-        refused = not isinstance(error, DeliveryError) or error.reason in FORMAT_ERRORS
+        refused = error.reason in FORMAT_ERRORS
         if refused:
             fields = {**_log_fields(notification, error), "formatting": level.name.lower()}
             self._log_event("slack refused the formatting", fields)
@@ -331,12 +329,10 @@ def _require_reference(text: str) -> MessageReference:
     return reference
 
 
-def _log_fields(notification: Notification, error: Exception) -> dict[str, object]:
+def _log_fields(notification: Notification, error: DeliveryError) -> dict[str, object]:
     subject = notification.subject
     fields: dict[str, object] = {subject.kind: subject.id, "key": notification.action.key}
-    if isinstance(error, DeliveryError):
-        return {**fields, "reason": error.reason, "detail": error.detail}
-    return {**fields, "reason": "render_failed", "detail": one_line(str(error), 500)}
+    return {**fields, "reason": error.reason, "detail": error.detail}
 
 
 Record = Callable[[Mapping[str, object]], None]
