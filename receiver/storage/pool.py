@@ -198,7 +198,10 @@ class ConnectionPool(redis.BlockingConnectionPool):
         if spare and spare[-1] and spare[-1].is_connected and self._is_closing.acquire(blocking=False):
             timer = threading.Timer(self._idle_s, self._close_spare)
             timer.daemon = True
-            timer.start()
+            try:
+                timer.start()
+            except RuntimeError:  # no more threads; the command has succeeded, and a later one tries again
+                self._is_closing.release()
 
     def _close_spare(self) -> None:
         latest = time.monotonic() - self._idle_s

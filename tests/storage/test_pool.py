@@ -182,6 +182,24 @@ def test_idle_connections_above_a_few_are_closed(server: Server) -> None:
     client.close()
 
 
+def test_a_process_that_can_start_no_thread_still_gets_its_answers_and_closes_idle_connections_later(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = ConnectionPool(host="127.0.0.1", port=server.port, idle_s=0.1, **build_pool_options(10.0, 20))
+    client = redis.Redis.from_pool(pool)
+
+    def start(_: threading.Timer) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Timer, "start", start)
+        assert run_in_threads(client, 20) == [None] * 20
+    assert count_connections(server) > MAX_IDLE
+    assert client.ping()
+    wait_until(lambda: count_connections(server) == MAX_IDLE, lambda: str(count_connections(server)))
+    client.close()
+
+
 def test_connections_that_are_used_repeatedly_stay_open(server: Server) -> None:
     options = build_pool_options(10.0, 12)
     pool = ConnectionPool(host="127.0.0.1", port=server.port, idle_s=1.0, **options)
