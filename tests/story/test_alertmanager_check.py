@@ -64,6 +64,8 @@ def test_a_silence_created_in_alertmanager_suppresses_the_steps_and_is_shown(
     shown = rig.shows(incident)
     assert shown["suppressed"]["by"] == "bob"
     assert (shown["next_step"], shown["next_step_at"]) == ("team-lead", None)
+    steps = [(step["step"], step["state"], step["due_at"]) for step in shown["escalation"]["steps"][1:]]
+    assert steps == [("team-lead", "later", None), ("manager", "later", None)]
     assert "bob" in rig.roots()[0].words
 
 

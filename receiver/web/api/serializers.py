@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from msgspec.structs import asdict
@@ -113,7 +114,7 @@ def serialize_incident(
         silences=[_serialize_silence(incident, request) for request in incident.silences],
         alerts=[_serialize_alert(incident, fingerprint) for fingerprint in incident.alert_states],
         timeline=[_serialize_event(event) for event in timeline],
-        escalation=_serialize_escalation(policy_name, escalation),
+        escalation=_serialize_escalation(policy_name, escalation, is_paused=incident.is_paused),
         deliveries=[_serialize_delivery(incident.id, *each) for each in sorted(incident.deliveries.items())],
     )
 
@@ -184,7 +185,9 @@ def _serialize_event(event: TimelineEvent) -> EventRow:
     )
 
 
-def _serialize_escalation(policy_name: str, escalation: EscalationState) -> Escalation:
+def _serialize_escalation(policy_name: str, escalation: EscalationState, *, is_paused: bool) -> Escalation:
+    """Return the escalation; while it is paused, the due time of the next step is unknown."""
+    states = [replace(one, due_at=None) if is_paused and not one.is_due else one for one in escalation.steps]
     return Escalation(
         policy=policy_name or None,
         steps=[
@@ -196,7 +199,7 @@ def _serialize_escalation(policy_name: str, escalation: EscalationState) -> Esca
                 notified_at=format_optional_moment(step_state.notified_at),
                 timed_out_at=format_optional_moment(step_state.timed_out_at),
             )
-            for step_state in escalation.steps
+            for step_state in states
         ],
     )
 
