@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from receiver.engine.dispatcher import Dispatcher
-from receiver.model.actions import DeliveryAction
+from receiver.model.actions import DeliveryAction, Page, Reply
 from receiver.model.delivery import Delivery
 from receiver.model.delivery_keys import DeliveryKey
 from receiver.storms.model import (
@@ -11,6 +11,7 @@ from receiver.storms.model import (
     StormSummary,
     VersionedStorm,
     is_page_delayed,
+    parse_batch,
     summarize_storm,
     with_delivery,
 )
@@ -70,11 +71,11 @@ class StormSubject:
 
 def _summarize_for(action: DeliveryAction, view: StormView) -> StormSummary:
     """Return the summary of the members that *action* is about."""
-    kind, _, name = action.key.partition(":")
-    if kind == "page":
-        return summarize_storm(one for one in view.in_batch(int(name)) if one.is_open)
-    if kind == "step":
-        counted = view.in_step(name) if is_page_delayed(name) else view.counted_members
+    if isinstance(action, Page):
+        return summarize_storm(one for one in view.in_batch(parse_batch(action.key)) if one.is_open)
+    if isinstance(action, Reply) and action.step is not None:
+        step = action.step.name
+        counted = view.in_step(step) if is_page_delayed(step) else view.counted_members
         return summarize_storm(one for one in counted if one.is_open)
     return summarize_storm(view.counted_members)
 
