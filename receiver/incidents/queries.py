@@ -53,7 +53,8 @@ class RedisListing:
         deliveries: Sequence[str] = (),
         is_brief: bool = False,
     ) -> StoredIncidentPage:
-        """Return incidents, newest first; without *states*, all. Scans 5,000 at most in one call.
+        """Return incidents, newest first; without *states*, all. Scans 5,000 at most in one call: only then
+        is there a cursor although no further incident may match.
 
         Only incidents opened from *opened_from* on and before *opened_before* (Unix times) are returned. They
         have no alerts, and only the deliveries with the keys in *deliveries*; where *is_brief*, no alert
@@ -61,7 +62,7 @@ class RedisListing:
         """
         found: list[Incident] = []
         position = _parse_cursor(cursor) or ((opened_before, "") if opened_before else None)
-        scanned, size = 0, min(limit, _BATCH)
+        scanned, size = 0, min(limit + 1, _BATCH)
         while scanned < _SCANNED_AT_MOST:
             batch = self._list_newest_entries(states, position, size, opened_from)
             if not batch:
@@ -69,12 +70,11 @@ class RedisListing:
             scanned, size = scanned + len(batch), _BATCH
             heads = self._load_heads([member for _, member in batch], deliveries, is_brief=is_brief)
             for entry, incident in zip(batch, heads, strict=True):
+                if incident is not None and _matches_query(incident, states, severity, alertname):
+                    if len(found) == limit:
+                        return StoredIncidentPage(tuple(found), _format_cursor(position))
+                    found.append(incident)
                 position = entry
-                if incident is None or not _matches_query(incident, states, severity, alertname):
-                    continue
-                found.append(incident)
-                if len(found) == limit:
-                    return StoredIncidentPage(tuple(found), _format_cursor(position))
         return StoredIncidentPage(tuple(found), _format_cursor(position))
 
     def list_open(self, *, is_brief: bool = False) -> Iterator[Incident]:

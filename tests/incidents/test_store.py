@@ -160,6 +160,20 @@ def test_incidents_are_filtered_by_state_severity_and_name(incidents: RedisIncid
     assert names(alertname="A") == ["A"]
 
 
+def test_the_last_matching_incident_ends_the_list(incidents: RedisIncidents) -> None:
+    """Older incidents that do not match give no cursor; neither do those on a full last page."""
+    save_group(incidents, a_group(an_alert("B"), group_key="b"), NOW)
+    groups = [a_group(an_alert("A", instance=str(n)), group_key=str(n)) for n in (1, 2)]
+    ids = [save_group(incidents, group, NOW + n).id for n, group in enumerate(groups, 1)]
+    assert incidents.list_newest(alertname="A", limit=2).next_cursor is None
+    assert incidents.list_newest(limit=3).next_cursor is None
+    first = incidents.list_newest(alertname="A", limit=1)
+    assert first.next_cursor is not None
+    second = incidents.list_newest(alertname="A", limit=1, cursor=first.next_cursor)
+    assert [one.id for page in (first, second) for one in page.incidents] == ids[::-1]
+    assert second.next_cursor is None
+
+
 def test_an_invalid_cursor_is_refused_with_a_message(incidents: RedisIncidents) -> None:
     with pytest.raises(NotFound):
         incidents.list_newest(cursor="nonsense")
