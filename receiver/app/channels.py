@@ -34,7 +34,6 @@ from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK, Target
 from receiver.notices import NoticeService
 from receiver.reviews.service import ReviewService, ReviewSettings
 from receiver.storage.keys import TASKS
-from receiver.storms.deliveries import StormDeliveries
 from receiver.storms.page_confirmation import StormPageConfirmer
 from receiver.storms.reconciler import StormReconciler, StormSettings
 
@@ -262,19 +261,17 @@ def build_storm_reconciler(
     status_client: PagerDutyStatusClient | None,
 ) -> StormReconciler:
     """Return the reconciler of storms."""
-    store, storms = services.storm_store, services.storms
-    settings = StormSettings(services.routing, _find_rates(services), services.maintenance.paused_until)
-    page_confirmer = StormPageConfirmer(
-        store, storms, status_client, services.notices, DeliveryHealthRecorder(services.health)
-    )
+    storms, paused_until = services.storms, services.maintenance.paused_until
+    public_url = services.settings.public_url
     return StormReconciler(
-        store,
-        storms,
-        services.incidents,
-        StormDeliveries(store, storms, dispatcher, services.settings.public_url),
-        page_confirmer=page_confirmer,
+        storms=storms,
+        incidents=services.incidents,
+        dispatcher=dispatcher,
+        page_confirmer=StormPageConfirmer(
+            storms, status_client, services.notices, DeliveryHealthRecorder(services.health)
+        ),
         rate_limiter=rate_limiter,
-        settings=settings,
+        settings=StormSettings(services.routing, _find_rates(services), paused_until, public_url),
         clock=services.clock,
     )
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from zlib import crc32
 
@@ -127,14 +127,8 @@ class Storm(Struct, frozen=True, omit_defaults=True):
         """Return the instance of the acknowledgement that a batch's page shows; empty where the members were
         acknowledged one by one.
         """
-        return next(
-            (
-                one.instance
-                for one in reversed(self.responses)
-                if one.transition == "acknowledge" and one.batch >= batch
-            ),
-            "",
-        )
+        acknowledgements = [one for one in self.responses if one.transition == "acknowledge"]
+        return next((one.instance for one in reversed(acknowledgements) if one.batch >= batch), "")
 
     def find_notifying_delivery(self, name: str, member: Member) -> Delivery:
         """Return the delivery that notifies *member*: the message, its batch's page or its step's mention."""
@@ -148,32 +142,21 @@ class Storm(Struct, frozen=True, omit_defaults=True):
 
 
 @dataclass(frozen=True)
-class VersionedStorm:
-    """A loaded storm with its members, and the version and join count for compare-and-set."""
-
-    storm: Storm
-    version: int
-    joins: int  # how many joins were written
-    members: Mapping[str, Member]
-
-
-@dataclass(frozen=True)
-class JoinView:
-    """A storm as loaded for a join, with its member count and the joining member's entry if it has one."""
-
-    storm: Storm
-    version: int
-    member_count: int
-    member: Member | None
-
-
-@dataclass(frozen=True)
 class MemberState:
     """A member with its incident. `incident` is None when it no longer exists, which counts as resolved."""
 
-    id: str
+    name: str
     member: Member
     incident: Incident | None
+
+    @property
+    def incident_id(self) -> str:
+        return parse_member_name(self.name)[0]
+
+    @property
+    def step(self) -> str:
+        """The escalation step that the storm's thread mentions for it; empty for a bundled incident."""
+        return parse_member_name(self.name)[1]
 
     @property
     def state(self) -> str:
@@ -187,6 +170,38 @@ class MemberState:
     def is_open(self) -> bool:
         """The incident is firing and unacknowledged."""
         return self.state == "open"
+
+
+@dataclass(frozen=True)
+class VersionedStorm:
+    """A loaded storm with its members, and the version and join count for compare-and-set."""
+
+    storm: Storm
+    version: int
+    joins: int  # how many joins were written
+    members: Mapping[str, Member]
+
+    @property
+    def incident_ids(self) -> list[str]:
+        """The ids of its incidents, sorted, without duplicates."""
+        return sorted({parse_member_name(name)[0] for name in self.members})
+
+    def list_members(self, heads: Mapping[str, Incident]) -> list[MemberState]:
+        """Return every member with its incident from *heads*."""
+        return [
+            MemberState(name, member, heads.get(parse_member_name(name)[0]))
+            for name, member in self.members.items()
+        ]
+
+
+@dataclass(frozen=True)
+class JoinView:
+    """A storm as loaded for a join, with its member count and the joining member's entry if it has one."""
+
+    storm: Storm
+    version: int
+    member_count: int
+    member: Member | None
 
 
 @dataclass(frozen=True)
@@ -216,36 +231,12 @@ def with_delivery(storm: Storm, key: DeliveryKey, delivery: Delivery) -> Storm:
     return replace(storm, deliveries={**storm.deliveries, key: delivery})
 
 
-def load_member_states(loaded: VersionedStorm, heads: Mapping[str, Incident]) -> list[MemberState]:
-    """Return every member of a storm with its incident from *heads*."""
-    return [
-        MemberState(name, one, heads.get(parse_member_name(name)[0])) for name, one in loaded.members.items()
-    ]
-
-
-def list_incident_ids(loaded: VersionedStorm) -> list[str]:
-    """Return the ids of the incidents in a storm, sorted, without duplicates."""
-    return sorted({parse_member_name(name)[0] for name in loaded.members})
-
-
-def split_members(states: Iterable[MemberState]) -> tuple[list[MemberState], list[tuple[str, MemberState]]]:
-    """Return the bundled members, and the members that reached a step, each with the step's name."""
-    own, mentioned = [], []
-    for one in states:
-        step = parse_member_name(one.id)[1]
-        if step:
-            mentioned.append((step, one))
-        else:
-            own.append(one)
-    return own, mentioned
-
-
-def list_counted_members(states: Iterable[MemberState]) -> list[MemberState]:
+def list_counted_members(states: Sequence[MemberState]) -> list[MemberState]:
     """Return the members that a storm's message counts: the bundled ones; where there are none, as in a
     fallback channel, the ones mentioned in its thread.
     """
-    own, mentioned = split_members(states)
-    return own or list({parse_member_name(one.id)[0]: one for _, one in mentioned}.values())
+    bundled = [one for one in states if not one.step]
+    return bundled or list({one.incident_id: one for one in states}.values())
 
 
 def summarize_storm(members: Iterable[MemberState]) -> StormSummary:

@@ -6,8 +6,9 @@ after a crash is harmless.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from receiver.model.actions import (
     AcknowledgePage,
@@ -68,7 +69,7 @@ _RELEASE_FOR_S = 20.0
 # (age, interval): how often a storm evaluates its members, by its age. Edits are no more frequent.
 _CHECK_INTERVALS = ((60.0, 5.0), (600.0, 10.0), (3600.0, 30.0))
 _LONGEST_CHECK_INTERVAL_S = 60.0
-_BUSY_S = 60.0
+_LONGEST_EDIT_PAUSE_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,33 +113,33 @@ OVER = DeliveryKey("over")
 class StormView:
     """A storm with its members at `now`, and the configuration of its target.
 
-    `members` are the bundled incidents, `mentioned` those that reached a step that is mentioned in the
-    storm's thread. `rate` is how many messages or pages a second the target accepts; `checks_pagerduty`
-    tells whether the state of the storm's pages can be read from PagerDuty.
+    `rate` is how many messages or pages a second the target accepts; `checks_pagerduty` tells whether the
+    state of the storm's pages can be read from PagerDuty.
     """
 
     storm: Storm
-    members: Sequence[MemberState]
-    mentioned: Sequence[tuple[str, MemberState]]
+    states: Sequence[MemberState]
     rate: float
-    responders: dict[str, Responder]
+    responders: Mapping[str, Responder]
     now: float
     checks_pagerduty: bool = False
 
-    @property
-    def counted_members(self) -> Sequence[MemberState]:
-        """The members that the storm's message counts: the bundled ones, or else the mentioned ones."""
-        return list_counted_members([*self.members, *(one for _, one in self.mentioned)])
+    @cached_property
+    def members(self) -> list[MemberState]:
+        """The bundled incidents."""
+        return [one for one in self.states if not one.step]
 
-    def in_step(self, step: str) -> list[MemberState]:
-        return [one for name, one in self.mentioned if name == step]
+    @cached_property
+    def mentioned(self) -> list[MemberState]:
+        """The members that reached a step that is mentioned in the storm's thread."""
+        return [one for one in self.states if one.step]
 
-    def in_batch(self, batch: int) -> list[MemberState]:
+    @cached_property
+    def counted_members(self) -> list[MemberState]:
+        return list_counted_members(self.states)
+
+    def list_batch(self, batch: int) -> list[MemberState]:
         return [one for one in self.members if one.member.batch == batch]
-
-    @property
-    def batches(self) -> list[int]:
-        return sorted({one.member.batch for one in self.members})
 
     @property
     def check_every_s(self) -> float:
@@ -163,36 +164,30 @@ def plan_storm(view: StormView) -> Plan:
         *(_list_messages(view) if storm.is_of_channel else _list_pages(view)),
         *_list_end_actions(view),
     ]
-    missing = [action for action in wanted if isinstance(action, Transition) or not _is_done(storm, action)]
+    missing = [action for action in wanted if isinstance(action, Transition) or not _is_done(view, action)]
     if not missing and not storm.is_active and all(one.is_resolved for one in view.counted_members):
         missing = [CloseStorm(queue=storm.queue)]
-    return Plan(tuple(missing), next_check_at=_next_check_at(view))
+    next_check_at = view.now + view.check_every_s
+    if storm.is_active and (ends_at := _find_end_at(view)) > view.now:
+        next_check_at = min(next_check_at, ends_at)
+    return Plan(tuple(missing), next_check_at)
 
 
-def _next_check_at(view: StormView) -> float:
-    moments = [view.now + view.check_every_s]
-    if view.storm.is_active and (ends_at := _find_end_at(view)) > view.now:
-        moments.append(ends_at)
-    return min(moments)
+def _is_done(view: StormView, action: DeliveryAction) -> bool:
+    done = view.find_delivery(action.key)
+    is_shown = not isinstance(action, Update) or done.content_version == action.content_version
+    return _is_recorded(view, action.key, action.instance) and is_shown
 
 
-def _is_done(storm: Storm, action: DeliveryAction) -> bool:
-    if not _is_recorded(storm, action.key, action.instance):
-        return False
-    return not isinstance(action, Update) or storm.deliveries[action.key].content_version == (
-        action.content_version
-    )
-
-
-def _is_recorded(storm: Storm, key: DeliveryKey, instance: str = "") -> bool:
-    done = storm.deliveries.get(key)
-    return done is not None and done.is_settled and done.instance == instance
+def _is_recorded(view: StormView, key: DeliveryKey, instance: str = "") -> bool:
+    done = view.find_delivery(key)
+    return done.is_settled and done.instance == instance
 
 
 def _list_responses(view: StormView) -> Iterator[Action]:
     storm = view.storm
     for response in storm.responses:
-        if not _is_recorded(storm, response.key, response.instance):
+        if not _is_recorded(view, response.key, response.instance):
             yield PropagateResponse(queue=storm.queue, response=response)
 
 
@@ -206,7 +201,7 @@ def _list_pages(view: StormView) -> Iterator[Action]:
     target = responder.find_target(PAGERDUTY)
     if target is None:
         return
-    for batch in view.batches:
+    for batch in sorted({one.member.batch for one in view.members}):
         if name in view.responders or view.find_delivery(page_key(batch)).may_have_arrived:
             yield from _list_page_events(view, batch, responder, target)
             yield from _list_page_confirmations(view, batch, responder)
@@ -214,7 +209,7 @@ def _list_pages(view: StormView) -> Iterator[Action]:
 
 def _list_page_events(view: StormView, batch: int, responder: Responder, target: Target) -> Iterator[Action]:
     """Yield the next PagerDuty events of one batch; events with one dedup key are sent in order."""
-    members, storm = view.in_batch(batch), view.storm
+    members, storm = view.list_batch(batch), view.storm
     key, dedup_key = page_key(batch), storm_dedup_key(storm.id, batch)
     page = view.find_delivery(key)
     is_over, is_open = all(one.is_resolved for one in members), any(one.is_open for one in members)
@@ -252,7 +247,7 @@ def _list_page_events(view: StormView, batch: int, responder: Responder, target:
 
 def _list_page_confirmations(view: StormView, batch: int, responder: Responder) -> Iterator[ConfirmPage]:
     """Yield the check of one batch's page in PagerDuty, one for all its members."""
-    is_open = any(one.is_open for one in view.in_batch(batch)) and view.storm.closed_batch < batch
+    is_open = any(one.is_open for one in view.list_batch(batch)) and view.storm.closed_batch < batch
     of = page_key(batch) if is_open else resolve_key(str(batch))
     event = view.find_delivery(of)
     due_at = find_check_due_at(event) if is_open else find_resolve_check_due_at(event)
@@ -268,13 +263,12 @@ def _list_page_confirmations(view: StormView, batch: int, responder: Responder) 
 
 def _page_at(view: StormView, batch: int, members: Sequence[MemberState]) -> float:
     """Return when a batch is paged: soon after its first member joined, and a pause after the last page."""
-    gathered = _gathered_at([one.member for one in members], view)
     former = [
-        delivery.receipt.at
+        delivery.receipt.at + BATCH_PAUSE_S
         for key, delivery in view.storm.deliveries.items()
         if is_page_key(key) and key != page_key(batch) and delivery.receipt is not None
     ]
-    return max([gathered, *(at + BATCH_PAUSE_S for at in former)])
+    return max([_gathered_at([one.member for one in members], view), *former])
 
 
 def _gathered_at(members: Sequence[Member], view: StormView) -> float:
@@ -310,48 +304,38 @@ def _list_messages(view: StormView) -> Iterator[Action]:
             message=message.reference,
             reply_kind="storm_over",
         )
-    instance = message.reference
     edit = view.find_delivery(UPDATE)
     last = edit if edit.receipt is not None else view.find_delivery(MESSAGE)
     if content_version not in (last.content_version, edit.content_version if edit.failed_at else None):
         last_at = last.receipt.at if last.receipt is not None else 0.0
+        pause_s = min(view.check_every_s, _LONGEST_EDIT_PAUSE_S)
         yield Update(
             key=UPDATE,
-            instance=instance,
+            instance=message.reference,
             target=target,
-            ready_at=max(view.ready_at(UPDATE, instance), last_at + _edit_pause(view)),
+            ready_at=max(view.ready_at(UPDATE, message.reference), last_at + pause_s),
             content_version=content_version,
-            message=instance,
+            message=message.reference,
         )
 
 
-def _edit_pause(view: StormView) -> float:
-    return min(view.check_every_s, 10.0) if view.now - view.storm.began_at >= _BUSY_S else 5.0
-
-
 def _content_version(view: StormView) -> str:
-    storm, mentions = view.storm, sorted({step for step, _ in view.mentioned})
+    storm, mentions = view.storm, sorted({one.step for one in view.mentioned})
     state, summary = "w" if storm.is_active else "o", summarize_storm(view.counted_members)
     return f"{state}{len(storm.responses)}.{summary.content_version}.{','.join(mentions)}"
 
 
 def _list_mentions(view: StormView, target: Target, reference: str) -> Iterator[Reply]:
     """Yield a mention for each step that members reached and that no settled mention covers yet."""
-    for step in sorted({step for step, _ in view.mentioned}):
+    for step in sorted({one.step for one in view.mentioned}):
         key, responder = mention_key(step), view.responders.get(step.partition("#")[0])
         before = view.find_delivery(key)
-        not_notified = [
-            one.member
-            for name, one in view.mentioned
-            if name == step and one.is_open and not covers(before, one.member)
-        ]
+        reached = [one.member for one in view.mentioned if one.step == step and one.is_open]
+        not_notified = [member for member in reached if not covers(before, member)]
         if responder is None or not not_notified:
             continue
-        instance = (
-            str(int(before.instance or 0) + 1)
-            if before.is_settled or not before.attempts
-            else before.instance
-        )
+        is_new = before.is_settled or not before.attempts
+        instance = str(int(before.instance or 0) + 1) if is_new else before.instance
         yield Reply(
             key=key,
             instance=instance,
@@ -368,7 +352,7 @@ def _list_mentions(view: StormView, target: Target, reference: str) -> Iterator[
 
 def _list_end_actions(view: StormView) -> Iterator[Action]:
     storm = view.storm
-    if storm.released and not _is_recorded(storm, RELEASE_INCIDENTS):
+    if storm.released and not _is_recorded(view, RELEASE_INCIDENTS):
         yield ReleaseIncidents(queue=storm.queue)
     if storm.is_active and _find_end_at(view) <= view.now and _is_everyone_notified(view):
         yield EndStorm(queue=storm.queue, released=_choose_released(view))
@@ -384,10 +368,11 @@ def _find_end_at(view: StormView) -> float:
 
 def _is_everyone_notified(view: StormView) -> bool:
     """Tell whether the deliveries of all open members are settled, so that none is lost at the end."""
-    deliveries = [
-        view.storm.find_notifying_delivery(one.id, one.member) for one in view.counted_members if one.is_open
-    ]
-    return all(delivery.is_settled for delivery in deliveries)
+    return all(
+        view.storm.find_notifying_delivery(one.name, one.member).is_settled
+        for one in view.counted_members
+        if one.is_open
+    )
 
 
 def _choose_released(view: StormView) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from receiver.engine.dispatcher import Dispatcher
 from receiver.engine.rate_limit import RateLimiter
 from receiver.errors import NotFound
 from receiver.incidents.failures import is_refused_under_former
@@ -22,14 +23,14 @@ from receiver.model.delivery_keys import RELEASED_BY_STORM, DeliveryKey
 from receiver.model.delivery_status import find_announcing_storm
 from receiver.model.incident import Incident, IncidentChange, TimelineEvent
 from receiver.model.routing import SLACK, RoutingTable
-from receiver.storms.deliveries import StormDeliveries
 from receiver.storms.model import (
     Storm,
+    StormNotification,
     StormResponse,
     VersionedStorm,
-    list_incident_ids,
-    load_member_states,
-    split_members,
+    is_page_delayed,
+    parse_batch,
+    summarize_storm,
     with_delivery,
 )
 from receiver.storms.page_confirmation import StormPageConfirmer
@@ -44,7 +45,6 @@ from receiver.storms.plan import (
     plan_storm,
 )
 from receiver.storms.service import StormService
-from receiver.storms.store import RedisStorms
 
 logger = logging.getLogger(__name__)
 _ACTIONS_AT_MOST = 40
@@ -63,35 +63,20 @@ class StormSettings:
     routing: RoutingTable
     rates: Mapping[str, float]
     paused_until: Callable[[float], float]
-
-    def find_rate(self, storm: Storm) -> float:
-        return self.rates[storm.queue]
+    public_url: str
 
 
+@dataclass(frozen=True, kw_only=True)
 class StormReconciler:
     """Does the missing actions of one storm."""
 
-    def __init__(
-        self,
-        store: RedisStorms,
-        storms: StormService,
-        incidents: RedisIncidents,
-        deliveries: StormDeliveries,
-        *,
-        page_confirmer: StormPageConfirmer,
-        rate_limiter: RateLimiter,
-        settings: StormSettings,
-        clock: Callable[[], float],
-    ) -> None:
-        self._store = store
-        self._storms = storms
-        self._incidents = incidents
-        self._incident_service = IncidentService(incidents)
-        self._deliveries = deliveries
-        self._page_confirmer = page_confirmer
-        self._rate_limiter = rate_limiter
-        self._settings = settings
-        self._clock = clock
+    storms: StormService
+    incidents: RedisIncidents
+    dispatcher: Dispatcher
+    page_confirmer: StormPageConfirmer
+    rate_limiter: RateLimiter
+    settings: StormSettings
+    clock: Callable[[], float]
 
     def reconcile(self, storm_id: str, queue: str, worker: str) -> dict[str, float | None]:
         """Do the missing actions; return when *queue* is due again. Raises StoreError, LeaseLost.
@@ -100,66 +85,58 @@ class StormReconciler:
         """
         for _ in range(_ACTIONS_AT_MOST):
             try:
-                loaded = _revive(self._store.load_storm(storm_id), self._settings.routing.secret_digests)
+                loaded = _revive(self.storms.store.load_storm(storm_id), self.settings.routing.secret_digests)
             except NotFound:
                 return {}
             view = self._load_view(loaded)
             wanted = plan_storm(view)
-            ready = [action for action in wanted.actions if action.ready_at <= view.now]
             later = [action.ready_at for action in wanted.actions if action.ready_at > view.now]
-            for action in ready:
+            for action in wanted.actions:
+                if action.ready_at > view.now:
+                    continue
                 wait_s = self._find_wait_s(view, action)
                 if wait_s <= 0:
                     self._apply_action(action, loaded, view, worker)
                     break
                 later.append(view.now + wait_s)
             else:
-                return {
-                    queue: min([at for at in (wanted.next_check_at, *later) if at is not None], default=None)
-                }
-        return {queue: self._clock()}
+                next_check_at = () if wanted.next_check_at is None else (wanted.next_check_at,)
+                return {queue: min((*next_check_at, *later), default=None)}
+        return {queue: self.clock()}
 
     def _load_view(self, loaded: VersionedStorm) -> StormView:
-        states = load_member_states(loaded, self._incidents.load_heads(list_incident_ids(loaded)))
-        members, mentioned = split_members(states)
         return StormView(
             loaded.storm,
-            members,
-            mentioned,
-            self._settings.find_rate(loaded.storm),
-            dict(self._settings.routing.responders),
-            self._clock(),
-            checks_pagerduty=self._page_confirmer.can_read_pages,
+            loaded.list_members(self.incidents.load_heads(loaded.incident_ids)),
+            self.settings.rates[loaded.storm.queue],
+            self.settings.routing.responders,
+            self.clock(),
+            checks_pagerduty=self.page_confirmer.can_read_pages,
         )
 
     def _find_wait_s(self, view: StormView, action: Action) -> float:
         """Return the seconds the action must wait, for its permit or for the end of maintenance."""
         wakes = isinstance(action, Page) or (isinstance(action, Reply) and action.step is not None)
-        if wakes and (until := self._settings.paused_until(view.now)) > view.now:
+        if wakes and (until := self.settings.paused_until(view.now)) > view.now:
             return until - view.now
         if isinstance(action, Transition):
             return 0.0
-        storm = view.storm
-        priority = storm.began_at - _AHEAD_S
-        return self._rate_limiter.acquire_by_priority(
-            action, f"{storm.id} {action.key}", priority, view.now
-        ).retry_after_s
+        waiter, priority = f"{view.storm.id} {action.key}", view.storm.began_at - _AHEAD_S
+        return self.rate_limiter.acquire_by_priority(action, waiter, priority, view.now).retry_after_s
 
     def _apply_action(self, action: Action, loaded: VersionedStorm, view: StormView, worker: str) -> None:
         storm, now = loaded.storm, view.now
         match action:
             case CloseBatch():
                 closed = replace(storm, closed_batch=max(storm.closed_batch, action.batch))
-                self._store.save_if_unchanged(loaded, closed, if_none_joined=True)
+                self.storms.store.save_if_unchanged(loaded, closed, if_none_joined=True)
             case EndStorm():
-                self._store.save_if_unchanged(
-                    loaded, replace(storm, ended_at=now, released=action.released), if_none_joined=True
-                )
+                ended = replace(storm, ended_at=now, released=action.released)
+                self.storms.store.save_if_unchanged(loaded, ended, if_none_joined=True)
             case CloseStorm():
-                self._store.save_if_unchanged(loaded, replace(storm, resolved_at=now))
-                logger.info(
-                    "storm closed", extra={"fields": {"storm": storm.id, "target_key": storm.target_key}}
-                )
+                self.storms.store.save_if_unchanged(loaded, replace(storm, resolved_at=now))
+                fields = {"storm": storm.id, "target_key": storm.target_key}
+                logger.info("storm closed", extra={"fields": fields})
             case PropagateResponse():
                 self._propagate_response(action.response, view)
                 self._mark_done(storm.id, action.response.key, action.response.instance, now)
@@ -168,14 +145,15 @@ class StormReconciler:
                     self._release_incident(incident_id, storm, now)
                 self._mark_done(storm.id, RELEASE_INCIDENTS, "", now)
             case ConfirmPage():
-                self._page_confirmer.confirm_page(action, loaded, now)
+                self.page_confirmer.confirm_page(action, loaded, now)
             case DeliveryAction():
-                self._deliveries.dispatch(action, loaded, view, worker)
+                notification = _build_notification(action, view, self.settings.public_url)
+                self.dispatcher.dispatch(StormSubject(self.storms, loaded), notification, worker)
 
     def _mark_done(self, storm_id: str, key: DeliveryKey, instance: str, now: float) -> None:
         """Save a receipt for a transition that is applied once."""
         done = Delivery(instance, attempts=1, receipt=Receipt(now))
-        self._storms.update_storm(storm_id, lambda loaded: with_delivery(loaded.storm, key, done))
+        self.storms.update_storm(storm_id, lambda loaded: with_delivery(loaded.storm, key, done))
 
     def _propagate_response(self, response: StormResponse, view: StormView) -> None:
         """Apply *response* to the members, except those of later batches or with a later escalation run."""
@@ -184,38 +162,87 @@ class StormReconciler:
                 continue
             change = partial(_respond_if_included, response=response, now=view.now)
             try:
-                self._incident_service.update(one.incident.id, change, view.now)
+                IncidentService(self.incidents).update(one.incident.id, change, view.now)
             except NotFound:
                 continue
 
     def _release_incident(self, incident_id: str, storm: Storm, now: float) -> None:
         """Release an incident from the storm: from now on its plan contains its own message."""
         try:
-            incident = self._incidents.load(incident_id)
+            incident = self.incidents.load(incident_id)
         except NotFound:
             return
         if incident.is_resolved or find_announcing_storm(incident) != storm.id:
             return
         released = Delivery(storm.id, target=storm.id, attempts=1, receipt=Receipt(now))
-        event = TimelineEvent(
-            now, "noted", f"The storm of {storm.name} is over: it gets a message of its own"
+        text = f"The storm of {storm.name} is over: it gets a message of its own"
+        self.incidents.record_delivery(
+            incident_id,
+            RELEASED_BY_STORM,
+            released,
+            queue=SLACK,
+            events=(TimelineEvent(now, "noted", text),),
+            wake=(SLACK,),
+            due=now,
         )
-        self._incidents.record_delivery(
-            incident_id, RELEASED_BY_STORM, released, queue=SLACK, events=(event,), wake=(SLACK,), due=now
+
+
+@dataclass(frozen=True)
+class StormSubject:
+    """A storm as the subject of one delivery."""
+
+    storms: StormService
+    loaded: VersionedStorm
+
+    def find_delivery(self, key: DeliveryKey) -> Delivery:
+        return self.loaded.storm.deliveries.get(key, Delivery())
+
+    def save_attempt(self, action: DeliveryAction, attempt: Delivery, worker: str) -> bool:
+        """Save the attempt by compare-and-set, which decides between two workers; not by the lease."""
+        del worker
+        changed = with_delivery(self.loaded.storm, action.key, attempt)
+        return self.storms.store.save_if_unchanged(self.loaded, changed)
+
+    def save_outcome(self, action: DeliveryAction, after: Delivery) -> None:
+        self.storms.update_storm(
+            self.loaded.storm.id, lambda latest: with_delivery(latest.storm, action.key, after)
         )
+
+
+def _build_notification(action: DeliveryAction, view: StormView, public_url: str) -> StormNotification:
+    """Return the notification of *action*, with the summary of the members that it is about."""
+    members = view.counted_members
+    if isinstance(action, Page):
+        members = [one for one in view.list_batch(parse_batch(action.key)) if one.is_open]
+    elif isinstance(action, Reply) and action.step is not None:
+        step = action.step.name
+        counted = [one for one in view.mentioned if one.step == step] if is_page_delayed(step) else members
+        members = [one for one in counted if one.is_open]
+    with_message = set(view.storm.released)
+    without_message = (
+        one for one in view.members if not one.is_resolved and one.incident_id not in with_message
+    )
+    return StormNotification(
+        action,
+        view.storm,
+        summarize_storm(members),
+        view.now,
+        public_url,
+        summarize_storm(without_message).names,
+    )
 
 
 def _revive(loaded: VersionedStorm, digests: Mapping[str, str]) -> VersionedStorm:
     """Reset deliveries to pending that were refused for the old credentials, where there are new ones."""
     storm = loaded.storm
-    mended = {
+    reset = {
         key: delivery.with_retry_allowed()
         for key, delivery in storm.deliveries.items()
         if is_refused_under_former(delivery, digests)
     }
-    if not mended:
+    if not reset:
         return loaded
-    return dataclasses.replace(loaded, storm=replace(storm, deliveries={**storm.deliveries, **mended}))
+    return dataclasses.replace(loaded, storm=replace(storm, deliveries={**storm.deliveries, **reset}))
 
 
 def _respond_if_included(incident: Incident, *, response: StormResponse, now: float) -> IncidentChange:

@@ -7,14 +7,15 @@ delivery, also after a crash.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from dataclasses import dataclass
 
 from msgspec.structs import replace
 
 from receiver import metrics
-from receiver.engine.dispatcher import describe_failure
+from receiver.engine.dispatcher import describe_failure, format_target
 from receiver.engine.queue import WorkQueue
 from receiver.engine.rate_limit import Permit
 from receiver.errors import (
@@ -33,7 +34,7 @@ from receiver.model.delivery_status import find_announcing_storm
 from receiver.model.escalation import current_delivery
 from receiver.model.incident import Incident, Person, TimelineEvent
 from receiver.model.plan import queues_for
-from receiver.model.routing import EscalationPolicy
+from receiver.model.routing import PAGERDUTY, EscalationPolicy
 from receiver.storms.model import (
     MAX_MEMBERS,
     BatchPage,
@@ -49,6 +50,7 @@ from receiver.storms.model import (
     new_storm_id,
     page_delayed_step,
     responder_target_key,
+    with_delivery,
 )
 from receiver.storms.store import RedisStorms
 
@@ -58,58 +60,46 @@ MAX_INITIAL_WAIT_S = 30.0
 _CHECK_AGAIN_S = 1.0
 
 
-class WaitingList(Protocol):
-    """Lists the waiters of a token bucket, each as `INCIDENT KEY`."""
-
-    def __call__(self) -> Iterable[str]: ...
-
-
+@dataclass(frozen=True)
 class StormService:
     """Starts storms, bundles incidents into them, and records responses. Threads may share it."""
 
-    def __init__(
-        self,
-        store: RedisStorms,
-        incidents: RedisIncidents,
-        work_queue: WorkQueue,
-        clock: Callable[[], float],
-        max_initial_wait_s: float = MAX_INITIAL_WAIT_S,
-    ) -> None:
-        self._max_initial_wait_s = max_initial_wait_s
-        self._store = store
-        self._incidents = incidents
-        self._work_queue = work_queue
-        self._clock = clock
+    store: RedisStorms
+    incidents: RedisIncidents
+    work_queue: WorkQueue
+    clock: Callable[[], float]
+    max_initial_wait_s: float = MAX_INITIAL_WAIT_S
 
     # --- starting ---
 
     def maybe_start(
         self,
         permit: Permit,
-        waiting_list: WaitingList,
+        waiting_list: Callable[[], Iterable[str]],
         action: DeliveryAction,
         incident: Incident,
         now: float,
     ) -> bool:
         """Start a storm if the target's rate limit delays an initial message or page by more than 30 s.
 
-        The incidents of *waiting_list*, which wait there for an initial message or page, are enqueued for
-        *now* so that they are bundled. True when the target has an active storm that can bundle *action*.
+        The incidents of *waiting_list* (each as `INCIDENT KEY`), which wait there for an initial message or
+        page, are enqueued for *now* so that they are bundled. True when the target has an active storm that
+        can bundle *action*.
         """
         target_key = _find_target_key(action)
-        if not target_key or permit.initial_wait_s <= self._max_initial_wait_s:
+        if not target_key or permit.initial_wait_s <= self.max_initial_wait_s:
             return False
-        if not self._store.find_active(target_key):
+        if not self.store.find_active(target_key):
             self._start_storm(target_key, now)
-            for who in waiting_list():
-                self._work_queue.enqueue(action.queue, who.partition(" ")[0], now)
+            for waiter in waiting_list():
+                self.work_queue.enqueue(action.queue, waiter.partition(" ")[0], now)
         return not _may_have_arrived_alone(action, incident)
 
     def _start_storm(
         self, target_key: str, now: float, replacing: str = "", *, is_of_steps: bool = False
     ) -> str:
         storm = Storm(new_storm_id(target_key, now), target_key, now, is_of_steps)
-        storm_id = self._store.start_storm(storm, replacing, now)
+        storm_id = self.store.start_storm(storm, replacing, now)
         if storm_id == storm.id:
             metrics.STORMS.labels("channel" if storm.is_of_channel else "responder").inc()
             logger.warning("storm started", extra={"fields": {"storm": storm_id, "target_key": target_key}})
@@ -136,23 +126,33 @@ class StormService:
             self._retry_refused(storm_id, name)
             join_view = None
         attempt = before.with_attempt(action.instance, action.content_version, storm_id, now)
-        self._incidents.record_delivery(incident.id, action.key, attempt, worker=worker, queue=action.queue)
+        self.incidents.record_delivery(incident.id, action.key, attempt, worker=worker, queue=action.queue)
+        events: tuple[TimelineEvent, ...] = ()
         try:
             after, storm = self._bundle_delivery(storm_id, name, action, attempt, join_view)
         except DeliveryError as error:
             after = attempt.with_failure(
-                error, self._clock(), was_maybe_sent=False, salt=f"{incident.id}/{action.key}"
+                error, self.clock(), was_maybe_sent=False, salt=f"{incident.id}/{action.key}"
             )
-            events: tuple[TimelineEvent, ...] = ()
             if after.failed_at:
-                after = after.with_storm_refusal(storm_id, _name_target(action))
+                after = after.with_storm_refusal(storm_id, format_target(action))
                 metrics.DELIVERIES.labels(action.queue, "permanent").inc()
                 events = (TimelineEvent(after.failed_at, "failed", describe_failure(action, after)),)
-            self._save_delivery(action, incident, after, events)
         else:
-            _count_bundled(action, incident)
-            text = f"Bundled into a storm of {storm.name}"
-            self._save_delivery(action, incident, after, (TimelineEvent(self._clock(), "bundled", text),))
+            metrics.DELIVERIES.labels(action.queue, "bundled").inc()
+            if isinstance(action, Page):
+                metrics.ESCALATIONS.labels(incident.policy, action.step.responder.name).inc()
+            events = (TimelineEvent(self.clock(), "bundled", f"Bundled into a storm of {storm.name}"),)
+        others = [queue for queue in queues_for(incident) if queue != action.queue]
+        self.incidents.record_delivery(
+            incident.id,
+            action.key,
+            after,
+            queue=action.queue,
+            events=events,
+            wake=others if after.is_settled else (),
+            due=self.clock(),
+        )
         return after
 
     def _find_storm(
@@ -173,23 +173,16 @@ class StormService:
             return "", None
         if before.instance == action.instance and before.storm:
             # The storm may already have the incident as a member for this action, even if it has ended since.
-            join_view = self._store.load_for_join(before.storm, name)
-            if (
-                join_view is not None
-                and join_view.member is not None
-                and join_view.member.instance == _instance_of(action)
-            ):
+            join_view = self.store.load_for_join(before.storm, name)
+            member = join_view.member if join_view is not None else None
+            if member is not None and member.instance == _instance_of(action):
                 return before.storm, join_view
-        storm_id, join_view = self._store.load_active_for_join(target_key, name)
-        is_on = join_view is not None and join_view.storm.is_active
-        if (
-            join_view is not None
-            and is_on
-            and (join_view.member_count < MAX_MEMBERS or join_view.member is not None)
-        ):
+        storm_id, join_view = self.store.load_active_for_join(target_key, name)
+        is_active = join_view is not None and join_view.storm.is_active
+        if join_view is not None and is_active and (join_view.member or join_view.member_count < MAX_MEMBERS):
             return storm_id, join_view
-        if is_on or _continues_bundling(action, incident, policy):
-            return self._start_storm(target_key, now, storm_id, is_of_steps=not is_on), None
+        if is_active or _continues_bundling(action, incident, policy):
+            return self._start_storm(target_key, now, storm_id, is_of_steps=not is_active), None
         return "", None
 
     def _bundle_delivery(
@@ -200,15 +193,12 @@ class StormService:
         *join_view* is the storm as just loaded, None where it was not. Raises a DeliveryError.
         """
         for _ in range(MAX_PASSES):
-            join_view = join_view or self._store.load_for_join(storm_id, name)
+            join_view = join_view or self.store.load_for_join(storm_id, name)
             if join_view is None:
                 raise TemporaryDeliveryError(BUNDLING)  # at the retry it is sent by itself
             member = join_view.member
-            if (
-                member is None
-                or member.instance != _instance_of(action)
-                or _may_join_next_batch(join_view, name, member)
-            ):
+            is_same = member is not None and member.instance == _instance_of(action)
+            if member is None or not is_same or _may_join_next_batch(join_view, name, member):
                 member = self._join(join_view, name, action)
                 if member is None:
                     join_view = None  # the storm changed: load it again
@@ -223,9 +213,8 @@ class StormService:
                 )
             if notifying.receipt is None:
                 raise TemporaryDeliveryError(notifying.reason or BUNDLING, retry_after=_CHECK_AGAIN_S)
-            storm_receipt = notifying.receipt
-            at = max(member.joined_at, storm_receipt.at)  # when the storm delivered it, not when we read that
-            receipt = Receipt(at, is_simulated=storm_receipt.is_simulated, link=storm_receipt.link)
+            at = max(member.joined_at, notifying.receipt.at)  # when it was delivered, not when we read that
+            receipt = replace(notifying.receipt, at=at, reference="", note="")
             return attempt.with_receipt(receipt), join_view.storm
         raise TemporaryDeliveryError(BUNDLING)
 
@@ -241,11 +230,10 @@ class StormService:
                 return storm
             if not storm.is_of_channel:
                 return replace(storm, closed_batch=max(storm.closed_batch, member.batch))
-            again = replace(notifying, failed_at=0.0, retry_at=0.0)
-            deliveries = {k: again if d is notifying else d for k, d in storm.deliveries.items()}
-            return replace(storm, deliveries=deliveries)
+            (key,) = (key for key, delivery in storm.deliveries.items() if delivery is notifying)
+            return with_delivery(storm, key, replace(notifying, failed_at=0.0, retry_at=0.0))
 
-        self.update_storm(storm_id, change, due=self._clock())
+        self.update_storm(storm_id, change, due=self.clock())
 
     def _join(self, join_view: JoinView, name: str, action: DeliveryAction) -> Member | None:
         """Add the member; None where the storm changed since it was loaded. Raises TemporaryDeliveryError
@@ -255,35 +243,18 @@ class StormService:
         # A storm that has ended still has a thread for the replies of escalation steps.
         if not storm.is_active and (storm.resolved_at or not isinstance(action, Reply)):
             raise TemporaryDeliveryError(BUNDLING)
-        now = self._clock()
+        now = self.clock()
         member = Member(now, storm.current_batch, _instance_of(action))
-        due = None
-        if not storm.find_notifying_delivery(name, member).is_settled:
-            # At once for the first member; later joins share one evaluation of all members a second.
-            due = now + _CHECK_AGAIN_S if join_view.member_count else now
-        return member if self._store.add_member(join_view, name, member, due) else None
-
-    def _save_delivery(
-        self, action: DeliveryAction, incident: Incident, after: Delivery, events: tuple[TimelineEvent, ...]
-    ) -> None:
-        others = (
-            [queue for queue in queues_for(incident) if queue != action.queue] if after.is_settled else []
-        )
-        self._incidents.record_delivery(
-            incident.id,
-            action.key,
-            after,
-            queue=action.queue,
-            events=events,
-            wake=others,
-            due=self._clock(),
-        )
+        # At once for the first member; later joins share one evaluation of all members a second.
+        due = now + _CHECK_AGAIN_S if join_view.member_count else now
+        is_settled = storm.find_notifying_delivery(name, member).is_settled
+        return member if self.store.add_member(join_view, name, member, None if is_settled else due) else None
 
     # --- responses ---
 
     def find_batch_page(self, storm_id: str, incident_id: str) -> BatchPage | None:
         """Return the page of an incident's batch; None where it is not a member. Raises StoreError."""
-        join_view = self._store.load_for_join(storm_id, member_name(incident_id))
+        join_view = self.store.load_for_join(storm_id, member_name(incident_id))
         if join_view is None or join_view.member is None:
             return None
         return BatchPage(join_view.storm, join_view.member.batch)
@@ -320,10 +291,9 @@ class StormService:
             if done_in_pagerduty:
                 build_key = acknowledge_key if transition == "acknowledge" else resolve_key
                 instance = response.instance if transition == "acknowledge" else ""
-                delivery = Delivery().with_attempt(instance, "", f"pagerduty:{storm.name}", now)
-                deliveries[build_key(str(last))] = delivery.with_receipt(
-                    Receipt(now, note="done in PagerDuty")
-                )
+                attempt = Delivery().with_attempt(instance, "", f"{PAGERDUTY}:{storm.name}", now)
+                receipt = Receipt(now, note="done in PagerDuty")
+                deliveries[build_key(str(last))] = attempt.with_receipt(receipt)
             return replace(
                 storm,
                 responses=(*(one for one in storm.responses if one is not before), response),
@@ -343,7 +313,7 @@ class StormService:
         def change(loaded: VersionedStorm) -> Storm:
             if resolve_key(str(batch)) in loaded.storm.deliveries:  # caused by our own resolve event
                 return loaded.storm
-            return replace(loaded.storm, deliveries={**loaded.storm.deliveries, hint_key(batch): delivery})
+            return with_delivery(loaded.storm, hint_key(batch), delivery)
 
         self.update_storm(storm_id, change, due=now)
 
@@ -352,10 +322,10 @@ class StormService:
     ) -> VersionedStorm:
         """Change a storm by *transform*, which may be called several times; return the saved storm."""
         for _ in range(MAX_PASSES):
-            loaded = self._store.load_storm(storm_id)
+            loaded = self.store.load_storm(storm_id)
             changed = transform(loaded)
-            if changed == loaded.storm or self._store.save_if_unchanged(loaded, changed, due=due):
-                return VersionedStorm(changed, loaded.version, loaded.joins, loaded.members)
+            if changed == loaded.storm or self.store.save_if_unchanged(loaded, changed, due=due):
+                return dataclasses.replace(loaded, storm=changed)
         raise StoreError("a storm kept being changed by other processes")
 
 
@@ -375,13 +345,8 @@ def _name_member(action: Page | Post | Reply, incident: Incident) -> str:
     if not isinstance(action, Reply | FallbackMention) or action.step is None:
         return member_name(incident.id)
     is_page_delayed = isinstance(action, FallbackMention) or action.reply_kind == "page_delayed"
-    return member_name(
-        incident.id, page_delayed_step(action.step.name) if is_page_delayed else action.step.name
-    )
-
-
-def _name_target(action: DeliveryAction) -> str:
-    return f"{action.target.kind}:{action.target.address}"
+    step = action.step.name
+    return member_name(incident.id, page_delayed_step(step) if is_page_delayed else step)
 
 
 def _is_refused(action: FallbackMention, incident: Incident) -> bool:
@@ -412,20 +377,14 @@ def _continues_bundling(action: DeliveryAction, incident: Incident, policy: Esca
     """Tell whether *action* starts a storm for its target: the incident was bundled or refused in a storm
     before, so the same action is due for the other members too.
     """
-    root = incident.deliveries.get(MESSAGE, Delivery())
+    message = incident.deliveries.get(MESSAGE, Delivery())
     if isinstance(action, FallbackMention):
         return _is_refused(action, incident)
     if isinstance(action, Post):
-        return action.key == FALLBACK and bool(root.refused_storm)
+        return action.key == FALLBACK and bool(message.refused_storm)
     if not isinstance(action, Page) or not policy.steps or action.step.name == policy.steps[0].name:
         return False
-    if incident.run.number == 1 and (root.is_bundled or root.refused_storm):
+    if incident.run.number == 1 and (message.is_bundled or message.refused_storm):
         return True
     pages = [current_delivery(incident, page_key(step)) for step in policy.steps]
     return any(page.is_bundled or page.refused_storm for page in pages)
-
-
-def _count_bundled(action: DeliveryAction, incident: Incident) -> None:
-    metrics.DELIVERIES.labels(action.queue, "bundled").inc()
-    if isinstance(action, Page):
-        metrics.ESCALATIONS.labels(incident.policy, action.step.responder.name).inc()

@@ -28,8 +28,8 @@ from receiver.notices import NoticeMessage, NoticeNotification, NoticeSubject, R
 from receiver.reviews.model import Review, ReviewItem, ReviewNotification, ReviewState, review_group_id
 from receiver.reviews.service import RedisReviews, ReviewSubject
 from receiver.storage.connection import Client
-from receiver.storms.deliveries import StormSubject
 from receiver.storms.model import Storm, StormNotification, new_storm_id, summarize_storm
+from receiver.storms.reconciler import StormSubject
 from receiver.storms.service import StormService
 from receiver.storms.store import RedisStorms
 from tests.builders import a_group, a_notification, a_responder, an_alert
@@ -101,7 +101,7 @@ class StormCase(Case):
     def load(self) -> tuple[Subject, Notification]:
         loaded = self.store.load_storm(self.id)
         notification = StormNotification(self.action, loaded.storm, summarize_storm([]), START)
-        return StormSubject(self.store, self.storms, loaded), notification
+        return StormSubject(self.storms, loaded), notification
 
     def saved(self) -> Delivery:
         return self.store.load_storm(self.id).storm.deliveries[self.action.key]

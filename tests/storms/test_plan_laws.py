@@ -63,7 +63,7 @@ class Life:
 
     def view(self) -> StormView:
         counted = [MemberState(name, member, self.incidents[name]) for name, member in self.members.items()]
-        return StormView(self.storm, counted, [], 1.8, {"on-call": a_responder("on-call")}, self.now)
+        return StormView(self.storm, counted, 1.8, {"on-call": a_responder("on-call")}, self.now)
 
     def works(self, outcome: str) -> None:
         ready = [a for a in plan_storm(self.view()).actions if a.ready_at <= self.now]

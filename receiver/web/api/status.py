@@ -22,8 +22,6 @@ from receiver.storms.model import (
     Storm,
     VersionedStorm,
     list_counted_members,
-    list_incident_ids,
-    load_member_states,
     summarize_storm,
 )
 from receiver.storms.service import StormService
@@ -145,13 +143,13 @@ class StormHandler:
     def describe(self, storm_id: str) -> tuple[StormRow, Storm, list[Incident]]:
         """Return a storm with the current counts of its members, and these without alerts."""
         loaded = self._storms.load_storm(storm_id)
-        heads = self._incidents.load_heads(list_incident_ids(loaded))
+        heads = self._incidents.load_heads(loaded.incident_ids)
         return _serialize_storm(loaded, heads), loaded.storm, list(heads.values())
 
 
 def _serialize_storm(loaded: VersionedStorm, heads: Mapping[str, Incident]) -> StormRow:
     storm = loaded.storm
-    summary = summarize_storm(list_counted_members(load_member_states(loaded, heads)))
+    summary = summarize_storm(list_counted_members(loaded.list_members(heads)))
     acknowledgement = storm.acknowledgement
     return StormRow(
         id=storm.id,
