@@ -189,6 +189,8 @@ def _delivery_cells(delivery: DeliveryRow, now: float, zone: tzinfo | None) -> t
         text += f" ({': '.join(filter(None, (delivery.reason, delivery.detail)))})"
     if delivery.state == "pending" and delivery.retry_at:
         text += f", tried again {_format_when(delivery.retry_at, now)}"
+    elif delivery.state == "pending" and delivery.note:
+        text += f", {one_line(delivery.note, 60)}"
     text = "simulated" if delivery.simulated else text
     tries = f"{delivery.attempts} attempts" if delivery.attempts > 1 else ""
     return (delivery.id, delivery.target, render_moment(delivery.at, zone), text, tries)

@@ -14,6 +14,7 @@ from receiver.web.api.responses import IncidentDetail
 from tests.cli.incidents_on_show import (
     ID,
     OPENED_AT,
+    a_delivery,
     a_row,
     a_silence,
     a_step,
@@ -84,6 +85,27 @@ def test_the_people_who_acknowledged_and_resolved_are_named() -> None:
     assert text.startswith("DiskFull (critical) resolved\n")
     assert "acknowledged  2026-11-23 14:03:05 EET (55s ago) by ana" in text
     assert "resolved      2026-11-23 14:03:09 EET (51s ago) by bob" in text
+
+
+def test_a_pending_delivery_is_shown_with_its_retry_or_as_no_longer_needed() -> None:
+    deliveries = [
+        a_delivery(
+            "page:on-call", "pagerduty:on-call", state="pending", reason="busy", retry_at=format_time(90)
+        ),
+        a_delivery(
+            "page_delayed:on-call", "slack:#a", state="pending", reason="busy", note="no longer needed"
+        ),
+        a_delivery("message", "slack:#a", state="pending", reason="busy", detail="503"),
+    ]
+    text = render_incident(
+        parse_response(a_whole(deliveries=deliveries), IncidentDetail), OPENED_AT + 60, SOMEWHERE
+    )
+    lines = [line.partition("14:03:01")[2].strip() for line in text.splitlines() if "pending" in line]
+    assert lines == [
+        "pending (busy), tried again in 30s",
+        "pending (busy), no longer needed",
+        "pending (busy: 503)",
+    ]
 
 
 def test_a_snooze_and_a_suppression_are_shown_with_their_end() -> None:

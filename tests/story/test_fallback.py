@@ -193,6 +193,20 @@ def test_an_outage_of_pagerduty_is_reported_in_the_thread_after_ten_seconds_with
     assert reply.pings == ["!here"]
 
 
+def test_a_report_of_a_delay_that_is_over_is_shown_as_no_longer_needed(rig: Rig) -> None:
+    rig.pagerduty.fail_next(503, times=5)
+    incident = rig.fires("DiskFull")
+    rig.passes("9s")
+    rig.slack.fail_next("chat.postMessage", status=503, times=100)
+    rig.passes("1m")
+    rig.slack.heal()
+    rig.passes("2m")
+    assert rig.paged() == ["on-call"]
+    (row,) = [one for one in rig.shows(incident)["deliveries"] if one["id"] == "page_delayed:on-call"]
+    assert (row["state"], row["retry_at"], row["note"]) == ("pending", None, "no longer needed")
+    assert "no longer needed" in rig.client.get(f"/incidents/{incident}").text
+
+
 def test_an_outage_of_pagerduty_mentions_the_responder_if_slack_knows_them(rig: Rig) -> None:
     rig.slack.add_user("U0LEAD0001", "team-lead", "lead@example.com")
     rig.refuses("team-lead")

@@ -17,7 +17,7 @@ from receiver.model.delivery import Delivery
 from receiver.model.delivery_keys import silence_key
 from receiver.model.escalation import EscalationState, evaluate_escalation
 from receiver.model.incident import Incident, Person
-from receiver.model.plan import resolve_policy
+from receiver.model.plan import plan, resolve_policy
 from receiver.model.routing import EscalationPolicy
 from receiver.text import one_line
 from receiver.web.api.requests import (
@@ -90,17 +90,16 @@ class IncidentHandler:
         """Return one incident with all its details."""
         now = self._clock()
         incident, policy = self.load(incident_id, now)
-        return self.serialize(incident, policy.name, evaluate_escalation(incident, policy, now))
+        return self.serialize(incident, policy, now)
 
     def load(self, incident_id: str, now: float) -> tuple[Incident, EscalationPolicy]:
         """Return one incident, and its escalation policy at *now*: paused during maintenance."""
         incident = self._incidents.load(incident_id)
         return incident, resolve_policy(self._routing, incident, self._maintenance.paused_until(now))
 
-    def serialize(self, incident: Incident, policy_name: str, escalation: EscalationState) -> IncidentDetail:
+    def serialize(self, incident: Incident, policy: EscalationPolicy, now: float) -> IncidentDetail:
         """Return *incident* with its timeline, which is read here."""
-        timeline = self._incidents.load_timeline(incident.id)
-        return serialize_incident(incident, policy_name, escalation, timeline)
+        return serialize_incident(plan(incident, policy, now), self._incidents.load_timeline(incident.id))
 
     def acknowledge(self, incident_id: str, fields: ActorFields) -> IncidentDetail:
         """Acknowledge the incident and return it; a repeated call restarts the acknowledgement timeout."""

@@ -9,6 +9,7 @@ from msgspec.structs import asdict
 
 from receiver.config.model import Routing
 from receiver.incidents.failures import delivery_id
+from receiver.model.actions import DeliveryAction
 from receiver.model.delivery import Delivery
 from receiver.model.delivery_keys import (
     FALLBACK,
@@ -23,9 +24,10 @@ from receiver.model.delivery_keys import (
     resolve_key,
     silence_key,
 )
-from receiver.model.escalation import EscalationState, StepState
+from receiver.model.escalation import EscalationState, IncidentView, StepState
 from receiver.model.heading import find_heading
 from receiver.model.incident import Incident, SilenceRequest, Suppression, TimelineEvent
+from receiver.model.plan import IncidentPlan
 from receiver.runbooks.model import Runbook, Section
 from receiver.storms.model import find_storm_of
 from receiver.web.api.responses import (
@@ -95,10 +97,16 @@ def serialize_history_row(incident: Incident, escalation: EscalationState) -> Hi
     )
 
 
-def serialize_incident(
-    incident: Incident, policy_name: str, escalation: EscalationState, timeline: list[TimelineEvent]
-) -> IncidentDetail:
-    """Return one incident with its alerts, timeline, escalation and deliveries."""
+def serialize_incident(planned: IncidentPlan, timeline: list[TimelineEvent]) -> IncidentDetail:
+    """Return one incident with its alerts, timeline, escalation and deliveries.
+
+    A delivery that failed and that the plan no longer wants is not tried again. While the escalation is
+    paused, the plan may want it again.
+    """
+    incident, escalation = planned.view.incident, planned.view.escalation
+    keys = {action.key for action in planned.actions if isinstance(action, DeliveryAction)}
+    if incident.is_paused or escalation.paused_until:
+        keys |= set(incident.deliveries)
     return IncidentDetail(
         **asdict(serialize_row(incident, escalation)),
         source=incident.source,
@@ -114,8 +122,11 @@ def serialize_incident(
         silences=[_serialize_silence(incident, request) for request in incident.silences],
         alerts=[_serialize_alert(incident, fingerprint) for fingerprint in incident.alert_states],
         timeline=[_serialize_event(event) for event in timeline],
-        escalation=_serialize_escalation(policy_name, escalation, is_paused=incident.is_paused),
-        deliveries=[_serialize_delivery(incident.id, *each) for each in sorted(incident.deliveries.items())],
+        escalation=_serialize_escalation(planned.view),
+        deliveries=[
+            _serialize_delivery(incident.id, key, delivery, is_planned=key in keys)
+            for key, delivery in sorted(incident.deliveries.items())
+        ],
     )
 
 
@@ -185,11 +196,11 @@ def _serialize_event(event: TimelineEvent) -> EventRow:
     )
 
 
-def _serialize_escalation(policy_name: str, escalation: EscalationState, *, is_paused: bool) -> Escalation:
+def _serialize_escalation(view: IncidentView) -> Escalation:
     """Return the escalation; while it is paused, the due time of the next step is unknown."""
-    states = [replace(one, due_at=None) if is_paused and not one.is_due else one for one in escalation.steps]
+    is_paused = view.incident.is_paused
     return Escalation(
-        policy=policy_name or None,
+        policy=view.policy.name or None,
         steps=[
             StepRow(
                 step=step_state.step.name,
@@ -199,25 +210,28 @@ def _serialize_escalation(policy_name: str, escalation: EscalationState, *, is_p
                 notified_at=format_optional_moment(step_state.notified_at),
                 timed_out_at=format_optional_moment(step_state.timed_out_at),
             )
-            for step_state in states
+            for one in view.escalation.steps
+            for step_state in [replace(one, due_at=None) if is_paused and not one.is_due else one]
         ],
     )
 
 
-def _serialize_delivery(incident_id: str, key: str, delivery: Delivery) -> DeliveryRow:
+def _serialize_delivery(incident_id: str, key: str, delivery: Delivery, *, is_planned: bool) -> DeliveryRow:
     receipt = delivery.receipt
+    is_over = not (delivery.is_settled or is_planned) and bool(delivery.reason)
+    note = "no longer needed" if is_over else receipt.note if receipt else ""
     return DeliveryRow(
         id=key,
         target=delivery.target,
         state=delivery_state(delivery),
         attempts=delivery.attempts,
         at=format_optional_moment(receipt.at if receipt else delivery.last_attempt_at),
-        retry_at=format_optional_moment(delivery.retry_at),
+        retry_at=None if is_over else format_optional_moment(delivery.retry_at),
         reason=delivery.reason or None,
         detail=delivery.detail or None,
         simulated=bool(receipt and receipt.is_simulated),
         link=(receipt.link if receipt else "") or None,
-        note=(receipt.note if receipt else "") or None,
+        note=note or None,
         retry_id=delivery_id(incident_id, key) if delivery.failed_at else None,
     )
 

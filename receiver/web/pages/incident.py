@@ -219,7 +219,7 @@ class IncidentPage:
         found, policy = self._handler.load(incident_id, now)
         escalation = evaluate_escalation(found, policy, now)
         upcoming = escalation.next_step if not found.is_paused else None
-        whole = self._handler.serialize(found, policy.name, escalation)
+        whole = self._handler.serialize(found, policy, now)
         card = build_card(found, escalation, now)
         simulated, status = self._sent_messages.list_simulated(found), self._status.describe()
         alarms = list_severity_warnings(self._routing, [] if found.is_resolved else [found])
