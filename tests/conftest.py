@@ -25,12 +25,14 @@ from tests.sampling import (
     find_seed,
     load_budget,
 )
+from tests.support.compiled import share_compiled_code
 
 __all__ = ["redis_client", "rig", "valkey_url"]
 
 # No deadline for Hypothesis: other processes use the machine, too.
 settings.register_profile("receiver", deadline=None)
 settings.load_profile("receiver")
+share_compiled_code()
 
 _LONGEST = (  # files; then the other end-to-end tests, which mostly wait
     "test_chaos.py",

@@ -12,12 +12,14 @@ everything that is due.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from receiver.app.services import Services, build_services
@@ -116,8 +118,13 @@ class Rig:
         self.services: Services = build_services(
             settings, routing, self.clock, moments=SHARED_CLOCK, storms_after_s=self.storms_after_s
         )
-        self.client = create_app(self.services).test_client()
+        self.__dict__.pop("client", None)
         self.worker_services: WorkerServices = build_worker_services(self.services, keys=self.keys)
+
+    @functools.cached_property
+    def client(self) -> FlaskClient:
+        """A client of the application on the current services."""
+        return create_app(self.services).test_client()
 
     def works(self, queues: tuple[str, ...] = QUEUES) -> float | None:
         """Let the worker process everything that is due in *queues*; return when the next entry is due."""
