@@ -10,6 +10,7 @@ A browser that opens `/authorize` gets a page with a link for each of *people*.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import html
 import json
@@ -32,7 +33,9 @@ MAX_HANG_S = 15.0
 Answer = tuple[int, Any]
 
 
-def _new_key() -> RSAKey:
+@functools.cache
+def _find_key(number: int) -> RSAKey:
+    """Return the signing key *number* of every provider: making one takes a tenth of a second."""
     return RSAKey.generate_key(2048, {"use": "sig", "alg": "RS256", "kid": secrets.token_hex(4)})
 
 
@@ -51,7 +54,8 @@ class MockProvider:
         self.clock = clock
         self.client_secret = CLIENT_SECRET
         self.people: dict[str, dict[str, Any]] = {"alice": {}}
-        self.key = _new_key()
+        self._rotations = 0
+        self.key = _find_key(0)
         self.published = [self.key]
         self.twist: Callable[[dict[str, Any], dict[str, Any]], None] = lambda _claims, _head: None
         self.write: Callable[[dict[str, Any], dict[str, Any]], str] = self._sign
@@ -115,7 +119,8 @@ class MockProvider:
 
     def rotate(self) -> None:
         """Sign with a new key from now on and publish only that."""
-        self.key = _new_key()
+        self._rotations += 1
+        self.key = _find_key(self._rotations)
         self.published = [self.key]
 
     # --- requests ---
