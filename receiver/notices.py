@@ -192,14 +192,14 @@ class RedisNotices:
 
     def complete_message(self, message: NoticeMessage, *, left_out: int = 0) -> None:
         """Delete the notices of *message* and start the next one."""
-        with store_errors(), self._redis.pipeline(transaction=True) as pipe:
-            if message.names:
-                pipe.hdel(self._keys.notices, *message.names)
-            if left_out:
-                pipe.hdel(self._keys.notices, _LEFT_OUT)
-            after = _encoder.encode(NoticeMessage(posted_at=message.posted_at))
-            pipe.set(self._keys.notice_message, after, ex=NOTICE_FOR_S)
-            pipe.execute()
+        names = (*message.names, *((_LEFT_OUT,) if left_out else ()))
+        after = _encoder.encode(NoticeMessage(posted_at=message.posted_at))
+        with store_errors():
+            self._scripts.run_script(
+                "complete_notices",
+                [self._keys.notices, self._keys.notice_message],
+                [after, NOTICE_FOR_S, *names],
+            )
 
 
 def _unpack(packed: bytes) -> Notice:

@@ -10,9 +10,8 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
-import redis
 from redis.commands import CoreCommands
 from redis.crc import key_slot
 from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError
@@ -20,6 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from receiver.storage.address import StoreAddress
+from receiver.storage.client import Command, Pipeline, ServerClient
 from receiver.storage.pool import ConnectionPool, NodeAddress, PoolExhausted
 
 # The position of the first key, for commands in which it is not the first argument; None: no key at all.
@@ -160,7 +160,7 @@ class ClusterNodes:
                 connection_class=self._connection_class, host=host, port=port, **self._options
             )
             # If two threads come at once, both use the first pool: two pools would exceed the limit.
-            self._clients.setdefault(node, redis.Redis.from_pool(pool))
+            self._clients.setdefault(node, ServerClient.from_pool(pool))
         return self._clients[node]
 
     def close(self) -> None:
@@ -176,10 +176,8 @@ class ClusterNodes:
     def run_asking(self, ask: AskError, asked: NodeAddress, args: Args, options: Options) -> Any:
         """Run a command after an ASK redirect, on the node to which its slot is being migrated."""
         node = (ask.host or asked[0], int(ask.port))
-        with self.get_client(node).pipeline(transaction=False) as pipe:
-            pipe.execute_command("ASKING")
-            pipe.execute_command(*args, **options)
-            answer = pipe.execute(raise_on_error=False)[1]
+        commands: list[Command] = [(("ASKING",), {}), (args, options)]
+        answer = self.get_client(node).run_commands(commands, raise_on_error=False)[1]
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -224,11 +222,69 @@ class ClusterClient(CoreCommands):
             raise answers[0]
         return done[0]
 
-    def pipeline(self, transaction: bool = False) -> ClusterPipeline:
-        """Return a pipeline. Raises ValueError for a transaction, which a cluster cannot do over nodes."""
+    def pipeline(self, transaction: bool = False) -> Pipeline:
+        """Return a pipeline. Raises ValueError for a transaction: scripts do what must be atomic."""
         if transaction:
-            raise ValueError("a cluster has no transactions over its nodes")
-        return ClusterPipeline(self._nodes)
+            raise ValueError("there are no transactions")
+        return Pipeline(self.run_commands)
+
+    def run_commands(self, commands: Sequence[Command], raise_on_error: bool = True) -> list[Any]:
+        """Return the answers in order. With *raise_on_error* the first error is raised, else errors stand in
+        place of the answers.
+        """
+        answers: list[Any] = [ClusterDownError("a slot keeps moving")] * len(commands)
+        pending = list(range(len(commands)))
+        for _ in range(_MAX_REDIRECTS):
+            moved = []
+            for node, numbers in self._group_by_node(commands, pending).items():
+                batch = [commands[number] for number in numbers]
+                for number, answer in zip(numbers, self._run_batch(node, batch), strict=True):
+                    answers[number] = answer
+                    if isinstance(answer, MovedError):
+                        self._nodes.record_move(answer, node)
+                        moved.append(number)
+            if not moved:
+                break
+            pending = sorted(moved)
+        if raise_on_error:
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
+        return answers
+
+    def _group_by_node(
+        self, commands: Sequence[Command], numbers: Sequence[int]
+    ) -> dict[NodeAddress, list[int]]:
+        """Return the numbers of the commands by node; one without a key uses the node of the one before."""
+        by_node: dict[NodeAddress, list[int]] = {}
+        node: NodeAddress | None = None
+        for number in numbers:
+            slot = find_slot(commands[number][0])
+            if slot is not None or node is None:
+                node = self._nodes.slot_map.find_node(slot)
+            by_node.setdefault(node, []).append(number)
+        return by_node
+
+    def _run_batch(self, node: NodeAddress, batch: Sequence[Command]) -> list[Any]:
+        """Return the answers of one node to its batch; errors stand in place of answers."""
+        try:
+            answers: list[Any] = self._nodes.get_client(node).run_commands(batch, raise_on_error=False)
+        except (RedisError, OSError) as error:
+            if not isinstance(error, PoolExhausted):
+                self._nodes.slot_map.mark_suspect(node)
+            return [error] * len(batch)
+        for number, answer in enumerate(answers):
+            if isinstance(answer, AskError) and not isinstance(answer, MovedError):
+                answers[number] = self._run_asking(answer, node, *batch[number])
+            elif isinstance(answer, _NODE_ERRORS):
+                self._nodes.slot_map.mark_suspect(node)
+        return answers
+
+    def _run_asking(self, ask: AskError, node: NodeAddress, args: Args, options: Options) -> Any:
+        try:
+            return self._nodes.run_asking(ask, node, args, options)
+        except (RedisError, OSError) as error:
+            return error
 
     def pubsub(self, **options: Any) -> Any:
         """Return a subscriber at one of the nodes; the cluster forwards all published messages to it."""
@@ -269,83 +325,3 @@ class _Listener:
         except _NODE_ERRORS:
             self._nodes.slot_map.mark_suspect(self._node)
             raise
-
-
-class ClusterPipeline(CoreCommands):
-    """A pipeline: one batch of commands for each node, in their order."""
-
-    _event_dispatcher: Any = None
-
-    def __init__(self, nodes: ClusterNodes) -> None:
-        self._nodes = nodes
-        self._commands: list[tuple[Args, Options]] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._commands = []
-
-    def execute_command(self, *args: Any, **options: Any) -> Self:
-        self._commands.append((args, options))
-        return self
-
-    def execute(self, raise_on_error: bool = True) -> list[Any]:
-        """Return the answers in order. With *raise_on_error* the first error is raised, else errors stand in
-        place of the answers.
-        """
-        commands, self._commands = self._commands, []
-        answers: list[Any] = [ClusterDownError("a slot keeps moving")] * len(commands)
-        pending = list(range(len(commands)))
-        for _ in range(_MAX_REDIRECTS):
-            moved = []
-            for node, numbers in self._group_by_node(commands, pending).items():
-                batch = [commands[number] for number in numbers]
-                for number, answer in zip(numbers, self._run_batch(node, batch), strict=True):
-                    answers[number] = answer
-                    if isinstance(answer, MovedError):
-                        self._nodes.record_move(answer, node)
-                        moved.append(number)
-            if not moved:
-                break
-            pending = sorted(moved)
-        if raise_on_error:
-            for answer in answers:
-                if isinstance(answer, Exception):
-                    raise answer
-        return answers
-
-    def _group_by_node(self, commands: Sequence[Any], numbers: Sequence[int]) -> dict[NodeAddress, list[int]]:
-        """Return the numbers of the commands by node; one without a key uses the node of the one before."""
-        by_node: dict[NodeAddress, list[int]] = {}
-        node: NodeAddress | None = None
-        for number in numbers:
-            slot = find_slot(commands[number][0])
-            if slot is not None or node is None:
-                node = self._nodes.slot_map.find_node(slot)
-            by_node.setdefault(node, []).append(number)
-        return by_node
-
-    def _run_batch(self, node: NodeAddress, batch: Sequence[tuple[Args, Options]]) -> list[Any]:
-        """Return the answers of one node to its batch; errors stand in place of answers."""
-        try:
-            with self._nodes.get_client(node).pipeline(transaction=False) as pipe:
-                for args, options in batch:
-                    pipe.execute_command(*args, **options)
-                answers = list(pipe.execute(raise_on_error=False))
-        except (RedisError, OSError) as error:
-            if not isinstance(error, PoolExhausted):
-                self._nodes.slot_map.mark_suspect(node)
-            return [error] * len(batch)
-        for number, answer in enumerate(answers):
-            if isinstance(answer, AskError) and not isinstance(answer, MovedError):
-                answers[number] = self._run_asking(answer, node, *batch[number])
-            elif isinstance(answer, _NODE_ERRORS):
-                self._nodes.slot_map.mark_suspect(node)
-        return answers
-
-    def _run_asking(self, ask: AskError, node: NodeAddress, args: Args, options: Options) -> Any:
-        try:
-            return self._nodes.run_asking(ask, node, args, options)
-        except (RedisError, OSError) as error:
-            return error

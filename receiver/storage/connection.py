@@ -12,9 +12,8 @@ from functools import cache
 from importlib import resources
 from typing import Any, cast
 
-import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, ReadOnlyError, RedisError
+from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 from redis.sentinel import (
@@ -26,6 +25,7 @@ from redis.sentinel import (
 
 from receiver.errors import StoreError
 from receiver.storage.address import CLUSTER, SENTINEL, StoreAddress, parse_store_url
+from receiver.storage.client import Command, ServerClient
 from receiver.storage.cluster import ClusterClient
 from receiver.storage.keys import CLUSTER_SHARDS
 from receiver.storage.pool import (
@@ -38,11 +38,13 @@ from receiver.storage.pool import (
     quote_error,
 )
 
+# redis-py's type hints do not tell whether an answer is awaitable, nor whether it is bytes or text.
+Client = Any
 # Three sentinels and a master that do not answer still fit into the timeout of Alertmanager's webhook.
 _QUERY_TIMEOUT_S = 0.5
 
 
-def connect_through_sentinels(address: StoreAddress, pool_options: dict[str, Any]) -> redis.Redis:
+def connect_through_sentinels(address: StoreAddress, pool_options: dict[str, Any]) -> Client:
     """Return a client of the current master of the service; it connects when first used."""
     pool = ConnectionPool(
         connection_class=SentinelManagedSSLConnection if address.is_encrypted else SentinelManagedConnection,
@@ -56,7 +58,7 @@ def connect_through_sentinels(address: StoreAddress, pool_options: dict[str, Any
         service_name=address.service,
         sentinel_manager=Sentinels(address),
     )
-    return redis.Redis.from_pool(pool)
+    return ServerClient.from_pool(pool)
 
 
 class Sentinels(Sentinel):
@@ -86,8 +88,6 @@ class Sentinels(Sentinel):
         )
 
 
-# redis-py's type hints do not tell whether an answer is awaitable, nor whether it is bytes or text.
-Client = Any
 # Alertmanager must get a 503 within 5 s, also if both a read and a write time out.
 TIMEOUT_S = 2.0
 
@@ -113,7 +113,7 @@ def connect(url: str, timeout_s: float = TIMEOUT_S, max_connections: int = MAX_C
         return connect_through_sentinels(address, options)
     if address.kind == CLUSTER:
         return ClusterClient(address, options)
-    return redis.Redis.from_pool(ConnectionPool(connection_class=address.connection_class, **options))
+    return ServerClient.from_pool(ConnectionPool(connection_class=address.connection_class, **options))
 
 
 def count_shards(url: str) -> int:
@@ -161,11 +161,12 @@ class Scripts:
     def run_script(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run one script and return its answer. Raises redis-py's errors."""
         script = self._scripts[name]
+        command = ("EVALSHA", script.sha, len(keys), *keys, *args)
         try:
-            return self._client.evalsha(script.sha, len(keys), *keys, *args)
+            return self._client.execute_command(*command)
         except NoScriptError:
             self._client.script_load(script.script)
-            return self._client.evalsha(script.sha, len(keys), *keys, *args)
+            return self._client.execute_command(*command)
 
     def run_all(self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
         """Run one script for each call, in one round trip; return the answers in order."""
@@ -175,30 +176,15 @@ class Scripts:
         """Run scripts in one round trip; without *raise_on_error*, errors stand in place of the answers."""
         if len(calls) == 1 and raise_on_error:
             return [self.run_script(*calls[0])]
+        commands: list[Command] = [
+            (("EVALSHA", self._scripts[name].sha, len(keys), *keys, *args), {}) for name, keys, args in calls
+        ]
         try:
-            answers = self._run_pipeline_on_master(calls, raise_on_error=raise_on_error)
+            answers = self._client.run_commands(commands, raise_on_error)
             if not any(isinstance(answer, NoScriptError) for answer in answers):
-                return answers
+                return list(answers)
         except NoScriptError:
             pass
         for name in dict.fromkeys(name for name, _, _ in calls):
             self._client.script_load(self._scripts[name].script)
-        return self._run_pipeline(calls, raise_on_error=raise_on_error)
-
-    def _run_pipeline(self, calls: Sequence[ScriptCall], *, raise_on_error: bool) -> list[Any]:
-        with self._client.pipeline(transaction=False) as pipe:
-            for name, keys, args in calls:
-                pipe.evalsha(self._scripts[name].sha, len(keys), *keys, *args)
-            return list(pipe.execute(raise_on_error=raise_on_error))
-
-    def _run_pipeline_on_master(self, calls: Sequence[ScriptCall], *, raise_on_error: bool) -> list[Any]:
-        """Run a pipeline, and once more on new connections where the old ones lead to a former master.
-
-        redis-py itself does that only for errors that it raises.
-        """
-        answers = self._run_pipeline(calls, raise_on_error=raise_on_error)
-        if not any(isinstance(answer, ReadOnlyError) for answer in answers):
-            return answers
-        for server in list_servers(self._client):
-            server.connection_pool.disconnect(inuse_connections=False)
-        return self._run_pipeline(calls, raise_on_error=raise_on_error)
+        return list(self._client.run_commands(commands, raise_on_error))

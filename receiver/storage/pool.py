@@ -190,7 +190,10 @@ class ConnectionPool(redis.BlockingConnectionPool):
     def release(self, connection: Any) -> None:
         """Put a connection back; later close it if it is one too many."""
         connection.idle_since = time.monotonic()
-        super().release(connection)  # type: ignore[no-untyped-call]
+        if connection.pid != self.pid:  # from before a fork: the parent uses its socket
+            connection.disconnect()
+            connection = None
+        self.pool.put_nowait(connection)
         self._close_spare_later()
 
     def _close_spare_later(self) -> None:

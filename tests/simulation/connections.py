@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha1
 from itertools import pairwise
 from typing import Any
 
 import redis
-from redis.client import Pipeline
 
+from receiver.storage.client import Command, ServerClient
 from receiver.storage.connection import Client, read_scripts
 from receiver.storage.keys import QUEUES
 from tests.simulation.scheduler import NEVER, Scheduler, pick_by_chance
@@ -19,22 +19,19 @@ SCRIPTS = {sha1(text.encode()).hexdigest(): name for name, text in TEXTS.items()
 Args = tuple[Any, ...]
 
 
-class SimulatedRedis(redis.Redis):  # type: ignore[type-arg]
+class SimulatedRedis(ServerClient):
     """A Redis client whose round trips are effects of the scheduler."""
 
     scheduler: Scheduler
     chances: dict[str, float]  # probabilities of refused, lost, twice
     on_change: Callable[[list[str]], None]  # called with the group keys of the scripts that ran
 
-    def execute_command(self, *args: Any, **options: Any) -> Any:
-        return self.run_round_trip(
-            [args], lambda: super(SimulatedRedis, self).execute_command(*args, **options)
+    def run_commands(self, commands: Sequence[Command], raise_on_error: bool = True) -> list[Any]:
+        run = super().run_commands
+        answers: list[Any] = self.run_round_trip(
+            [args for args, _ in commands], lambda: run(commands, raise_on_error)
         )
-
-    def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Pipeline:
-        pipe = SimulatedPipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
-        pipe.redis = self
-        return pipe
+        return answers
 
     def run_round_trip(self, calls: list[Args], do: Callable[[], Any]) -> Any:
         """Run one round trip; if the seed says so, it fails before or after it takes effect."""
@@ -63,19 +60,6 @@ class SimulatedRedis(redis.Redis):  # type: ignore[type-arg]
                 self.scheduler.wake(queue, due)
             if script == "commit":
                 self.on_change([key for key in call[3 : 3 + int(call[2])] if ":incident:" in key])
-
-
-class SimulatedPipeline(Pipeline):  # type: ignore[type-arg]
-    redis: SimulatedRedis
-
-    def execute(self, raise_on_error: bool = True) -> Any:
-        stack = list(self.command_stack)
-
-        def do() -> Any:
-            self.command_stack = list(stack)
-            return super(SimulatedPipeline, self).execute(raise_on_error)
-
-        return self.redis.run_round_trip([command[0] for command in stack], do)
 
 
 def name_trip(calls: list[Args]) -> str:

@@ -49,13 +49,6 @@ def test_a_pipeline_is_run_on_the_present_master(client: Client) -> None:
         assert pipe.execute() == [True, b"1"]
 
 
-def test_a_transaction_is_run_on_the_present_master(client: Client) -> None:
-    with client.pipeline(transaction=True) as pipe:
-        pipe.set("key", "1", ex=60)
-        pipe.get("key")
-        assert pipe.execute() == [True, b"1"]
-
-
 @pytest.mark.parametrize("raise_on_error", [True, False])
 def test_scripts_are_run_on_the_present_master(client: Client, raise_on_error: bool) -> None:
     calls = [("claim", *CLAIM)] * 2
