@@ -22,7 +22,7 @@ from receiver.web.auth.guard import RateLimits, RequestGuard
 from receiver.web.misaddressed import MisaddressedWebhooks, ignore_slashes
 from receiver.web.monitoring import ProcessMonitor, StoredGauges, build_health
 from receiver.web.pages.blueprint import build_pages
-from receiver.web.pages.dashboard import IncidentBoard, add_dashboard, add_maintenance_forms, add_storm
+from receiver.web.pages.dashboard import IncidentListBuilder, add_dashboard, add_maintenance_forms, add_storm
 from receiver.web.pages.history import add_history
 from receiver.web.pages.incident import IncidentPage, SentMessageList, add_incident
 from receiver.web.pages.routing import add_routing
@@ -126,7 +126,7 @@ def _build_api_and_pages(services: Services) -> Iterator[Blueprint]:
     yield build_api(ApiHandlers(incidents, storms, maintenance, status, services.runbooks, settings))
 
     pages = build_pages(maintenance, clock)
-    board = IncidentBoard(services.incidents, open_incidents, services.maintenance, routing, clock)
+    lists = IncidentListBuilder(services.incidents, open_incidents, services.maintenance, routing, clock)
     warnings = WarningList(services.failures, storms, services.config, routing)
     sent_messages = SentMessageList(services.simulated, build_notification_builder(services))
     page = IncidentPage(
@@ -140,7 +140,7 @@ def _build_api_and_pages(services: Services) -> Iterator[Blueprint]:
     )
     add_dashboard(
         pages,
-        board=board,
+        lists=lists,
         warnings=warnings,
         status=status,
         routing=routing,
@@ -148,7 +148,7 @@ def _build_api_and_pages(services: Services) -> Iterator[Blueprint]:
         clock=clock,
     )
     add_incident(pages, page, incidents)
-    add_storm(pages, storms, board, warnings, status)
+    add_storm(pages, storms, lists, warnings, status)
     add_history(pages, services.incidents, routing, clock)
     add_runbooks(pages, services.runbooks, services.incidents, routing, clock)
     add_routing(pages, routing, services.runbooks, services.ingester, clock)

@@ -10,6 +10,7 @@ from flask import Blueprint, Response, request
 
 from receiver.clock import Clock
 from receiver.text import is_web_link
+from receiver.web.api.serializers import format_moment
 from receiver.web.api.status import MaintenanceHandler
 from receiver.web.urls import make_relative, url_for
 
@@ -47,6 +48,7 @@ def build_pages(maintenance: MaintenanceHandler, clock: Clock) -> Blueprint:
     def shared() -> dict[str, object]:
         return {
             "page_now": f"{clock():.3f}",
+            "as_of": format_moment(clock()),
             "page_links": LINKS,
             "static": lambda name: url_for("static", filename=name, v=file_hashes.get(name)),
             "own_address": lambda: make_relative(request.full_path.rstrip("?")),

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import tzinfo
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Generic, Literal, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
 from flask import Blueprint, redirect, request
@@ -37,7 +37,7 @@ from receiver.web.api.serializers import (
 )
 from receiver.web.api.status import MaintenanceHandler, StatusHandler, StormHandler
 from receiver.web.misaddressed import find_hook_url
-from receiver.web.pages.rendering import PageQuery, conditional_response, current_actor, paginate
+from receiver.web.pages.rendering import PageQuery, conditional_response, current_actor, digest_of, paginate
 from receiver.web.pages.warnings import (
     StatusWarning,
     WarningList,
@@ -47,8 +47,8 @@ from receiver.web.pages.warnings import (
 from receiver.web.server.connection import yield_to_others
 from receiver.web.urls import url_for
 
-# How many cards are kept, and how many are built before webhooks are answered.
-_CARDS_AT_MOST, _CARDS_AT_ONCE = 1000, 10
+# How many dashboards and cards are kept, and how many cards are built before webhooks are answered.
+_DASHBOARDS_AT_MOST, _CARDS_AT_MOST, _CARDS_AT_ONCE = 20, 1000, 10
 
 
 class DashboardQuery(PageQuery, frozen=True):
@@ -89,10 +89,9 @@ class IncidentCard:
 
 
 @dataclass(frozen=True)
-class Dashboard:
+class IncidentList:
     """One page of a list of incidents; *total* counts all that match the filter."""
 
-    at: str
     total: int
     page: int
     pages: int
@@ -124,21 +123,33 @@ class OpenCounts:
         return f"{text}, nobody has {'it' if self.open == 1 else 'them'}"
 
 
-class _CachedCard(NamedTuple):
-    """A card, and what it was built from: it is valid until the escalation's next change by time."""
+@dataclass(frozen=True)
+class Dashboard:
+    """The open incidents that match a filter, and the counts of all; *digest* is a digest of both."""
 
-    card: IncidentCard
-    incident: OpenIncident
+    incidents: IncidentList
+    counts: OpenCounts
+    digest: str
+
+
+T = TypeVar("T")
+
+
+class _Cached(NamedTuple, Generic[T]):
+    """A card or a dashboard, and what it was built from: it is valid until the next change by time."""
+
+    content: T
+    source: object
     paused_until: float
     built_at: float
     valid_until: float
 
-    def is_valid(self, incident: OpenIncident, paused_until: float, now: float) -> bool:
-        is_same = self.incident is incident and self.paused_until == paused_until
+    def is_valid(self, source: object, paused_until: float, now: float) -> bool:
+        is_same = self.source is source and self.paused_until == paused_until
         return is_same and self.built_at <= now < self.valid_until
 
 
-class IncidentBoard:
+class IncidentListBuilder:
     """Builds lists of incidents, most urgent first. Raises StoreError."""
 
     def __init__(
@@ -155,11 +166,19 @@ class IncidentBoard:
         self._routing = routing
         self._clock = clock
         self._delivery_keys = delivery_keys(routing)
-        self._cards: dict[str, _CachedCard] = {}
+        self._dashboards: dict[DashboardQuery, _Cached[Dashboard]] = {}
+        self._cards: dict[str, _Cached[IncidentCard]] = {}
 
-    def build_dashboard(self, asked: DashboardQuery) -> tuple[Dashboard, OpenCounts]:
-        """Return the open incidents that match *asked*, one page of them, and the counts."""
+    def build_dashboard(self, query: DashboardQuery) -> Dashboard:
+        """Return the open incidents that match *query*, one page of them, and the counts.
+
+        It is built again only after an open incident changed, by a webhook, a person or time.
+        """
         now, everything = self._clock(), self._open_incidents.list_all()
+        paused_until = self._maintenance.paused_until(now)
+        cached = self._dashboards.get(query)
+        if cached is not None and cached.is_valid(everything, paused_until, now):
+            return cached.content
         counts = OpenCounts(
             open=len(everything),
             unacknowledged=sum(not one.is_acknowledged for one in everything),
@@ -167,43 +186,51 @@ class IncidentBoard:
             alarms=list_severity_warnings(self._routing, everything),
         )
         found: Sequence[OpenIncident] = everything
-        if asked.is_filtered:
-            found = self._select_matching(everything, asked, now)
-        page_slice = paginate(found, asked.page)
-        cards = self._list_cards(page_slice.rows, now)
-        return Dashboard(format_moment(now), len(found), page_slice.page, page_slice.pages, cards), counts
+        if query.is_filtered:
+            found = self._select_matching(everything, query, now)
+        page_slice = paginate(found, query.page)
+        cards = self._list_cards(page_slice.rows, paused_until, now)
+        incidents = IncidentList(
+            len(found), page_slice.page, page_slice.pages, tuple(card.content for card in cards)
+        )
+        dashboard = Dashboard(incidents, counts, digest_of(incidents, counts))
+        stale_at = min((one.stale_at for one in everything if one.stale_at > now), default=math.inf)
+        valid_until = min((stale_at, *(card.valid_until for card in cards)))
+        if len(self._dashboards) >= _DASHBOARDS_AT_MOST:
+            self._dashboards = {}
+        self._dashboards[query] = _Cached(dashboard, everything, paused_until, now, valid_until)
+        return dashboard
 
     def _select_matching(
-        self, everything: Sequence[OpenIncident], asked: DashboardQuery, now: float
+        self, everything: Sequence[OpenIncident], query: DashboardQuery, now: float
     ) -> list[OpenIncident]:
-        found = [one for one in everything if asked.matches(one, now)]
-        if not asked.text:
+        found = [one for one in everything if query.matches(one, now)]
+        if not query.text:
             return found
-        text, heads = (
-            asked.text.casefold(),
-            self._incidents.load_heads([one.id for one in found], is_brief=True),
-        )
+        text = query.text.casefold()
+        heads = self._incidents.load_heads([one.id for one in found], is_brief=True)
         return [one for one in found if one.id in heads and text in _searchable_text(heads[one.id])]
 
-    def build_page(self, incidents: Iterable[Incident], page: int) -> Dashboard:
+    def build_list(self, incidents: Iterable[Incident], page: int) -> IncidentList:
         """Return page *page* of *incidents*, most urgent first."""
         now, found = self._clock(), sorted(incidents, key=urgency_of)
         page_slice = paginate(found, page)
         heads = self._incidents.load_heads([one.id for one in page_slice.rows], self._delivery_keys)
         paused_until = self._maintenance.paused_until(now)
         cards = tuple(self._build_card(head, paused_until, now)[0] for head in heads.values())
-        return Dashboard(format_moment(now), len(found), page_slice.page, page_slice.pages, cards)
+        return IncidentList(len(found), page_slice.page, page_slice.pages, cards)
 
-    def _list_cards(self, incidents: Sequence[OpenIncident], now: float) -> tuple[IncidentCard, ...]:
+    def _list_cards(
+        self, incidents: Sequence[OpenIncident], paused_until: float, now: float
+    ) -> list[_Cached[IncidentCard]]:
         """Return the cards of *incidents*; those that can't have changed are not built again."""
-        paused_until = self._maintenance.paused_until(now)
         if len(self._cards) > _CARDS_AT_MOST:
             self._cards = {}
         known, found = self._cards, {}
         for one in incidents:
             cached = known.get(one.id)
             if cached is not None and cached.is_valid(one, paused_until, now):
-                found[one.id] = cached.card
+                found[one.id] = cached
         missing = [one for one in incidents if one.id not in found]
         heads = self._incidents.load_heads([one.id for one in missing], self._delivery_keys)
         for number, one in enumerate(missing):
@@ -211,9 +238,8 @@ class IncidentBoard:
                 yield_to_others()
             if (head := heads.get(one.id)) is not None:
                 card, valid_until = self._build_card(head, paused_until, now)
-                known[one.id] = _CachedCard(card, one, paused_until, now, valid_until)
-                found[one.id] = card
-        return tuple(found[one.id] for one in incidents if one.id in found)
+                known[one.id] = found[one.id] = _Cached(card, one, paused_until, now, valid_until)
+        return [found[one.id] for one in incidents if one.id in found]
 
     def _build_card(self, incident: Incident, paused_until: float, now: float) -> tuple[IncidentCard, float]:
         """Return the card of *incident*, and until when it stays as it is unless the incident changes."""
@@ -328,7 +354,7 @@ def _field(name: str) -> str | None:
 def add_dashboard(
     pages: Blueprint,
     *,
-    board: IncidentBoard,
+    lists: IncidentListBuilder,
     warnings: WarningList,
     status: StatusHandler,
     routing: Routing,
@@ -340,24 +366,23 @@ def add_dashboard(
     @pages.get("/")
     def show_dashboard() -> Response:
         """Show the open incidents, most urgent first."""
-        asked = read_query(DashboardQuery, request.args)
-        dashboard, counts = board.build_dashboard(asked)
-        current = status.describe()
+        query = read_query(DashboardQuery, request.args)
+        dashboard = lists.build_dashboard(query)
+        counts, current = dashboard.counts, status.describe()
         status_warnings = warnings.list_all(current, counts.stale, counts.alarms)
         webhooks = list_webhooks(current.last_webhook_at, clock())
         response = conditional_response(
             "dashboard.html",
             # The time of the last webhook always changes, so it is sent in a header and not part of the ETag.
             (
-                replace(dashboard, at=""),
-                counts,
+                dashboard.digest,
                 status_warnings,
                 current.heartbeats,
                 current.maintenance,
                 [row.source for row in webhooks],
             ),
-            asked=asked,
-            dashboard=dashboard,
+            query=query,
+            incidents=dashboard.incidents,
             counts=counts,
             routes=[route.name for route in routing.routes],
             status_warnings=status_warnings,
@@ -367,8 +392,8 @@ def add_dashboard(
             webhooks=webhooks,
             hook_url=find_hook_url(settings.public_url),
             has_hook_token=bool(settings.webhook_tokens),
-            back=f"now?{urlencode(asked.list_fields())}",
-            page_url=lambda page: url_for("pages.show_dashboard", **asked.list_fields(page)),
+            back=f"now?{urlencode(query.list_fields())}",
+            page_url=lambda page: url_for("pages.show_dashboard", **query.list_fields(page)),
         )
         response.headers["X-Receiver-Webhooks"] = ",".join(row.at for row in webhooks)
         return response
@@ -377,7 +402,7 @@ def add_dashboard(
 def add_storm(
     pages: Blueprint,
     storms: StormHandler,
-    board: IncidentBoard,
+    lists: IncidentListBuilder,
     warnings: WarningList,
     status: StatusHandler,
 ) -> None:
@@ -386,18 +411,18 @@ def add_storm(
     @pages.get("/storms/<storm_id>", endpoint="storm")
     def show_storm(storm_id: str) -> Response:
         """Show a storm: its counts and its incidents, most urgent first."""
-        asked = read_query(PageQuery, request.args)
+        query = read_query(PageQuery, request.args)
         shown, storm, members = storms.describe(storm_id)
-        current, dashboard = status.describe(), board.build_page(members, asked.page)
+        current, incidents = status.describe(), lists.build_list(members, query.page)
         status_warnings = warnings.list_serious(current)
         return conditional_response(
             "storm.html",
-            (shown, replace(dashboard, at=""), status_warnings, current.maintenance),
+            (shown, incidents, status_warnings, current.maintenance),
             storm=shown,
             name=storm.name,
-            dashboard=dashboard,
+            incidents=incidents,
             status_warnings=status_warnings,
-            page_url=lambda page: url_for("pages.storm", storm_id=storm_id, **asked.list_fields(page)),
+            page_url=lambda page: url_for("pages.storm", storm_id=storm_id, **query.list_fields(page)),
         )
 
     @pages.post("/storms/<storm_id>/acknowledge")

@@ -24,11 +24,16 @@ _HEADER = "X-Receiver-Stamp"
 _PIECES_AT_ONCE = 50
 
 
+def digest_of(*content: object) -> str:
+    """Return a digest of data by its `repr`, the same in every process."""
+    return sha256(repr(content).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+
 def etag_of(*shown: object) -> str:
     """Return an ETag of the rendered data; never include the current time."""
     # The CSRF token is part of it: a page with forms for another token must be loaded again.
     render_token = cast("Callable[[], str]", current_app.jinja_env.globals["csrf_field"])
-    return sha256(repr((shown, render_token())).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+    return digest_of(shown, render_token())
 
 
 def conditional_response(template: str, shown: tuple[object, ...], **context: object) -> Response:

@@ -9,6 +9,7 @@ from statistics import median
 
 import pytest
 
+from receiver.web.app import create_app
 from tests.rig import Rig
 from tests.web.locations import leads_to
 
@@ -151,6 +152,50 @@ def test_the_etag_changes_with_the_content_but_not_with_the_time(rig: Rig) -> No
     rig.answers(incident, "acknowledge")
     assert etag(rig) != before[0]
     assert etag(rig, f"/incidents/{incident}") != before[1]
+
+
+def test_the_etag_changes_when_an_incident_becomes_stale(rig: Rig) -> None:
+    rig.posts(rig.alert("Info", "info"))
+    rig.posts(rig.alert("Silent", "warning"))
+    before = etag(rig, "/?severity=info"), etag(rig, "/?state=stale")
+    rig.clock.moment += 86_400
+    assert "2 incidents are stale." in rig.client.get("/?severity=info").text
+    assert list_names(rig, "?state=stale") == ["Silent", "Info"]
+    assert etag(rig, "/?severity=info") != before[0]
+    assert etag(rig, "/?state=stale") != before[1]
+
+
+def test_the_etag_changes_when_a_step_becomes_due(rig: Rig) -> None:
+    rig.posts(rig.alert("DiskFull"))
+    before = etag(rig)
+    rig.works()
+    notified = etag(rig)
+    rig.clock.moment += 301
+    assert len({before, notified, etag(rig)}) == 3
+
+
+def test_a_new_incident_changes_the_etag_of_every_filtered_page(rig: Rig) -> None:
+    rig.posts(rig.alert("Info", "info"))
+    paths = ("/?severity=info", "/?severity=info&text=Inf", "/?severity=info&page=2")
+    before = [etag(rig, path) for path in paths]
+    assert [etag(rig, path) for path in paths] == before
+    rig.posts(rig.alert("Another", "info"))
+    assert all(etag(rig, path) != old for path, old in zip(paths, before, strict=True))
+
+
+def test_all_web_processes_give_the_same_etag(rig: Rig) -> None:
+    """A client's requests reach any of them, and an unchanged page must stay as it is."""
+    rig.posts(rig.alert("DiskFull"))
+    before = etag(rig)
+    rig.clock.moment += 1
+    rig.posts(rig.alert("Second"))
+    with_both = etag(rig)
+    other = create_app(rig.services).test_client()
+    cookie = rig.client.get_cookie("receiver_form")
+    assert cookie is not None
+    other.set_cookie("receiver_form", cookie.value)
+    assert other.get("/", headers={"X-Receiver-Stamp": with_both}).status_code == 204
+    assert other.get("/", headers={"X-Receiver-Stamp": before}).status_code == 200
 
 
 def test_the_etag_differs_for_forms_of_another_cookie(rig: Rig) -> None:
