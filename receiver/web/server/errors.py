@@ -92,6 +92,9 @@ def register_error_handlers(app: Flask) -> None:
         # One log line for all paths, since Alertmanager, browsers and monitoring all repeat their requests.
         fields = {"path": request.path, "error": str(error)}
         logger.warning("redis unavailable", extra={"fields": fields, "state": "requests"})
+        if wants_html():
+            advice = error.advice or "it refuses a command: see the receiver's log"
+            return render_error_page(503, f"the receiver keeps its incidents in Redis, and {advice}")
         return error_response(503, "the store can't take it now, send it again")
 
     @app.errorhandler(ClientDisconnected)
