@@ -21,15 +21,16 @@ from http.client import HTTPException, HTTPResponse, InvalidURL
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.error import HTTPError, URLError
+from urllib.error import URLError
 from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import (
-    HTTPRedirectHandler,
+    HTTPHandler,
     HTTPSHandler,
     OpenerDirector,
     ProxyHandler,
     Request,
-    build_opener,
+    UnknownHandler,
+    getproxies,
 )
 
 from receiver.errors import DeliveryError, TemporaryDeliveryError
@@ -112,13 +113,9 @@ def send_request(
 ) -> HttpResponse:
     """Send a request with *body* as JSON, or an encoded *form*; return the response of up to *max_bytes*.
 
-    Raises TemporaryDeliveryError when there is none: `unreachable` when nothing was sent, else
-    `no_answer`, with `maybe_sent` unless it is a GET. *timeout_s* limits connecting and each read; a
-    body that arrives in small pieces is aborted at the first piece after the limit.
+    Raises TemporaryDeliveryError as `send_bytes` does.
     """
     headers = {"Accept": accept, "User-Agent": "receiver"}
-    if address.login:
-        headers["Authorization"] = address.login
     data = None
     if body is not None:
         data = json.dumps(body).encode()
@@ -126,13 +123,38 @@ def send_request(
     elif form:
         data = form.encode()
         headers["Content-Type"] = "application/x-www-form-urlencoded"
+    return send_bytes(method, address, path, data, headers, timeout_s=timeout_s, max_bytes=max_bytes)
+
+
+def send_bytes(
+    method: str,
+    address: BaseUrl,
+    path: str,
+    data: bytes | None,
+    headers: Mapping[str, str],
+    *,
+    timeout_s: float,
+    max_bytes: int = MAX_RESPONSE_BYTES,
+    proxies: Mapping[str, str] | None = None,
+    ca_bundle: str = "",
+) -> HttpResponse:
+    """Send a request once and return its response, a redirect or an error too.
+
+    *proxies* are by scheme, None for those of the environment. Raises TemporaryDeliveryError when there is
+    no response: `unreachable` when the request cannot have arrived, else `no_answer`, with `maybe_sent`
+    unless it is a GET. *timeout_s* limits connecting and each read; a body that arrives in small pieces is
+    aborted at the first piece after the limit.
+    """
+    login = {"Authorization": address.login} if address.login else {}
+    opener = None
     try:
-        # The scheme is http or https, see BaseUrl.
-        request = Request(address.url + path, data=data, headers=headers, method=method)  # noqa: S310
-        return _send(request, timeout_s, max_bytes)
+        # The scheme is http or https, see BaseUrl and _build_opener.
+        request = Request(address.url + path, data, {**headers, **login}, method=method)  # noqa: S310
+        opener = _find_opener(request.full_url, proxies, ca_bundle)
+        return _send(opener, request, timeout_s, max_bytes)
     except (URLError, OSError, HTTPException, ValueError) as error:
         # urllib wraps errors in a URLError only until the request is sent.
-        is_unsent = isinstance(error, URLError | ValueError | InvalidURL)
+        is_unsent = opener is None or isinstance(error, URLError | ValueError | InvalidURL)
         reason, why = ("unreachable" if is_unsent else "no_answer"), _describe_failure(error, timeout_s)
         # Without the cause: its message may contain the password.
         raise TemporaryDeliveryError(reason, why, maybe_sent=not is_unsent and method != "GET") from None
@@ -161,23 +183,36 @@ def _load_tls_context(bundle: str, changed_at: tuple[tuple[str, int], ...]) -> s
     return context
 
 
-class _NoRedirect(HTTPRedirectHandler):
-    def redirect_request(self, *_: object) -> None:
-        """Return None, so that the redirect itself is the response."""
+def _find_opener(url: str, proxies: Mapping[str, str] | None, ca_bundle: str) -> OpenerDirector:
+    if proxies is None:
+        proxies = {} if _is_loopback(urlsplit(url).hostname or "") else getproxies()
+    context = get_tls_context(ca_bundle) if url.lower().startswith("https:") else None
+    return _build_opener(tuple(proxies.items()), context)
 
 
-def _send(request: Request, timeout_s: float, max_bytes: int) -> HttpResponse:
+@lru_cache(maxsize=16)
+def _build_opener(proxies: tuple[tuple[str, str], ...], context: ssl.SSLContext | None) -> OpenerDirector:
+    """Return an opener for http and https, without urllib's handlers of redirects and errors.
+
+    To build one takes more CPU than to send a request with it. Thread-safe.
+    """
+    opener = OpenerDirector()
+    opener.add_handler(ProxyHandler(dict(proxies)))
+    opener.add_handler(HTTPHandler())
+    if context is not None:
+        opener.add_handler(HTTPSHandler(context=context))
+    opener.add_handler(UnknownHandler())
+    return opener
+
+
+def _send(opener: OpenerDirector, request: Request, timeout_s: float, max_bytes: int) -> HttpResponse:
     deadline = time.monotonic() + timeout_s
-    try:
-        response = _build_opener(request.full_url).open(request, timeout=timeout_s)
-    except HTTPError as error:  # also a response
-        response = error
-    with response:
+    with opener.open(request, timeout=timeout_s) as response:
         headers = {name.lower(): value for name, value in response.headers.items()}
         return HttpResponse(response.status, _read_body(response, deadline, max_bytes), headers)
 
 
-def _read_body(response: HTTPResponse | HTTPError, deadline: float, max_bytes: int) -> bytes:
+def _read_body(response: HTTPResponse, deadline: float, max_bytes: int) -> bytes:
     """Return the body; raises TimeoutError after *deadline*, `_ResponseTooLong` over *max_bytes*."""
     body = bytearray()
     while chunk := response.read1(_CHUNK):
@@ -186,18 +221,9 @@ def _read_body(response: HTTPResponse | HTTPError, deadline: float, max_bytes: i
             raise _ResponseTooLong
         if time.monotonic() > deadline:
             raise TimeoutError
-    if getattr(response, "length", None):  # Content-Length bytes are missing; read1 does not raise
+    if response.length:  # Content-Length bytes are missing; read1 does not raise
         raise ConnectionError
     return bytes(body)
-
-
-def _build_opener(url: str) -> OpenerDirector:
-    handlers: list[Any] = [_NoRedirect]
-    if _is_loopback(urlsplit(url).hostname or ""):
-        handlers.append(ProxyHandler({}))
-    if url.lower().startswith("https:"):
-        handlers.append(HTTPSHandler(context=get_tls_context()))
-    return build_opener(*handlers)
 
 
 def _is_loopback(host: str) -> bool:

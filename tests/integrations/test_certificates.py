@@ -15,7 +15,7 @@ import trustme
 from receiver import http_client
 from receiver.errors import TemporaryDeliveryError
 from receiver.http_client import parse_base_url, send_request
-from receiver.integrations.pagerduty.events_api import EventsClient
+from receiver.integrations.pagerduty.session import post_event
 from receiver.integrations.slack.client import SlackClient, post_response
 from receiver.text import Secret
 
@@ -88,10 +88,10 @@ def test_each_client_loads_the_certificates_once(authority: trustme.CA, loads: l
     server = serve(authority, "127.0.0.1")
     try:
         url = f"https://127.0.0.1:{server.server_address[1]}"
-        slack, events = SlackClient(Secret("xoxb-1"), f"{url}/api/", 5.0), EventsClient(url, 5.0)
+        slack = SlackClient(Secret("xoxb-1"), f"{url}/api/", 5.0)
         for _ in range(3):
             assert slack.post("chat.postMessage", {"channel": "C1"})["ok"]
-            assert events.post_event(Secret("r" * 32), EVENT).is_accepted
+            assert post_event(url, Secret("r" * 32), EVENT, 5.0).is_ok
         assert len(loads) == 2
     finally:
         server.shutdown()
@@ -118,18 +118,16 @@ def test_certificates_that_are_replaced_are_trusted_without_a_restart(
     server = serve(renewed, "127.0.0.1")
     try:
         urls = [f"https://127.0.0.1:{one.server_address[1]}" for one in (former, server)]
-        clients = [
-            (SlackClient(Secret("xoxb-1"), f"{url}/api/", 5.0), EventsClient(url, 5.0)) for url in urls
-        ]
-        assert clients[0][0].post("chat.postMessage", {"channel": "C1"})["ok"]
-        assert clients[0][1].post_event(Secret("r" * 32), EVENT).is_accepted
+        slack = [SlackClient(Secret("xoxb-1"), f"{url}/api/", 5.0) for url in urls]
+        assert slack[0].post("chat.postMessage", {"channel": "C1"})["ok"]
+        assert post_event(urls[0], Secret("r" * 32), EVENT, 5.0).is_ok
         bundle = tmp_path / "ca.pem"
         renewed.cert_pem.write_to_path(str(bundle))
         os.utime(bundle, ns=(0, bundle.stat().st_mtime_ns + 1))
-        assert clients[1][0].post("chat.postMessage", {"channel": "C1"})["ok"]
-        assert clients[1][1].post_event(Secret("r" * 32), EVENT).is_accepted
+        assert slack[1].post("chat.postMessage", {"channel": "C1"})["ok"]
+        assert post_event(urls[1], Secret("r" * 32), EVENT, 5.0).is_ok
         with pytest.raises(TemporaryDeliveryError):
-            clients[0][1].post_event(Secret("r" * 32), EVENT)
+            post_event(urls[0], Secret("r" * 32), EVENT, 5.0)
     finally:
         former.shutdown()
         server.shutdown()
@@ -142,7 +140,7 @@ def test_a_server_with_a_wrong_certificate_gets_nothing(authority: trustme.CA, w
     try:
         url = f"https://127.0.0.1:{server.server_address[1]}"
         with pytest.raises(TemporaryDeliveryError) as caught:
-            EventsClient(url, 5.0).post_event(Secret("r" * 32), EVENT)
+            post_event(url, Secret("r" * 32), EVENT, 5.0)
         assert (caught.value.reason, caught.value.maybe_sent) == ("unreachable", False)
         with pytest.raises(TemporaryDeliveryError):
             SlackClient(Secret("xoxb-1"), f"{url}/api/", 5.0).post("chat.postMessage", {"channel": "C1"})
@@ -153,4 +151,4 @@ def test_a_server_with_a_wrong_certificate_gets_nothing(authority: trustme.CA, w
 def test_a_missing_file_of_certificates_counts_as_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nonexistent/ca.pem")
     with pytest.raises(TemporaryDeliveryError):
-        EventsClient("https://192.0.2.1:9", 0.5).post_event(Secret("r" * 32), EVENT)
+        post_event("https://192.0.2.1:9", Secret("r" * 32), EVENT, 0.5)

@@ -1,4 +1,4 @@
-"""The PagerDuty channel: sends the events of incidents and storms.
+"""The PagerDuty channel: sends the events of incidents and storms through the Events API v2.
 
 Each call sends one event and returns a receipt, or raises a temporary or a permanent DeliveryError.
 """
@@ -7,27 +7,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from receiver import clock
 from receiver.engine.notification import IncidentNotification, Notification
 from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
+from receiver.http_client import HttpResponse
 from receiver.integrations.pagerduty.event import render_event, render_minimal
-from receiver.integrations.pagerduty.events_api import ApiResponse, EventsClient
 from receiver.integrations.pagerduty.routing_keys import RoutingKeys
+from receiver.integrations.pagerduty.session import find_retry_after, post_event
 from receiver.integrations.pagerduty.storm_event import render_storm_event
 from receiver.model.delivery import Receipt
 from receiver.storms.model import StormNotification
-from receiver.text import Secret
+from receiver.text import Secret, one_line
 
 Record = Callable[[Mapping[str, object]], None]
 # The pause after a 429 without Retry-After: long enough to help, short enough for a page.
 _WAIT_WHEN_LIMITED_S = 5.0
+_MAX_RETRY_AFTER_S = 3600.0
 _TRY_LATER = (408, 425)
 # After an internal error or a gateway error the event may have been accepted; after a 503 it was not.
 _MAYBE_ACCEPTED = (500, 502, 504)
 _NO_SUCH_KEY = (401, 403, 404)
 _MENTIONS_KEY = re.compile(r"routing.?key|integration.?key|invalid.?key", re.IGNORECASE)
+_MAX_MESSAGE = 300
+_MAX_RESPONSE = 64 * 1024
 
 
 def render_notification(notification: Notification) -> dict[str, Any]:
@@ -40,6 +45,7 @@ def render_notification(notification: Notification) -> dict[str, Any]:
     raise TypeError(f"no event for a {type(notification).__name__}")
 
 
+@dataclass(frozen=True)
 class PagerDutyChannel:
     """Triggers, acknowledges and resolves pages, under the routing key whose digest the action names.
 
@@ -47,19 +53,11 @@ class PagerDutyChannel:
     *timeout_s* limits connecting, and each wait for the next bytes of the response.
     """
 
-    def __init__(
-        self,
-        keys: RoutingKeys,
-        events_url: str,
-        timeout_s: float = 8.0,
-        clock: Callable[[], float] = clock.now,
-        *,
-        record: Record,
-    ) -> None:
-        self._keys = keys
-        self._client = EventsClient(events_url, timeout_s)
-        self._clock = clock
-        self._record = record
+    keys: RoutingKeys
+    events_url: str
+    timeout_s: float = 8.0
+    clock: Callable[[], float] = clock.now
+    record: Record = field(kw_only=True)
 
     def send(self, notification: Notification) -> Receipt:
         """Send the event once; the receipt's reference is the dedup key.
@@ -67,20 +65,25 @@ class PagerDutyChannel:
         A page whose content PagerDuty refuses is sent again at once with the required fields only: a page
         without details still wakes the responder. Raises a DeliveryError otherwise; never sleeps.
         """
-        routing_key = self._keys.find_routing_key(notification, self._clock())
+        routing_key = self.keys.find_routing_key(notification, self.clock())
         event = render_notification(notification)
         dedup_key = str(event["dedup_key"])
         if not routing_key:
             self._record_event(notification, event)
-            return Receipt(self._clock(), dedup_key, is_simulated=True)
-        note = send_event(self._client, routing_key, event)
-        return Receipt(self._clock(), dedup_key, note=note)
+            return Receipt(self.clock(), dedup_key, is_simulated=True)
+        response, note = post_event(self.events_url, routing_key, event, self.timeout_s), ""
+        if event["event_action"] == "trigger" and _is_refused(response, routing_key):
+            response = post_event(self.events_url, routing_key, render_minimal(event), self.timeout_s)
+            note = "without details: PagerDuty refused the full event"
+        if not response.is_ok:
+            raise _convert_refusal(response, routing_key)
+        return Receipt(self.clock(), dedup_key, note=note)
 
     def _record_event(self, notification: Notification, event: Mapping[str, Any]) -> None:
         action, subject = notification.action, notification.subject
-        self._record(
+        self.record(
             {
-                "at": self._clock(),
+                "at": self.clock(),
                 "incident": "",
                 subject.kind: subject.id,
                 "to": f"{action.target.kind}:{action.target.address}",
@@ -99,42 +102,43 @@ class PagerDutyChannel:
         return
 
 
-def send_event(client: EventsClient, routing_key: Secret, event: Mapping[str, Any]) -> str:
-    """Send *event*; send a refused trigger once more with the required fields only.
-
-    Returns the note for the receipt, which says that details were left out; empty if they were not. Raises a
-    DeliveryError when the event is not accepted.
-    """
-    response, note = client.post_event(routing_key, event), ""
-    if event["event_action"] == "trigger" and _is_refused(response):
-        response = client.post_event(routing_key, render_minimal(event))
-        note = "without details: PagerDuty refused the full event"
-    if not response.is_accepted:
-        raise _convert_refusal(response)
-    return note
-
-
-def _is_refused(response: ApiResponse) -> bool:
+def _is_refused(response: HttpResponse, routing_key: Secret) -> bool:
     """Return whether PagerDuty refused the content of the event, not the routing key or the rate."""
-    if response.status in _NO_SUCH_KEY or response.status in _TRY_LATER or response.status == 429:
+    if response.status in (*_NO_SUCH_KEY, *_TRY_LATER, 429):
         return False
-    return 400 <= response.status < 500 and not _MENTIONS_KEY.search(response.message)
+    return 400 <= response.status < 500 and not _MENTIONS_KEY.search(_parse_message(response, routing_key))
 
 
-def _convert_refusal(response: ApiResponse) -> DeliveryError:
+def _convert_refusal(response: HttpResponse, routing_key: Secret) -> DeliveryError:
     """Return the DeliveryError for a response other than a 2xx."""
-    detail = f"HTTP {response.status}: {response.message}" if response.message else f"HTTP {response.status}"
-    if response.status == 429:
-        wait = _WAIT_WHEN_LIMITED_S if response.retry_after is None else response.retry_after
-        return TemporaryDeliveryError("rate_limited", detail, retry_after=wait)
-    if response.status >= 500 or response.status in _TRY_LATER:
-        wait = response.retry_after or 0.0
-        return TemporaryDeliveryError(
-            "server_error", detail, retry_after=wait, maybe_sent=response.status in _MAYBE_ACCEPTED
-        )
-    if _is_refused(response):
+    status, message = response.status, _parse_message(response, routing_key)
+    detail = f"HTTP {status}: {message}" if message else f"HTTP {status}"
+    wait = find_retry_after(response, "retry-after", at_most=_MAX_RETRY_AFTER_S)
+    if status == 429:
+        retry_after = _WAIT_WHEN_LIMITED_S if wait is None else wait
+        return TemporaryDeliveryError("rate_limited", detail, retry_after=retry_after)
+    if status >= 500 or status in _TRY_LATER:
+        maybe_sent = status in _MAYBE_ACCEPTED
+        return TemporaryDeliveryError("server_error", detail, retry_after=wait or 0.0, maybe_sent=maybe_sent)
+    if _is_refused(response, routing_key):
         return PermanentDeliveryError("invalid_event", detail)
-    if response.status >= 400:
+    if status >= 400:
         return PermanentDeliveryError("invalid_routing_key", detail, kind=RefusalKind.CREDENTIALS)
     # A redirect or another unexpected status comes from a proxy in between; a retry may get past it.
     return TemporaryDeliveryError("unexpected_answer", detail)
+
+
+def _parse_message(response: HttpResponse, routing_key: Secret) -> str:
+    """Return the response's message and errors, or its text when it is not a JSON object."""
+    response = replace(response, body=response.body[:_MAX_RESPONSE])
+    text, content = response.body.decode("utf-8", "replace"), response.parse_json()
+    if isinstance(content, dict):
+        errors = content.get("errors")
+        messages = [
+            content.get("message"),
+            content.get("error"),
+            *(errors if isinstance(errors, list) else [errors]),
+        ]
+        text = "; ".join(str(word) for word in messages if word)
+    # Some gateways quote the refused request; our key must not reach the log.
+    return one_line(text.replace(routing_key.reveal(), "***"), _MAX_MESSAGE)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
-
-from requests import Response
+from urllib.parse import urlencode
 
 from receiver import clock as wall
 from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
-from receiver.http_client import as_object, as_objects, gather, measure_clock_lead, parse_timestamp
-from receiver.integrations.pagerduty.session import (
-    NoResponse,
-    find_retry_after,
-    open_rest_session,
-    send_once,
+from receiver.http_client import (
+    HttpResponse,
+    as_object,
+    as_objects,
+    gather,
+    measure_clock_lead,
+    parse_timestamp,
 )
+from receiver.integrations.pagerduty.session import find_retry_after, get_json
 from receiver.integrations.pagerduty.webhook import USER_TYPES, parse_id
 from receiver.model.incident import OnCallPerson
 from receiver.model.page_confirmation import PagerDutyStatus
@@ -38,6 +40,7 @@ _MAX_TEXT = 255
 _WORST_LEVEL = 99
 
 
+@dataclass(frozen=True)
 class PagerDutyRestClient:
     """Reads from one PagerDuty account. Thread-safe; sends each request once and never sleeps.
 
@@ -46,13 +49,10 @@ class PagerDutyRestClient:
     next bytes of the response.
     """
 
-    def __init__(
-        self, url: str, token: Secret, timeout_s: float = 5.0, clock: Callable[[], float] = wall.now
-    ) -> None:
-        self._clock = clock
-        self._url = url.rstrip("/")
-        self._token = token
-        self._timeout_s = timeout_s
+    url: str
+    token: Secret
+    timeout_s: float = 5.0
+    clock: Callable[[], float] = wall.now
 
     def find_alert_keys(self, incident_id: str) -> tuple[str, ...]:
         """Return the dedup keys of the alerts in a PagerDuty incident, without repeats."""
@@ -61,7 +61,7 @@ class PagerDutyRestClient:
 
     def find_status(self, incident_id: str) -> PagerDutyStatus:
         """Return the current status of a PagerDuty incident; `merged` if it was merged into another."""
-        body, ahead_s = self._request(f"incidents/{_require_id(incident_id)}", {}, self._timeout_s)
+        body, ahead_s = self._request(f"incidents/{_require_id(incident_id)}", {}, self.timeout_s)
         return _parse_status(as_object(body.get("incident")), ahead_s)
 
     def find_open(self, dedup_key: str) -> tuple[str, ...]:
@@ -94,7 +94,7 @@ class PagerDutyRestClient:
             "date_range": "all",
             "limit": _LATEST,
         }
-        body, ahead_s = self._request("incidents", query, self._timeout_s)
+        body, ahead_s = self._request("incidents", query, self.timeout_s)
         found = tuple(_parse_status(incident, ahead_s) for incident in as_objects(body.get("incidents")))
         if found and found[0].status == "merged" and not any(status.is_open for status in found):
             # The incident it was merged into has the alert; it is usually in the list, else request it.
@@ -119,41 +119,31 @@ class PagerDutyRestClient:
         """Yield the objects of a list, page by page."""
         for number in range(_PAGES_AT_MOST):
             more = {"limit": _PAGE_SIZE, "offset": number * _PAGE_SIZE}
-            body, _ = self._request(path, {**query, **more}, timeout_s or self._timeout_s)
+            body, _ = self._request(path, {**query, **more}, timeout_s or self.timeout_s)
             yield from as_objects(body.get(name))
             if body.get("more") is not True:
                 return
 
     def _request(self, path: str, query: Mapping[str, Any], timeout_s: float) -> tuple[Json, float]:
         """Return the response's body, and by how many seconds our clock is ahead of PagerDuty's."""
-        session = open_rest_session(self._token)
         try:
-            response = send_once(session, self._url, timeout_s, "get", path, params=dict(query))
-        except NoResponse as error:
-            # Only the type: the message holds the URL with the query.
-            raise TemporaryDeliveryError("no_answer", type(error.cause).__name__) from None
-        return _parse_body(response), measure_clock_lead(
-            response.headers.get("Date", ""), self._clock(), _CLOCKS_AGREE_WITHIN_S
-        )
+            response = get_json(self.url, self.token, f"{path}?{urlencode(query, doseq=True)}", timeout_s)
+        except TemporaryDeliveryError as error:
+            raise TemporaryDeliveryError("no_answer", error.detail) from None
+        if not response.is_ok:
+            raise _convert_refusal(response)
+        body = response.parse_json()
+        if not isinstance(body, dict):
+            raise TemporaryDeliveryError("not_json", f"HTTP {response.status}")
+        date = response.headers.get("date", "")
+        return body, measure_clock_lead(date, self.clock(), _CLOCKS_AGREE_WITHIN_S)
 
 
-def _parse_body(response: Response) -> Json:
-    if not 200 <= response.status_code < 300:
-        raise _convert_refusal(response)
-    try:
-        body = response.json()
-    except (ValueError, RecursionError):
-        body = None
-    if not isinstance(body, dict):
-        raise TemporaryDeliveryError("not_json", f"HTTP {response.status_code}")
-    return body
-
-
-def _convert_refusal(response: Response) -> DeliveryError:
-    status, detail = response.status_code, f"HTTP {response.status_code}"
+def _convert_refusal(response: HttpResponse) -> DeliveryError:
+    status, detail = response.status, f"HTTP {response.status}"
     if status == 429:
         # The time until the rate limit resets: https://developer.pagerduty.com/docs/rest-api-rate-limits
-        wait = find_retry_after(response, "Retry-After", "ratelimit-reset", at_most=_LONGEST_WAIT_S)
+        wait = find_retry_after(response, "retry-after", "ratelimit-reset", at_most=_LONGEST_WAIT_S)
         retry_after = _WAIT_WHEN_LIMITED_S if wait is None else wait
         return TemporaryDeliveryError("rate_limited", detail, retry_after=retry_after)
     if status >= 500 or status in _TRY_LATER:

@@ -18,8 +18,8 @@ from receiver.engine.notification import IncidentNotification
 from receiver.engine.ports import Channel
 from receiver.errors import DeliveryError, PermanentDeliveryError, TemporaryDeliveryError
 from receiver.integrations.pagerduty.channel import PagerDutyChannel
-from receiver.integrations.pagerduty.events_api import EventsClient
 from receiver.integrations.pagerduty.routing_keys import RoutingKeys
+from receiver.integrations.pagerduty.session import post_event
 from receiver.model.delivery import Receipt
 from receiver.model.routing import PAGERDUTY, Target
 from receiver.text import Secret
@@ -235,9 +235,9 @@ def test_a_response_that_is_no_http_is_no_answer() -> None:
     assert (error.reason, error.maybe_sent) == ("no_answer", True)
 
 
-def test_https_to_a_port_without_tls_is_a_delivery_error(pagerduty: MockPagerDuty) -> None:
-    channel = a_channel(pagerduty.url.replace("http://", "https://"), timeout_s=1.0)
-    assert temporary(channel).reason == "no_answer"
+def test_https_to_a_port_without_tls_is_unreachable(pagerduty: MockPagerDuty) -> None:
+    error = temporary(a_channel(pagerduty.url.replace("http://", "https://"), timeout_s=1.0))
+    assert (error.reason, error.maybe_sent) == ("unreachable", False), "the handshake comes before the event"
 
 
 def test_if_details_are_refused_the_page_is_sent_without_them(
@@ -347,10 +347,8 @@ def test_an_earlier_attempt_need_not_be_searched(channel: PagerDutyChannel) -> N
 
 
 def test_the_address_may_include_the_path(pagerduty: MockPagerDuty) -> None:
-    answer = EventsClient(pagerduty.url + "/v2/enqueue/", 1.0).post_event(
-        Secret(ROUTING_KEY), {"event_action": "resolve", "dedup_key": "x"}
-    )
-    assert answer.is_accepted
+    event = {"event_action": "resolve", "dedup_key": "x"}
+    assert post_event(pagerduty.url + "/v2/enqueue/", Secret(ROUTING_KEY), event, 1.0).is_ok
 
 
 def test_importing_the_channel_emits_no_warning() -> None:
