@@ -36,54 +36,28 @@ def describe_problems(problems: Sequence[Problem]) -> str:
     """Return the first of *problems* and the number of others, on one line."""
     first = one_line(str(problems[0]), MAX_ERROR) if problems else "it can't be read"
     more = len(problems) - 1
-    if more < 1:
-        return first
-    return f"{first} (and {more} more {'fault' if more == 1 else 'faults'})"
+    return f"{first} (and {more} more {'fault' if more == 1 else 'faults'})" if more > 0 else first
 
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(ConfigState)
 
 
-class RedisConfigStates:
-    """Stores refused configurations by process name. Raises StoreError when Redis is unavailable.
+class ConfigReport:
+    """Publishes the configuration state of *process* while it is a refused one, and lists those of all.
 
-    The key has a TTL that every save renews, so the entries of killed processes expire.
+    They are stored by process name, in a key with a TTL that every publication renews, so the entries of
+    killed processes expire. Raises StoreError when Redis is unavailable.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, process: str, find_state: Callable[[], ConfigState], client: Client) -> None:
         # gunicorn's master imports this module, and must not import redis: see web/gunicorn.py.
         from receiver.storage.connection import store_errors
 
-        self._redis = client
-        self._store_errors = store_errors
-
-    def save(self, process: str, state: ConfigState) -> None:
-        """Save that *process* refused a configuration; call it again before the TTL ends."""
-        with self._store_errors(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.hset(CONFIG_REFUSED, process, _encoder.encode(state))
-            pipe.expire(CONFIG_REFUSED, CONFIG_REFUSED_FOR_S)
-            pipe.execute()
-
-    def remove(self, process: str) -> None:
-        """Remove the entry of *process*, which has loaded a configuration since."""
-        with self._store_errors():
-            self._redis.hdel(CONFIG_REFUSED, process)
-
-    def list_refused(self) -> dict[str, ConfigState]:
-        """Return the states of all processes that refused a configuration, by their names."""
-        with self._store_errors():
-            packed = self._redis.hgetall(CONFIG_REFUSED)
-        return {name.decode(): _decoder.decode(state) for name, state in sorted(packed.items())}
-
-
-class ConfigReport:
-    """Publishes the configuration state of *process*, and lists the refused ones of all processes."""
-
-    def __init__(self, process: str, find_state: Callable[[], ConfigState], store: RedisConfigStates) -> None:
         self.process = process
         self._find_state = find_state
-        self._store = store
+        self._redis = client
+        self._store_errors = store_errors
         self._is_saved = True  # an earlier process of the same name may have left an entry
 
     @property
@@ -91,18 +65,24 @@ class ConfigReport:
         """The configuration state of this process."""
         return self._find_state()
 
-    def save(self) -> None:
-        """Publish the state to the other processes; call it every few seconds. Raises StoreError."""
+    def publish_state(self) -> None:
+        """Publish the state to the other processes; call it every few seconds."""
         state = self.state
         if state.error:
             self._is_saved = True
-            self._store.save(self.process, state)
+            with self._store_errors(), self._redis.pipeline(transaction=False) as pipe:
+                pipe.hset(CONFIG_REFUSED, self.process, _encoder.encode(state))
+                pipe.expire(CONFIG_REFUSED, CONFIG_REFUSED_FOR_S)
+                pipe.execute()
         elif self._is_saved:
-            self._store.remove(self.process)
+            with self._store_errors():
+                self._redis.hdel(CONFIG_REFUSED, self.process)
             self._is_saved = False
 
     def list_refused(self) -> dict[str, ConfigState]:
-        """Return the states of all processes that still use an old configuration. Raises StoreError."""
-        found, own = self._store.list_refused(), self.state
+        """Return the states of all processes that refused a configuration, by their names."""
+        with self._store_errors():
+            packed = self._redis.hgetall(CONFIG_REFUSED)
+        found = {name.decode(): _decoder.decode(state) for name, state in sorted(packed.items())}
         found.pop(self.process, None)
-        return {**found, self.process: own} if own.error else found
+        return {**found, self.process: state} if (state := self.state).error else found

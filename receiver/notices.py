@@ -49,6 +49,11 @@ class Notice(Struct, frozen=True, omit_defaults=True):
     about: str = ""
     repeats: int = 0  # how often it occurred since it was last posted
 
+    @property
+    def line(self) -> str:
+        more = f" (and {self.repeats} more since the last notice)" if self.repeats else ""
+        return one_line(self.text, MAX_LINE) + more
+
 
 class NoticeMessage(Struct, frozen=True, omit_defaults=True):
     """The state of the current message: the notices in it, its lines, and its delivery."""
@@ -86,21 +91,11 @@ class NoticeNotification(Notification):
 
 def render_lines(notices: Sequence[Notice], left_out: int = 0) -> tuple[str, ...]:
     """Return the lines of one message: the first ten of *notices*, the rest counted by their `about`."""
-    lines = [_line(notice) for notice in notices[:LINES]]
+    lines = [notice.line for notice in notices[:LINES]]
     rest = Counter(one_line(notice.about, MAX_ABOUT) or "others" for notice in notices[LINES:])
     lines += [f"{count} more: {about}" for about, count in rest.most_common(_KINDS)]
     left_out += sum(count for _, count in rest.most_common()[_KINDS:])
     return (*lines, f"{left_out} more of other kinds") if left_out else tuple(lines)
-
-
-def next_wait_s(attempts: int) -> float:
-    """Return the seconds to wait after *attempts*: 5 s, doubled each time, five minutes at most."""
-    return min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2.0 ** min(attempts - 1, 10))
-
-
-def _line(notice: Notice) -> str:
-    more = f" (and {notice.repeats} more since the last notice)" if notice.repeats else ""
-    return one_line(notice.text, MAX_LINE) + more
 
 
 TASK_NAME = "notices"
@@ -118,12 +113,7 @@ class RedisNotices:
     """
 
     def __init__(
-        self,
-        client: Client,
-        *,
-        is_wanted: bool = True,
-        shards: int = 1,
-        moments: Moments = BY_WALL_CLOCK,
+        self, client: Client, *, is_wanted: bool = True, shards: int = 1, moments: Moments = BY_WALL_CLOCK
     ) -> None:
         self._redis = client
         self._moments = moments
@@ -132,14 +122,7 @@ class RedisNotices:
         self._keys = Keys(shard_of(TASK_NAME, shards))
 
     def save_notice(
-        self,
-        notice_id: str,
-        text: str,
-        now: float,
-        *,
-        about: str = "",
-        every: float = 0.0,
-        count: int = 1,
+        self, notice_id: str, text: str, now: float, *, about: str = "", every: float = 0.0, count: int = 1
     ) -> bool:
         """Save a notice to be posted; False where one with that *notice_id* was saved before.
 
@@ -214,74 +197,65 @@ _IDLE_S = 3600.0
 _WAITER = "notices"
 
 
+@dataclass(frozen=True)
 class NoticeService:
     """Posts the pending notices to *target*, when the rate limit permits.
 
     The attempt is saved before it is made, so after a crash the next one checks whether it arrived.
     """
 
-    def __init__(
-        self,
-        notices: RedisNotices,
-        dispatcher: Dispatcher,
-        rate_limiter: RateLimiter,
-        target: Target,
-        clock: Callable[[], float],
-    ) -> None:
-        self._notices = notices
-        self._dispatcher = dispatcher
-        self._rate_limiter = rate_limiter
-        self._clock = clock
-        self._action = Post(key=DeliveryKey("notice"), target=target)
+    notices: RedisNotices
+    dispatcher: Dispatcher
+    rate_limiter: RateLimiter
+    target: Target
+    clock: Callable[[], float]
 
-    def run(self, now: float) -> float:
+    def run_due(self, now: float) -> float:
         """Post the pending notices, if due; return when to call this again. Raises StoreError, LeaseLost."""
-        message = self._notices.load_message()
+        message = self.notices.load_message()
         if message.next_attempt_at > now:
             return message.next_attempt_at
         pending, left_out = self._drop_old(now)
         delivery = message.delivery
         if not pending:
             if delivery.attempts:
-                self._notices.complete_message(replace(message, posted_at=0.0))
+                self.notices.complete_message(replace(message, posted_at=0.0))
             return now + _IDLE_S
         wanted_at = next(iter(pending.values())).at
         # A notice from a host whose clock is ahead has waited for an unknown time: post it now.
         if 0 <= now - wanted_at < GATHER_S and not delivery.attempts:
             return wanted_at + GATHER_S
-        permit = self._rate_limiter.acquire_by_priority(
-            self._action, _WAITER, min(wanted_at, now) + LOW_PRIORITY_OFFSET_S, now
-        )
+        action = Post(key=DeliveryKey("notice"), target=self.target)
+        priority = min(wanted_at, now) + LOW_PRIORITY_OFFSET_S
+        permit = self.rate_limiter.acquire_by_priority(action, _WAITER, priority, now)
         if permit.retry_after_s > 0:
             return now + permit.retry_after_s
         if not delivery.maybe_sent:  # otherwise the channel searches for the same message
             message = _build_message(message, pending, left_out)
-        subject = NoticeSubject(self._notices, message, left_out, self._clock)
-        self._dispatcher.dispatch(subject, NoticeNotification(self._action, message), "")
+        subject = NoticeSubject(self.notices, message, left_out, self.clock)
+        self.dispatcher.dispatch(subject, NoticeNotification(action, message), "")
         return subject.message.next_attempt_at
 
     def _drop_old(self, now: float) -> tuple[dict[str, Notice], int]:
         """Drop the notices that could not be posted for a day; return the others as `list_pending` does."""
-        pending, left_out = self._notices.list_pending()
+        pending, left_out = self.notices.list_pending()
         old = tuple(name for name, notice in pending.items() if notice.at < now - KEPT_FOR_S)
         if old:
             metrics.NOTICES.labels("dropped").inc(len(old))
             logger.error("notices dropped", extra={"fields": {"count": len(old)}})
-            before = self._notices.load_message()
-            self._notices.complete_message(NoticeMessage(names=old, posted_at=before.posted_at))
+            before = self.notices.load_message()
+            self.notices.complete_message(NoticeMessage(names=old, posted_at=before.posted_at))
         return {name: notice for name, notice in pending.items() if name not in old}, left_out
 
 
+@dataclass
 class NoticeSubject:
     """The current message of notices as the subject of its delivery; *message* is its latest state."""
 
-    def __init__(
-        self, notices: RedisNotices, message: NoticeMessage, left_out: int, clock: Callable[[], float]
-    ) -> None:
-        self._notices = notices
-        self.message = message
-        self._left_out = left_out
-        self._clock = clock
+    notices: RedisNotices
+    message: NoticeMessage
+    left_out: int
+    clock: Callable[[], float]
 
     def find_delivery(self, key: DeliveryKey) -> Delivery:
         del key
@@ -299,20 +273,19 @@ class NoticeSubject:
         """
         del action
         if after.receipt is None:
-            wait_s = next_wait_s(after.attempts)
-            retry_at = max(after.retry_at, self._clock() + wait_s)
+            wait_s = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2.0 ** min(after.attempts - 1, 10))
+            retry_at = max(after.retry_at, self.clock() + wait_s)
             self._save_delivery(replace(after.with_retry_allowed(), retry_at=retry_at))
             return
         outcome = "simulated" if after.receipt.is_simulated else "delivered"
         metrics.NOTICES.labels(outcome).inc(len(self.message.names))
-        self._notices.complete_message(
-            replace(self.message, posted_at=after.receipt.at), left_out=self._left_out
-        )
+        posted = replace(self.message, posted_at=after.receipt.at)
+        self.notices.complete_message(posted, left_out=self.left_out)
         self.message = NoticeMessage(posted_at=after.receipt.at)
 
     def _save_delivery(self, delivery: Delivery) -> None:
         self.message = replace(self.message, delivery=delivery)
-        self._notices.save_message(self.message)
+        self.notices.save_message(self.message)
 
 
 def _build_message(message: NoticeMessage, pending: dict[str, Notice], left_out: int) -> NoticeMessage:

@@ -234,9 +234,7 @@ def build_review_service(
         # A review pages no responder: its incidents paged none.
         fallbacks={r.name: r.fallback for r in routing.routes if r.fallback not in routing.responders},
     )
-    return ReviewService(
-        services.reviews, services.incidents, dispatcher, rate_limiter, settings, clock=services.clock
-    )
+    return ReviewService(services.reviews, services.incidents, dispatcher, rate_limiter, settings)
 
 
 def build_notice_service(

@@ -12,7 +12,7 @@ from receiver import clock as wall
 from receiver.clock import Clock
 from receiver.config.model import Routing
 from receiver.config.settings import Settings
-from receiver.config_state import ConfigReport, ConfigState, RedisConfigStates
+from receiver.config_state import ConfigReport, ConfigState
 from receiver.engine.health import RedisHealth
 from receiver.engine.jobs import JobQueue
 from receiver.engine.queue import WorkQueue
@@ -25,7 +25,7 @@ from receiver.incidents.former_routes import FormerRoutes, build_route_settings
 from receiver.incidents.ingest import IncidentIngester
 from receiver.incidents.service import IncidentService
 from receiver.incidents.store import RedisIncidents
-from receiver.last_webhooks import MAX_SOURCES, LastWebhooks, RedisLastWebhooks
+from receiver.last_webhooks import LastWebhooks
 from receiver.maintenance import MaintenanceService, RedisMaintenance
 from receiver.notices import RedisNotices
 from receiver.reviews.service import RedisReviews
@@ -126,8 +126,8 @@ def build_services(
         maintenance_service=MaintenanceService(maintenance, work_queue),
         heartbeat_store=heartbeat_store,
         health=RedisHealth(client),
-        config=ConfigReport(process, find_config_state or (lambda: loaded), RedisConfigStates(client)),
-        last_webhooks=LastWebhooks(RedisLastWebhooks(client, limit=MAX_SOURCES)),
+        config=ConfigReport(process, find_config_state or (lambda: loaded), client),
+        last_webhooks=LastWebhooks(client),
         notices=notices,
         failures=RedisFailures(client, incidents, shards=shards),
         ingester=IncidentIngester(incidents, routing, former_routes, heartbeat_filter.extract, pause),

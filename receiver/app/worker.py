@@ -165,14 +165,14 @@ def _build_periodic_tasks(
             runs[f"poll-{source}"] = _build_poll_task(status_check, source, one.poll_interval_s)
     for route in routing.routes:
         if route.review:
-            runs[f"review-{route.name}"] = partial(review_service.run, route)
+            runs[f"review-{route.name}"] = partial(review_service.run_due, route)
     if routing.heartbeat_url:
         ping = build_ping(routing.heartbeat_url)
         runs[UPTIME_PING] = UptimePinger(
             ping, services.health, services.work_queue, tuple(list_threads()), list_notifying_channels()
         ).run
     if routing.notices_channel:
-        runs[NOTICES] = build_notice_service(services, dispatcher, rate_limiter).run
+        runs[NOTICES] = build_notice_service(services, dispatcher, rate_limiter).run_due
     return {name: PeriodicTask(run) for name, run in runs.items()}
 
 
@@ -212,7 +212,7 @@ class ReceiverWorker:
         )
         self._clock = services.clock
         self._config_state = ConfigState(services.clock())
-        self._background = Background([services.config.save])
+        self._background = Background([services.config.publish_state])
         self._keys = RoutingKeys()
         worker_services = build_worker_services(services, keys=self._keys)
         # Under `run` our successor has the same name, and so inherits our leases.

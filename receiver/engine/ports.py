@@ -105,14 +105,7 @@ class Notices(Protocol):
     """Stores notices until they are posted."""
 
     def save_notice(
-        self,
-        notice_id: str,
-        text: str,
-        now: float,
-        *,
-        about: str = "",
-        every: float = 0.0,
-        count: int = 1,
+        self, notice_id: str, text: str, now: float, *, about: str = "", every: float = 0.0
     ) -> bool:
         """Store a notice to be posted; return False if one with that *notice_id* was posted before.
 

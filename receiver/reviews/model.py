@@ -28,11 +28,22 @@ class ReviewItem(Struct, frozen=True, omit_defaults=True):
     """The alerts of one name: how many, how many of them still fire, and when the latest started."""
 
     alertname: str
-    severity: Severity  # the highest
-    count: int
-    still_firing: int
-    last_at: float
+    severity: Severity = Severity.NONE  # the highest
+    count: int = 0
+    still_firing: int = 0
+    last_at: float = 0.0
     incident_ids: tuple[str, ...] = ()  # the newest few
+
+    def with_incident(self, incident: Incident, count: int, firing: int, last_at: float) -> ReviewItem:
+        """Return the item with *count* alerts more, those of the next older *incident*."""
+        return ReviewItem(
+            self.alertname,
+            max(self.severity, incident.severity, key=lambda severity: severity.rank),
+            self.count + count,
+            self.still_firing + firing,
+            max(self.last_at, last_at),
+            (*self.incident_ids, incident.id)[:MAX_IDS],
+        )
 
 
 class Review(Struct, frozen=True, omit_defaults=True):
@@ -60,30 +71,6 @@ class Review(Struct, frozen=True, omit_defaults=True):
         return self.more_firing + sum(item.still_firing for item in self.items)
 
 
-@dataclass
-class _NameCount:
-    """The counts of one alert name so far."""
-
-    alertname: str
-    severity: Severity = Severity.NONE
-    count: int = 0
-    still_firing: int = 0
-    last_at: float = 0.0
-    incident_ids: tuple[str, ...] = ()
-
-    def add_incident(self, incident: Incident, count: int, firing: int, until: float) -> None:
-        self.severity = max(self.severity, incident.severity, key=lambda severity: severity.rank)
-        self.count += count
-        self.still_firing += firing
-        self.last_at = max(self.last_at, _last_began_at(incident, until))
-        self.incident_ids = (*self.incident_ids, incident.id)[:MAX_IDS]
-
-    def build_item(self) -> ReviewItem:
-        return ReviewItem(
-            self.alertname, self.severity, self.count, self.still_firing, self.last_at, self.incident_ids
-        )
-
-
 def gather_review(
     incidents: Iterable[Incident], route: str, channel: str, since: float, until: float
 ) -> Review | None:
@@ -92,7 +79,7 @@ def gather_review(
     *incidents* come newest first and may be of any route and any time; they need no alerts and
     no deliveries. Memory grows with the number of alert names only.
     """
-    name_counts: dict[str, _NameCount] = {}
+    by_name: dict[str, ReviewItem] = {}
     group_ids: set[str] = set()
     for incident in incidents:
         if incident.route != route:
@@ -100,12 +87,15 @@ def gather_review(
         # Only the group's newest incident has current alert states.
         firing = 0 if incident.group_id in group_ids else incident.firing
         group_ids.add(incident.group_id)
-        is_new = since - STORING_S < _began_at(incident) <= until - STORING_S
+        began_at = max(incident.opened_at, incident.reopened_at)
+        is_new = since - STORING_S < began_at <= until - STORING_S
         if is_new or (firing and not incident.is_resolved):
-            name = one_line(incident.alertname, _MAX_NAME)
-            name_count = name_counts.setdefault(name, _NameCount(name))
-            name_count.add_incident(incident, incident.total if is_new else firing, firing, until)
-    items = sorted((name_count.build_item() for name_count in name_counts.values()), key=_sort_key)
+            # A sender's clock may be ahead.
+            starts = (min(alert_state.starts_at, until) for alert_state in incident.alert_states.values())
+            count, name = incident.total if is_new else firing, one_line(incident.alertname, _MAX_NAME)
+            item = by_name.get(name, ReviewItem(name))
+            by_name[name] = item.with_incident(incident, count, firing, max(began_at, *starts))
+    items = sorted(by_name.values(), key=_sort_key)
     rest = items[MAX_ITEMS:]
     if not items:
         return None
@@ -119,16 +109,6 @@ def gather_review(
         more_alerts=sum(item.count for item in rest),
         more_firing=sum(item.still_firing for item in rest),
     )
-
-
-def _began_at(incident: Incident) -> float:
-    return max(incident.opened_at, incident.reopened_at)
-
-
-def _last_began_at(incident: Incident, until: float) -> float:
-    """Return when its alerts last started firing, *until* at most; a sender's clock may be ahead."""
-    starts = (min(alert_state.starts_at, until) for alert_state in incident.alert_states.values())
-    return max(_began_at(incident), *starts)
 
 
 def _sort_key(item: ReviewItem) -> tuple[bool, int, int, str]:

@@ -96,6 +96,7 @@ class ReviewSettings:
     fallbacks: Mapping[str, str]
 
 
+@dataclass(frozen=True)
 class ReviewService:
     """Posts a route's review when it is due, and marks it as reviewed.
 
@@ -103,38 +104,25 @@ class ReviewService:
     crash the next worker can check whether it arrived. Every method may raise StoreError.
     """
 
-    def __init__(
-        self,
-        reviews: RedisReviews,
-        incidents: RedisIncidents,
-        dispatcher: Dispatcher,
-        rate_limiter: RateLimiter,
-        settings: ReviewSettings,
-        *,
-        clock: Callable[[], float],
-    ) -> None:
-        self._reviews = reviews
-        self._incidents = incidents
-        self._dispatcher = dispatcher
-        self._rate_limiter = rate_limiter
-        self._settings = settings
-        self._clock = clock
+    reviews: RedisReviews
+    incidents: RedisIncidents
+    dispatcher: Dispatcher
+    rate_limiter: RateLimiter
+    settings: ReviewSettings
 
     def next_due_at(self, route: Route, now: float) -> float:
-        """Return when to call `run` next: *now* for a route that was never checked."""
-        state = self._reviews.load_reviews(review_group_id(route.name)).state
+        """Return when to call `run_due` next: *now* for a route that was never checked."""
+        state = self.reviews.load_reviews(review_group_id(route.name)).state
         if state is None:
             return now
-        pending = state.pending
-        post_at = pending.post_at if pending is not None else None
-        moments = [record.edit_at for record in state.records]
         # The next review waits until the pending one is posted.
-        moments.append(
-            next_business_day_start(self._settings.hours, state.checked_at) if post_at is None else post_at
-        )
-        return max(now, min(moment for moment in moments if moment is not None))
+        post_at = state.pending.post_at if state.pending is not None else None
+        if post_at is None:
+            post_at = next_business_day_start(self.settings.hours, state.checked_at)
+        edits = (record.edit_at for record in state.records if record.edit_at is not None)
+        return max(now, min((post_at, *edits)))
 
-    def run(self, route: Route, now: float) -> float:
+    def run_due(self, route: Route, now: float) -> float:
         """Do what is due on *route*; return when to call this again.
 
         A failed delivery is saved and retried later, not raised. The first call for a route only records the
@@ -154,12 +142,14 @@ class ReviewService:
         """Record that *by* has reviewed it, and show that in its message. Raises NotFound.
 
         The first person counts; the second time changes nothing. The mark is saved when this returns;
-        if the edit in Slack failed, the record's `edit_at` says when `run` is to retry.
+        if the edit in Slack failed, the record's `edit_at` says when `run_due` is to retry.
         """
         group_id = review_id.partition("-")[0]
-        record = self._reviews.update_record(
-            group_id, review_id, lambda record: _mark_record(record, by, now)
-        )
+
+        def mark(record: ReviewRecord) -> ReviewRecord:
+            return record if record.is_reviewed else replace(record, reviewed_by=by, reviewed_at=now)
+
+        record = self.reviews.update_record(group_id, review_id, mark)
         if record is None:
             raise NotFound("review", review_id)
         if not _is_ready(record.edit_at, now) or self._find_wait_s(record, now) > 0:
@@ -168,16 +158,16 @@ class ReviewService:
             self._dispatch(group_id, record)
         except LeaseLost as error:  # the task repeats the edit
             logger.info("claim lost", extra={"fields": {"review": review_id, "error": str(error)}})
-        return self._reviews.load_reviews(group_id).find_record(review_id) or record
+        return self.reviews.load_reviews(group_id).find_record(review_id) or record
 
     # --- one step ---
 
     def _run_step(self, route: Route, now: float) -> float:
         """Do one action; return 0, or the seconds it must wait for its permit."""
-        loaded = self._reviews.load_reviews(review_group_id(route.name))
+        loaded = self.reviews.load_reviews(review_group_id(route.name))
         state = loaded.state
         if state is None:
-            self._reviews.save_if_unchanged(loaded, ReviewState(since=now, checked_at=now))
+            self.reviews.save_if_unchanged(loaded, ReviewState(since=now, checked_at=now))
             return 0.0
         to_edit = [record for record in state.records if _is_ready(record.edit_at, now)]
         to_post = [state.pending] if state.pending and _is_ready(state.pending.post_at, now) else []
@@ -186,23 +176,23 @@ class ReviewService:
             if wait_s <= 0:
                 self._dispatch(loaded.group_id, record)
             return wait_s
-        if state.pending is None and next_business_day_start(self._settings.hours, state.checked_at) <= now:
+        if state.pending is None and next_business_day_start(self.settings.hours, state.checked_at) <= now:
             self._gather_review(loaded, state, route, now)
         return 0.0
 
     def _find_wait_s(self, record: ReviewRecord, now: float) -> float:
         """Return the seconds that the review's post or edit must wait for its permit."""
-        wanted_at = record.reviewed_at or record.review.until
-        priority = min(wanted_at, now) + LOW_PRIORITY_OFFSET_S
-        return self._rate_limiter.acquire_by_priority(
-            _action_of(record), f"review {record.id}", priority, now
+        priority = min(record.reviewed_at or record.review.until, now) + LOW_PRIORITY_OFFSET_S
+        waiter = f"review {record.id}"
+        return self.rate_limiter.acquire_by_priority(
+            _build_action(record), waiter, priority, now
         ).retry_after_s
 
     def _gather_review(self, loaded: VersionedReviews, state: ReviewState, route: Route, now: float) -> None:
         """Save the review to post next, or that there is nothing to review."""
         incidents = self._list_incidents(state.since - STORING_S)
         review = gather_review(incidents, route.name, route.channel, state.since, now)
-        is_saved = self._reviews.save_if_unchanged(
+        is_saved = self.reviews.save_if_unchanged(
             loaded, state.mark_checked(now) if review is None else state.with_review(review)
         )
         if is_saved and review is None:
@@ -213,7 +203,7 @@ class ReviewService:
         states: frozenset[str] = frozenset()
         cursor = ""
         for _ in range(_SCANNED_AT_MOST // _PAGE):
-            page = self._incidents.list_newest(states=states, limit=_PAGE, cursor=cursor)
+            page = self.incidents.list_newest(states=states, limit=_PAGE, cursor=cursor)
             yield from page.incidents
             if page.next_cursor is None:
                 return
@@ -224,77 +214,61 @@ class ReviewService:
 
     def _dispatch(self, group_id: str, record: ReviewRecord) -> None:
         """Post the review, or edit its message to show the current state."""
-        settings = self._settings
+        settings = self.settings
         links = (*settings.links.more.get(record.review.route, ()), *settings.links.more.get("", ()))
         notification = ReviewNotification(
-            _action_of(record), record, settings.hours.zone, settings.links.public_url, links
+            _build_action(record), record, settings.hours.zone, settings.links.public_url, links
         )
         fallback = settings.fallbacks.get(record.review.route, "")
-        self._dispatcher.dispatch(ReviewSubject(self._reviews, group_id, record, fallback), notification, "")
+        self.dispatcher.dispatch(ReviewSubject(self.reviews, group_id, record, fallback), notification, "")
 
 
+@dataclass(frozen=True)
 class ReviewSubject:
     """A review as the subject of one delivery: its message, or the edit of its message."""
 
-    def __init__(self, reviews: RedisReviews, group_id: str, record: ReviewRecord, fallback: str) -> None:
-        self._reviews = reviews
-        self._group_id = group_id
-        self._record = record
-        self._fallback = fallback
+    reviews: RedisReviews
+    group_id: str
+    record: ReviewRecord
+    fallback: str
 
     def find_delivery(self, key: DeliveryKey) -> Delivery:
-        return self._record.edit if key == UPDATE else self._record.delivery
+        return self.record.edit if key == UPDATE else self.record.delivery
 
     def save_attempt(self, action: DeliveryAction, attempt: Delivery, worker: str) -> bool:
         """Save the attempt by compare-and-set, which decides between two workers; not by a lease."""
         del worker
-        loaded = self._reviews.load_reviews(self._group_id)
-        if loaded.state is None or loaded.find_record(self._record.id) != self._record:
+        loaded = self.reviews.load_reviews(self.group_id)
+        if loaded.state is None or loaded.find_record(self.record.id) != self.record:
             return False
-        return self._reviews.save_if_unchanged(
-            loaded, loaded.state.with_record(_with_delivery(self._record, action, attempt))
-        )
+        changed = _with_delivery(self.record, action, attempt)
+        return self.reviews.save_if_unchanged(loaded, loaded.state.with_record(changed))
 
     def save_outcome(self, action: DeliveryAction, after: Delivery) -> None:
         """Save the delivery. A post that failed permanently goes to the fallback channel, once."""
 
         def change(record: ReviewRecord) -> ReviewRecord:
             is_redirected = isinstance(action, Post) and after.failed_at > 0
-            if is_redirected and self._fallback not in ("", record.review.channel):
-                review = replace(record.review, channel=self._fallback)
+            if is_redirected and self.fallback not in ("", record.review.channel):
+                review = replace(record.review, channel=self.fallback)
                 return replace(record, review=review, delivery=Delivery())
             return _with_delivery(record, action, after)
 
-        self._reviews.update_record(self._group_id, self._record.id, change)
+        self.reviews.update_record(self.group_id, self.record.id, change)
 
 
 def _with_delivery(record: ReviewRecord, action: DeliveryAction, delivery: Delivery) -> ReviewRecord:
-    if isinstance(action, Update):
-        return replace(record, edit=delivery)
-    return replace(record, delivery=delivery)
+    is_edit = isinstance(action, Update)
+    return replace(record, edit=delivery) if is_edit else replace(record, delivery=delivery)
 
 
-def _mark_record(record: ReviewRecord, by: Person, now: float) -> ReviewRecord:
-    return record if record.is_reviewed else replace(record, reviewed_by=by, reviewed_at=now)
-
-
-def _action_of(record: ReviewRecord) -> Post | Update:
+def _build_action(record: ReviewRecord) -> Post | Update:
     """Return the review's edit where it is posted, else its post."""
-    target, receipt = Target(SLACK, record.review.channel), record.delivery.receipt
-    if receipt is None:
-        return Post(
-            key=DeliveryKey("review"),
-            instance=record.id,
-            target=target,
-            content_version=record.content_version,
-        )
-    return Update(
-        key=UPDATE,
-        instance=record.id,
-        target=target,
-        content_version=record.content_version,
-        message=receipt.reference,
-    )
+    target, version = Target(SLACK, record.review.channel), record.content_version
+    if (receipt := record.delivery.receipt) is None:
+        return Post(key=DeliveryKey("review"), instance=record.id, target=target, content_version=version)
+    message = receipt.reference
+    return Update(key=UPDATE, instance=record.id, target=target, content_version=version, message=message)
 
 
 def _is_ready(moment: float | None, now: float) -> bool:

@@ -133,7 +133,7 @@ def build_hooks(
             "rejected": batch.rejected,
         }
         _count_alerts(counts, batch.repaired)
-        last_webhooks.record(source, now)
+        last_webhooks.record_webhook(source, now)
         response = {"alerts": batch.total, **counts, "incidents": result.incidents}
         if request.query_string and request.args.get("warnings") == "true":
             response["warnings"] = _list_warnings(routing, batch)

@@ -76,11 +76,10 @@ class Office:
             a_dispatcher({SLACK: channel or self.channel}, lambda: self.now),
             UnlimitedRate(),
             self.settings,
-            clock=lambda: self.now,
         )
 
     def run(self, review_service: ReviewService | None = None) -> float:
-        return (review_service or self.review_service()).run(ROUTE, self.now)
+        return (review_service or self.review_service()).run_due(ROUTE, self.now)
 
     def passes_to(self, moment: float | str) -> float:
         """Advance the clock, running the service when it is due; return when it is due next."""

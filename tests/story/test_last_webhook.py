@@ -67,7 +67,7 @@ def test_a_saved_time_survives_a_restart_and_is_visible_to_other_processes(rig: 
     before = rig.services
     rig.configure(ROUTING)  # another process
     assert moments(rig) == {}
-    before.last_webhooks.save()
+    before.last_webhooks.save_times()
     assert moments(rig) == {"": "2026-11-23T12:00:00.000Z"}
 
 
@@ -82,13 +82,13 @@ def test_a_repeated_webhook_costs_no_further_round_trip(rig: Rig) -> None:
 
 def test_the_times_of_a_hundred_webhooks_are_saved_at_once(rig: Rig) -> None:
     for n in range(100):
-        rig.services.last_webhooks.record(f"source-{n % 3}", START + n)
+        rig.services.last_webhooks.record_webhook(f"source-{n % 3}", START + n)
     client = rig.services.work_queue._redis
     before = client.info("stats")["total_reads_processed"]
-    rig.services.last_webhooks.save()
+    rig.services.last_webhooks.save_times()
     assert client.info("stats")["total_reads_processed"] - before - 1 == 1
     before = client.info("stats")["total_reads_processed"]
-    rig.services.last_webhooks.save()
+    rig.services.last_webhooks.save_times()
     assert client.info("stats")["total_reads_processed"] - before - 1 == 0
 
 
@@ -97,11 +97,11 @@ def test_a_time_that_could_not_be_saved_is_saved_later(rig: Rig) -> None:
     rig.services.work_queue._redis.config_set("maxmemory", 1)
     try:
         with pytest.raises(StoreError):
-            rig.services.last_webhooks.save()
+            rig.services.last_webhooks.save_times()
     finally:
         rig.services.work_queue._redis.config_set("maxmemory", 0)
     assert moments(rig) == {"": "2026-11-23T12:00:00.000Z"}
-    rig.services.last_webhooks.save()
+    rig.services.last_webhooks.save_times()
     rig.configure(ROUTING)
     assert moments(rig) == {"": "2026-11-23T12:00:00.000Z"}
 
@@ -114,8 +114,8 @@ def test_of_many_sources_the_newest_are_stored(rig: Rig) -> None:
         rig.clock.moment = START + n
         rig.posts(rig.alert("A"), source=f"s{n:03}")
         if n % 10 == 0:
-            rig.services.last_webhooks.save()
-    rig.services.last_webhooks.save()
+            rig.services.last_webhooks.save_times()
+    rig.services.last_webhooks.save_times()
     assert rig.services.work_queue._redis.hlen(LAST_WEBHOOKS) == MAX_SOURCES
     assert len(moments(rig)) == MAX_SOURCES
     rig.clock.moment = START + 300

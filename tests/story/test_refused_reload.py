@@ -32,11 +32,11 @@ class Process:
 
     def refuses(self, now: float, *problems: Problem) -> None:
         self.state = self.state.with_refusal(problems or [FAULT], now)
-        self.parts.config.save()
+        self.parts.config.publish_state()
 
     def loads(self, now: float) -> None:
         self.state = ConfigState(now)
-        self.parts.config.save()
+        self.parts.config.publish_state()
 
 
 def status(rig: Rig) -> dict[str, str | None]:
@@ -105,7 +105,7 @@ def test_the_refusal_of_a_killed_process_expires(rig: Rig) -> None:
     client = rig.services.work_queue._redis
     assert 0 < client.ttl(CONFIG_REFUSED) <= CONFIG_REFUSED_FOR_S
     client.pexpire(CONFIG_REFUSED, 100)
-    worker.parts.config.save()
+    worker.parts.config.publish_state()
     assert client.pttl(CONFIG_REFUSED) > 1000
     client.delete(CONFIG_REFUSED)
     assert status(rig)["error"] is None
@@ -130,7 +130,7 @@ def test_a_refusal_is_saved_when_redis_is_available_again(rig: Rig) -> None:
     finally:
         rig.services.work_queue._redis.config_set("maxmemory", 0)
     assert status(rig)["error"] is None
-    worker.parts.config.save()
+    worker.parts.config.publish_state()
     assert status(rig)["error"] == f"{SAID} [worker on a]"
 
 
