@@ -1,4 +1,4 @@
-"""Business hours: when the next business day begins, and whether a time is within business hours.
+"""Business hours: when the next business day begins.
 
 Times of day are in the time zone of the hours. A time that a clock change skips means the first moment
 after the gap; a time that occurs twice means the first occurrence.
@@ -25,8 +25,7 @@ _COUNTRY = re.compile(r"([a-z]{2})(?:-([^-].{0,40}))?", re.ASCII | re.IGNORECASE
 class BusinessHours:
     """The business hours: `days` are 0 (Monday) to 6, `start` and `end` minutes since midnight.
 
-    `timezone` is a zoneinfo name; `holidays` a country code like `US`, a subdivision like `DE-BY`, or
-    empty.
+    `timezone` is a zoneinfo name; `holidays` a country code like `US`, a part like `DE-BY`, or empty.
     """
 
     timezone: str = "UTC"
@@ -45,19 +44,10 @@ def next_business_day_start(hours: BusinessHours, after: float) -> float:
 
     Raises ValueError when there is none in 400 days, as with empty `days`.
     """
-    moment = next((at for at in _list_business_day_starts(hours, after) if at > after), None)
-    if moment is None:
-        raise ValueError("business hours without a business day")
-    return moment
-
-
-def is_business_time(hours: BusinessHours, at: float) -> bool:
-    """Tell whether *at* is within business hours; the end is exclusive."""
-    day = datetime.fromtimestamp(at, hours.zone).date()
-    if not is_business_day(hours, day):
-        return False
-    opening, closing = _moment_of(hours.zone, day, hours.start), _moment_of(hours.zone, day, hours.end)
-    return opening <= at < closing
+    for moment in _list_business_day_starts(hours, after):
+        if moment > after:
+            return moment
+    raise ValueError("business hours without a business day")
 
 
 def is_business_day(hours: BusinessHours, day: date) -> bool:
@@ -72,12 +62,11 @@ def find_country(code: str) -> str | None:
         return None
     import holidays
 
-    country = found[1].upper()
+    country, wanted = found[1].upper(), found[2]
     parts = holidays.list_supported_countries(include_aliases=True).get(country)
-    if parts is None or found[2] is None:
+    if wanted is None:
         return None if parts is None else country
-    part = next((name for name in parts if name.upper() == found[2].upper()), None)
-    return f"{country}-{part}" if part else None
+    return next((f"{country}-{name}" for name in parts or () if name.upper() == wanted.upper()), None)
 
 
 def _list_business_day_starts(hours: BusinessHours, since: float) -> Iterator[float]:
@@ -87,15 +76,10 @@ def _list_business_day_starts(hours: BusinessHours, since: float) -> Iterator[fl
     for day in (first + timedelta(days=n) for n in range(_SEARCHED_DAYS)):
         if not is_business_day(hours, day):
             continue
-        moment = _moment_of(zone, day, hours.start)
+        moment = find_moments(datetime.combine(day, _MIDNIGHT) + timedelta(minutes=hours.start), zone)[0]
         # Samoa skipped 30 December 2011: such a day has no start.
         if datetime.fromtimestamp(moment, zone).date() == day:
             yield moment
-
-
-def _moment_of(zone: tzinfo, day: date, minutes: int) -> float:
-    """Return when the clock of *zone* first shows *minutes* since midnight on *day*."""
-    return find_moments(datetime.combine(day, _MIDNIGHT) + timedelta(minutes=minutes), zone)[0]
 
 
 @lru_cache(maxsize=64)

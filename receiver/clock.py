@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import time
+from bisect import bisect_left
 from collections.abc import Callable
 from datetime import datetime, timedelta, tzinfo
 from datetime import time as time_of_day
@@ -14,20 +15,9 @@ from datetime import time as time_of_day
 Clock = Callable[[], float]
 # Larger differences between the clocks of hosts are reported. They delay nothing.
 CLOCKS_AGREE_WITHIN_S = 2.0
-_UNITS_S = {
-    "y": 365 * 86400.0,
-    "w": 7 * 86400.0,
-    "d": 86400.0,
-    "h": 3600.0,
-    "m": 60.0,
-    "s": 1.0,
-    "ms": 0.001,
-}
 # Prometheus' own order and units: https://prometheus.io/docs/prometheus/latest/querying/basics/#time-durations
-_DURATION = re.compile(
-    r"(?:(\d{1,9})y)?(?:(\d{1,9})w)?(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?(?:(\d{1,9})ms)?",
-    re.ASCII,
-)
+_UNITS_S = {"y": 365 * 86400.0, "w": 7 * 86400.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_DURATION = re.compile("".join(rf"(?:(\d{{1,9}}){unit})?" for unit in _UNITS_S), re.ASCII)
 
 
 def now() -> float:
@@ -45,27 +35,19 @@ def parse_duration(text: str) -> float:
     match = _DURATION.fullmatch(text)
     if not text or match is None:
         raise ValueError(f"{text!r} is no duration like 30s, 5m or 1h30m")
-    return sum(
-        int(number) * _UNITS_S[unit] for number, unit in zip(match.groups(), _UNITS_S, strict=True) if number
-    )
+    numbers = zip(match.groups(), _UNITS_S.values(), strict=True)
+    return sum(int(number or 0) * size_s for number, size_s in numbers)
 
 
 def format_duration(seconds: float) -> str:
     """Return *seconds* as text with two units at most: `4m`, `1h 5m`, `2d 3h`."""
     left = max(0, round(seconds))
-    if left == 0:
-        return "0s"
-    parts = []
+    parts: list[tuple[int, str]] = []
     for unit in ("d", "h", "m", "s"):
-        size = int(_UNITS_S[unit])
-        if left >= size:
-            parts.append(f"{left // size}{unit}")
-            left %= size
-        elif parts:
-            break
-        if len(parts) == 2:
-            break
-    return " ".join(parts)
+        number, left = divmod(left, int(_UNITS_S[unit]))
+        if number or parts:
+            parts.append((number, unit))
+    return " ".join(f"{number}{unit}" for number, unit in parts[:2] if number) or "0s"
 
 
 _TIME_OF_DAY = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])", re.ASCII)
@@ -93,7 +75,7 @@ def find_moments(wall: datetime, zone: tzinfo | None) -> tuple[float, ...]:
 
     For a *wall* in the gap of a clock change it is the first time after the gap.
     """
-    first, second = (_to_moment(wall, zone, fold) for fold in (0, 1))
+    first, second = (wall.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1))
     if _to_wall(first, zone) != wall:
         return (_find_change(zone, second, first),)
     return (first,) if first == second else (first, second)
@@ -115,26 +97,15 @@ def _parse_moment(text: str, now: float, zone: tzinfo | None) -> float:
     return next((each for each in moments if each > now), moments[-1])
 
 
-def _to_moment(wall: datetime, zone: tzinfo | None, fold: int) -> float:
-    return wall.replace(tzinfo=zone, fold=fold).timestamp()
-
-
 def _to_wall(moment: float, zone: tzinfo | None) -> datetime:
     return datetime.fromtimestamp(moment, zone).replace(tzinfo=None, fold=0)
 
 
 def _find_change(zone: tzinfo | None, before: float, after: float) -> float:
     """Return the first whole second between *before* and *after* that has the UTC offset of *after*."""
-    low, high = int(before), int(after)
-    offset = _find_offset(high, zone)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if _find_offset(middle, zone) == offset:
-            high = middle
-        else:
-            low = middle
-    return float(high)
 
+    def find_offset(moment: int) -> timedelta | None:
+        return datetime.fromtimestamp(moment, zone).astimezone(zone).utcoffset()
 
-def _find_offset(moment: float, zone: tzinfo | None) -> timedelta | None:
-    return datetime.fromtimestamp(moment, zone).astimezone(zone).utcoffset()
+    seconds, offset = range(int(before) + 1, int(after) + 1), find_offset(int(after))
+    return float(seconds[bisect_left(seconds, True, key=lambda second: find_offset(second) == offset)])

@@ -37,7 +37,6 @@ class PayloadError(ReceiverError):
     """A request body that can't be parsed at all: answered with 400, the alert is lost."""
 
     def __init__(self, source: str, reason: str) -> None:
-        self.source = source
         self.reason = reason
         super().__init__(f"{source}: {reason}")
 
@@ -86,12 +85,7 @@ class TemporaryDeliveryError(DeliveryError):
     """
 
     def __init__(
-        self,
-        reason: str,
-        detail: str = "",
-        *,
-        retry_after: float = 0.0,
-        maybe_sent: bool = False,
+        self, reason: str, detail: str = "", *, retry_after: float = 0.0, maybe_sent: bool = False
     ) -> None:
         super().__init__(reason, detail)
         self.retry_after = retry_after

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from string import ascii_lowercase, ascii_uppercase
 from typing import Final
 from unicodedata import normalize
 from urllib.parse import urlsplit
@@ -27,7 +28,7 @@ _DOTS = str.maketrans({"\u3002": "."})
 _AROUND = " \t\n.,;:!?()[]<>\"'"
 # Only this much of a link's text is checked: a person does not read more before following it.
 _MAX_SHOWN = 2000
-_SMALL_LETTERS = {capital: capital + 32 for capital in range(ord("A"), ord("Z") + 1)}
+_SMALL_LETTERS = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 
 class Secret:

@@ -13,7 +13,6 @@ from receiver.business_hours import (
     BusinessHours,
     find_country,
     is_business_day,
-    is_business_time,
     next_business_day_start,
 )
 
@@ -126,34 +125,11 @@ def test_hours_without_a_day_are_refused_rather_than_searched_for_ever():
         next_business_day_start(BusinessHours(days=frozenset()), 0.0)
 
 
-OPEN = [
-    ("2026-11-23 08:59", False),
-    ("2026-11-23 09:00", True),
-    ("2026-11-23 16:59", True),
-    ("2026-11-23 17:00", False),
-    ("2026-11-22 12:00", False),
-    ("2026-11-26 12:00", False),
-]
-
-
-@pytest.mark.parametrize(("moment", "expected"), OPEN)
-def test_business_time_is_between_start_and_end_of_a_business_day(moment, expected):
-    hours = BusinessHours("America/New_York", holidays="US")
-    assert is_business_time(hours, at(moment, "America/New_York")) is expected
-
-
-def test_a_business_day_that_ends_at_midnight_lasts_until_midnight():
-    hours = BusinessHours(start=22 * 60, end=24 * 60)
-    assert is_business_time(hours, at("2026-11-23 23:59") + 59.9)
-    assert not is_business_time(hours, at("2026-11-24 00:00"))
-
-
 def test_a_business_day_whose_start_is_in_a_clock_gap_begins_at_the_end_of_the_gap():
     zone = "Europe/Berlin"
     hours = BusinessHours(zone, EVERY_DAY, start=150, end=17 * 60)
     gap = at("2026-03-29 03:00", zone)
-    assert is_business_time(hours, gap)
-    assert not is_business_time(hours, gap - 1)
+    assert next_business_day_start(hours, gap - 1) == gap
 
 
 COUNTRIES = [
@@ -201,7 +177,6 @@ def test_the_next_start_is_the_first_start_of_a_business_day_after_the_given_tim
     assert opening > after
     wall = datetime.fromtimestamp(opening, hours.zone)
     assert is_business_day(hours, wall.date())
-    assert is_business_time(hours, opening)
     nominal = datetime.combine(wall.date(), datetime.min.time()) + timedelta(minutes=hours.start)
     if wall.replace(tzinfo=None) != nominal:
         # The clock jumped over the start: one second earlier it showed a time before the start.
