@@ -216,7 +216,7 @@ def test_beyond_ten_lines_notices_are_counted_by_subject() -> None:
 def test_a_thousand_notices_over_five_minutes_are_six_messages_and_each_is_counted_once(rig: Rig) -> None:
     for n in range(1000):
         rig.clock.moment += 0.3
-        rig.services.notices.save_notice(f"trouble {n}", f"trouble {n}", rig.clock(), about="swarm")
+        rig.services.notices.save_notice(f"problem {n}", f"problem {n}", rig.clock(), about="swarm")
         if n % 20 == 0:
             rig.works(("tasks",))
     rig.passes("5m")
@@ -250,19 +250,19 @@ def test_after_a_kill_between_saving_the_notice_and_the_failure_it_is_posted_onc
 
 
 def test_a_worker_killed_while_posting_makes_the_next_one_search_first(rig: Rig) -> None:
-    rig.services.notices.save_notice("a trouble", "a trouble", rig.clock())
+    rig.services.notices.save_notice("a problem", "a problem", rig.clock())
     rig.clock.moment += 2
     limiter = build_rate_limiter(rig.services)
     dispatcher = build_dispatcher(rig.services, build_channels(rig.services, rig.keys), limiter)
     service = build_notice_service(rig.services, dispatcher, limiter)
     rig.slack.drop_answer("chat.postMessage")
-    service.run(rig.clock())
+    service.run_due(rig.clock())
     message = rig.services.notices.load_message()
     rig.services.notices.save_message(
         replace(message, delivery=replace(message.delivery, retry_at=0.0))
     )  # it was killed before it saved the failure
-    assert service.run(rig.clock()) == message.delivery.last_attempt_at + 15
+    assert service.run_due(rig.clock()) == message.delivery.last_attempt_at + 15
     rig.clock.moment += 15
-    service.run(rig.clock())
-    assert notices_posted(rig) == ["🛠 a trouble"]
+    service.run_due(rig.clock())
+    assert notices_posted(rig) == ["🛠 a problem"]
     assert rig.services.notices.list_pending() == ({}, 0)
