@@ -223,7 +223,7 @@ def test_a_thousand_notices_over_five_minutes_are_six_messages_and_each_is_count
     texts = notices_posted(rig)
     assert len(texts) <= 6
     counted = sum(int(more) for text in texts for more in re.findall(r"(\d+) more: swarm", text))
-    assert counted + sum(text.count("trouble") for text in texts) == 1000
+    assert counted + sum(text.count("problem") for text in texts) == 1000
 
 
 def test_after_a_kill_between_saving_the_notice_and_the_failure_it_is_posted_once(rig: Rig) -> None:

@@ -284,9 +284,9 @@ def test_a_mark_on_a_review_is_shown_when_its_edit_gets_a_token(limited: Rig) ->
     assert "reviewed" not in review.buttons
 
 
-def save_notices(rig: Rig, count: int, name: str = "trouble") -> None:
+def save_notices(rig: Rig, count: int, name: str = "problem") -> None:
     for n in range(count):
-        rig.services.notices.save_notice(f"{name} {n}", f"{name} {n}", rig.clock(), about="troubles")
+        rig.services.notices.save_notice(f"{name} {n}", f"{name} {n}", rig.clock(), about="problems")
 
 
 def notices(rig: Rig) -> list[str]:
@@ -300,12 +300,12 @@ def test_notices_stay_within_the_limit_of_their_channel(limited: Rig) -> None:
     limited.passes("50s")
     assert len(notices(limited)) == 1
     for minute in range(1, 31):
-        save_notices(limited, 1, f"trouble of minute {minute}")
+        save_notices(limited, 1, f"problem of minute {minute}")
         limited.passes("1m")
         assert len(notices(limited)) <= 3 + minute / 5
     limited.passes("10m")
     assert len(notices(limited)) in (8, 9)
-    assert "trouble of minute 30 0" in notices(limited)[-1]
+    assert "problem of minute 30 0" in notices(limited)[-1]
 
 
 def test_a_first_critical_message_is_posted_before_notices_that_waited_longer(limited: Rig) -> None:
@@ -348,7 +348,7 @@ def test_a_waiting_notice_is_no_attempt_and_includes_later_notices(limited: Rig)
     save_notices(limited, 1, "another")
     limited.passes("10s")
     (notice,) = notices(limited)
-    assert "trouble 0" in notice
+    assert "problem 0" in notice
     assert "another 0" in notice
 
 
