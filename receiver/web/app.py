@@ -10,7 +10,7 @@ from receiver.app.channels import build_notification_builder, build_slack_intera
 from receiver.app.services import Services
 from receiver.incidents.open_incidents import OpenIncidents
 from receiver.web.api.incidents import IncidentHandler
-from receiver.web.api.routes import ApiHandlers, build_api
+from receiver.web.api.routes import DocumentHandler, build_api
 from receiver.web.api.status import (
     ChannelHandler,
     HeartbeatHandler,
@@ -123,7 +123,8 @@ def _build_api_and_pages(services: Services) -> Iterator[Blueprint]:
         config=services.config,
         last_webhooks=services.last_webhooks,
     )
-    yield build_api(ApiHandlers(incidents, storms, maintenance, status, services.runbooks, settings))
+    documents = DocumentHandler(services.runbooks, settings)
+    yield build_api(incidents, storms, maintenance, status, documents)
 
     pages = build_pages(maintenance, clock)
     lists = IncidentListBuilder(services.incidents, open_incidents, services.maintenance, routing, clock)

@@ -25,7 +25,7 @@ def test_no_request_causes_an_error(rig: Rig, caplog: pytest.LogCaptureFixture) 
     names = st.sampled_from([incident, "DiskFull", "..", "../..", "..%2f..", *TEXTS]) | st.text(max_size=10)
     # A silence needs a worker that sends it to Alertmanager, and there is none here.
     operations = [one for one in OPERATIONS if one.id != "silenceIncident"]
-    paths = [(one.method, PREFIX + one.path.replace(f"{{{one.name}}}", "{}")) for one in operations]
+    paths = [(one.verb, PREFIX + one.path.replace(f"{{{one.name}}}", "{}")) for one in operations]
     originals = [
         {"by": "alice"},
         {"by": "alice", "for": "1h", "via": "page"},

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
+from http import HTTPStatus
 from typing import TypeVar
 
 from receiver.clock import Clock, parse_duration
@@ -14,12 +17,13 @@ from receiver.incidents.service import IncidentService
 from receiver.incidents.store import RedisIncidents
 from receiver.maintenance import RedisMaintenance
 from receiver.model.delivery import Delivery
-from receiver.model.delivery_keys import silence_key
+from receiver.model.delivery_keys import DeliveryKey, silence_key
 from receiver.model.escalation import EscalationState, evaluate_escalation
 from receiver.model.incident import Incident, Person
 from receiver.model.plan import plan, resolve_policy
 from receiver.model.routing import EscalationPolicy
 from receiver.text import one_line
+from receiver.web.api.openapi import operation
 from receiver.web.api.requests import (
     MAX_VIA,
     ActorFields,
@@ -62,80 +66,105 @@ _STATES = {
     "acknowledged": frozenset({"acknowledged"}),
     "resolved": frozenset({"resolved"}),
 }
+_INCIDENT = "/incidents/{incident_id}"
+_NO_INCIDENT = {HTTPStatus.NOT_FOUND: "There is no such incident, or it has expired."}
+_NO_SILENCE = {
+    **_NO_INCIDENT,
+    HTTPStatus.CONFLICT: "It is resolved, or none of its alerts fires.",
+    HTTPStatus.BAD_GATEWAY: "Alertmanager can't be reached; nothing is silenced.",
+}
+_NO_DELIVERY = {HTTPStatus.NOT_FOUND: "There is no such delivery, or its incident has expired."}
 R = TypeVar("R")
 
 
+@dataclass(frozen=True, kw_only=True)
 class IncidentHandler:
     """The operations on incidents and failed deliveries. All raise NotFound and StoreError."""
 
-    def __init__(
-        self,
-        *,
-        incidents: RedisIncidents,
-        incident_service: IncidentService,
-        failures: RedisFailures,
-        maintenance: RedisMaintenance,
-        routing: Routing,
-        clock: Clock,
-    ) -> None:
-        self._incidents = incidents
-        self._incident_service = incident_service
-        self._failures = failures
-        self._maintenance = maintenance
-        self._routing = routing
-        self._clock = clock
-        self._delivery_keys = delivery_keys(routing)
+    incidents: RedisIncidents
+    incident_service: IncidentService
+    failures: RedisFailures
+    maintenance: RedisMaintenance
+    routing: Routing
+    clock: Clock
 
-    def describe(self, incident_id: str) -> IncidentDetail:
-        """Return one incident with all its details."""
-        now = self._clock()
-        incident, policy = self.load(incident_id, now)
-        return self.serialize(incident, policy, now)
+    @cached_property
+    def _delivery_keys(self) -> tuple[DeliveryKey, ...]:
+        return delivery_keys(self.routing)
 
-    def load(self, incident_id: str, now: float) -> tuple[Incident, EscalationPolicy]:
+    @operation("GET", "/incidents", "listIncidents")
+    def list_incidents(self, fields: ListQuery) -> IncidentListPage:
+        """List incidents, newest first."""
+        page = self.incidents.list_newest(
+            states=_STATES[fields.state],
+            severity=fields.severity,
+            alertname=fields.alertname,
+            limit=fields.limit,
+            cursor=fields.cursor,
+            deliveries=self._delivery_keys,
+        )
+        return IncidentListPage(self._serialize_rows(page.incidents, serialize_row), page.next_cursor)
+
+    @operation("GET", _INCIDENT, "showIncident", _NO_INCIDENT)
+    def get_incident(self, incident_id: str) -> IncidentDetail:
+        """Show one incident with its alerts, timeline, escalation and deliveries."""
+        now = self.clock()
+        return self.serialize_detail(*self.load_incident(incident_id, now), now)
+
+    def load_incident(self, incident_id: str, now: float) -> tuple[Incident, EscalationPolicy]:
         """Return one incident, and its escalation policy at *now*: paused during maintenance."""
-        incident = self._incidents.load(incident_id)
-        return incident, resolve_policy(self._routing, incident, self._maintenance.paused_until(now))
+        incident = self.incidents.load(incident_id)
+        return incident, resolve_policy(self.routing, incident, self.maintenance.paused_until(now))
 
-    def serialize(self, incident: Incident, policy: EscalationPolicy, now: float) -> IncidentDetail:
+    def serialize_detail(self, incident: Incident, policy: EscalationPolicy, now: float) -> IncidentDetail:
         """Return *incident* with its timeline, which is read here."""
-        return serialize_incident(plan(incident, policy, now), self._incidents.load_timeline(incident.id))
+        return serialize_incident(plan(incident, policy, now), self.incidents.load_timeline(incident.id))
 
+    @operation("POST", f"{_INCIDENT}/acknowledge", "acknowledgeIncident", _NO_INCIDENT)
     def acknowledge(self, incident_id: str, fields: ActorFields) -> IncidentDetail:
-        """Acknowledge the incident and return it; a repeated call restarts the acknowledgement timeout."""
-        self._incident_service.acknowledge(incident_id, read_actor(fields), self._clock())
-        return self.describe(incident_id)
+        """Acknowledge an incident: no further step is notified.
 
-    def unacknowledge(self, incident_id: str, fields: ActorFields) -> IncidentDetail:
-        """Remove the acknowledgement and return the incident."""
-        self._incident_service.unacknowledge(incident_id, read_actor(fields), self._clock())
-        return self.describe(incident_id)
-
-    def resolve(self, incident_id: str, fields: ActorFields) -> IncidentDetail:
-        """Resolve the incident by hand and return it."""
-        self._incident_service.resolve(incident_id, read_actor(fields), self._clock())
-        return self.describe(incident_id)
-
-    def snooze(self, incident_id: str, fields: SnoozeRequest) -> IncidentDetail:
-        """Pause the escalation of the incident for a time and return it."""
-        for_s = parse_for_field(fields)
-        self._incident_service.snooze(incident_id, read_actor(fields), for_s, self._clock())
-        return self.describe(incident_id)
-
-    def silence(self, incident_id: str, fields: CreateSilenceRequest) -> IncidentDetail:
-        """Silence the incident's firing alerts, and return it once Alertmanager has the silence.
-
-        Raises RequestError: 409 where no alert fires, 502 where Alertmanager can't be reached; the request is
-        then withdrawn.
+        A repeated call restarts the acknowledgement timeout.
         """
-        by, for_s, now = read_actor(fields), parse_for_field(fields), self._clock()
-        incident = self._incidents.load(incident_id)
+        self.incident_service.acknowledge(incident_id, read_actor(fields), self.clock())
+        return self.get_incident(incident_id)
+
+    @operation("POST", f"{_INCIDENT}/unacknowledge", "unacknowledgeIncident", _NO_INCIDENT)
+    def unacknowledge(self, incident_id: str, fields: ActorFields) -> IncidentDetail:
+        """Remove the acknowledgement: the step last notified is notified again, and the escalation goes
+        on.
+        """
+        self.incident_service.unacknowledge(incident_id, read_actor(fields), self.clock())
+        return self.get_incident(incident_id)
+
+    @operation("POST", f"{_INCIDENT}/resolve", "resolveIncident", _NO_INCIDENT)
+    def resolve(self, incident_id: str, fields: ActorFields) -> IncidentDetail:
+        """Resolve an incident by hand, even while its alerts fire."""
+        self.incident_service.resolve(incident_id, read_actor(fields), self.clock())
+        return self.get_incident(incident_id)
+
+    @operation("POST", f"{_INCIDENT}/snooze", "snoozeIncident", _NO_INCIDENT)
+    def snooze(self, incident_id: str, fields: SnoozeRequest) -> IncidentDetail:
+        """Acknowledge an incident for a time; then the escalation goes on."""
+        for_s = _parse_for_field(fields)
+        self.incident_service.snooze(incident_id, read_actor(fields), for_s, self.clock())
+        return self.get_incident(incident_id)
+
+    @operation("POST", f"{_INCIDENT}/silence", "silenceIncident", _NO_SILENCE)
+    def silence(self, incident_id: str, fields: CreateSilenceRequest) -> IncidentDetail:
+        """Silence the firing alerts in Alertmanager.
+
+        Returns once Alertmanager has the silence. Raises RequestError: 409 where no alert fires, 502 where
+        Alertmanager can't be reached; the request is then withdrawn.
+        """
+        by, for_s, now = read_actor(fields), _parse_for_field(fields), self.clock()
+        incident = self.incidents.load(incident_id)
         if incident.is_resolved:
             raise RequestError(409, "the incident is resolved: none of its alerts fires")
-        if incident.source not in self._routing.alertmanagers:
+        if incident.source not in self.routing.alertmanagers:
             raise RequestError(502, "no Alertmanager is configured; set alertmanager.url in routing.yaml")
         comment = one_line(fields.comment or "", _MAX_COMMENT)
-        change = self._incident_service.silence(incident_id, by, for_s, comment, now)
+        change = self.incident_service.silence(incident_id, by, for_s, comment, now)
         if not change.is_changed or change.incident is None:
             raise RequestError(409, "no alert of the incident fires that could be silenced")
         requested = _find_requested(incident, change.incident, by, now)
@@ -144,17 +173,15 @@ class IncidentHandler:
         except RequestError:
             # The request was answered with an error, so its silences must not be created later.
             for number in requested:
-                self._incident_service.expire_silence(incident_id, number, by, self._clock())
+                self.incident_service.expire_silence(incident_id, number, by, self.clock())
             raise
-        return self.describe(incident_id)
+        return self.get_incident(incident_id)
 
     def _wait_until_created(self, incident_id: str, requested: Sequence[int]) -> None:
-        """Return once Alertmanager has all silences; raises RequestError where one fails or takes too
-        long.
-        """
+        """Return once Alertmanager has all silences; raises RequestError where it fails or takes too long."""
         end = time.monotonic() + _WAIT_S
         while time.monotonic() < end:
-            deliveries = self._incidents.load(incident_id).deliveries
+            deliveries = self.incidents.load(incident_id).deliveries
             made = [deliveries.get(silence_key(number), Delivery()) for number in requested]
             if all(one.receipt for one in made):
                 return
@@ -164,52 +191,43 @@ class IncidentHandler:
             time.sleep(_POLL_EVERY_S)
         raise RequestError(502, "Alertmanager could not be reached in time; nothing is silenced")
 
-    def list_incidents(self, fields: ListQuery) -> IncidentListPage:
-        """Return one page of the incidents, newest first."""
-        page = self._incidents.list_newest(
-            states=_STATES[fields.state],
-            severity=fields.severity,
-            alertname=fields.alertname,
-            limit=fields.limit,
-            cursor=fields.cursor,
-            deliveries=self._delivery_keys,
-        )
-        return IncidentListPage(list(self._serialize_rows(page.incidents, serialize_row)), page.next_cursor)
-
+    @operation("GET", "/history", "listHistory")
     def list_history(self, fields: HistoryQuery) -> HistoryPage:
-        """Return one page of the incidents that opened at or after a moment, newest first."""
-        page = self._incidents.list_newest(
+        """List closed and open incidents since a moment, newest first, with their durations."""
+        page = self.incidents.list_newest(
             alertname=fields.alertname,
-            opened_from=parse_since(fields.since, self._clock()),
+            opened_from=parse_since(fields.since, self.clock()),
             limit=fields.limit,
             cursor=fields.cursor,
             deliveries=self._delivery_keys,
         )
-        return HistoryPage(
-            list(self._serialize_rows(page.incidents, serialize_history_row)), page.next_cursor
-        )
+        return HistoryPage(self._serialize_rows(page.incidents, serialize_history_row), page.next_cursor)
 
     def _serialize_rows(
         self, incidents: Iterable[Incident], serialize: Callable[[Incident, EscalationState], R]
-    ) -> Iterator[R]:
-        now = self._clock()
-        paused_until = self._maintenance.paused_until(now)
-        for incident in incidents:
-            policy = resolve_policy(self._routing, incident, paused_until)
-            yield serialize(incident, evaluate_escalation(incident, policy, now))
+    ) -> list[R]:
+        now = self.clock()
+        paused_until = self.maintenance.paused_until(now)
+        policies = ((one, resolve_policy(self.routing, one, paused_until)) for one in incidents)
+        return [serialize(one, evaluate_escalation(one, policy, now)) for one, policy in policies]
 
+    @operation("GET", "/deliveries", "listDeliveries")
     def list_failures(self, fields: FailureQuery) -> FailurePage:
-        """Return one page of the failed deliveries that were not sent since, newest first."""
-        page = self._failures.list_failures(fields.limit, fields.cursor)
+        """List deliveries that failed permanently and were not sent since, newest first."""
+        page = self.failures.list_failures(fields.limit, fields.cursor)
         return FailurePage([_serialize_failure(failure) for failure in page.failures], page.next_cursor)
 
-    def retry(self, failure_id: str, fields: ActorFields) -> FailedDelivery:
-        """Send a failed delivery again, at once; the second time changes nothing."""
-        failure, now = self._failures.get_failure(failure_id), self._clock()
+    @operation("POST", "/deliveries/{delivery_id}/retry", "retryDelivery", _NO_DELIVERY)
+    def retry_delivery(self, failure_id: str, fields: ActorFields) -> FailedDelivery:
+        """Send a failed delivery again; one that the plan no longer wants only leaves the list.
+
+        The second time changes nothing.
+        """
+        failure, now = self.failures.get_failure(failure_id), self.clock()
         if failure.delivery.failed_at:
             again, event = retry_by_request(failure, read_actor(fields), now)
-            self._failures.retry_delivery(failure, again, event, now)
-        return _serialize_failure(self._failures.get_failure(failure_id))
+            self.failures.retry_delivery(failure, again, event, now)
+        return _serialize_failure(self.failures.get_failure(failure_id))
 
 
 def read_actor(fields: ActorFields) -> Person:
@@ -223,7 +241,7 @@ def read_actor(fields: ActorFields) -> Person:
     return Person(one_line(fields.by or "", _MAX_NAME) or _API, via)
 
 
-def parse_for_field(fields: SnoozeRequest) -> float:
+def _parse_for_field(fields: SnoozeRequest) -> float:
     """Return the duration in seconds; raises RequestError with a message where it is invalid or too long."""
     try:
         for_s = parse_duration(fields.for_)

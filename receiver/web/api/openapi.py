@@ -1,4 +1,4 @@
-"""Operations of the API (path, request and response types, handler) and the OpenAPI document of them.
+"""Operations of the API (methods of its handlers, with a path) and the OpenAPI document of them.
 
 Requests are parsed, responses serialized and the document generated from the same operations, so they can't
 contradict each other.
@@ -7,41 +7,36 @@ contradict each other.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import msgspec
 from msgspec import Struct
 
-from receiver.web.api.requests import read_body, read_query
+from receiver.web.api.requests import EmptyRequest, read_body, read_query
 from receiver.web.server.malformed import ErrorAnswer
 
 PREFIX = "/api/v1"
-H = TypeVar("H")
-Q = TypeVar("Q", bound=Struct)
-A = TypeVar("A")
+M = TypeVar("M", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
-class Operation(Generic[H, Q, A]):
-    """One operation of the API.
+class Operation:
+    """One operation of the API: a handler's *method*, called with the value in the path and the request.
 
-    *path* is relative to PREFIX and has at most one `{name}`. *run* is called with the handlers, that name
-    (else an empty string) and the parsed request. A POST has its request in the body, other methods in the
-    query. *errors* are the statuses of its errors beside those common to all operations.
+    *path* is relative to PREFIX and has at most one `{name}`. A POST has its request in the body, other
+    operations in the query. *errors* are the statuses of its errors beside those common to all operations.
     """
 
-    method: str
+    verb: str
     path: str
     id: str
-    summary: str
-    request_type: type[Q]
-    response_type: type[A]
-    run: Callable[[H, str, Q], A]
-    errors: Mapping[HTTPStatus, str] = field(default_factory=dict)
+    method: Callable[..., Any]
+    errors: Mapping[HTTPStatus, str]
 
     @property
     def name(self) -> str | None:
@@ -51,18 +46,51 @@ class Operation(Generic[H, Q, A]):
 
     @property
     def has_body(self) -> bool:
-        return self.method == "POST"
+        return self.verb == "POST"
 
-    def handle(self, handlers: H, name: str, query: Mapping[str, str], body: bytes) -> A:
-        """Parse the request, run the operation and return the response.
+    @property
+    def summary(self) -> str:
+        """The first paragraph of the method's docstring."""
+        return " ".join((self.method.__doc__ or "").partition("\n\n")[0].split()).removesuffix(".")
+
+    @cached_property
+    def _hints(self) -> dict[str, Any]:
+        return get_type_hints(self.method)
+
+    @property
+    def request_type(self) -> type[Struct]:
+        """The type of the method's parameter `fields`."""
+        return self._hints.get("fields", EmptyRequest)  # type: ignore[no-any-return]
+
+    @property
+    def response_type(self) -> Any:
+        return self._hints["return"]
+
+    def handle(self, handler: object, names: Iterable[str], query: Mapping[str, str], body: bytes) -> Any:
+        """Parse the request, call the method of *handler* and return the response.
 
         Raises RequestError, NotFound and StoreError.
         """
-        asked = read_body(self.request_type, body) if self.has_body else read_query(self.request_type, query)
-        return self.run(handlers, name, asked)
+        kind = self.request_type
+        fields = read_body(kind, body) if self.has_body else read_query(kind, query)
+        return self.method(handler, *names, *([] if kind is EmptyRequest else [fields]))
 
 
-AnyOperation = Operation[Any, Any, Any]
+def operation(
+    verb: str, path: str, operation_id: str, errors: Mapping[HTTPStatus, str] | None = None
+) -> Callable[[M], M]:
+    """Return a decorator that makes a handler's method an operation of the API; see `list_operations`."""
+
+    def declare(method: M) -> M:
+        vars(method)["operation"] = Operation(verb, path, operation_id, method, errors or {})
+        return method
+
+    return declare
+
+
+def list_operations(handler_type: type) -> list[Operation]:
+    """Return the operations that the methods of *handler_type* are."""
+    return [vars(one)["operation"] for one in vars(handler_type).values() if hasattr(one, "operation")]
 
 
 Json = dict[str, Any]
@@ -97,7 +125,7 @@ _SCHEMES = {
 }
 
 
-def render_openapi(operations: Sequence[AnyOperation], *, server: str = "", is_open: bool = False) -> Json:
+def render_openapi(operations: Sequence[Operation], *, server: str = "", is_open: bool = False) -> Json:
     """Return the OpenAPI document of *operations*, with *server* as base URL (empty: that of the document).
 
     *is_open* says that no token is required.
@@ -109,7 +137,7 @@ def render_openapi(operations: Sequence[AnyOperation], *, server: str = "", is_o
     paths: Json = {}
     for one in operations:
         described = _render_operation(one, by_kind, schemas)
-        paths.setdefault(PREFIX + one.path, {})[one.method.lower()] = described
+        paths.setdefault(PREFIX + one.path, {})[one.verb.lower()] = described
     return {
         "openapi": "3.1.0",
         "info": {"title": "receiver", "version": version("receiver"), "description": _ABOUT},
@@ -123,10 +151,14 @@ def render_openapi(operations: Sequence[AnyOperation], *, server: str = "", is_o
     }
 
 
-def _render_operation(operation: AnyOperation, refs: dict[Any, Json], schemas: Json) -> Json:
+def _render_operation(operation: Operation, refs: dict[Any, Json], schemas: Json) -> Json:
     described: Json = {"operationId": operation.id, "summary": operation.summary}
     request_schema = schemas[operation.request_type.__name__]
-    parameters = [_render_name(operation.name)] if operation.name else []
+    parameters: list[Json] = []
+    if operation.name:
+        parameters.append(
+            {"name": operation.name, "in": "path", "required": True, "schema": {"type": "string"}}
+        )
     if operation.has_body:
         described["requestBody"] = {
             "required": bool(request_schema.get("required")),
@@ -138,16 +170,12 @@ def _render_operation(operation: AnyOperation, refs: dict[Any, Json], schemas: J
         described["parameters"] = parameters
     described["responses"] = {
         "200": {
-            "description": "Done." if operation.method != "GET" else "Success.",
+            "description": "Done." if operation.verb != "GET" else "Success.",
             "content": _json(refs[operation.response_type]),
         },
         **_render_errors(operation),
     }
     return described
-
-
-def _render_name(name: str) -> Json:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
 
 
 def _render_parameter(name: str, schema: Json) -> Json:
@@ -156,7 +184,7 @@ def _render_parameter(name: str, schema: Json) -> Json:
     return {"name": name, "in": "query", "description": schema.get("description", ""), "schema": rest}
 
 
-def _render_errors(operation: AnyOperation) -> Json:
+def _render_errors(operation: Operation) -> Json:
     errors = {**_ERRORS, **operation.errors, **(_TOO_LARGE if operation.has_body else {})}
     content = _json({"$ref": _REF.format(name=ErrorAnswer.__name__)})
     return {

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 
 from receiver.clock import Clock, parse_duration
 from receiver.config.model import Routing
 from receiver.config_state import ConfigReport, ConfigState
-from receiver.engine.health import RedisHealth, TargetHealth, evaluate_channel
+from receiver.engine.health import RedisHealth, evaluate_channel
 from receiver.errors import NotFound
 from receiver.heartbeats.model import Heartbeat, HeartbeatSignal
 from receiver.heartbeats.service import RedisHeartbeats
@@ -28,6 +31,7 @@ from receiver.storms.service import StormService
 from receiver.storms.store import RedisStorms
 from receiver.text import one_line
 from receiver.web.api.incidents import read_actor
+from receiver.web.api.openapi import operation
 from receiver.web.api.requests import (
     ActorFields,
     EndMaintenanceRequest,
@@ -50,31 +54,41 @@ from receiver.web.api.serializers import format_moment, format_optional_moment
 from receiver.web.monitoring import ProcessMonitor
 from receiver.web.server.errors import RequestError
 
+_NO_STORM = {HTTPStatus.NOT_FOUND: "There is no such storm, or it has expired."}
 _MAX_COMMENT = 300
 _MAX_NAMES = 50
 
 
+@dataclass(frozen=True)
 class MaintenanceHandler:
     """The operations on maintenance. All raise StoreError."""
 
-    def __init__(self, maintenance: RedisMaintenance, service: MaintenanceService, clock: Clock) -> None:
-        self._maintenance = maintenance
-        self._service = service
-        self._clock = clock
+    maintenance: RedisMaintenance
+    service: MaintenanceService
+    clock: Clock
 
-    def describe(self) -> MaintenanceRow:
-        """Return the active maintenance; all fields are null where there is none."""
-        return _serialize_maintenance(self._maintenance.find_active(self._clock()))
+    @operation("GET", "/maintenance", "showMaintenance")
+    def get_maintenance(self) -> MaintenanceRow:
+        """Show the active maintenance, in which no pages are sent."""
+        return _serialize_maintenance(self.maintenance.find_active(self.clock()))
 
-    def start(self, fields: StartMaintenanceRequest) -> MaintenanceRow:
-        """Start maintenance, in which no pages are sent; it replaces an active one."""
-        by, now = read_actor(fields), self._clock()
+    @operation("POST", "/maintenance", "beginMaintenance")
+    def start_maintenance(self, fields: StartMaintenanceRequest) -> MaintenanceRow:
+        """Start maintenance, 7 days at most: no pages are sent; what still fires afterwards is paged.
+
+        It replaces an active one.
+        """
+        by, now = read_actor(fields), self.clock()
         until, comment = _read_until(fields, now), one_line(fields.comment or "", _MAX_COMMENT)
-        return _serialize_maintenance(self._service.start(by, until, comment, now))
+        return _serialize_maintenance(self.service.start(by, until, comment, now))
 
-    def end(self, fields: EndMaintenanceRequest) -> MaintenanceRow:
-        """End maintenance; the second time changes nothing."""
-        self._service.stop(read_actor(ActorFields(by=fields.by, via=fields.via)), self._clock())
+    @operation("DELETE", "/maintenance", "endMaintenance")
+    def end_maintenance(self, fields: EndMaintenanceRequest) -> MaintenanceRow:
+        """End maintenance: what still fires is paged immediately.
+
+        The second time changes nothing.
+        """
+        self.service.stop(read_actor(ActorFields(by=fields.by, via=fields.via)), self.clock())
         return _serialize_maintenance(None)
 
 
@@ -110,47 +124,48 @@ def _parse_moment(text: str) -> float:
     return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
 
 
+@dataclass(frozen=True)
 class StormHandler:
     """The operations on storms. All raise StoreError, and NotFound for an unknown storm."""
 
-    def __init__(
-        self, storms: RedisStorms, service: StormService, incidents: RedisIncidents, clock: Clock
-    ) -> None:
-        self._storms = storms
-        self._service = service
-        self._incidents = incidents
-        self._clock = clock
+    storms: RedisStorms
+    service: StormService
+    incidents: RedisIncidents
+    clock: Clock
 
     def list_unresolved(self) -> list[Storm]:
         """Return the storms that are not resolved, newest first."""
-        return self._storms.list_unresolved()
+        return self.storms.list_unresolved()
 
+    @operation("GET", "/storms", "listStorms")
     def list_storms(self) -> StormList:
-        """Return the storms that are not resolved, newest first, with the counts of their members."""
+        """List the storms that are not resolved, newest first."""
         rows = []
-        for storm in self._storms.list_unresolved():
-            try:
-                rows.append(self.describe(storm.id)[0])
-            except NotFound:
-                continue
+        for storm in self.storms.list_unresolved():
+            with suppress(NotFound):
+                rows.append(self.load_storm(storm.id)[0])
         return StormList(rows)
 
-    def acknowledge(self, storm_id: str, fields: ActorFields) -> StormRow:
-        """Acknowledge all members of a storm; when this returns, a worker still goes through them."""
-        self._service.respond(storm_id, "acknowledge", read_actor(fields), self._clock(), is_renewing=True)
-        return self.describe(storm_id)[0]
+    @operation("POST", "/storms/{storm_id}/acknowledge", "acknowledgeStorm", _NO_STORM)
+    def acknowledge_storm(self, storm_id: str, fields: ActorFields) -> StormRow:
+        """Acknowledge all incidents of a storm.
 
-    def describe(self, storm_id: str) -> tuple[StormRow, Storm, list[Incident]]:
+        When this returns, a worker still goes through them.
+        """
+        self.service.respond(storm_id, "acknowledge", read_actor(fields), self.clock(), is_renewing=True)
+        return self.load_storm(storm_id)[0]
+
+    def load_storm(self, storm_id: str) -> tuple[StormRow, Storm, list[Incident]]:
         """Return a storm with the current counts of its members, and these without alerts."""
-        loaded = self._storms.load_storm(storm_id)
-        heads = self._incidents.load_heads(loaded.incident_ids)
+        loaded = self.storms.load_storm(storm_id)
+        heads = self.incidents.load_heads(loaded.incident_ids)
         return _serialize_storm(loaded, heads), loaded.storm, list(heads.values())
 
 
 def _serialize_storm(loaded: VersionedStorm, heads: Mapping[str, Incident]) -> StormRow:
     storm = loaded.storm
     summary = summarize_storm(list_counted_members(loaded.list_members(heads)))
-    acknowledgement = storm.acknowledgement
+    acknowledgement, message = storm.acknowledgement, storm.deliveries.get(MESSAGE)
     return StormRow(
         id=storm.id,
         target_key=storm.target_key,
@@ -164,7 +179,7 @@ def _serialize_storm(loaded: VersionedStorm, heads: Mapping[str, Incident]) -> S
         severities=_name_counts((str(severity), number) for severity, number in summary.severities),
         alertnames=_name_counts(summary.names[:_MAX_NAMES]),
         acknowledged_by=acknowledgement.by.name if acknowledgement else None,
-        link=_find_link(storm),
+        link=(message.receipt.link if message and message.receipt else "") or None,
     )
 
 
@@ -172,119 +187,96 @@ def _name_counts(pairs: Iterable[tuple[str, int]]) -> list[NameCount]:
     return [NameCount(name, number) for name, number in pairs]
 
 
-def _find_link(storm: Storm) -> str | None:
-    root = storm.deliveries.get(MESSAGE)
-    return (root.receipt.link or None) if root is not None and root.receipt is not None else None
-
-
+@dataclass(frozen=True)
 class HeartbeatHandler:
     """Lists the heartbeats. Raises StoreError."""
 
-    def __init__(self, heartbeat_store: RedisHeartbeats, heartbeats: Sequence[Heartbeat]) -> None:
-        self._heartbeat_store = heartbeat_store
-        self._heartbeats = heartbeats
+    store: RedisHeartbeats
+    heartbeats: Sequence[Heartbeat]
 
     def list_heartbeats(self) -> list[HeartbeatRow]:
         """Return each heartbeat from each source, and those that were never received."""
-        signals = self._heartbeat_store.list_signals() if self._heartbeats else []
-        missed = self._heartbeat_store.check_missed(signals)
+        signals = self.store.list_signals() if self.heartbeats else []
+        missed = self.store.check_missed(signals)
         rows = []
-        for heartbeat in self._heartbeats:
+        for heartbeat in self.heartbeats:
             mine: list[tuple[HeartbeatSignal | None, bool]]
             mine = [pair for pair in zip(signals, missed, strict=True) if pair[0].heartbeat == heartbeat.name]
             for signal, is_missed in mine or [(None, False)]:
-                rows.append(_serialize_heartbeat(heartbeat, signal, is_missed=is_missed))
+                state = HeartbeatState.MISSING if is_missed else HeartbeatState.BEATING
+                rows.append(
+                    HeartbeatRow(
+                        heartbeat=heartbeat.name,
+                        source=signal.source if signal else None,
+                        state=state if signal else HeartbeatState.WAITING,
+                        last_at=format_optional_moment(signal.at if signal else None),
+                        every_s=heartbeat.every,
+                        grace_s=heartbeat.grace,
+                        notify=heartbeat.notify.name,
+                    )
+                )
         return rows
 
 
-def _serialize_heartbeat(
-    heartbeat: Heartbeat, signal: HeartbeatSignal | None, *, is_missed: bool
-) -> HeartbeatRow:
-    state = HeartbeatState.WAITING
-    if signal is not None:
-        state = HeartbeatState.MISSING if is_missed else HeartbeatState.BEATING
-    return HeartbeatRow(
-        heartbeat=heartbeat.name,
-        source=signal.source if signal else None,
-        state=state,
-        last_at=format_optional_moment(signal.at if signal else None),
-        every_s=heartbeat.every,
-        grace_s=heartbeat.grace,
-        notify=heartbeat.notify.name,
-    )
-
-
+@dataclass(frozen=True)
 class ChannelHandler:
     """Lists the channels with the health of their deliveries. Raises StoreError."""
 
-    def __init__(self, health: RedisHealth, routing: Routing, clock: Clock) -> None:
-        self._health = health
-        self._clock = clock
-        paging = (responder.find_target(PAGERDUTY) for responder in routing.responders.values())
-        self._is_simulated = {
-            SLACK: not routing.slack_token,
-            PAGERDUTY: not any(target and target.secret for target in paging),
-            ALERTMANAGER: False,
-        }
+    health: RedisHealth
+    routing: Routing
+    clock: Clock
 
     def list_channels(self) -> dict[str, ChannelRow]:
         """Return the state of each channel by name."""
-        targets, now = self._health.list_targets(), self._clock()
+        targets, now = self.health.list_targets(), self.clock()
+        pagers = (responder.find_target(PAGERDUTY) for responder in self.routing.responders.values())
+        is_simulated = {
+            SLACK: not self.routing.slack_token,
+            PAGERDUTY: not any(pager and pager.secret for pager in pagers),
+            ALERTMANAGER: False,
+        }
+        states = ((kind, evaluate_channel(kind, targets, now)) for kind in is_simulated)
         return {
-            kind: _serialize_channel(kind, targets, now, is_simulated=is_simulated)
-            for kind, is_simulated in self._is_simulated.items()
+            kind: ChannelRow(
+                state=ChannelState.SIMULATED if is_simulated[kind] else ChannelState(health.state),
+                reason=health.reason or None,
+                since=format_optional_moment(health.since),
+            )
+            for kind, health in states
         }
 
 
-def _serialize_channel(
-    kind: str, targets: list[TargetHealth], now: float, *, is_simulated: bool
-) -> ChannelRow:
-    health = evaluate_channel(kind, targets, now)
-    state = ChannelState.SIMULATED if is_simulated else ChannelState(health.state)
-    return ChannelRow(state=state, reason=health.reason or None, since=format_optional_moment(health.since))
-
-
+@dataclass(frozen=True, kw_only=True)
 class StatusHandler:
-    """Describes the status of the receiver. Raises StoreError."""
+    """Shows the status of the receiver. Raises StoreError."""
 
-    def __init__(
-        self,
-        *,
-        processes: ProcessMonitor,
-        channels: ChannelHandler,
-        heartbeats: HeartbeatHandler,
-        maintenance: MaintenanceHandler,
-        storms: StormHandler,
-        config: ConfigReport,
-        last_webhooks: LastWebhooks,
-    ) -> None:
-        self._processes = processes
-        self._channels = channels
-        self._heartbeats = heartbeats
-        self._maintenance = maintenance
-        self._storms = storms
-        self._config = config
-        self._last_webhooks = last_webhooks
+    processes: ProcessMonitor
+    channels: ChannelHandler
+    heartbeats: HeartbeatHandler
+    maintenance: MaintenanceHandler
+    storms: StormHandler
+    config: ConfigReport
+    last_webhooks: LastWebhooks
 
-    def describe(self) -> Status:
-        """Return the status of Redis, workers, channels, heartbeats and others."""
+    @operation("GET", "/status", "showStatus")
+    def get_status(self) -> Status:
+        """Show the status of the receiver: workers, channels, heartbeats, maintenance."""
         return Status(
             redis="ok",  # otherwise StoreError leads to a 503
-            workers=len(self._processes.list_workers()),
-            channels=self._channels.list_channels(),
-            heartbeats=self._heartbeats.list_heartbeats(),
-            maintenance=self._maintenance.describe(),
-            storms=[storm.target_key for storm in self._storms.list_unresolved() if storm.is_active],
+            workers=len(self.processes.list_workers()),
+            channels=self.channels.list_channels(),
+            heartbeats=self.heartbeats.list_heartbeats(),
+            maintenance=self.maintenance.get_maintenance(),
+            storms=[storm.target_key for storm in self.storms.list_unresolved() if storm.is_active],
             config=ConfigRow(
-                loaded_at=format_moment(self._config.state.loaded_at),
-                error=describe_refusals(self._config.list_refused()) or None,
+                loaded_at=format_moment(self.config.state.loaded_at),
+                error=describe_refusals(self.config.list_refused()) or None,
             ),
             last_webhook_at={
-                source: format_moment(at) for source, at in self._last_webhooks.list_all().items()
+                source: format_moment(at) for source, at in self.last_webhooks.list_all().items()
             },
             clocks=[
-                ClockRow(name, round(ahead_s, 1))
-                for name, ahead_s in self._processes.compare_clocks().items()
+                ClockRow(name, round(ahead_s, 1)) for name, ahead_s in self.processes.compare_clocks().items()
             ],
         )
 

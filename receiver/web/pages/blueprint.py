@@ -52,7 +52,7 @@ def build_pages(maintenance: MaintenanceHandler, clock: Clock) -> Blueprint:
             "page_links": LINKS,
             "static": lambda name: url_for("static", filename=name, v=file_hashes.get(name)),
             "own_address": lambda: make_relative(request.full_path.rstrip("?")),
-            "find_maintenance": maintenance.describe,
+            "find_maintenance": maintenance.get_maintenance,
         }
 
     return pages

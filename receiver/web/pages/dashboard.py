@@ -327,13 +327,13 @@ def add_maintenance_forms(
         body = StartMaintenanceRequest(
             by=_field("by"), via="page", for_=for_, until=until, comment=_field("comment")
         )
-        maintenance.start(body)
+        maintenance.start_maintenance(body)
         return redirect(url_for("pages.show_dashboard"), 303)
 
     @pages.post("/maintenance/end")
     def post_maintenance_end() -> Response:
         """End maintenance."""
-        maintenance.end(EndMaintenanceRequest(by=_field("by") or "", via="page"))
+        maintenance.end_maintenance(EndMaintenanceRequest(by=_field("by") or "", via="page"))
         return redirect(url_for("pages.show_dashboard"), 303)
 
     def _read_end(text: str) -> tuple[str | None, str | None]:
@@ -368,7 +368,7 @@ def add_dashboard(
         """Show the open incidents, most urgent first."""
         query = read_query(DashboardQuery, request.args)
         dashboard = lists.build_dashboard(query)
-        counts, current = dashboard.counts, status.describe()
+        counts, current = dashboard.counts, status.get_status()
         status_warnings = warnings.list_all(current, counts.stale, counts.alarms)
         webhooks = list_webhooks(current.last_webhook_at, clock())
         response = conditional_response(
@@ -412,8 +412,8 @@ def add_storm(
     def show_storm(storm_id: str) -> Response:
         """Show a storm: its counts and its incidents, most urgent first."""
         query = read_query(PageQuery, request.args)
-        shown, storm, members = storms.describe(storm_id)
-        current, incidents = status.describe(), lists.build_list(members, query.page)
+        shown, storm, members = storms.load_storm(storm_id)
+        current, incidents = status.get_status(), lists.build_list(members, query.page)
         status_warnings = warnings.list_serious(current)
         return conditional_response(
             "storm.html",
@@ -428,5 +428,5 @@ def add_storm(
     @pages.post("/storms/<storm_id>/acknowledge")
     def acknowledge_all(storm_id: str) -> Response:
         """Acknowledge all incidents that the storm counts, and redirect to its page."""
-        storms.acknowledge(storm_id, current_actor())
+        storms.acknowledge_storm(storm_id, current_actor())
         return redirect(url_for("pages.storm", storm_id=storm_id), 303)

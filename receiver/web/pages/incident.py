@@ -216,12 +216,12 @@ class IncidentPage:
     def render(self, incident_id: str) -> Response:
         """Return the page: alerts, escalation, timeline, deliveries, runbook and simulated messages."""
         now = self._clock()
-        found, policy = self._handler.load(incident_id, now)
+        found, policy = self._handler.load_incident(incident_id, now)
         escalation = evaluate_escalation(found, policy, now)
         upcoming = escalation.next_step if not found.is_paused else None
-        whole = self._handler.serialize(found, policy, now)
+        whole = self._handler.serialize_detail(found, policy, now)
         card = build_card(found, escalation, now)
-        simulated, status = self._sent_messages.list_simulated(found), self._status.describe()
+        simulated, status = self._sent_messages.list_simulated(found), self._status.get_status()
         alarms = list_severity_warnings(self._routing, [] if found.is_resolved else [found])
         status_warnings = self._warnings.list_serious(status, alarms)
         return conditional_response(
@@ -250,7 +250,7 @@ class IncidentPage:
     def render_sent_messages(self, incident_id: str) -> str:
         """Return the page of the messages in the channels, as they read now."""
         now = self._clock()
-        found, policy = self._handler.load(incident_id, now)
+        found, policy = self._handler.load_incident(incident_id, now)
         messages = self._sent_messages.list_current(evaluate_incident(found, policy, now))
         return render_template("sent.html", incident=found, messages=messages)
 
@@ -306,7 +306,7 @@ def add_incident(pages: Blueprint, page: IncidentPage, handler: IncidentHandler)
     @pages.post("/deliveries/<delivery_id>/retry")
     def retry_delivery(delivery_id: str) -> Response:
         """Retry a failed delivery, and redirect to its incident."""
-        again = handler.retry(delivery_id, current_actor())
+        again = handler.retry_delivery(delivery_id, current_actor())
         return redirect(url_for("pages.incident", incident_id=again.incident, _anchor="deliveries"), 303)
 
 

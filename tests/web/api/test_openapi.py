@@ -14,7 +14,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from receiver.incidents.failures import delivery_id
 from receiver.storms.model import Storm, new_storm_id
-from receiver.web.api.openapi import AnyOperation
+from receiver.web.api.openapi import Operation
 from receiver.web.api.routes import OPERATIONS
 from receiver.web.app import create_app
 from tests.rig import ROUTING, Rig
@@ -49,7 +49,7 @@ def describe(rig: Rig) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("operation", "mode"), ASKED, ids=lambda each: getattr(each, "id", each))
-def test_every_response_is_as_described(guarded: Rig, operation: AnyOperation, mode: GenerationMode) -> None:
+def test_every_response_is_as_described(guarded: Rig, operation: Operation, mode: GenerationMode) -> None:
     """Valid requests are answered, invalid ones refused, and none causes an unexpected error."""
     guarded.slack.archive("#alerts-critical")
     incident = guarded.fires("DiskFull", host="a")
@@ -78,7 +78,7 @@ def test_every_response_is_as_described(guarded: Rig, operation: AnyOperation, m
         suppress_health_check=list(HealthCheck),
     )
     @given(
-        schema[f"/api/v1{operation.path}"][operation.method].as_strategy(generation_mode=mode), st.booleans()
+        schema[f"/api/v1{operation.path}"][operation.verb].as_strategy(generation_mode=mode), st.booleans()
     )
     def send(case: Case, is_known: bool) -> None:
         if operation.name and is_known:
