@@ -72,49 +72,43 @@ def error_response(status: int, message: str, kind: str = "", *, title: str = ""
 
 
 def register_error_handlers(app: Flask) -> None:
-    """Register a handler on *app* for every error that a view can raise."""
+    """Answer every error that a view of *app* can raise."""
+    app.register_error_handler(Exception, _render_error)
 
-    @app.errorhandler(NotFound)
-    def not_found(error: NotFound) -> Response:
-        closed = "; it may have been closed longer ago than is kept" if error.kind == "incident" else ""
-        return error_response(404, f"{error}{closed}")
 
-    @app.errorhandler(RequestError)
-    def request_error(error: RequestError) -> Response:
-        return error_response(error.status, str(error))
+def _render_error(error: Exception) -> Response:
+    match error:
+        case NotFound():
+            closed = "; it may have been closed longer ago than is kept" if error.kind == "incident" else ""
+            status, message = 404, f"{error}{closed}"
+        case RequestError():
+            status, message = error.status, str(error)
+        case PayloadError():
+            status, message = 400, error.reason
+        case StoreError():
+            return _render_store_error(error)
+        case ClientDisconnected():
+            status, message = 408, "the body came too slowly or was incomplete"
+        case HTTPException():
+            status, message = error.code or 500, error.description or error.name
+        case ParseException() if (malformed := find_malformed_request(error)) is not None:
+            # gunicorn raises this while the body is read: invalid chunked encoding.
+            status, message = malformed.status, malformed.message
+        case _:
+            fields = {"path": request.path}
+            logger.error("unhandled error in request", exc_info=error, extra={"fields": fields})
+            status, message = 500, INTERNAL_ERROR
+    response = error_response(status, message)
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+    return response
 
-    @app.errorhandler(PayloadError)
-    def invalid_payload(error: PayloadError) -> Response:
-        return error_response(400, error.reason)
 
-    @app.errorhandler(StoreError)
-    def store_unavailable(error: StoreError) -> Response:
-        # One log line for all paths, since Alertmanager, browsers and monitoring all repeat their requests.
-        fields = {"path": request.path, "error": str(error)}
-        logger.warning("redis unavailable", extra={"fields": fields, "state": "requests"})
-        if wants_html():
-            advice = error.advice or "it refuses a command: see the receiver's log"
-            return render_error_page(503, f"the receiver keeps its incidents in Redis, and {advice}")
-        return error_response(503, "the store can't take it now, send it again")
-
-    @app.errorhandler(ClientDisconnected)
-    def client_disconnected(_: ClientDisconnected) -> Response:
-        return error_response(408, "the body came too slowly or was incomplete")
-
-    @app.errorhandler(ParseException)
-    def malformed_request(error: ParseException) -> Response:
-        # gunicorn raises this while the body is read: invalid chunked encoding.
-        found = find_malformed_request(error)
-        return internal_error(error) if found is None else error_response(found.status, found.message)
-
-    @app.errorhandler(HTTPException)
-    def http_error(error: HTTPException) -> Response:
-        response = error_response(error.code or 500, error.description or error.name)
-        if isinstance(error, MethodNotAllowed) and error.valid_methods:
-            response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
-        return response
-
-    @app.errorhandler(Exception)
-    def internal_error(error: Exception) -> Response:
-        logger.error("unhandled error in request", exc_info=error, extra={"fields": {"path": request.path}})
-        return error_response(500, INTERNAL_ERROR)
+def _render_store_error(error: StoreError) -> Response:
+    # One log line for all paths, since Alertmanager, browsers and monitoring all repeat their requests.
+    fields = {"path": request.path, "error": str(error)}
+    logger.warning("redis unavailable", extra={"fields": fields, "state": "requests"})
+    if wants_html():
+        advice = error.advice or "it refuses a command: see the receiver's log"
+        return render_error_page(503, f"the receiver keeps its incidents in Redis, and {advice}")
+    return error_response(503, "the store can't take it now, send it again")
