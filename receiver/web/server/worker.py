@@ -7,7 +7,8 @@ import os
 import resource
 import socket
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -91,10 +92,19 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         logger.warning("request could not be read", extra={"fields": fields, "state": found.message})
         client.reject(render_final_response(found.status, found.message))
 
-    def timeout_ctx(self) -> _IdleWait:
-        """Return the context that gunicorn enters to wait for the next request of a connection."""
-        idle_s = self.cfg.keepalive if self.alive else FINAL_WAIT_S
-        return _IdleWait(self._connections[gevent.getcurrent()], self._idle, idle_s)
+    @contextmanager
+    def timeout_ctx(self) -> Iterator[None]:
+        """Bound the wait of a connection for its next request, including the reading of the request head."""
+        connection = self._connections[gevent.getcurrent()]
+        self._idle[connection] = None
+        connection.await_request(self.cfg.keepalive if self.alive else FINAL_WAIT_S)
+        try:
+            yield
+        finally:
+            self._idle.pop(connection, None)
+            connection.begin_body()
+            # A client that pipelines requests never makes this greenlet wait, so yield explicitly.
+            yield_to_others()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
@@ -134,27 +144,6 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
 
 class _DrainingEnded(gevent.GreenletExit):  # type: ignore[misc]  # gevent has no types
     """Raised in a greenlet to stop draining its connection."""
-
-
-class _IdleWait:
-    """The wait of a connection for its next request, including the reading of the request head."""
-
-    def __init__(
-        self, connection: ClientConnection, idle: dict[ClientConnection, None], idle_s: float
-    ) -> None:
-        self._connection = connection
-        self._idle = idle
-        self._idle_s = idle_s
-
-    def __enter__(self) -> None:
-        self._idle[self._connection] = None
-        self._connection.await_request(self._idle_s)
-
-    def __exit__(self, *_: object) -> None:
-        self._idle.pop(self._connection, None)
-        self._connection.begin_body()
-        # A client that pipelines requests never makes this greenlet wait, so yield explicitly.
-        yield_to_others()
 
 
 def _close_after_unread_body(application: Any) -> Any:
