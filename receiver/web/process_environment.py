@@ -89,18 +89,16 @@ def _make_folder() -> str:
         parents.insert(0, tempfile.gettempdir())
     reasons = []
     for parent in parents:
+        folder = ""
         try:
             folder = tempfile.mkdtemp(prefix=_PREFIX, dir=parent)
-        except OSError as error:
-            reasons.append(f"{parent}: {_reason(error)}")
-            continue
-        try:
             _try_writing(folder)
         except OSError as error:
-            shutil.rmtree(folder, ignore_errors=True)
             reasons.append(f"{parent}: {_reason(error)}")
-            continue
-        return folder
+            if folder:
+                shutil.rmtree(folder, ignore_errors=True)
+        else:
+            return folder
     raise MetricsDirError(
         f"no folder for temporary files can be written ({'; '.join(reasons)}). "
         f"Set TMPDIR or {VARIABLE} to one that can, or mount a tmpfs on /tmp"
