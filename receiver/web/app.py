@@ -20,7 +20,7 @@ from receiver.web.api.status import (
 )
 from receiver.web.auth.guard import RateLimits, RequestGuard
 from receiver.web.misaddressed import MisaddressedWebhooks, ignore_slashes
-from receiver.web.monitoring import ProcessMonitor, StoredGauges, build_health
+from receiver.web.monitoring import ProcessMonitor, build_health
 from receiver.web.pages.blueprint import build_pages
 from receiver.web.pages.dashboard import IncidentListBuilder, add_dashboard, add_maintenance_forms, add_storm
 from receiver.web.pages.history import add_history
@@ -93,16 +93,7 @@ def _build_api_and_pages(services: Services) -> Iterator[Blueprint]:
     settings, routing, clock = services.settings, services.routing, services.clock
     processes = ProcessMonitor(services.work_queue, clock, services.run_id)
     open_incidents = OpenIncidents(services.incidents)
-    gauges = StoredGauges(
-        work_queue=services.work_queue,
-        open_incidents=open_incidents,
-        failures=services.failures,
-        server_check=services.server_check,
-        maintenance=services.maintenance,
-        config=services.config,
-        last_webhooks=services.last_webhooks,
-    )
-    yield build_health(processes, services.server_check, gauges, clock)
+    yield build_health(services, processes, open_incidents)
 
     incidents = IncidentHandler(
         incidents=services.incidents,

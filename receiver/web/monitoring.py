@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 from collections import Counter
+from dataclasses import dataclass
 
 from flask import Blueprint, Response, jsonify
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
@@ -13,15 +14,11 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from receiver import metrics
 from receiver.app.channels import list_threads
+from receiver.app.services import Services
 from receiver.clock import CLOCKS_AGREE_WITHIN_S, Clock
-from receiver.config_state import ConfigReport
 from receiver.engine.queue import SILENT_AFTER_S, WorkQueue
 from receiver.errors import StoreError
-from receiver.incidents.failures import RedisFailures
 from receiver.incidents.open_incidents import OpenIncidents
-from receiver.last_webhooks import LastWebhooks
-from receiver.maintenance import RedisMaintenance
-from receiver.storage.server_check import RedisServerCheck
 from receiver.web.process_environment import VARIABLE
 from receiver.web.server.connection import request_timeout
 from receiver.web.server.errors import error_response
@@ -29,79 +26,38 @@ from receiver.web.server.errors import error_response
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
 class ProcessMonitor:
     """The living workers, and the clocks of all processes. Raises StoreError."""
 
-    def __init__(self, work_queue: WorkQueue, clock: Clock, run_id: str) -> None:
-        self._work_queue = work_queue
-        self._clock = clock
-        self._run_id = run_id
+    work_queue: WorkQueue
+    clock: Clock
+    run_id: str
 
     def list_workers(self) -> list[str]:
         """Return the names of the living workers."""
-        now = self._clock()
+        now = self.clock()
         # A heartbeat later than now was written before Redis' clock was set back.
-        return self._work_queue.list_workers(now - SILENT_AFTER_S, now + SILENT_AFTER_S)
+        return self.work_queue.list_workers(now - SILENT_AFTER_S, now + SILENT_AFTER_S)
 
     def list_own_workers(self) -> list[str]:
         """Return the names of the living workers, under `run` only those of this run."""
         self.compare_clocks()  # records this process's clock, so that /readyz of other processes sees it
-        return [
-            name for name in self.list_workers() if not self._run_id or name.startswith(f"{self._run_id}.")
-        ]
+        return [name for name in self.list_workers() if not self.run_id or name.startswith(f"{self.run_id}.")]
 
     def compare_clocks(self) -> dict[str, float]:
         """Record this process's clock; return by how many seconds each process's clock is ahead of Redis'.
 
         Returns an empty dict while all clocks agree.
         """
-        ahead = self._work_queue.compare_clocks(f"web {socket.gethostname()}", self._clock())
+        ahead = self.work_queue.compare_clocks(f"web {socket.gethostname()}", self.clock())
         differences = (0.0, *ahead.values())
         return ahead if max(differences) - min(differences) > CLOCKS_AGREE_WITHIN_S else {}
 
 
-class StoredGauges:
-    """The gauges whose values are read from Redis at each scrape. Raises StoreError."""
-
-    def __init__(
-        self,
-        *,
-        work_queue: WorkQueue,
-        open_incidents: OpenIncidents,
-        failures: RedisFailures,
-        server_check: RedisServerCheck,
-        maintenance: RedisMaintenance,
-        config: ConfigReport,
-        last_webhooks: LastWebhooks,
-    ) -> None:
-        self._work_queue = work_queue
-        self._open_incidents = open_incidents
-        self._failures = failures
-        self._server_check = server_check
-        self._maintenance = maintenance
-        self._config = config
-        self._last_webhooks = last_webhooks
-
-    def update(self, now: float) -> None:
-        """Set all gauges to their values at *now*."""
-        for queue in list_threads():
-            depth, lag = self._work_queue.depth(queue, now)
-            metrics.QUEUE_DEPTH.labels(queue).set(depth)
-            metrics.QUEUE_LAG.labels(queue).set(lag)
-        metrics.FAILED_DELIVERIES.set(self._failures.count())
-        metrics.REDIS_MEMORY.set(self._server_check.get_memory_used_ratio())
-        metrics.MAINTENANCE.set(self._maintenance.find_active(now) is not None)
-        open_incidents = self._open_incidents.list_all()
-        metrics.record_incident_counts(Counter((one.state, one.severity.value) for one in open_incidents))
-        metrics.CONFIG_SUCCESSFUL.set(not self._config.list_refused())
-        metrics.CONFIG_TIMESTAMP.set(self._config.state.loaded_at)
-        metrics.record_last_webhooks(self._last_webhooks.list_all())
-
-
-def build_health(
-    processes: ProcessMonitor, server_check: RedisServerCheck, gauges: StoredGauges, clock: Clock
-) -> Blueprint:
+def build_health(services: Services, processes: ProcessMonitor, open_incidents: OpenIncidents) -> Blueprint:
     """Return the blueprint with the three endpoints."""
+    server_check = services.server_check
     health = Blueprint("health", __name__)
 
     @health.get("/healthz")
@@ -129,7 +85,7 @@ def build_health(
 
     @health.get("/metrics")
     def metrics() -> Response:
-        gauges.update(clock())
+        _update_gauges(services, open_incidents, services.clock())
         registry = REGISTRY
         if VARIABLE in os.environ:
             registry = CollectorRegistry()
@@ -137,3 +93,19 @@ def build_health(
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
     return health
+
+
+def _update_gauges(services: Services, open_incidents: OpenIncidents, now: float) -> None:
+    """Set the gauges that are read from Redis at each scrape to their values at *now*. Raises StoreError."""
+    for queue in list_threads():
+        depth, lag = services.work_queue.depth(queue, now)
+        metrics.QUEUE_DEPTH.labels(queue).set(depth)
+        metrics.QUEUE_LAG.labels(queue).set(lag)
+    metrics.FAILED_DELIVERIES.set(services.failures.count())
+    metrics.REDIS_MEMORY.set(services.server_check.get_memory_used_ratio())
+    metrics.MAINTENANCE.set(services.maintenance.find_active(now) is not None)
+    counts = Counter((one.state, one.severity.value) for one in open_incidents.list_all())
+    metrics.record_incident_counts(counts)
+    metrics.CONFIG_SUCCESSFUL.set(not services.config.list_refused())
+    metrics.CONFIG_TIMESTAMP.set(services.config.state.loaded_at)
+    metrics.record_last_webhooks(services.last_webhooks.list_all())
