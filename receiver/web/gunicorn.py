@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import mmap
 import os
 import signal
 import socket
@@ -17,20 +18,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 from gunicorn.glogging import Logger
 
 from receiver import clock as wall
-from receiver.config_state import ConfigState
+from receiver.config_state import MAX_ERROR, ConfigState
 from receiver.errors import ConfigError
 from receiver.logs import log_problems
 from receiver.process import end_with_parent, is_orphan
 from receiver.web.process_environment import VARIABLE, provide_metrics_dir, remove_metrics_dir
 from receiver.web.server.malformed import MAX_HEADER, MAX_HEADERS, MAX_LINE
 from receiver.web.server.worker import WebWorker
-from receiver.web.shared_state import SharedConfigState
 
 if TYPE_CHECKING:
     from receiver.config.model import Routing
@@ -112,7 +113,7 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "logger_class": GunicornLogger,
             "post_fork": _prepare_worker,
             "child_exit": _remove_worker_metrics,
-            "on_exit": _remove_metrics,
+            "on_exit": lambda _arbiter: remove_metrics_dir(os.environ),  # in the master only
             "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else os.environ[VARIABLE],  # noqa: S108  # gunicorn makes a file of its own
         }
         for name, value in options.items():
@@ -172,6 +173,46 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
         return False
 
 
+# Enough for the longest error at four bytes per character, plus the other fields.
+_BUFFER_SIZE = 4 * MAX_ERROR + 1024
+_LENGTH = 4
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(ConfigState)
+
+
+class SharedConfigState:
+    """The configuration state of the master, in memory that it shares with the web workers forked from it.
+
+    Only the master loads the configuration, and it must not open a connection to Redis, so its workers
+    publish the state. The memory holds two buffers and one byte that counts the writes; its parity selects
+    the valid buffer. The byte changes last, and a reader that finds it changed after reading reads again. So
+    a reader gets either the old state or the new one, never a mixture.
+    """
+
+    def __init__(self, state: ConfigState) -> None:
+        self._memory = mmap.mmap(-1, 1 + 2 * _BUFFER_SIZE)
+        self.set_state(state)
+
+    def set_state(self, state: ConfigState) -> None:
+        """Publish *state*. Only one process may call this."""
+        times = (self._memory[0] + 1) % 256
+        packed = _encoder.encode(state)
+        begin = 1 + times % 2 * _BUFFER_SIZE
+        self._memory[begin : begin + _LENGTH + len(packed)] = len(packed).to_bytes(_LENGTH, "big") + packed
+        self._memory[0] = times
+
+    def get_state(self) -> ConfigState:
+        """Return the state that was set last."""
+        while True:
+            times = self._memory[0]
+            begin = 1 + times % 2 * _BUFFER_SIZE
+            length = int.from_bytes(self._memory[begin : begin + _LENGTH], "big")
+            begin += _LENGTH
+            packed = self._memory[begin : begin + length]
+            if self._memory[0] == times:
+                return _decoder.decode(packed)
+
+
 def _build_app(settings: Settings, routing: Routing, config: SharedConfigState) -> WSGI:
     from receiver.app.services import build_services
     from receiver.engine.jobs import Background
@@ -204,8 +245,3 @@ def _remove_worker_metrics(_arbiter: WebArbiter, worker: WebWorker) -> None:
     """
     for path in Path(os.environ[VARIABLE]).glob(f"gauge_live*_{worker.pid}.db"):
         path.unlink(missing_ok=True)
-
-
-def _remove_metrics(_arbiter: WebArbiter) -> None:
-    """Remove the folder for metrics if `serve` created it; gunicorn calls this in the master only."""
-    remove_metrics_dir(os.environ)

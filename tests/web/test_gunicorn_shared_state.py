@@ -7,7 +7,7 @@ import threading
 
 from receiver.config_state import MAX_ERROR, ConfigState
 from receiver.errors import Problem
-from receiver.web.shared_state import SharedConfigState
+from receiver.web.gunicorn import SharedConfigState
 
 
 def test_a_forked_process_reads_values_that_are_set_later() -> None:
