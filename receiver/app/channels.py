@@ -21,9 +21,8 @@ from receiver.integrations.alertmanager.channel import AlertmanagerChannel
 from receiver.integrations.alertmanager.client import AlertmanagerClient
 from receiver.integrations.pagerduty.acknowledgement_check import AcknowledgementCheck, PagerDutyStatusClient
 from receiver.integrations.pagerduty.channel import PagerDutyChannel
-from receiver.integrations.pagerduty.oncall import PagerDutyOnCallLookup
 from receiver.integrations.pagerduty.page_confirmation import PageConfirmer
-from receiver.integrations.pagerduty.rest_api import PagerDutyRestClient
+from receiver.integrations.pagerduty.rest_api import PagerDutyOnCallLookup, PagerDutyRestClient
 from receiver.integrations.pagerduty.routing_keys import RoutingKeys
 from receiver.integrations.pagerduty.sync import PagerDutySync
 from receiver.integrations.slack.channel import SimulatedSlack, SlackChannel
@@ -157,31 +156,34 @@ def build_pagerduty_rest(services: Services) -> PagerDutyRestClient | None:
     )
 
 
+def build_pagerduty_sync(services: Services) -> PagerDutySync:
+    """Return what applies actions in PagerDuty to incidents."""
+    return PagerDutySync(services.incident_service, services.incidents, services.clock)
+
+
 def build_acknowledgement_check(
     services: Services, status_client: PagerDutyStatusClient
 ) -> AcknowledgementCheck:
     """Return the check for an acknowledgement in PagerDuty before a further step."""
-    answers = PagerDutySync(services.incident_service, services.incidents, services.clock)
     return AcknowledgementCheck(
         status_client,
-        answers,
+        build_pagerduty_sync(services),
         services.incident_service,
         services.storms,
         services.incidents,
-        clock=services.clock,
+        services.clock,
     )
 
 
 def build_page_confirmer(services: Services, status_client: PagerDutyStatusClient | None) -> PageConfirmer:
     """Return the check that PagerDuty has each page; without a token it relies on PagerDuty's webhooks."""
-    answers = PagerDutySync(services.incident_service, services.incidents, services.clock)
     return PageConfirmer(
         services.incidents,
-        answers,
+        build_pagerduty_sync(services),
         status_client,
+        services.notices,
+        DeliveryHealthRecorder(services.health),
         services.clock,
-        notices=services.notices,
-        health=DeliveryHealthRecorder(services.health),
     )
 
 

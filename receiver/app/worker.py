@@ -19,6 +19,7 @@ from receiver.app.channels import (
     build_notification_builder,
     build_page_confirmer,
     build_pagerduty_rest,
+    build_pagerduty_sync,
     build_rate_limiter,
     build_review_service,
     build_slack_interactions,
@@ -103,7 +104,7 @@ def build_worker_services(
     if status_client is not None:
         checks[PAGERDUTY] = build_acknowledgement_check(services, status_client)
     webhook_handler = PagerDutyWebhookHandler(
-        services.incident_service, services.incidents, rest, routing, clock, storms=services.storms
+        build_pagerduty_sync(services), services.incidents, rest, routing, services.storms, clock
     )
     dispatcher = build_dispatcher(services, channels or build_channels(services, keys), rate_limiter)
     notification_builder = build_notification_builder(services, rest)

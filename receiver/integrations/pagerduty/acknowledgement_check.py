@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 from receiver.errors import DeliveryError, NotFound, TemporaryDeliveryError
 from receiver.incidents.service import IncidentService
@@ -32,18 +33,18 @@ _BACKOFF_S = 5.0
 _MAX_BACKOFF_S = 60.0
 
 
+@dataclass
 class PagerDutyStatusClient:
     """Looks up statuses in PagerDuty, with a cache and a back-off shared by all threads of a process.
 
     A lookup ends within `CHECK_AHEAD_S`, the time between the check and the step.
     """
 
-    def __init__(self, rest: PagerDutyRestClient, clock: Callable[[], float]) -> None:
-        self._rest = rest
-        self._clock = clock
-        self._backoff_until = 0.0
-        # The time and the result of the last lookup of each storm page.
-        self._cached: dict[str, tuple[float, Sequence[PagerDutyStatus]]] = {}
+    rest: PagerDutyRestClient
+    clock: Callable[[], float]
+    _backoff_until: float = field(default=0.0, init=False)
+    # The time and the result of the last lookup of each storm page.
+    _cached: dict[str, tuple[float, Sequence[PagerDutyStatus]]] = field(default_factory=dict, init=False)
 
     def find_statuses(self, keys: Sequence[str]) -> Mapping[str, Sequence[PagerDutyStatus]]:
         """Return the statuses of the latest PagerDuty incidents of each key, newest first.
@@ -51,7 +52,7 @@ class PagerDutyStatusClient:
         The status of a storm page is cached for `CHECK_AHEAD_S`. Raises a DeliveryError; during the back-off
         after a request without an answer or a 429, it raises without sending a request.
         """
-        now = self._clock()
+        now = self.clock()
         cached = {key: one for key, one in self._cached.items() if abs(now - one[0]) < CHECK_AHEAD_S}
         known = {key: cached[key][1] for key in keys if key in cached}
         found = self._fetch(missing) if (missing := [key for key in keys if key not in known]) else {}
@@ -60,14 +61,14 @@ class PagerDutyStatusClient:
         return {**known, **found}
 
     def _fetch(self, keys: Sequence[str]) -> Mapping[str, Sequence[PagerDutyStatus]]:
-        if self._clock() < self._backoff_until:
+        if self.clock() < self._backoff_until:
             raise TemporaryDeliveryError("no_answer", "it gave none a moment ago")
         try:
-            return self._rest.find_statuses(keys)
+            return self.rest.find_statuses(keys)
         except TemporaryDeliveryError as error:
             if error.reason in ("no_answer", "rate_limited"):
                 wait = min(max(error.retry_after, _BACKOFF_S), _MAX_BACKOFF_S)
-                self._backoff_until = self._clock() + wait
+                self._backoff_until = self.clock() + wait
             raise
 
 
@@ -75,6 +76,7 @@ logger = logging.getLogger(__name__)
 _RESPONSES = {"acknowledged": "acknowledge", "resolved": "resolve"}
 
 
+@dataclass(frozen=True)
 class AcknowledgementCheck:
     """Looks up an incident's pages in PagerDuty, and applies acknowledgements and resolves found there.
 
@@ -82,22 +84,12 @@ class AcknowledgementCheck:
     are due together.
     """
 
-    def __init__(
-        self,
-        status_client: PagerDutyStatusClient,
-        pagerduty_sync: PagerDutySync,
-        incident_service: IncidentService,
-        storms: StormService,
-        incidents: RedisIncidents,
-        *,
-        clock: Callable[[], float],
-    ) -> None:
-        self._status_client = status_client
-        self._incidents = incidents
-        self._pagerduty_sync = pagerduty_sync
-        self._incident_service = incident_service
-        self._storms = storms
-        self._clock = clock
+    status_client: PagerDutyStatusClient
+    pagerduty_sync: PagerDutySync
+    incident_service: IncidentService
+    storms: StormService
+    incidents: RedisIncidents
+    clock: Callable[[], float]
 
     def check_incident(self, action: CheckBeforeStep, incident: Incident) -> None:
         """Look up the pages of the action's responders, apply the result, and record the check on *incident*.
@@ -106,7 +98,7 @@ class AcknowledgementCheck:
         """
         pages = self._find_pages(incident, action.responders)
         try:
-            found = self._status_client.find_statuses([page.key for page in pages])
+            found = self.status_client.find_statuses([page.key for page in pages])
         except DeliveryError as error:
             fields = {"incident": incident.id, "reason": error.reason}
             logger.warning("pagerduty can't be asked", extra={"fields": fields, "state": error.reason})
@@ -129,7 +121,7 @@ class AcknowledgementCheck:
             if has_own_page(incident, responder):
                 pages.append(ResponderPage(incident, responder))
             elif storm_id := find_storm_paging(incident, responder):
-                page = self._storms.find_batch_page(storm_id, incident.id)
+                page = self.storms.find_batch_page(storm_id, incident.id)
                 known = page.response if page is not None else None
                 if known is not None and incident.run.started_at <= known.at:
                     self._respond(incident, known.transition, known.by)
@@ -153,56 +145,48 @@ class AcknowledgementCheck:
         by = Person(status.by or "PagerDuty", via=PAGERDUTY)
         if isinstance(page, BatchPage):
             self._respond_to_storm(page, _RESPONSES[finding.what], by, incident)
-        elif finding.what == "acknowledged":
-            self._pagerduty_sync.acknowledge(page, by)
         else:
-            self._pagerduty_sync.resolve(page, by)
+            self.pagerduty_sync.apply_status(page, finding.what, by)
         return finding.what
 
     def _record_hint(self, page: ResponderPage | BatchPage, reference: str, incident: Incident) -> None:
         """Schedule a check of a page that was not resolved by a person."""
-        now = self._clock()
+        now = self.clock()
         if isinstance(page, BatchPage):
             with suppress(NotFound):
-                self._storms.record_hint(page.storm.id, page.batch, reference, now)
+                self.storms.record_hint(page.storm.id, page.batch, reference, now)
         else:
             hint = page.build_hint(reference, now)
-            self._incidents.record_delivery(incident.id, *hint, wake=(PAGERDUTY,), due=now)
+            self.incidents.record_delivery(incident.id, *hint, wake=(PAGERDUTY,), due=now)
 
     def _respond_to_storm(self, page: BatchPage, what: str, by: Person, incident: Incident) -> None:
         """Apply the response to all incidents of *page*, and to *incident* at once, as its step is due."""
         with suppress(NotFound):
-            self._storms.respond(
-                page.storm.id, what, by, self._clock(), batch=page.batch, done_in_pagerduty=True
+            self.storms.respond(
+                page.storm.id, what, by, self.clock(), batch=page.batch, done_in_pagerduty=True
             )
         self._respond(incident, what, by)
 
     def _respond(self, incident: Incident, what: str, by: Person) -> None:
-        now, transition = (
-            self._clock(),
-            transitions.acknowledge if what == "acknowledge" else transitions.resolve,
-        )
+        now = self.clock()
+        transition = transitions.acknowledge if what == "acknowledge" else transitions.resolve
 
         def change(latest: Incident) -> IncidentChange:
             return transition(latest, by, now) if latest.run == incident.run else IncidentChange(latest)
 
-        self._incident_service.update(incident.id, change, now)
+        self.incident_service.update(incident.id, change, now)
 
     def _record_check(self, incident: Incident, *, reason: str = "", is_over: bool = False) -> None:
-        now = self._clock()
+        now = self.clock()
 
-        def note(latest: Incident) -> IncidentChange:
+        def record(latest: Incident) -> IncidentChange:
             # A suppression can last for hours; this result would be outdated at its end.
             if latest.is_suppressed or latest.is_resolved or latest.is_acknowledged:
                 return IncidentChange(latest)
-            has_failed = bool(reason) and not is_over
-            checked = latest.with_check(PAGERDUTY, StepCheck(now, has_failed=has_failed))
-            is_first_failure = bool(reason) and not latest.find_check(PAGERDUTY).has_failed
+            check = StepCheck(now, has_failed=bool(reason) and not is_over)
             text = f"PagerDuty could not be asked whether the page is acknowledged: {reason}"
-            return IncidentChange(
-                checked,
-                is_changed=True,
-                events=(TimelineEvent(now, "check_failed", text),) if is_first_failure else (),
-            )
+            is_first_failure = reason and not latest.find_check(PAGERDUTY).has_failed
+            events = (TimelineEvent(now, "check_failed", text),) if is_first_failure else ()
+            return IncidentChange(latest.with_check(PAGERDUTY, check), is_changed=True, events=events)
 
-        self._incident_service.update(incident.id, note, now)
+        self.incident_service.update(incident.id, record, now)

@@ -11,15 +11,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from receiver import clock
-from receiver.engine.notification import IncidentNotification, Notification
+from receiver.engine.notification import Notification
 from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
 from receiver.http_client import HttpResponse
 from receiver.integrations.pagerduty.event import render_event, render_minimal
 from receiver.integrations.pagerduty.routing_keys import RoutingKeys
 from receiver.integrations.pagerduty.session import find_retry_after, post_event
-from receiver.integrations.pagerduty.storm_event import render_storm_event
 from receiver.model.delivery import Receipt
-from receiver.storms.model import StormNotification
 from receiver.text import Secret, one_line
 
 Record = Callable[[Mapping[str, object]], None]
@@ -33,16 +31,6 @@ _NO_SUCH_KEY = (401, 403, 404)
 _MENTIONS_KEY = re.compile(r"routing.?key|integration.?key|invalid.?key", re.IGNORECASE)
 _MAX_MESSAGE = 300
 _MAX_RESPONSE = 64 * 1024
-
-
-def render_notification(notification: Notification) -> dict[str, Any]:
-    """Return the event for a Page, an AcknowledgePage or a ResolvePage, without its routing key."""
-    match notification:
-        case IncidentNotification():
-            return render_event(notification)
-        case StormNotification():
-            return render_storm_event(notification)
-    raise TypeError(f"no event for a {type(notification).__name__}")
 
 
 @dataclass(frozen=True)
@@ -66,7 +54,7 @@ class PagerDutyChannel:
         without details still wakes the responder. Raises a DeliveryError otherwise; never sleeps.
         """
         routing_key = self.keys.find_routing_key(notification, self.clock())
-        event = render_notification(notification)
+        event = render_event(notification)
         dedup_key = str(event["dedup_key"])
         if not routing_key:
             self._record_event(notification, event)

@@ -6,13 +6,13 @@ https://developer.pagerduty.com/docs/events-api-v2-overview
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from receiver.engine.notification import IncidentNotification
-from receiver.model.actions import AcknowledgePage, DeliveryAction, Page, ResolvePage
+from receiver.engine.notification import IncidentNotification, Notification
+from receiver.model.actions import AcknowledgePage, Page, ResolvePage
 from receiver.model.alert import Alert, Severity
 from receiver.model.delivery import Delivery
 from receiver.model.delivery_keys import FALLBACK, MESSAGE
@@ -20,6 +20,7 @@ from receiver.model.delivery_status import find_channel_failure, message_target
 from receiver.model.heading import IncidentHeading, find_heading, format_more
 from receiver.model.incident import Incident, find_most_severe
 from receiver.runbooks.model import render_plain
+from receiver.storms.model import StormNotification, StormSummary
 from receiver.text import clean_text, is_web_link, one_line, truncate_text
 
 MAX_NAME = 200
@@ -189,25 +190,23 @@ SEVERITIES = {
 }
 
 
-def render_event(notification: IncidentNotification) -> Json:
+def render_event(notification: Notification) -> Json:
     """Return the event for a Page, an AcknowledgePage or a ResolvePage, at most 512,000 bytes of JSON.
 
-    Raises TypeError for any other action.
+    The page of a storm counts all incidents of a batch. Without the routing key. Raises TypeError for any
+    other action.
     """
-    return render_action(notification.action, lambda key: _render_trigger(notification, key))
-
-
-def render_action(action: DeliveryAction, render_trigger: Callable[[str], Json]) -> Json:
-    """Return the event for *action*; *render_trigger* renders a page's event from its dedup key."""
+    action = notification.action
     match action:
-        case Page(dedup_key=dedup_key):
-            return render_trigger(dedup_key)
+        case Page(dedup_key=dedup_key) if isinstance(notification, StormNotification):
+            return _render_storm_trigger(notification, dedup_key)
+        case Page(dedup_key=dedup_key) if isinstance(notification, IncidentNotification):
+            return _render_trigger(notification, dedup_key)
         case AcknowledgePage(dedup_key=dedup_key):
             return {"event_action": "acknowledge", "dedup_key": dedup_key}
         case ResolvePage(dedup_key=dedup_key):
             return {"event_action": "resolve", "dedup_key": dedup_key}
-        case _:
-            raise TypeError(f"{type(action).__name__} is nothing PagerDuty can do")
+    raise TypeError(f"{type(action).__name__} is nothing PagerDuty can do")
 
 
 def render_minimal(event: Mapping[str, Any]) -> Json:
@@ -293,3 +292,45 @@ def _render_links(notification: IncidentNotification) -> list[dict[str, str]]:
     )
     sanitized = ((sanitize_line(label, MAX_NAME), sanitize_link(url)) for label, url in labelled[:_MAX_LINKS])
     return [{"href": url, "text": label or url[:MAX_NAME]} for label, url in sanitized if url]
+
+
+_MAX_NAMES_IN_TITLE = 3
+_MAX_NAMES = 50
+_MAX_CHANNELS = 3
+
+
+def render_storm_summary(summary: StormSummary) -> str:
+    """Return the page's title: `37 incidents in #alerts-critical: 20 HighCPU, 12 DiskFull, 5 others`."""
+    number = "1 incident" if summary.total == 1 else f"{summary.total} incidents"
+    channels = [sanitize_line(name, MAX_NAME) for name in summary.channels[:_MAX_CHANNELS]]
+    where = f" in {', '.join(channels)}" if channels else ""
+    more = "" if len(summary.channels) <= _MAX_CHANNELS else " and others"
+    rendered = [f"{number} {_alert_name(name)}" for name, number in summary.names[:_MAX_NAMES_IN_TITLE]]
+    rest = sum(number for _, number in summary.names[_MAX_NAMES_IN_TITLE:])
+    rendered += [f"{rest} other{'s' if rest > 1 else ''}"] if rest else []
+    return sanitize_line(f"{number}{where}{more}: {', '.join(rendered)}", MAX_SUMMARY)
+
+
+def _render_storm_trigger(notification: StormNotification, dedup_key: str) -> Json:
+    storm, summary = notification.storm, notification.summary
+    payload = {
+        "summary": render_storm_summary(summary),
+        "source": "receiver",
+        "severity": SEVERITIES[summary.severity],
+        "timestamp": format_iso_time(storm.began_at),
+        "class": "storm",
+        "custom_details": {
+            "incidents": summary.total,
+            "by_alertname": {_alert_name(name): number for name, number in summary.names[:_MAX_NAMES]},
+            "by_severity": {str(severity): number for severity, number in summary.severities},
+            "note": "Acknowledging or resolving this does so to all incidents it counts.",
+        },
+    }
+    base = sanitize_link(notification.public_url)
+    client = {"client_url": f"{base.rstrip('/')}/storms/{storm.id}"} if base else {}
+    event = {"event_action": "trigger", "dedup_key": dedup_key, "payload": payload}
+    return {**event, "client": "receiver", **client}
+
+
+def _alert_name(name: str) -> str:
+    return sanitize_line(name, MAX_NAME) or "alert without a name"

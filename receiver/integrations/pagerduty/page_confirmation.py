@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from receiver.engine.health import DeliveryHealthRecorder
 from receiver.engine.ports import Notices
@@ -17,26 +18,11 @@ from receiver.incidents.store import RedisIncidents
 from receiver.integrations.pagerduty.acknowledgement_check import PagerDutyStatusClient
 from receiver.integrations.pagerduty.page_state import ResponderPage
 from receiver.integrations.pagerduty.sync import PagerDutySync
+from receiver.model import page_confirmation as confirmation
 from receiver.model.actions import ConfirmPage
 from receiver.model.delivery import Delivery
 from receiver.model.incident import Incident, Person, TimelineEvent
-from receiver.model.page_confirmation import (
-    CONFIRMED,
-    UNCONFIRMED,
-    Finding,
-    PagerDutyStatus,
-    evaluate_page,
-    find_left_open,
-    is_left_open,
-    is_resolved_too_often,
-    is_unconfirmed,
-    postpone_check,
-    record_check,
-    record_hint,
-    record_repeat,
-    record_resolve_check,
-    start_confirmation,
-)
+from receiver.model.page_confirmation import Finding, PagerDutyStatus
 from receiver.model.routing import PAGERDUTY
 from receiver.text import one_line
 
@@ -44,25 +30,16 @@ logger = logging.getLogger(__name__)
 CAUSES = "a maintenance window, a disabled service or an event rule"
 
 
+@dataclass(frozen=True)
 class PageConfirmer:
     """Compares our pages and resolves with PagerDuty's incidents. Thread-safe."""
 
-    def __init__(
-        self,
-        incidents: RedisIncidents,
-        pagerduty_sync: PagerDutySync,
-        status_client: PagerDutyStatusClient | None,
-        clock: Callable[[], float],
-        *,
-        notices: Notices,
-        health: DeliveryHealthRecorder,
-    ) -> None:
-        self._incidents = incidents
-        self._pagerduty_sync = pagerduty_sync
-        self._status_client = status_client
-        self._clock = clock
-        self._notices = notices
-        self._health = health
+    incidents: RedisIncidents
+    pagerduty_sync: PagerDutySync
+    status_client: PagerDutyStatusClient | None
+    notices: Notices
+    health: DeliveryHealthRecorder
+    clock: Callable[[], float]
 
     def confirm_page(self, action: ConfirmPage, incident: Incident, worker: str) -> None:
         """Look up the event that *action* names and save the result in its delivery.
@@ -74,48 +51,42 @@ class PageConfirmer:
         try:
             finding = self._evaluate_event(action, page, before)
         except DeliveryError:
-            self._save_delivery(action, incident, postpone_check(before, self._clock()), worker, ())
+            postponed = confirmation.postpone_check(before, self.clock())
+            self._save_delivery(action, incident, postponed, worker)
             return
-        now = self._clock()
+        now = self.clock()
         if finding is None:
-            self._save_delivery(
-                action, incident, record_repeat(before, now, incident.last_received_at), worker, ()
-            )
+            repeated = confirmation.record_repeat(before, now, incident.last_received_at)
+            self._save_delivery(action, incident, repeated, worker)
         elif incident.is_resolved:
-            self._save_resolve(action, incident, record_resolve_check(before, finding, now), worker)
+            after = confirmation.record_resolve_check(before, finding, now)
+            self._save_resolve(action, incident, after, worker)
         elif finding.is_by_person and finding.status is not None:
             by = Person(finding.status.by or "PagerDuty", via=PAGERDUTY)
-            respond = (
-                self._pagerduty_sync.acknowledge
-                if finding.what == "acknowledged"
-                else self._pagerduty_sync.resolve
-            )
-            respond(page, by)
+            self.pagerduty_sync.apply_status(page, finding.what, by)
         else:
-            after = record_hint(record_check(before, finding, now), action.hint)
+            after = confirmation.record_hint(confirmation.record_check(before, finding, now), action.hint)
             self._save_page(action, incident, before, after, finding=finding, worker=worker)
         outcome = finding.what if finding is not None else "repeated"
-        logger.info(
-            "page confirmation",
-            extra={"fields": {"incident": incident.id, "key": action.event_key, "outcome": outcome}},
-        )
+        fields = {"incident": incident.id, "key": action.event_key, "outcome": outcome}
+        logger.info("page confirmation", extra={"fields": fields})
 
     def _evaluate_event(self, action: ConfirmPage, page: ResponderPage, event: Delivery) -> Finding | None:
         """Return the state in PagerDuty; None when it cannot be looked up and the alerts were repeated.
 
         Without an API key, or with one that PagerDuty refuses, the resolve in a webhook is trusted.
         """
-        if self._status_client is None:
+        if self.status_client is None:
             return None if action.is_repeated else Finding("resolved", PagerDutyStatus("resolved"))
         try:
-            statuses = self._status_client.find_statuses([page.key]).get(page.key, ())
+            statuses = self.status_client.find_statuses([page.key]).get(page.key, ())
         except PermanentDeliveryError:
             if action.hint:
                 return Finding("resolved", PagerDutyStatus("resolved"))
             raise
         if page.incident.is_resolved:
-            return find_left_open(statuses, event)
-        return evaluate_page(statuses, page.sent_at, acknowledged_after=page.former_until)
+            return confirmation.find_left_open(statuses, event)
+        return confirmation.evaluate_page(statuses, page.sent_at, acknowledged_after=page.former_until)
 
     def _save_page(
         self,
@@ -128,48 +99,47 @@ class PageConfirmer:
         worker: str,
     ) -> None:
         """Save the result for a page, with timeline entries and notices for what changed."""
-        if finding.what == "resolved" and before.instance != str(incident.run.number):
-            # A page of an earlier escalation run is not triggered again under that run: mark it as resolved,
-            # so that the current run pages the step anew.
-            page = ResponderPage(incident, action.responder)
-            done = page.mark_done("resolve", self._clock())
-            if done is not None:
-                self._incidents.record_delivery(
-                    incident.id, *done, events=(_resolved_event(finding, action, after),)
-                )
-            return
+        now, who = self.clock(), action.responder.title
         events: list[TimelineEvent] = []
-        now, who = self._clock(), action.responder.title
-        if is_unconfirmed(after) and not is_unconfirmed(before):
+        if finding.what == "resolved":
+            events.append(_resolved_event(finding, action, after))
+            if before.instance != str(incident.run.number):
+                # A page of an earlier escalation run is not triggered again under that run: mark it as
+                # resolved, so that the current run pages the step anew.
+                if done := ResponderPage(incident, action.responder).mark_done("resolved", now):
+                    self.incidents.record_delivery(incident.id, *done, events=events)
+                return
+        is_unconfirmed = confirmation.is_unconfirmed(after)
+        is_resolved_too_often = confirmation.is_resolved_too_often(after)
+        if is_unconfirmed and not confirmation.is_unconfirmed(before):
             text = (
                 f"PagerDuty accepted the page to {who} and has no incident for it, probably due to {CAUSES}"
             )
-            events.append(TimelineEvent(now, UNCONFIRMED, text))
-        elif is_unconfirmed(before) and after.receipt is not None:
-            events.append(TimelineEvent(now, CONFIRMED, f"PagerDuty has an incident for the page to {who}"))
-        if finding.what == "resolved":
-            events.append(_resolved_event(finding, action, after))
-        if is_resolved_too_often(after) and not is_resolved_too_often(before):
+            events.append(TimelineEvent(now, confirmation.UNCONFIRMED, text))
+        elif confirmation.is_unconfirmed(before) and after.receipt is not None:
+            text = f"PagerDuty has an incident for the page to {who}"
+            events.append(TimelineEvent(now, confirmation.CONFIRMED, text))
+        if is_resolved_too_often and not confirmation.is_resolved_too_often(before):
             text = f"PagerDuty resolves the page to {who} again and again, and no person does"
-            self._send_notice(action, incident, before, text)
+            self._save_notice(action, incident, before, text)
         self._save_delivery(action, incident, after, worker, events)
-        if is_unconfirmed(after) or is_resolved_too_often(after) or after.receipt is not None:
-            self._health.record_delivery(PAGERDUTY, action.responder.name, after, now)
+        if is_unconfirmed or is_resolved_too_often or after.receipt is not None:
+            self.health.record_delivery(PAGERDUTY, action.responder.name, after, now)
 
     def _save_resolve(self, action: ConfirmPage, incident: Incident, after: Delivery, worker: str) -> None:
         events: list[TimelineEvent] = []
-        if is_left_open(after):
+        if confirmation.is_left_open(after):
             text = f"PagerDuty's incident for {action.responder.title} is still open after our resolves"
-            self._send_notice(action, incident, after, text)
-            events.append(TimelineEvent(self._clock(), "left_open", text))
+            self._save_notice(action, incident, after, text)
+            events.append(TimelineEvent(self.clock(), "left_open", text))
         self._save_delivery(action, incident, after, worker, events)
 
-    def _send_notice(self, action: ConfirmPage, incident: Incident, event: Delivery, text: str) -> None:
+    def _save_notice(self, action: ConfirmPage, incident: Incident, event: Delivery, text: str) -> None:
         name = one_line(incident.alertname or incident.summary, 80)
-        self._notices.save_notice(
+        self.notices.save_notice(
             f"{incident.id}/{action.event_key}/{event.instance}/check",
             f"{text} ({incident.severity.upper()} {name}, {incident.id})",
-            self._clock(),
+            self.clock(),
             about=text,
         )
 
@@ -179,23 +149,18 @@ class PageConfirmer:
         incident: Incident,
         after: Delivery,
         worker: str,
-        events: Sequence[TimelineEvent],
+        events: Sequence[TimelineEvent] = (),
     ) -> None:
-        self._incidents.record_delivery(
-            incident.id,
-            action.event_key,
-            after,
-            worker=worker,
-            queue=action.queue,
-            events=events,
-            wake=("slack",) if events else (),
-            due=self._clock(),
+        wake = ("slack",) if events else ()
+        lease = {"worker": worker, "queue": action.queue}
+        self.incidents.record_delivery(
+            incident.id, action.event_key, after, **lease, events=events, wake=wake, due=self.clock()
         )
 
 
 def _resolved_event(finding: Finding, action: ConfirmPage, after: Delivery) -> TimelineEvent:
     by = f" by {finding.status.by}" if finding.status is not None and finding.status.by else ""
-    then = "it is paged again later" if is_resolved_too_often(after) else "it is paged again"
-    at = start_confirmation(after).at
+    then = "it is paged again later" if confirmation.is_resolved_too_often(after) else "it is paged again"
     text = f"Resolved in PagerDuty{by}, which is no person, while it still fires: {then}"
+    at = confirmation.start_confirmation(after).at
     return TimelineEvent(at, "resolved_there", f"{text} ({action.responder.title})", via=PAGERDUTY)

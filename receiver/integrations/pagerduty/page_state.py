@@ -11,7 +11,7 @@ from receiver.model.incident import Incident, dedup_key
 from receiver.model.routing import PAGERDUTY, Responder
 
 DONE_THERE = "done in PagerDuty"
-_EVENT_KEYS = {"acknowledge": acknowledge_key, "resolve": resolve_key}
+_EVENT_KEYS = {"acknowledged": acknowledge_key, "resolved": resolve_key}
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class ResponderPage:
         state = self.state
         if not state.opened:
             return not self.incident.previous
-        closing = self._find_delivery("resolve")
+        closing = self._find_delivery("resolved")
         is_done_there = closing.receipt is not None and closing.receipt.note == DONE_THERE
         is_closed_there = closing.instance == str(state.opened) and is_done_there
         return is_closed_there or (state.is_open and not state.is_closing)
@@ -73,21 +73,20 @@ class ResponderPage:
             default=0.0,
         )
 
-    def mark_done(self, kind: str, now: float) -> tuple[DeliveryKey, Delivery] | None:
-        """Return the key and the delivery of an `acknowledge` or `resolve` that was done in PagerDuty.
+    def mark_done(self, status: str, now: float) -> tuple[DeliveryKey, Delivery] | None:
+        """Return the key and the delivery of our event, as PagerDuty has *status* already (not `triggered`).
 
         Its receipt keeps us from sending PagerDuty its own action. None when no page is open there, or the
         receipt exists. *now* is the time of the incident's acknowledgement.
         """
-        instance, before = str(self.state.opened), self._find_delivery(kind)
-        if kind == "acknowledge":
+        instance, before = str(self.state.opened), self._find_delivery(status)
+        if status == "acknowledged":
             instance = acknowledgement_instance(self.state.opened, now)
         if not self.state.is_open or (before.instance == instance and before.receipt is not None):
             return None
         attempt = before.with_attempt(instance, "", f"{PAGERDUTY}:{self.responder.name}", now)
-        return _EVENT_KEYS[kind](self.responder.name), attempt.with_receipt(
-            Receipt(now, self.key, note=DONE_THERE)
-        )
+        receipt = Receipt(now, self.key, note=DONE_THERE)
+        return _EVENT_KEYS[status](self.responder.name), attempt.with_receipt(receipt)
 
     def mark_undone(self) -> tuple[DeliveryKey, Delivery]:
         """Return the key and the reset delivery of an `acknowledge` that was revoked in PagerDuty."""
@@ -98,11 +97,9 @@ class ResponderPage:
 
         The page is checked once for each *reference*.
         """
-        target = f"{PAGERDUTY}:{self.responder.name}"
-        receipt = Receipt(now, reference)
-        return hint_key(self.responder), Delivery(
-            str(self.state.opened), target=target, attempts=1, receipt=receipt
-        )
+        target, receipt = f"{PAGERDUTY}:{self.responder.name}", Receipt(now, reference)
+        hint = Delivery(str(self.state.opened), target=target, attempts=1, receipt=receipt)
+        return hint_key(self.responder), hint
 
-    def _find_delivery(self, kind: str) -> Delivery:
-        return self.incident.deliveries.get(_EVENT_KEYS[kind](self.responder.name), Delivery())
+    def _find_delivery(self, status: str) -> Delivery:
+        return self.incident.deliveries.get(_EVENT_KEYS[status](self.responder.name), Delivery())

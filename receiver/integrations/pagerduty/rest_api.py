@@ -8,7 +8,10 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
+from msgspec.structs import replace
+
 from receiver import clock as wall
+from receiver.cache import Cache
 from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
 from receiver.http_client import (
     HttpResponse,
@@ -22,6 +25,7 @@ from receiver.integrations.pagerduty.session import find_retry_after, get_json
 from receiver.integrations.pagerduty.webhook import USER_TYPES, parse_id
 from receiver.model.incident import OnCallPerson
 from receiver.model.page_confirmation import PagerDutyStatus
+from receiver.model.routing import Responder
 from receiver.text import Secret, one_line
 
 Json = dict[str, Any]
@@ -137,6 +141,43 @@ class PagerDutyRestClient:
             raise TemporaryDeliveryError("not_json", f"HTTP {response.status}")
         date = response.headers.get("date", "")
         return body, measure_clock_lead(date, self.clock(), _CLOCKS_AGREE_WITHIN_S)
+
+
+# PagerDuty rate-limits this request, and on-call shifts change rarely.
+_ON_CALL_FOR_S = 120.0
+_ON_CALL_RETRY_S = 30.0
+# The caller is about to send a page; the name is not worth a longer delay.
+_ON_CALL_WAIT_S = 2.0
+
+
+class PagerDutyOnCallLookup:
+    """Looks up the people on call and caches each result for two minutes. Thread-safe.
+
+    *find_on_call* returns them by the ID of a schedule, or raises a DeliveryError. A lookup waits for 2 s.
+    """
+
+    def __init__(
+        self, find_on_call: Callable[[str], tuple[OnCallPerson, ...]], clock: Callable[[], float]
+    ) -> None:
+        self._clock = clock
+        self._on_call = Cache("oncall", find_on_call, clock, ttl_s=_ON_CALL_FOR_S, retry_s=_ON_CALL_RETRY_S)
+
+    def list_on_call(self, responder: Responder) -> tuple[OnCallPerson, ...]:
+        """Return who is on call for *responder* now; empty without a schedule, or when that is unknown.
+
+        Never raises. While PagerDuty is unavailable, returns the last known people whose shift has not
+        ended, with `as_of` set.
+        """
+        if not responder.schedule:
+            return ()
+        found = self._on_call.find_value(responder.schedule, _ON_CALL_WAIT_S)
+        if found is None:
+            return ()
+        now = self._clock()
+        people = tuple(person for person in found.value if not person.until or person.until > now)
+        if abs(now - found.fetched_at) < _ON_CALL_FOR_S:
+            return people
+        return tuple(replace(person, as_of=found.fetched_at) for person in people)
 
 
 def _convert_refusal(response: HttpResponse) -> DeliveryError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from msgspec import ValidationError, convert
@@ -35,9 +36,8 @@ from receiver.model.routing import PAGERDUTY, RoutingTable
 from receiver.storms.model import parse_storm_dedup_key
 from receiver.storms.service import StormService
 
-Transition = Callable[[Incident, float], IncidentChange]
 
-
+@dataclass(frozen=True)
 class PagerDutySync:
     """Applies what a person did in PagerDuty to an incident. Every method raises NotFound and StoreError.
 
@@ -45,57 +45,53 @@ class PagerDutySync:
     latest one seen changes nothing, nor does one for an earlier escalation run.
     """
 
-    def __init__(
-        self, incident_service: IncidentService, incidents: RedisIncidents, clock: Callable[[], float]
-    ) -> None:
-        self._incident_service = incident_service
-        self._incidents = incidents
-        self._clock = clock
+    incident_service: IncidentService
+    incidents: RedisIncidents
+    clock: Callable[[], float]
 
-    def acknowledge(self, page: ResponderPage, by: Person, occurred_at: float = 0.0) -> None:
-        """Acknowledge the incident; an event newer than all seen renews an acknowledgement."""
-        now = self._clock()
+    def apply_status(self, page: ResponderPage, status: str, by: Person, occurred_at: float = 0.0) -> None:
+        """Acknowledge, un-acknowledge or resolve the incident: *status* is `acknowledged`, `triggered` or
+        `resolved`.
 
-        def transition(incident: Incident, now: float) -> IncidentChange:
-            is_newer = occurred_at > incident.last_pagerduty_event_at
-            return transitions.acknowledge(incident, by, now, is_renewing=is_newer)
+        An event newer than all seen renews an acknowledgement.
+        """
+        now = self.clock()
 
-        self._record(page, page.mark_done("acknowledge", now))
-        self._update(page, occurred_at, transition, now)
+        def transition(incident: Incident) -> IncidentChange:
+            if status == "acknowledged":
+                is_newer = occurred_at > incident.last_pagerduty_event_at
+                return transitions.acknowledge(incident, by, now, is_renewing=is_newer)
+            apply = transitions.resolve if status == "resolved" else transitions.unacknowledge
+            return apply(incident, by, now)
 
-    def unacknowledge(self, page: ResponderPage, by: Person, occurred_at: float = 0.0) -> None:
-        # PagerDuty notifies its users again by itself. If the page still counted as acknowledged, it would
-        # be resolved and triggered anew for that.
-        self._record(page, page.mark_undone())
-        self._update(page, occurred_at, lambda incident, now: transitions.unacknowledge(incident, by, now))
-
-    def resolve(self, page: ResponderPage, by: Person, occurred_at: float = 0.0) -> None:
-        self._record(page, page.mark_done("resolve", self._clock()))
-        self._update(page, occurred_at, lambda incident, now: transitions.resolve(incident, by, now))
+        # After an un-acknowledge PagerDuty notifies its users again by itself. If the page still counted as
+        # acknowledged, it would be resolved and triggered anew for that.
+        done = page.mark_undone() if status == "triggered" else page.mark_done(status, now)
+        if done is not None:
+            self.incidents.record_delivery(page.incident.id, *done)
+        self._update_incident(page, occurred_at, transition, now)
 
     def mark_seen(self, page: ResponderPage, occurred_at: float) -> None:
         """Record the time of an event that changes nothing here, so that older events are outdated."""
-        self._update(page, occurred_at, lambda incident, _: IncidentChange(incident))
+        self._update_incident(page, occurred_at, IncidentChange, self.clock())
 
-    def _update(
-        self, page: ResponderPage, occurred_at: float, transition: Transition, now: float = 0.0
+    def _update_incident(
+        self,
+        page: ResponderPage,
+        occurred_at: float,
+        transition: Callable[[Incident], IncidentChange],
+        now: float,
     ) -> None:
-        now, run = now or self._clock(), page.incident.run
-
         def update(latest: Incident) -> IncidentChange:
-            if latest.run != run or 0 < occurred_at < latest.last_pagerduty_event_at:
+            if latest.run != page.incident.run or 0 < occurred_at < latest.last_pagerduty_event_at:
                 return IncidentChange(latest)
-            change = transition(latest, now)
+            change = transition(latest)
             if change.incident is None or occurred_at <= latest.last_pagerduty_event_at:
                 return change
             updated = replace(change.incident, last_pagerduty_event_at=occurred_at)
             return IncidentChange(updated, is_changed=True, events=change.events)
 
-        self._incident_service.update(page.incident.id, update, now)
-
-    def _record(self, page: ResponderPage, done: tuple[str, Delivery] | None) -> None:
-        if done is not None:
-            self._incidents.record_delivery(page.incident.id, *done)
+        self.incident_service.update(page.incident.id, update, now)
 
 
 T = TypeVar("T")
@@ -124,30 +120,20 @@ _CLOCK_SLACK_S = 5.0
 _NOTE_KEY = DeliveryKey("note:pagerduty")
 _FORMER = "of a former page"
 _OUTDATED = "outdated"
-_ACKNOWLEDGING = ("acknowledged", "unacknowledged")
 # Reasons for which an event changes nothing, but still outdates earlier events that arrive after it.
 _NO_CHANGE = ("already acknowledged", "not acknowledged")
 
 
+@dataclass(frozen=True)
 class PagerDutyWebhookHandler:
-    """Handles PagerDuty's webhook events. Without *api* it trusts the event itself."""
+    """Handles PagerDuty's webhook events. Without *rest* it trusts the event itself."""
 
-    def __init__(
-        self,
-        incident_service: IncidentService,
-        incidents: RedisIncidents,
-        api: PagerDutyRestClient | None,
-        routing: RoutingTable,
-        clock: Callable[[], float],
-        *,
-        storms: StormService,
-    ) -> None:
-        self._pagerduty_sync = PagerDutySync(incident_service, incidents, clock)
-        self._storms = storms
-        self._incidents = incidents
-        self._api = api
-        self._routing = routing
-        self._clock = clock
+    pagerduty_sync: PagerDutySync
+    incidents: RedisIncidents
+    rest: PagerDutyRestClient | None
+    routing: RoutingTable
+    storms: StormService
+    clock: Callable[[], float]
 
     def handle_event(self, event: Mapping[str, Any]) -> None:
         """Apply *event* (the fields of a PagerDutyEvent); the second time changes nothing.
@@ -178,24 +164,22 @@ class PagerDutyWebhookHandler:
         """Yield the pages of ours with *keys*; several when PagerDuty grouped or merged alerts."""
         for key in keys:
             parts = parse_dedup_key(key)
-            if parts is None:
+            latest = self.incidents.load_latest([parts[0]])[0].incident if parts else None
+            if latest is None:
                 continue
-            incident = self._incidents.load_latest([parts[0]])[0].incident
-            if incident is None:
-                continue
-            whole = self._incidents.load(incident.id)
+            incident = self.incidents.load(latest.id)
             # A responder may have been paged before it was removed from the configuration.
-            gone = {name: build_gone_responder(name) for name in list_paged_names(whole)}
-            for name, responder in {**gone, **self._routing.responders}.items():
-                if dedup_key(whole, name) == key:
-                    yield ResponderPage(whole, responder)
+            gone = {name: build_gone_responder(name) for name in list_paged_names(incident)}
+            for name, responder in {**gone, **self.routing.responders}.items():
+                if dedup_key(incident, name) == key:
+                    yield ResponderPage(incident, responder)
 
     def _find_keys(self, event: PagerDutyEvent) -> Iterable[str]:
         key = event.incident_key
-        if parse_dedup_key(key) or parse_storm_dedup_key(key) or self._api is None:
+        if parse_dedup_key(key) or parse_storm_dedup_key(key) or self.rest is None:
             return (event.incident_key,)
         try:
-            return self._api.find_alert_keys(event.incident_id)
+            return self.rest.find_alert_keys(event.incident_id)
         except PermanentDeliveryError as error:
             _log_refusal("alerts", error)
             return ()
@@ -208,19 +192,19 @@ class PagerDutyWebhookHandler:
         A status older than the event comes from a part of PagerDuty that is not up to date yet.
         """
         hint = PagerDutyStatus("merged" if event.merged_into else expected)
-        status = self._query(event, lambda api: api.find_status(event.incident_id), hint)
+        status = self._query(event, lambda rest: rest.find_status(event.incident_id), hint)
         is_older = 0 < status.changed_at < int(event.occurred_at)  # the API has whole seconds
         return hint if is_older else status
 
     def _query(self, event: PagerDutyEvent, question: Callable[[PagerDutyRestClient], T], otherwise: T) -> T:
-        if self._api is None:
+        if self.rest is None:
             return otherwise
         try:
-            return question(self._api)
+            return question(self.rest)
         except PermanentDeliveryError as error:
             _log_refusal("incidents", error)
         except TemporaryDeliveryError:
-            if self._clock() - event.occurred_at < _ASK_AGAIN_FOR_S:
+            if self.clock() - event.occurred_at < _ASK_AGAIN_FOR_S:
                 raise
         return otherwise
 
@@ -236,15 +220,13 @@ class PagerDutyWebhookHandler:
             )
         reason = _find_reason_to_ignore(page, event, status)
         if reason in _NO_CHANGE:
-            self._pagerduty_sync.mark_seen(page, event.occurred_at)
+            self.pagerduty_sync.mark_seen(page, event.occurred_at)
         if reason:
             return reason
         by = Person(event.by or status.by or "PagerDuty", via=PAGERDUTY)
         if event.event_type == "incident.resolved":
             return self._resolve(page, event, by, is_person=event.is_person or status.is_person)
-        is_acknowledged = event.event_type == "incident.acknowledged"
-        answer = self._pagerduty_sync.acknowledge if is_acknowledged else self._pagerduty_sync.unacknowledge
-        answer(page, by, event.occurred_at)
+        self.pagerduty_sync.apply_status(page, status.status, by, event.occurred_at)
         return status.status
 
     def _apply_to_storm(
@@ -263,16 +245,11 @@ class PagerDutyWebhookHandler:
         by = Person(event.by or status.by or "PagerDuty", via=PAGERDUTY)
         try:
             if what == "resolve" and not (event.is_person or status.is_person):
-                self._storms.record_hint(storm_id, batch, event.event_id or event.incident_id, self._clock())
+                self.storms.record_hint(storm_id, batch, event.event_id or event.incident_id, self.clock())
                 return "resolved by no person"
-            self._storms.respond(
-                storm_id,
-                what,
-                by,
-                self._clock(),
-                batch=batch,
-                done_in_pagerduty=True,
-                is_renewing=event.is_person,
+            is_renewing, now = event.is_person, self.clock()
+            self.storms.respond(
+                storm_id, what, by, now, batch=batch, done_in_pagerduty=True, is_renewing=is_renewing
             )
         except NotFound:
             return "no storm of ours any more"
@@ -285,15 +262,15 @@ class PagerDutyWebhookHandler:
         does not know whether the alerts fire. The page is checked, and triggered again.
         """
         nothing: tuple[str, ...] = ()
-        still_open = self._query(event, lambda api: api.find_open(page.key), nothing)
+        still_open = self._query(event, lambda rest: rest.find_open(page.key), nothing)
         if any(incident_id != event.incident_id for incident_id in still_open):
             return _FORMER
         if not is_person:
-            now = self._clock()
+            now = self.clock()
             hint = page.build_hint(event.event_id or event.incident_id, now)
-            self._incidents.record_delivery(page.incident.id, *hint, wake=(PAGERDUTY,), due=now)
+            self.incidents.record_delivery(page.incident.id, *hint, wake=(PAGERDUTY,), due=now)
             return "resolved by no person"
-        self._pagerduty_sync.resolve(page, by, event.occurred_at)
+        self.pagerduty_sync.apply_status(page, "resolved", by, event.occurred_at)
         return "resolved"
 
     def _record_note(self, page: ResponderPage, event: PagerDutyEvent, text: str) -> str:
@@ -301,40 +278,34 @@ class PagerDutyWebhookHandler:
         recorded = page.incident.deliveries.get(_NOTE_KEY, Delivery())
         if event.event_id and recorded.instance == event.event_id:
             return "already noted"
-        now = self._clock()
+        now = self.clock()
         target = f"{PAGERDUTY}:{page.responder.name}"
         note = Delivery(event.event_id, target=target, attempts=1, receipt=Receipt(now))
         entry = TimelineEvent(now, "noted", text, event.by, PAGERDUTY)
-        self._incidents.record_delivery(page.incident.id, _NOTE_KEY, note, events=(entry,))
+        self.incidents.record_delivery(page.incident.id, _NOTE_KEY, note, events=(entry,))
         return "noted"
 
 
 def _find_reason_to_ignore(page: ResponderPage, event: PagerDutyEvent, status: PagerDutyStatus) -> str:
     """Return why the event changes nothing here, for the log; empty when it does."""
-    incident, event_type = page.incident, event.event_type
-    slack_s = _CLOCK_SLACK_S if event_type == "incident.resolved" else 0.0
-    is_acknowledging, is_unacknowledging = (event_type == f"incident.{word}" for word in _ACKNOWLEDGING)
+    incident, expected = page.incident, _STATUSES.get(event.event_type)
+    slack_s = _CLOCK_SLACK_S if expected == "resolved" else 0.0
+    # A person may acknowledge again in PagerDuty; our acknowledgements cause events, too.
+    latest = max(incident.acknowledged_at, incident.last_pagerduty_event_at)
+    is_renewal = event.is_person and not incident.snoozed_until and event.occurred_at > latest
+    is_known = expected == "acknowledged" and incident.is_acknowledged and not is_renewal
     for why, is_so in (
         (_OUTDATED, 0 < event.occurred_at < incident.last_pagerduty_event_at),
-        (_OUTDATED, status.status != _STATUSES.get(event_type)),
+        (_OUTDATED, status.status != expected),
         ("already closed", incident.is_resolved),
         (_FORMER, not page.is_open),
-        (_FORMER, not is_unacknowledging and page.is_past(event.occurred_at, slack_s)),
-        ("not acknowledged", is_unacknowledging and not incident.is_acknowledged),
-        (
-            "already acknowledged",
-            is_acknowledging and incident.is_acknowledged and not _is_renewal(page, event),
-        ),
+        (_FORMER, expected != "triggered" and page.is_past(event.occurred_at, slack_s)),
+        ("not acknowledged", expected == "triggered" and not incident.is_acknowledged),
+        ("already acknowledged", is_known),
     ):
         if is_so:
             return why
     return ""
-
-
-def _is_renewal(page: ResponderPage, event: PagerDutyEvent) -> bool:
-    """Return whether a person acknowledged again in PagerDuty; our acknowledgements cause events, too."""
-    latest = max(page.incident.acknowledged_at, page.incident.last_pagerduty_event_at)
-    return event.is_person and not page.incident.snoozed_until and event.occurred_at > latest
 
 
 def _describe_event(page: ResponderPage, event: PagerDutyEvent) -> str:
@@ -351,19 +322,14 @@ def _describe_event(page: ResponderPage, event: PagerDutyEvent) -> str:
     if event.event_type == "incident.responder.added":
         return f"PagerDuty: {people} was asked to help"
     if event.event_type == "incident.responder.replied":
-        return f"PagerDuty: {people} answered the request for help" + (
-            f" ({event.status})" if event.status else ""
-        )
+        reply = f" ({event.status})" if event.status else ""
+        return f"PagerDuty: {people} answered the request for help{reply}"
     return f"{text} to {people}"
 
 
 def _log(event: PagerDutyEvent, outcome: str, incident_id: str = "") -> None:
-    fields = {
-        "incident": incident_id,
-        "type": event.event_type,
-        "pagerduty": event.incident_id,
-        "outcome": outcome,
-    }
+    pagerduty = {"type": event.event_type, "pagerduty": event.incident_id}
+    fields = {"incident": incident_id, **pagerduty, "outcome": outcome}
     logger.info("pagerduty event", extra={"fields": fields})
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
-from receiver.integrations.pagerduty.oncall import PagerDutyOnCallLookup
+from receiver.integrations.pagerduty.rest_api import PagerDutyOnCallLookup
 from receiver.model.incident import OnCallPerson
 from tests.builders import a_responder
 from tests.rig import START, Clock

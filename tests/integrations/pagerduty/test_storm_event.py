@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from receiver.integrations.pagerduty.channel import PagerDutyChannel
-from receiver.integrations.pagerduty.event import MAX_EVENT, MAX_SUMMARY, json_size
+from receiver.integrations.pagerduty.event import MAX_EVENT, MAX_SUMMARY, json_size, render_event
 from receiver.integrations.pagerduty.routing_keys import RoutingKeys
-from receiver.integrations.pagerduty.storm_event import render_storm_event
 from receiver.model.actions import Page, ResolvePage
 from receiver.model.routing import PAGERDUTY, Step, Target
 from receiver.storms.model import Member, MemberState, Storm, StormNotification, summarize_storm
@@ -35,7 +34,7 @@ def a_page_of(*names: str, action: Any = PAGE, public_url: str = "") -> StormNot
 
 def test_the_page_counts_the_members_of_its_batch() -> None:
     names = ["HighCPU"] * 3 + ["DiskFull"] * 2 + ["A", "B", "C"]
-    event = render_storm_event(a_page_of(*names, public_url="https://r.example"))
+    event = render_event(a_page_of(*names, public_url="https://r.example"))
     assert event["dedup_key"] == KEY
     assert event["payload"]["summary"] == "8 incidents in #a: 3 HighCPU, 2 DiskFull, 1 A, 2 others"
     assert event["payload"]["severity"] == "critical"
@@ -45,13 +44,13 @@ def test_the_page_counts_the_members_of_its_batch() -> None:
 
 
 def test_one_further_alert_name_is_counted_as_one_other() -> None:
-    event = render_storm_event(a_page_of("A", "A", "B", "C", "D"))
+    event = render_event(a_page_of("A", "A", "B", "C", "D"))
     assert event["payload"]["summary"] == "5 incidents in #a: 2 A, 1 B, 1 C, 1 other"
 
 
 def test_the_resolve_event_has_only_the_keys() -> None:
     action = ResolvePage(key="resolve:1", target=TARGET, dedup_key=KEY)
-    assert render_storm_event(a_page_of("A", action=action)) == {"event_action": "resolve", "dedup_key": KEY}
+    assert render_event(a_page_of("A", action=action)) == {"event_action": "resolve", "dedup_key": KEY}
 
 
 def test_without_a_key_it_is_simulated() -> None:
@@ -67,6 +66,6 @@ def test_without_a_key_it_is_simulated() -> None:
     st.lists(st.one_of(st.text(max_size=80), st.just("x" * 5000), st.just("\ud800")), min_size=1, max_size=80)
 )
 def test_pagerduty_accepts_a_storm_page_with_hostile_names(names: list[str]) -> None:
-    event = render_storm_event(a_page_of(*names))
+    event = render_event(a_page_of(*names))
     assert 0 < len(event["payload"]["summary"]) <= MAX_SUMMARY
     assert json_size(event) < MAX_EVENT

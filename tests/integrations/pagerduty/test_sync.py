@@ -12,7 +12,7 @@ import pytest
 from receiver.engine.jobs import PeriodicTasks
 from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
 from receiver.integrations.pagerduty.rest_api import PagerDutyRestClient
-from receiver.integrations.pagerduty.sync import PagerDutyWebhookHandler
+from receiver.integrations.pagerduty.sync import PagerDutySync, PagerDutyWebhookHandler
 from receiver.integrations.pagerduty.webhook import parse_event
 from receiver.model.incident import Person
 from receiver.text import Secret
@@ -35,17 +35,18 @@ class Bridge:
         rig.configure(ROUTING)
         self.pager = build_rest(rig) if has_token else None
         services = rig.services
-        self.handler = PagerDutyWebhookHandler(
-            services.incident_service,
-            services.incidents,
-            self.pager,
-            services.routing,
-            rig.clock,
-            storms=services.storms,
+        sync = PagerDutySync(services.incident_service, services.incidents, rig.clock)
+        self.use_handler(
+            PagerDutyWebhookHandler(
+                sync, services.incidents, self.pager, services.routing, services.storms, rig.clock
+            )
         )
-        periodic_tasks = PeriodicTasks(
-            {}, services.job_queue, {"pagerduty": self.handler.handle_event}, rig.clock
-        )
+
+    def use_handler(self, handler: PagerDutyWebhookHandler) -> None:
+        """Let the worker handle PagerDuty's webhooks with *handler*."""
+        self.handler, rig = handler, self.rig
+        jobs = {"pagerduty": handler.handle_event}
+        periodic_tasks = PeriodicTasks({}, rig.services.job_queue, jobs, rig.clock)
         rig.worker_services = replace(rig.worker_services, periodic_tasks=periodic_tasks)
 
     def deliver(self) -> list[int]:
@@ -311,11 +312,10 @@ def test_a_worker_killed_between_two_steps_of_resolving_loses_nothing(rig: Rig, 
     rig.passes("1m")
     rig.pagerduty.resolves(bridge.page())
     [event] = [w for w in rig.pagerduty.webhooks.waiting if w.event_type == "incident.resolved"]
-    answers = bridge.handler._pagerduty_sync
-    incident_service, answers._incident_service = answers._incident_service, None
+    killed: Any = None
+    sync = replace(bridge.handler.pagerduty_sync, incident_service=killed)
     with pytest.raises(AttributeError):
-        bridge.handler.handle_event(_fields(event.body))
-    answers._incident_service = incident_service
+        replace(bridge.handler, pagerduty_sync=sync).handle_event(_fields(event.body))
 
     bridge.handler.handle_event(_fields(event.body))
 
@@ -477,7 +477,8 @@ def test_an_event_waits_until_pagerduty_returns_its_alert_keys(rig: Rig, bridge:
 def test_an_event_is_applied_if_pagerduty_returns_no_status_for_long(rig: Rig) -> None:
     bridge = Bridge(rig)
     incident_id = rig.fires("DiskFull")
-    bridge.handler._api = _WithoutStatus(TemporaryDeliveryError("no_answer"), bridge.page().dedup_key)
+    rest: Any = _WithoutStatus(TemporaryDeliveryError("no_answer"), bridge.page().dedup_key)
+    bridge.use_handler(replace(bridge.handler, rest=rest))
     rig.pagerduty.acknowledges(bridge.page())
     bridge.deliver()
     rig.passes("20s")
@@ -489,7 +490,8 @@ def test_an_event_is_applied_if_pagerduty_returns_no_status_for_long(rig: Rig) -
 def test_an_event_is_applied_if_pagerduty_refuses_to_return_the_status(rig: Rig) -> None:
     bridge = Bridge(rig)
     incident_id = rig.fires("DiskFull")
-    bridge.handler._api = _WithoutStatus(PermanentDeliveryError("not_found"), bridge.page().dedup_key)
+    rest: Any = _WithoutStatus(PermanentDeliveryError("not_found"), bridge.page().dedup_key)
+    bridge.use_handler(replace(bridge.handler, rest=rest))
     rig.clock.moment += 60
     rig.pagerduty.resolves(bridge.page())
     bridge.deliver()
