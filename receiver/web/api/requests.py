@@ -19,23 +19,17 @@ _DURATION = (
     "^(0|(?=.)" + "".join(f"([0-9]{{1,9}}{unit})?" for unit in ("y", "w", "d", "h", "m", "s", "ms")) + ")$"
 )
 _EXPECTED = "expected"  # in a field's `extra`: what the error message says was expected
+
+
+def _meta(description: str, expected: str, **limits: Any) -> Meta:
+    return Meta(description=description, extra={_EXPECTED: expected}, **limits)
+
+
 Limit = Annotated[
-    int,
-    Meta(
-        ge=1,
-        le=HIGHEST_LIMIT,
-        description="The maximum number of rows.",
-        extra={_EXPECTED: f"a number from 1 to {HIGHEST_LIMIT}"},
-    ),
+    int, _meta("The maximum number of rows.", f"a number from 1 to {HIGHEST_LIMIT}", ge=1, le=HIGHEST_LIMIT)
 ]
-Cursor = Annotated[
-    str,
-    Meta(
-        pattern=r"^([0-9]{1,12}\.[0-9]{3}_[0-9a-z-]{1,64})?$",
-        description="The `next_cursor` of the page before.",
-        extra={_EXPECTED: "the next_cursor of the page before"},
-    ),
-]
+_CURSOR = ("The `next_cursor` of the page before.", "the next_cursor of the page before")
+Cursor = Annotated[str, _meta(*_CURSOR, pattern=r"^([0-9]{1,12}\.[0-9]{3}_[0-9a-z-]{1,64})?$")]
 AlertName = Annotated[str, Meta(description="Only those of this alert name.")]
 
 
@@ -48,21 +42,18 @@ class ListQuery(Struct, frozen=True):
 
     state: Annotated[
         Literal["open", "acknowledged", "resolved", ""],
-        Meta(
-            description="Only those in this state; `open` includes acknowledged.",
-            extra={_EXPECTED: "open, acknowledged or resolved"},
-        ),
+        _meta("Only those in this state; `open` includes acknowledged.", "open, acknowledged or resolved"),
     ] = ""
     severity: Annotated[
         Literal["critical", "error", "warning", "info", "none", ""],
-        Meta(
-            description="Only those of this severity.",
-            extra={_EXPECTED: "critical, error, warning, info or none"},
-        ),
+        _meta("Only those of this severity.", "critical, error, warning, info or none"),
     ] = ""
     alertname: AlertName = ""
     limit: Limit = 50
     cursor: Cursor = ""
+
+
+_SINCE = [{"format": "date-time"}, {"format": "date"}, {"pattern": _DURATION}, {"maxLength": 0}]
 
 
 class HistoryQuery(Struct, frozen=True):
@@ -74,14 +65,7 @@ class HistoryQuery(Struct, frozen=True):
         Meta(
             description="Only those that opened at or after this: a moment in RFC 3339, a day (UTC), or a "
             "duration back from now, like `7d`.",
-            extra_json_schema={
-                "anyOf": [
-                    {"format": "date-time"},
-                    {"format": "date"},
-                    {"pattern": _DURATION},
-                    {"maxLength": 0},
-                ]
-            },
+            extra_json_schema={"anyOf": _SINCE},
         ),
     ] = ""
     limit: Limit = 50
@@ -91,18 +75,10 @@ class HistoryQuery(Struct, frozen=True):
 class FailureQuery(Struct, frozen=True):
     """Which deliveries to list."""
 
-    state: Annotated[
-        Literal["failed"],
-        Meta(description="Only those in this state.", extra={_EXPECTED: "failed"}),
-    ] = "failed"
+    state: Annotated[Literal["failed"], _meta("Only those in this state.", "failed")] = "failed"
     limit: Limit = 50
     cursor: Annotated[
-        str,
-        Meta(
-            pattern=r"^([0-9]{1,12}\.[0-9]{3}_[0-9a-z-]{1,64}_([0-9a-f]{2}){1,400})?$",
-            description="The `next_cursor` of the page before.",
-            extra={_EXPECTED: "the next_cursor of the page before"},
-        ),
+        str, _meta(*_CURSOR, pattern=r"^([0-9]{1,12}\.[0-9]{3}_[0-9a-z-]{1,64}_([0-9a-f]{2}){1,400})?$")
     ] = ""
 
 
@@ -148,8 +124,7 @@ class StartMaintenanceRequest(ActorFields, frozen=True, kw_only=True):
         Meta(description="How long.", examples=["2h"], extra_json_schema={"pattern": _DURATION}),
     ] = msgspec.field(name="for", default=None)
     until: Annotated[
-        str | None,
-        Meta(description="Until when.", extra_json_schema={"format": "date-time"}),
+        str | None, Meta(description="Until when.", extra_json_schema={"format": "date-time"})
     ] = None
     comment: Annotated[str | None, Meta(description="The reason.")] = None
 
@@ -158,10 +133,7 @@ class EndMaintenanceRequest(Struct, frozen=True):
     """Who ends it."""
 
     by: Annotated[str, Meta(description="Your name.")] = ""
-    via: Annotated[
-        str,
-        Meta(max_length=MAX_VIA, description="Where the request comes from.", extra={_EXPECTED: "a word"}),
-    ] = ""
+    via: Annotated[str, _meta("Where the request comes from.", "a word", max_length=MAX_VIA)] = ""
 
 
 def read_query(kind: type[Q], found: Mapping[str, str]) -> Q:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from msgspec import convert
 from msgspec.structs import asdict
 
 from receiver.config.model import Routing
@@ -28,7 +29,7 @@ from receiver.model.escalation import EscalationState, IncidentView, StepState
 from receiver.model.heading import find_heading
 from receiver.model.incident import Incident, SilenceRequest, Suppression, TimelineEvent
 from receiver.model.plan import IncidentPlan
-from receiver.runbooks.model import Runbook, Section
+from receiver.runbooks.model import Runbook
 from receiver.storms.model import find_storm_of
 from receiver.web.api.responses import (
     AlertRow,
@@ -42,7 +43,6 @@ from receiver.web.api.responses import (
     IncidentRow,
     MatcherRow,
     RunbookDetail,
-    RunbookPart,
     RunbookSection,
     SilenceRow,
     State,
@@ -263,19 +263,5 @@ def delivery_keys(routing: Routing) -> tuple[DeliveryKey, ...]:
 
 def serialize_runbook(runbook: Runbook) -> RunbookDetail:
     """Return a runbook's sections and its Markdown."""
-    return RunbookDetail(
-        name=runbook.name,
-        severity=runbook.severity,
-        sections=[_serialize_section(section) for section in runbook.sections],
-        markdown=runbook.source,
-    )
-
-
-def _serialize_section(section: Section) -> RunbookSection:
-    return RunbookSection(
-        title=section.title,
-        parts=[
-            RunbookPart(kind=part.kind, text=part.text, depth=part.depth, marker=part.marker, lang=part.lang)
-            for part in section.parts
-        ],
-    )
+    sections = convert(runbook.sections, list[RunbookSection], from_attributes=True)
+    return RunbookDetail(runbook.name, runbook.severity, sections, markdown=runbook.source)
