@@ -133,10 +133,10 @@ def _warn_of_severities(config: Config, findings: Findings) -> None:
 
 
 def _probe_provider(config: Config, findings: Findings) -> None:
-    from receiver.web.auth.oidc import build_oidc_client
+    from receiver.web.auth.oidc import OidcClient
 
     try:
-        issuer = build_oidc_client(config.settings, now).check()
+        issuer = OidcClient(config.settings, now).check_provider()
     except ProviderUnavailable as error:
         what = f"the provider of OIDC_ISSUER can't be asked: {error}"
         findings.error(what, "one that answers", file=ENVIRONMENT)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import logging
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
+from ipaddress import IPv6Address, ip_network
 from urllib.parse import quote, urlencode, urlsplit
 
 from flask import Flask, Request, Response, g, redirect, request
@@ -20,7 +20,7 @@ from receiver import metrics
 from receiver.clock import Clock
 from receiver.config.settings import CALLBACK, Settings
 from receiver.text import Secret, one_line
-from receiver.web.auth.csrf import CsrfProtection
+from receiver.web.auth.csrf import CookieJar, CsrfProtection
 from receiver.web.auth.principal import (
     AuthMethod,
     Identity,
@@ -30,6 +30,7 @@ from receiver.web.auth.principal import (
     TrustedProxy,
     clean_name,
     current_principal,
+    parse_ip,
 )
 from receiver.web.auth.sessions import Sessions, Signer
 from receiver.web.server.errors import error_response, wants_html
@@ -59,11 +60,9 @@ def _digest(text: str) -> bytes:
 
 def _presented_token(request: Request) -> str:
     auth = request.authorization
-    if auth is None:
+    if auth is None or auth.type not in ("basic", "bearer"):
         return ""
-    if auth.type == "basic":
-        return auth.password or ""
-    return auth.token or "" if auth.type == "bearer" else ""
+    return (auth.password if auth.type == "basic" else auth.token) or ""
 
 
 # Above this number, the key that was used least recently is dropped: an attacker with more addresses than
@@ -71,52 +70,49 @@ def _presented_token(request: Request) -> str:
 MAX_KEYS = 10_000
 
 
+@dataclass
 class IpRateLimiter:
     """A token bucket for each key: *burst* requests at once, refilled at *per_s* per second."""
 
-    def __init__(self, burst: int, per_s: float, clock: Callable[[], float]) -> None:
-        self._burst = burst
-        self._per_s = per_s
-        self._clock = clock
-        self._full_at: OrderedDict[str, float] = OrderedDict()  # when its bucket is full again
+    burst: int
+    per_s: float
+    clock: Clock
+    _full_at: OrderedDict[str, float] = field(default_factory=OrderedDict)  # when its bucket is full again
 
     def acquire(self, key: str) -> float:
         """Take one token and return 0; else take none and return the seconds until there is one."""
-        now = self._clock()
-        whole_s = self._burst / self._per_s
+        now, whole_s = self.clock(), self.burst / self.per_s
         # After a clock was set back, the wait is never longer than for a full bucket.
         full_at = min(max(self._full_at.pop(key, now), now), now + whole_s)
-        wait_s = full_at + 1 / self._per_s - now - whole_s
-        self._full_at[key] = full_at if wait_s > 1e-9 else full_at + 1 / self._per_s
+        wait_s = full_at + 1 / self.per_s - now - whole_s
+        self._full_at[key] = full_at if wait_s > 1e-9 else full_at + 1 / self.per_s
         if len(self._full_at) > MAX_KEYS:
             self._full_at.popitem(last=False)
         return wait_s if wait_s > 1e-9 else 0.0
 
 
 def client_key(address: str | None) -> str:
-    """Return the rate limit key of an address: one client owns an IPv4 address or an IPv6 /64 network."""
-    if address is None:
-        return ""
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:  # a Unix socket
-        return ""
-    if isinstance(found, ipaddress.IPv4Address):
-        return str(found)
-    if found.ipv4_mapped:
-        return str(found.ipv4_mapped)
-    return str(ipaddress.ip_network((found, 64), strict=False).network_address)
+    """Return the rate limit key of an address: one client owns an IPv4 address or an IPv6 /64 network.
+
+    It is empty on a Unix socket.
+    """
+    found = parse_ip(address or "")
+    if isinstance(found, IPv6Address):
+        return str(ip_network((found, 64), strict=False).network_address)
+    return str(found or "")
 
 
 class Authenticator:
     """Finds out who sent a request. A valid token takes precedence over a proxy's header and a session."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
+    def __init__(self, settings: Settings, clock: Clock) -> None:
         self._requires_auth = settings.requires_auth
         self._tokens = ((settings.api_tokens, Role.RESPONDER), (settings.viewer_tokens, Role.VIEWER))
         self._roles = Roles(settings)
         self._proxy = TrustedProxy(settings)
-        self._sessions = Sessions(settings, Signer(settings), clock) if settings.oidc_issuer else None
+        cookies = CookieJar(settings.public_url)
+        sessions = Sessions(Signer(settings), self._roles, cookies, clock)
+        self._sessions = sessions if settings.oidc_issuer else None
 
     def authenticate(self, request: Request) -> Principal | Identity | None:
         """Return a Principal; an Identity that has no role; None for an unauthenticated request."""
@@ -166,7 +162,7 @@ class RateLimits:
     are signed in. A valid token is accepted however many wrong ones came before.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Clock = time.monotonic) -> None:
         self.failures = IpRateLimiter(burst=20, per_s=20 / 60, clock=clock)
         self.sign_ins = IpRateLimiter(burst=60, per_s=1, clock=clock)
         self.requests = IpRateLimiter(burst=300, per_s=50, clock=clock)
@@ -209,11 +205,9 @@ class RequestGuard:
 
     def require_api_token(self) -> Response | None:
         """Return a 401 unless the request carries an API or viewer token; it makes a browser ask for one."""
-        return (
-            None
-            if self._authenticator.find_by_token(request)
-            else self._refuse_without_token("RECEIVER_API_TOKEN")
-        )
+        if self._authenticator.find_by_token(request):
+            return None
+        return self._refuse_without_token("RECEIVER_API_TOKEN")
 
     def deny_unlisted(self, identity: Identity) -> Response:
         """Return a 403 for an identity without a role."""
@@ -222,7 +216,11 @@ class RequestGuard:
 
     def record_failure(self) -> Response | None:
         """Count a failed authentication of the client's address; return a 429 if there were too many."""
-        wait_s = self._rate_limits.failures.acquire(_client_key()) if self._rate_limits is not None else 0.0
+        wait_s = (
+            self._rate_limits.failures.acquire(client_key(request.remote_addr))
+            if self._rate_limits is not None
+            else 0.0
+        )
         if not wait_s:
             return None
         return _refuse("too_many_failures", 429, "too many wrong tokens came from your address", wait_s)
@@ -258,7 +256,7 @@ class RequestGuard:
         limiter = self._rate_limits.sign_ins if is_signing_in else self._rate_limits.requests
         principal = current_principal()
         if is_signing_in or principal is None or principal.auth_method is AuthMethod.OPEN:
-            return limiter.acquire(_client_key())
+            return limiter.acquire(client_key(request.remote_addr))
         return limiter.acquire(f"{principal.auth_method} {principal.digest} {principal.name}")
 
     # --- routes that need no token ---
@@ -274,13 +272,12 @@ class RequestGuard:
         if self._requires_token(request.path):
             return None
         if not self._is_allowed_host(request.host):
-            hint = "set PUBLIC_URL or RECEIVER_ALLOWED_HOSTS, or a token"
-            shown = one_line(request.host, 80)
+            said = f"without a token we do not answer to the name {one_line(request.host, 80)}"
             return _refuse(
-                "unknown_host", 403, f"without a token we do not answer to the name {shown}: {hint}"
+                "unknown_host", 403, f"{said}: set PUBLIC_URL or RECEIVER_ALLOWED_HOSTS, or a token"
             )
         if not self._is_same_origin() and not _is_navigation():
-            return _refuse("cross_site", 403, "this was sent by a page of somebody else; see PUBLIC_URL")
+            return _refuse_cross_site()
         return None
 
     def _requires_token(self, path: str) -> bool:
@@ -289,11 +286,14 @@ class RequestGuard:
         return self._requires_auth
 
     def _is_allowed_host(self, host: str) -> bool:
-        if self._is_our_host(host.lower()):
+        """Tell whether *host* is allowed, or one that an attacker can't point at us: an IP address, localhost
+        or PUBLIC_URL's.
+        """
+        name = _parse_hostname(host)
+        is_ip_or_localhost = name == "localhost" or name.replace(".", "").isdigit() or ":" in name
+        if is_ip_or_localhost or name == _parse_hostname(self._public.host) != "":
             return True
-        if self._allowed_hosts:
-            return _parse_hostname(host.lower()) in self._allowed_hosts
-        return not _is_on_loopback()
+        return name in self._allowed_hosts if self._allowed_hosts else not _is_on_loopback()
 
     def _authenticate(self) -> BaseResponse | None:
         """Set `g.principal`, or return a response that refuses the request or redirects it to the sign-in."""
@@ -316,9 +316,7 @@ class RequestGuard:
         return refused
 
     def _sign_in_url(self) -> str:
-        """Return the URL of the sign-in at PUBLIC_URL: the provider redirects there, and cookies belong to
-        it.
-        """
+        """Return the URL of the sign-in at PUBLIC_URL, where the provider redirects and cookies belong."""
         is_at_public_url = request.host.lower() == self._public.host and not self._public.path
         return SIGN_IN if is_at_public_url else f"{self._public.url}{SIGN_IN}"
 
@@ -333,7 +331,7 @@ class RequestGuard:
     def _refuse_unsafe_request(self, *, is_form: bool) -> Response | None:
         """Refuse an unsafe request if another site's page sent it or the principal may only read."""
         if not self._is_same_origin():
-            return _refuse("cross_site", 403, "this was sent by a page of somebody else; see PUBLIC_URL")
+            return _refuse_cross_site()
         if request.path not in self._sign_in_paths and not can_respond():
             return _refuse("viewer", 403, _describe_read_only(), title="You may only read")
         if is_form and not self._csrf.is_valid():
@@ -364,12 +362,6 @@ class RequestGuard:
             return origin.lower().startswith("https:") or not self._public.is_secure
         return bool(host) and host == request.host.lower()
 
-    def _is_our_host(self, host: str) -> bool:
-        """Tell whether *host* is an IP address, localhost or PUBLIC_URL's: an attacker can't point those at
-        us.
-        """
-        return _is_ip_or_localhost(host) or _parse_hostname(host) == _parse_hostname(self._public.host) != ""
-
 
 def can_respond() -> bool:
     """Tell whether the current principal may change anything."""
@@ -390,10 +382,6 @@ def _describe_read_only() -> str:
     return f"you are {principal.name}, a viewer, and only read; RECEIVER_RESPONDERS says who may answer"
 
 
-def _client_key() -> str:
-    return client_key(request.remote_addr)
-
-
 def _is_on_loopback() -> bool:
     return ListenAddress(request.environ["SERVER_NAME"], 0).is_loopback
 
@@ -406,13 +394,8 @@ def _is_navigation() -> bool:
 
 
 @lru_cache(maxsize=128)
-def _is_ip_or_localhost(host: str) -> bool:
-    name = _parse_hostname(host)
-    return name == "localhost" or name.replace(".", "").isdigit() or ":" in name
-
-
 def _parse_hostname(host: str) -> str:
-    """Return the name in `name:port`; empty where it can't be parsed, which matches no host."""
+    """Return the name in `name:port` in lower case; empty where it can't be parsed."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
@@ -426,6 +409,10 @@ def _parse_origin_host(origin: str) -> str:
         return url.netloc.lower() if url.hostname else ""
     except ValueError:
         return ""
+
+
+def _refuse_cross_site() -> Response:
+    return _refuse("cross_site", 403, "this was sent by a page of somebody else; see PUBLIC_URL")
 
 
 def _refuse(reason: str, status: int, message: str, wait_s: float = 0.0, *, title: str = "") -> Response:

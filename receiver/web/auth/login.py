@@ -11,10 +11,11 @@ import hmac
 import logging
 import re
 from base64 import urlsafe_b64encode
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from secrets import token_urlsafe
+from typing import Any
 
 from flask import Blueprint, make_response, redirect, render_template, request
 from werkzeug.wrappers import Response
@@ -24,12 +25,14 @@ from receiver.config.settings import CALLBACK, Settings
 from receiver.errors import ProviderUnavailable, SignInDenied
 from receiver.web.auth.csrf import CookieJar, new_random
 from receiver.web.auth.guard import SIGN_IN, SIGN_OUT, RequestGuard
-from receiver.web.auth.oidc import SignIn, build_oidc_client
+from receiver.web.auth.oidc import LoginAttempt, OidcClient, clean_error
 from receiver.web.auth.principal import Identity, Roles, parse_identity
 from receiver.web.auth.sessions import Sessions, Signer
 from receiver.web.server.errors import error_response
 from receiver.web.urls import make_relative
 
+logger = logging.getLogger(__name__)
+_TITLE = "You can't sign in"
 # Long enough to look up a password and a second factor.
 LOGIN_ATTEMPT_S = 15 * 60
 _COOKIE = "receiver_sign_in"
@@ -41,50 +44,40 @@ _SIGN_IN_PATHS = ("/sign-in", "/sign-out")
 
 
 @dataclass(frozen=True)
-class LoginAttempt:
-    """A login attempt, and the path to redirect to after it."""
-
-    sign_in: SignIn
-    path: str
-
-
 class LoginFlow:
     """Starts login attempts, and finds them again when the provider redirects back."""
 
-    def __init__(self, signer: Signer, public_url: str, clock: Callable[[], float]) -> None:
-        self._signer = signer
-        self._cookies = CookieJar(public_url)
-        self._clock = clock
+    signer: Signer
+    cookies: CookieJar
+    clock: Clock
 
-    def start(self, path: str) -> tuple[LoginAttempt, str]:
+    def start_attempt(self, path: str) -> tuple[LoginAttempt, str]:
         """Return a new login attempt that leads to *path*, and the value of the browser's cookie."""
-        browser = self._cookies.find_random(_COOKIE) or new_random()
-        attempt_id, path = token_urlsafe(16), safe_redirect_path(path)
-        value = {"id": attempt_id, "path": path, "until": self._clock() + LOGIN_ATTEMPT_S}
-        state = self._signer.sign_value(f"login {browser}", value)
-        return self._build_attempt(state, browser, attempt_id, path), browser
+        browser = self.cookies.find_random(_COOKIE) or new_random()
+        value = {"id": token_urlsafe(16), "path": path, "until": self.clock() + LOGIN_ATTEMPT_S}
+        state = self.signer.sign_value(f"login {browser}", value)
+        return self._build_attempt(state, browser, value), browser
 
     def save_cookie(self, response: Response, browser: str) -> None:
         """Set the cookie that binds login attempts to this browser."""
-        self._cookies.set_cookie(response, _COOKIE, browser, LOGIN_ATTEMPT_S)
+        self.cookies.set_cookie(response, _COOKIE, browser, LOGIN_ATTEMPT_S)
 
     def get_attempt(self, state: str) -> LoginAttempt:
         """Return the attempt of *state*; raises SignInDenied if another browser started it or it expired."""
-        browser = self._cookies.find_random(_COOKIE)
-        state_values = self._signer.read_signed(f"login {browser}", state) if browser else {}
-        if not browser or not state_values:
+        browser = self.cookies.find_random(_COOKIE)
+        value = self.signer.read_signed(f"login {browser}", state) if browser else {}
+        if not value:
             raise SignInDenied("this browser didn't begin to sign in here")
-        if self._clock() >= state_values["until"]:
+        if self.clock() >= value["until"]:
             raise SignInDenied("signing in took too long")
-        return self._build_attempt(state, browser, state_values["id"], state_values["path"])
+        return self._build_attempt(state, browser, value)
 
-    def _build_attempt(self, state: str, browser: str, attempt_id: str, path: str) -> LoginAttempt:
-        nonce, verifier = (self._derive(what, browser, attempt_id) for what in ("nonce", "verifier"))
-        return LoginAttempt(SignIn(state, nonce, verifier), path)
+    def _build_attempt(self, state: str, browser: str, value: Mapping[str, Any]) -> LoginAttempt:
+        def derive(what: str) -> str:
+            digest = hmac.new(self.signer.key, f"{what} {browser} {value['id']}".encode(), sha256).digest()
+            return urlsafe_b64encode(digest).decode().rstrip("=")
 
-    def _derive(self, what: str, browser: str, attempt_id: str) -> str:
-        digest = hmac.new(self._signer.key, f"{what} {browser} {attempt_id}".encode(), sha256).digest()
-        return urlsafe_b64encode(digest).decode().rstrip("=")
+        return LoginAttempt(state, derive("nonce"), derive("verifier"), value["path"])
 
 
 def safe_redirect_path(path: str) -> str:
@@ -93,18 +86,13 @@ def safe_redirect_path(path: str) -> str:
     return "/" if not is_ours or path.startswith(_SIGN_IN_PATHS) else path
 
 
-logger = logging.getLogger(__name__)
-_TITLE = "You can't sign in"
-_ERROR = re.compile(r"[a-z_]{1,40}", re.ASCII)
-
-
 def build_signing_in(settings: Settings, clock: Clock, request_guard: RequestGuard) -> Blueprint:
     """Return the blueprint of the sign-in; only for a configured provider."""
     pages = Blueprint("signing_in", __name__)
-    oidc_client = build_oidc_client(settings, clock)
+    oidc_client = OidcClient(settings, clock)
     signer, roles = Signer(settings), Roles(settings)
-    login_flow = LoginFlow(signer, settings.public_url, clock)
-    sessions = Sessions(settings, signer, clock)
+    cookies = CookieJar(settings.public_url)
+    login_flow, sessions = LoginFlow(signer, cookies, clock), Sessions(signer, roles, cookies, clock)
 
     @pages.get(SIGN_IN)
     def sign_in() -> Response:
@@ -112,9 +100,9 @@ def build_signing_in(settings: Settings, clock: Clock, request_guard: RequestGua
         path = safe_redirect_path(request.args.get("next", "/"))
         if request.args.get("by") == "token":
             return request_guard.require_api_token() or redirect(make_relative(path), 303)
-        attempt, browser = login_flow.start(path)
+        attempt, browser = login_flow.start_attempt(path)
         try:
-            response = redirect(oidc_client.authorization_url(attempt.sign_in), 303)
+            response = redirect(oidc_client.authorization_url(attempt), 303)
         except ProviderUnavailable as error:
             return _provider_unavailable(error)
         login_flow.save_cookie(response, browser)
@@ -125,17 +113,15 @@ def build_signing_in(settings: Settings, clock: Clock, request_guard: RequestGua
         """Verify the provider's claims, start a session and redirect to the requested page."""
         try:
             attempt = login_flow.get_attempt(request.args.get("state", ""))
-            identity = parse_identity(
-                oidc_client.fetch_claims(attempt.sign_in, _get_code()), settings.oidc_groups_claim
-            )
+            claims = oidc_client.fetch_claims(attempt, _get_code())
+            identity = parse_identity(claims, settings.oidc_groups_claim)
         except ProviderUnavailable as error:
             return _provider_unavailable(error)
         except SignInDenied as error:
             fields = {"reason": str(error), "from": request.remote_addr}
             logger.warning("sign-in denied", extra={"fields": fields, "state": "sign-in denied"})
-            return request_guard.record_failure() or error_response(
-                403, f"{error}; begin again", title=_TITLE
-            )
+            refused = error_response(403, f"{error}; begin again", title=_TITLE)
+            return request_guard.record_failure() or refused
         return _complete_sign_in(identity, attempt.path)
 
     @pages.post(SIGN_OUT)
@@ -161,11 +147,9 @@ def build_signing_in(settings: Settings, clock: Clock, request_guard: RequestGua
 
 def _get_code() -> str:
     """Return the provider's authorization code; raises SignInDenied where it returned an error."""
-    code, error = request.args.get("code", ""), request.args.get("error", "")
-    if not code:
-        reason = error if _ERROR.fullmatch(error) else "no code"
-        raise SignInDenied(f"the provider says {reason}")
-    return code
+    if code := request.args.get("code", ""):
+        return code
+    raise SignInDenied(f"the provider says {clean_error(request.args.get('error')) or 'no code'}")
 
 
 def _provider_unavailable(error: ProviderUnavailable) -> Response:

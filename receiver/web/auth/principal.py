@@ -131,6 +131,7 @@ def clean_name(text: str) -> str:
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
 class TrustedProxy:
     """Reads the headers of RECEIVER_USER_HEADER and RECEIVER_GROUPS_HEADER.
 
@@ -138,31 +139,29 @@ class TrustedProxy:
     listed, and a peer without an address, as on a Unix socket, never is.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._proxies = settings.trusted_proxies
-        self._user, self._groups = settings.user_header, settings.groups_header
+    settings: Settings
 
     def find_identity(self, request: Request) -> Identity | None:
         """Return the identity that the proxy names; None where it names none or the peer is no proxy."""
-        if not self._proxies or not self._is_trusted(request.remote_addr):
+        address = parse_ip(request.remote_addr or "")
+        if address is None or not any(address in network for network in self.settings.trusted_proxies):
             return None
-        header = _read_header(request, self._user)
+        header = _read_header(request, self.settings.user_header)
         name = clean_name(header)
         if "," in header:
             # WSGI joins two headers of this name with a comma: the proxy's, and one that the client sent.
-            logger.warning("proxy names more than one", extra={"fields": {"header": self._user}})
+            logger.warning(
+                "proxy names more than one", extra={"fields": {"header": self.settings.user_header}}
+            )
             return None
         if not name:
             return None
-        groups = _read_header(request, self._groups).split(",") if self._groups else []
+        groups = _read_header(request, self.settings.groups_header).split(",")
         return Identity(name, frozenset(group_attributes(groups) | {name_attribute(header.strip())}))
 
-    def _is_trusted(self, peer: str | None) -> bool:
-        address = _parse_ip(peer or "")
-        return address is not None and any(address in network for network in self._proxies)
 
-
-def _parse_ip(peer: str) -> IPv4Address | IPv6Address | None:
+def parse_ip(peer: str) -> IPv4Address | IPv6Address | None:
+    """Return the address of a connection's peer; None where it has none, as on a Unix socket."""
     try:
         address = ip_address(peer.partition("%")[0])
     except ValueError:
@@ -173,7 +172,7 @@ def _parse_ip(peer: str) -> IPv4Address | IPv6Address | None:
 
 def _read_header(request: Request, name: str) -> str:
     """Return the header's text: proxies write UTF-8, which WSGI decodes as Latin-1."""
-    text = request.headers.get(name, "")
+    text = request.headers.get(name, "") if name else ""
     try:
         return text.encode("latin-1").decode()
     except UnicodeError:
@@ -190,10 +189,8 @@ def parse_identity(claims: Mapping[str, Any], groups_claim: str) -> Identity:
     """
     email = _find_claim(claims, "email") if claims.get("email_verified") in (True, "true") else ""
     user = _find_claim(claims, "preferred_username")
-    candidates = (
-        clean_name(one) for one in (user, email, _find_claim(claims, "name"), _find_claim(claims, "sub"))
-    )
-    name = next(filter(None, candidates), "")
+    candidates = (user, email, _find_claim(claims, "name"), _find_claim(claims, "sub"))
+    name = next(filter(None, map(clean_name, candidates)), "")
     if not name:
         raise SignInDenied("the provider gives no name")
     names = {name_attribute(one) for one in (email, user if "@" not in user else "") if one}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
 from itsdangerous import BadData, URLSafeSerializer
 from werkzeug.wrappers import Response
 
+from receiver.clock import Clock
 from receiver.config.settings import Settings
 from receiver.web.auth.csrf import CookieJar
 from receiver.web.auth.principal import Identity, Roles
@@ -46,6 +47,7 @@ class Signer:
         return URLSafeSerializer(self.key, salt=purpose, signer_kwargs=kinds)
 
 
+@dataclass(frozen=True)
 class Sessions:
     """Keeps users signed in for twelve hours from their sign-in, whether active or not.
 
@@ -53,27 +55,26 @@ class Sessions:
     role is not stored: it is computed for each request, so removing a user from a list takes effect at once.
     """
 
-    def __init__(self, settings: Settings, signer: Signer, clock: Callable[[], float]) -> None:
-        self._signer = signer
-        self._roles = Roles(settings)
-        self._cookies = CookieJar(settings.public_url)
-        self._clock = clock
+    signer: Signer
+    roles: Roles
+    cookies: CookieJar
+    clock: Clock
 
     def start_session(self, response: Response, identity: Identity) -> None:
         """Set the session cookie for *identity*."""
-        attributes = self._roles.list_known(identity.attributes)
-        value = {"name": identity.name, "attributes": attributes, "until": self._clock() + SESSION_S}
-        while len(signed := self._signer.sign_value("session", value)) > _MAX_COOKIE and attributes:
+        attributes = self.roles.list_known(identity.attributes)
+        value = {"name": identity.name, "attributes": attributes, "until": self.clock() + SESSION_S}
+        while len(signed := self.signer.sign_value("session", value)) > _MAX_COOKIE and attributes:
             del attributes[len(attributes) // 2 :]
-        self._cookies.set_cookie(response, _COOKIE, signed, SESSION_S)
+        self.cookies.set_cookie(response, _COOKIE, signed, SESSION_S)
 
     def find_identity(self) -> Identity | None:
         """Return the signed-in user; None where there is no session or it has expired."""
-        session = self._signer.read_signed("session", self._cookies.read_cookie(_COOKIE))
-        if not session or self._clock() >= session["until"]:
+        session = self.signer.read_signed("session", self.cookies.read_cookie(_COOKIE))
+        if not session or self.clock() >= session["until"]:
             return None
         return Identity(session["name"], frozenset(session["attributes"]))
 
     def end_session(self, response: Response) -> None:
         """Delete the session cookie."""
-        self._cookies.delete_cookie(response, _COOKIE)
+        self.cookies.delete_cookie(response, _COOKIE)
