@@ -128,6 +128,8 @@ def test_certificates_that_are_replaced_are_trusted_without_a_restart(
         assert post_event(urls[1], Secret("r" * 32), EVENT, 5.0).is_ok
         with pytest.raises(TemporaryDeliveryError):
             post_event(urls[0], Secret("r" * 32), EVENT, 5.0)
+        with pytest.raises(TemporaryDeliveryError):
+            slack[0].post("chat.postMessage", {"channel": "C1"})
     finally:
         former.shutdown()
         server.shutdown()

@@ -18,10 +18,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -89,6 +91,8 @@ class MockSlack:
         self.connections = MockSocketMode()
         self.followups: list[dict[str, Any]] = []  # posted to a response_url
         self.limited: list[Call] = []  # calls that were refused with 429
+        self.opened = 0  # connections
+        self._open: set[socket.socket] = set()
         self._limits: tuple[BurstLimit, WindowLimit] | None = None
         self._faults: dict[str, deque[Fault]] = {}
         self._on_message = on_message
@@ -107,11 +111,17 @@ class MockSlack:
         self.connections.cut()
         self._server.shutdown()
         self._server.server_close()
+        self.cut_connections()
         self._thread.join(5)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}/api/"
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a client has a connection to it."""
+        return bool(self._open)
 
     @property
     def response_url(self) -> str:
@@ -205,6 +215,13 @@ class MockSlack:
         """Accept one message a second in a channel, *burst* at once, and 50 edits a minute from now on."""
         with self._changed:
             self._limits = BurstLimit(1.0, burst), WindowLimit(50, 60.0)
+
+    def cut_connections(self) -> None:
+        """Close the connections of all clients, as a server does that were idle for long."""
+        with self._changed:
+            for connection in self._open:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
 
     def heal(self) -> None:
         """Remove all faults."""
@@ -339,7 +356,22 @@ def _json(status: int, answer: Answer) -> tuple[int, dict[str, str], bytes]:
 
 def _handler(slack: MockSlack) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
         timeout = 60  # a client that sends nothing must not occupy its thread for ever
+
+        def setup(self) -> None:
+            super().setup()
+            with slack._changed:
+                slack.opened += 1
+                slack._open.add(self.connection)
+
+        def finish(self) -> None:
+            with slack._changed:
+                slack._open.discard(self.connection)
+                slack._changed.notify_all()
+            with suppress(OSError):
+                super().finish()
 
         def do_POST(self) -> None:
             length = min(int(self.headers.get("Content-Length") or 0), _MAX_BODY)
@@ -359,8 +391,9 @@ def _handler(slack: MockSlack) -> type[BaseHTTPRequestHandler]:
         def _answer(self, body: bytes) -> None:
             method = urlsplit(self.path).path.removeprefix("/api").strip("/")
             answer = slack.answer(method, self.headers, body)
-            self.close_connection = True
-            if answer is not None:
+            if answer is None:
+                self.close_connection = True
+            else:
                 self._send(*answer)
 
         def _send(self, status: int, headers: dict[str, str], payload: bytes) -> None:
@@ -370,8 +403,8 @@ def _handler(slack: MockSlack) -> type[BaseHTTPRequestHandler]:
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(payload)
-            except OSError:
-                pass  # the client has closed the connection, for example after its timeout
+            except OSError:  # the client has closed the connection, for example after its timeout
+                self.close_connection = True
 
         def log_message(self, *_arguments: Any) -> None:
             pass

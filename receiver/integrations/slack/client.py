@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import logging
 import re
+import select
+import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from email.message import Message as Headers
+from functools import lru_cache
+from http.client import HTTPConnection, HTTPSConnection
+from json import dumps
+from ssl import SSLContext
 from typing import Any, Final
+from urllib.parse import SplitResult, urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from slack_sdk import WebClient
 from slack_sdk.webhook import WebhookClient
@@ -22,20 +32,28 @@ _SILENT: Final = logging.getLogger("receiver.integrations.slack.sdk")
 _SILENT.setLevel(logging.CRITICAL)
 
 
-class SlackClient:
-    """Calls methods of the Web API with *timeout_s* in seconds. Threads may share it."""
+# Common servers and proxies close a connection that is idle for 5 s.
+_IDLE_S = 4.0
+
+
+class SlackClient(WebClient):
+    """Calls methods of the Web API with *timeout_s* in seconds. Threads may share it.
+
+    Its connections stay open between calls. A request is sent once: if its connection breaks, also because
+    the server closed it while it was idle, the response counts as lost.
+    """
 
     def __init__(self, token: Secret, base_url: str, timeout_s: float) -> None:
-        self._web = WebClient(
+        super().__init__(
             token=token.reveal(),
             base_url=base_url.rstrip("/") + "/",
-            timeout=timeout_s,  # type: ignore[arg-type]  # seconds; urllib accepts fractions
+            timeout=timeout_s,  # type: ignore[arg-type]  # seconds; http.client accepts fractions
             retry_handlers=[],  # the default one repeats a post whose response was lost: a duplicate message
             logger=_SILENT,
         )
-        # urllib reads the proxy settings itself and, unlike slack_sdk, respects NO_PROXY.
-        self._web.proxy = None
-        self._is_encrypted = base_url.lower().startswith("https:")
+        self.proxy = None  # `find_proxy` knows better: slack_sdk ignores NO_PROXY
+        # With the TLS context that each was opened with, and since when it is idle.
+        self._idle: deque[tuple[HTTPConnection, SSLContext | None, float]] = deque()
 
     def post(self, method: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Call *method* with a JSON body; return Slack's response or raise a DeliveryError."""
@@ -47,13 +65,71 @@ class SlackClient:
 
     def _call_method(self, method: str, **body: dict[str, Any]) -> dict[str, Any]:
         with slack_errors():
-            if self._is_encrypted:
-                self._web.ssl = get_tls_context()
-            response = self._web.api_call(method, **body)  # type: ignore[arg-type]
-            data = response.data
+            if self.base_url.lower().startswith("https:"):
+                self.ssl = get_tls_context()
+            data = self.api_call(method, **body).data  # type: ignore[arg-type]
         if not isinstance(data, dict):
             raise TemporaryDeliveryError("not_json", maybe_sent=True)
         return data
+
+    def _perform_urllib_http_request(self, *, url: str, args: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        """Send the request for slack_sdk over an open connection; through a proxy, slack_sdk sends it."""
+        address = urlsplit(url)
+        connection = self._find_idle_connection() or self._build_connection(address)
+        if connection is None:
+            self.proxy = find_proxy(address.scheme, address.netloc)
+            return super()._perform_urllib_http_request(url=url, args=args)
+        body = dumps(args["json"]) if args["json"] else urlencode(args["params"] or {})
+        try:
+            connection.request("POST", address.path, body.encode() or None, args["headers"])
+            response = connection.getresponse()
+            text = response.read().decode(_find_charset(response.headers.get("Content-Type", "")))
+        except BaseException:
+            connection.close()
+            raise
+        if connection.sock is not None:  # else the server did not keep it open
+            self._idle.append((connection, self.ssl, time.monotonic()))
+        return {"status": response.status, "headers": response.headers, "body": text}
+
+    def _find_idle_connection(self) -> HTTPConnection | None:
+        """Return the connection that was used last; close those that are too old or that Slack closed."""
+        while self._idle:
+            connection, context, idle_since = self._idle.pop()
+            is_fresh = context is self.ssl and time.monotonic() - idle_since < _IDLE_S
+            if is_fresh and not _is_readable(connection):
+                return connection
+            connection.close()
+        return None
+
+    def _build_connection(self, address: SplitResult) -> HTTPConnection | None:
+        """Return a new connection; None if it takes a proxy, or if *address* is not one of HTTP."""
+        if find_proxy(address.scheme, address.netloc):
+            return None
+        if address.scheme == "https":
+            return HTTPSConnection(address.netloc, timeout=self.timeout, context=self.ssl)
+        return HTTPConnection(address.netloc, timeout=self.timeout) if address.scheme == "http" else None
+
+
+def find_proxy(scheme: str, host: str) -> str | None:
+    """Return the URL of the environment's proxy for *scheme* and *host*; None if there is none."""
+    return None if proxy_bypass(host) else getproxies().get(scheme)
+
+
+def _is_readable(connection: HTTPConnection) -> bool:
+    """Return whether an idle connection has something to read: its end, or what no request asked for."""
+    poll = select.poll()
+    poll.register(connection.sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+@lru_cache(maxsize=16)
+def _find_charset(content_type: str) -> str:
+    """Return the charset of a response, UTF-8 unless it says another; raises LookupError if it is no text."""
+    headers = Headers()
+    headers["Content-Type"] = content_type
+    if headers.get_content_type() == "application/gzip":
+        raise LookupError(content_type)
+    return headers.get_content_charset() or "utf-8"
 
 
 def post_response(url: str, message: Mapping[str, Any], timeout_s: float) -> None:

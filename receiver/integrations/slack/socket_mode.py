@@ -7,11 +7,9 @@ without a pause, and does not read in a busy loop from a connection that was clo
 from __future__ import annotations
 
 import logging
-import os
 import socket as sockets
 import threading
 import time
-import urllib.request
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -27,6 +25,7 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.socket_mode.response import SocketModeResponse
 
 from receiver.errors import PayloadError
+from receiver.integrations.slack.client import find_proxy
 from receiver.integrations.slack.interactions import SlackInteractions
 from receiver.integrations.slack.requests import Request, parse_command_fields, parse_interaction_payload
 from receiver.text import Secret, one_line
@@ -98,7 +97,7 @@ class SocketModeConnection(SocketModeClient):
         except Exception as error:
             _log_connection_failed(type(error).__name__)
             raise
-        self.proxy = _find_proxy(urlsplit(url).hostname or "")
+        self.proxy = find_proxy("https", urlsplit(url).hostname or "")
         return url
 
     def connect(self) -> None:
@@ -180,13 +179,6 @@ def _retry_after(error: SlackApiError) -> float:
         return min(max(0.0, float(headers.get("retry-after", 0))), _LONGEST_RETRY_AFTER_S)
     except (TypeError, ValueError):
         return 0.0
-
-
-def _find_proxy(host: str) -> str | None:
-    """Return the proxy for *host* from HTTPS_PROXY; None if NO_PROXY matches *host*."""
-    if urllib.request.proxy_bypass(host):
-        return None
-    return os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy") or None
 
 
 _RETRY_EVERY_S = 0.5
