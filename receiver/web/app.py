@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from flask import Blueprint, Flask, Response, request
 
-from receiver.app.channels import build_notification_builder, build_slack_interactions
+from receiver.app.channels import build_notification_builder
 from receiver.app.services import Services
 from receiver.incidents.open_incidents import OpenIncidents
 from receiver.web.api.incidents import IncidentHandler
@@ -63,7 +63,12 @@ def create_app(services: Services, rate_limits: RateLimits | None = None) -> Fla
     # Before tokens are checked: a misaddressed webhook gets its 404 everywhere.
     MisaddressedWebhooks(settings, services.notices, clock).init_app(app)
     request_guard.init_app(app)
-    for blueprint in (*_build_hooks(services, request_guard), *_build_api_and_pages(services)):
+    for blueprint in (
+        build_pagerduty_hooks(services),
+        build_slack_hooks(services),
+        build_hooks(services, request_guard),
+        *_build_api_and_pages(services),
+    ):
         app.register_blueprint(blueprint)
     if settings.oidc_issuer:
         from receiver.web.auth.login import build_signing_in
@@ -74,23 +79,8 @@ def create_app(services: Services, rate_limits: RateLimits | None = None) -> Fla
     return app
 
 
-def _build_hooks(services: Services, request_guard: RequestGuard) -> Iterator[Blueprint]:
-    settings, clock = services.settings, services.clock
-    yield build_pagerduty_hooks(settings, services.job_queue, clock)
-    yield build_slack_hooks(settings, services.job_queue, build_slack_interactions(services), clock)
-    yield build_hooks(
-        settings=settings,
-        routing=services.routing,
-        ingester=services.ingester,
-        last_webhooks=services.last_webhooks,
-        notices=services.notices,
-        request_guard=request_guard,
-        clock=clock,
-    )
-
-
 def _build_api_and_pages(services: Services) -> Iterator[Blueprint]:
-    settings, routing, clock = services.settings, services.routing, services.clock
+    routing, clock = services.routing, services.clock
     processes = ProcessMonitor(services.work_queue, clock, services.run_id)
     open_incidents = OpenIncidents(services.incidents)
     yield build_health(services, processes, open_incidents)
@@ -114,37 +104,20 @@ def _build_api_and_pages(services: Services) -> Iterator[Blueprint]:
         config=services.config,
         last_webhooks=services.last_webhooks,
     )
-    documents = DocumentHandler(services.runbooks, settings)
+    documents = DocumentHandler(services.runbooks, services.settings)
     yield build_api(incidents, storms, maintenance, status, documents)
 
     pages = build_pages(maintenance, clock)
     lists = IncidentListBuilder(services.incidents, open_incidents, services.maintenance, routing, clock)
     warnings = WarningList(services.failures, storms, services.config, routing)
     sent_messages = SentMessageList(services.simulated, build_notification_builder(services))
-    page = IncidentPage(
-        handler=incidents,
-        sent_messages=sent_messages,
-        warnings=warnings,
-        status=status,
-        runbooks=services.runbooks,
-        routing=routing,
-        clock=clock,
-    )
-    add_dashboard(
-        pages,
-        lists=lists,
-        warnings=warnings,
-        status=status,
-        routing=routing,
-        settings=settings,
-        clock=clock,
-    )
-    add_incident(pages, page, incidents)
+    add_dashboard(pages, services, lists, warnings, status)
+    add_incident(pages, IncidentPage(services, incidents, sent_messages, warnings, status))
     add_storm(pages, storms, lists, warnings, status)
-    add_history(pages, services.incidents, routing, clock)
-    add_runbooks(pages, services.runbooks, services.incidents, routing, clock)
-    add_routing(pages, routing, services.runbooks, services.ingester, clock)
-    add_maintenance_forms(pages, maintenance, routing.zone, clock)
+    add_history(pages, services)
+    add_runbooks(pages, services)
+    add_routing(pages, services)
+    add_maintenance_forms(pages, maintenance, services)
     yield pages
 
 

@@ -19,12 +19,12 @@ from prometheus_client import Counter
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from receiver import metrics
+from receiver.app.channels import build_slack_interactions
+from receiver.app.services import Services
 from receiver.clock import Clock
 from receiver.config.model import Routing
-from receiver.config.settings import Settings
 from receiver.engine.jobs import JobQueue
 from receiver.errors import PayloadError, PayloadTooLarge, StoreError
-from receiver.incidents.ingest import IncidentIngester
 from receiver.incidents.routing_preview import find_severity_warnings
 from receiver.integrations.alertmanager import webhook as alertmanager_webhook
 from receiver.integrations.pagerduty import webhook as pagerduty_webhook
@@ -32,7 +32,6 @@ from receiver.integrations.pagerduty.sync import EVENTS
 from receiver.integrations.slack import requests as slack_requests
 from receiver.integrations.slack.interactions import InteractionResult, SlackInteractions
 from receiver.integrations.slack.requests import Request
-from receiver.last_webhooks import LastWebhooks
 from receiver.model.alert import ReceivedAlerts
 from receiver.notices import RedisNotices
 from receiver.text import one_line
@@ -100,17 +99,9 @@ _MAX_SOURCE = 100
 _MAX_WARNINGS = 10
 
 
-def build_hooks(
-    *,
-    settings: Settings,
-    routing: Routing,
-    ingester: IncidentIngester,
-    last_webhooks: LastWebhooks,
-    notices: RedisNotices,
-    request_guard: RequestGuard,
-    clock: Clock,
-) -> Blueprint:
+def build_hooks(services: Services, request_guard: RequestGuard) -> Blueprint:
     """Return the blueprint of Alertmanager's webhook."""
+    clock, tokens = services.clock, services.settings.webhook_tokens
     hooks = Blueprint("hooks", __name__, url_prefix="/webhooks")
 
     @hooks.post("/alertmanager")
@@ -119,13 +110,13 @@ def build_hooks(
 
         With `?warnings=true` the response also lists warnings about severities, which `receiver fire` shows.
         """
-        if unauthorized := request_guard.require_token(settings.webhook_tokens, "RECEIVER_WEBHOOK_TOKEN"):
+        if unauthorized := request_guard.require_token(tokens, "RECEIVER_WEBHOOK_TOKEN"):
             return unauthorized
         now = clock()
         source = one_line(request.args.get("source", ""), _MAX_SOURCE) if request.query_string else ""
         batch = alertmanager_webhook.parse_webhook(_read_body(), source, now)
         with request_timeout():
-            result = ingester.ingest(batch.groups, now)
+            result = services.ingester.ingest(batch.groups, now)
         counts = {
             "new": result.new,
             "duplicates": result.duplicates,
@@ -133,10 +124,10 @@ def build_hooks(
             "rejected": batch.rejected,
         }
         _count_alerts(counts, batch.repaired)
-        last_webhooks.record_webhook(source, now)
+        services.last_webhooks.record_webhook(source, now)
         response = {"alerts": batch.total, **counts, "incidents": result.incidents}
         if request.query_string and request.args.get("warnings") == "true":
-            response["warnings"] = _list_warnings(routing, batch)
+            response["warnings"] = _list_warnings(services.routing, batch)
         return Response(json.encode(response), content_type="application/json")
 
     @hooks.after_request
@@ -144,7 +135,7 @@ def build_hooks(
         _webhooks(response.status_code).inc()
         return response
 
-    _handle_rejections(hooks, RejectedWebhooks(notices, clock))
+    _handle_rejections(hooks, RejectedWebhooks(services.notices, clock))
     return hooks
 
 
@@ -244,24 +235,23 @@ def _count_alerts(counts: dict[str, int], repaired: int) -> None:
 _SIGNED_FOR_S = 660
 
 
-def build_slack_hooks(
-    settings: Settings, job_queue: JobQueue, interactions: SlackInteractions, clock: Clock
-) -> Blueprint:
+def build_slack_hooks(services: Services) -> Blueprint:
     """Return the blueprint of Slack's webhooks.
 
     Each answers within Slack's limit of 3 s, and with 200 only once the request is stored in Redis. A request
     is accepted within five minutes of its signed timestamp; a repeated one has no effect.
     """
+    interactions, job_queue = build_slack_interactions(services), services.job_queue
     hooks = Blueprint("slack_hooks", __name__, url_prefix="/webhooks/slack")
 
     @hooks.before_request
     def verify_signature() -> Response | None:
         request.max_content_length = slack_requests.MAX_BODY
-        secret = settings.slack_signing_secret
+        secret = services.settings.slack_signing_secret
         # The body of an unsigned request is not read.
         is_signed = secret and "X-Slack-Signature" in request.headers
         if is_signed and slack_requests.verify_signature(
-            secret, request.headers.items(), read_unverified_body(request), clock()
+            secret, request.headers.items(), read_unverified_body(request), services.clock()
         ):
             return None
         # Any client can cause this, so the log is limited to one line a minute, with a count.
@@ -273,14 +263,14 @@ def build_slack_hooks(
     @hooks.post("/interactions")
     def receive_interaction() -> Response:
         """Handle a button click or a submitted form."""
-        asked = slack_requests.parse_interaction(request.get_data(cache=True))
-        return _handle_request(interactions, job_queue, asked)
+        interaction = slack_requests.parse_interaction(request.get_data(cache=True))
+        return _handle_request(interactions, job_queue, interaction)
 
     @hooks.post("/commands")
     def receive_command() -> Response:
         """Handle a slash command."""
-        asked = slack_requests.parse_command(request.get_data(cache=True))
-        return _handle_request(interactions, job_queue, asked)
+        command = slack_requests.parse_command(request.get_data(cache=True))
+        return _handle_request(interactions, job_queue, command)
 
     @hooks.errorhandler(PayloadError)
     def invalid_payload(error: PayloadError) -> Response:
@@ -294,13 +284,15 @@ def build_slack_hooks(
     return hooks
 
 
-def _handle_request(interactions: SlackInteractions, job_queue: JobQueue, asked: Request | None) -> Response:
+def _handle_request(
+    interactions: SlackInteractions, job_queue: JobQueue, interaction: Request | None
+) -> Response:
     """Handle and answer the request; the follow-up message is sent after the response."""
-    if asked is None:
+    if interaction is None:
         return Response(status=200)
     signature = request.headers.get("X-Slack-Signature", "")
     result: InteractionResult = interactions.handle(
-        asked, lambda: job_queue.record_once("slack", signature, _SIGNED_FOR_S)
+        interaction, lambda: job_queue.record_once("slack", signature, _SIGNED_FOR_S)
     )
     response = Response(status=200) if result.body is None else jsonify(result.body)
     if not result.is_saved:
@@ -313,7 +305,7 @@ _KIND = "pagerduty"
 _MAX_ID = 200
 
 
-def build_pagerduty_hooks(settings: Settings, job_queue: JobQueue, clock: Clock) -> Blueprint:
+def build_pagerduty_hooks(services: Services) -> Blueprint:
     """Return the blueprint of PagerDuty's webhook."""
     hooks = Blueprint("pagerduty_hooks", __name__, url_prefix="/webhooks")
 
@@ -325,7 +317,7 @@ def build_pagerduty_hooks(settings: Settings, job_queue: JobQueue, clock: Clock)
         request.max_content_length = pagerduty_webhook.MAX_BODY
         header = request.headers.get("X-PagerDuty-Signature", "")
         # The body of an unsigned request is not read.
-        secret = settings.pagerduty_webhook_secret
+        secret = services.settings.pagerduty_webhook_secret
         body = read_unverified_body(request) if header and secret else b""
         if not pagerduty_webhook.verify_signature((secret,), header, body):
             return error_response(401, "not signed with PAGERDUTY_WEBHOOK_SECRET")
@@ -337,7 +329,9 @@ def build_pagerduty_hooks(settings: Settings, job_queue: JobQueue, clock: Clock)
         name = one_line(request.headers.get("X-Webhook-Id", ""), _MAX_ID)
         names = [one for one in (name, sha256(body).hexdigest()) if one]
         with request_timeout():
-            is_new = job_queue.enqueue(_KIND, names[0], asdict(event), clock(), also=names[1:])
+            is_new = services.job_queue.enqueue(
+                _KIND, names[0], asdict(event), services.clock(), also=names[1:]
+            )
         return _accepted("taken" if is_new else "repeated")
 
     return hooks

@@ -11,7 +11,7 @@ from receiver import metrics
 from receiver.errors import StoreError
 from receiver.last_webhooks import MAX_SOURCES
 from receiver.storage.keys import LAST_WEBHOOKS
-from receiver.web.pages.warnings import format_age
+from receiver.web.pages.blueprint import format_age
 from tests.rig import ROUTING, START, Rig
 
 HOOK = "/webhooks/alertmanager"

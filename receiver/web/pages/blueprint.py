@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from hashlib import sha256
 from importlib import resources
 from pathlib import PurePath
@@ -36,6 +37,10 @@ def build_pages(maintenance: MaintenanceHandler, clock: Clock) -> Blueprint:
     def ago(moment: str | None) -> str:
         return moment[:19].replace("T", " ") + " UTC" if moment else ""
 
+    @pages.app_template_filter("age")
+    def age(moment: str) -> str:
+        return format_age(clock() - datetime.fromisoformat(moment).timestamp())
+
     @pages.app_template_filter("basename")
     def basename(path: str) -> str:
         return PurePath(path).name
@@ -56,6 +61,15 @@ def build_pages(maintenance: MaintenanceHandler, clock: Clock) -> Blueprint:
         }
 
     return pages
+
+
+def format_age(seconds: float) -> str:
+    """Return an age like `40 s ago`, in the format of page.js."""
+    whole = max(0, int(seconds))
+    for unit, length, beyond in (("s", 1, 60), ("min", 60, 3600), ("h", 3600, 48 * 3600)):
+        if whole < beyond:
+            return f"{whole // length} {unit} ago"
+    return f"{whole // 86400} d ago"
 
 
 def _hash_static_files() -> dict[str, str]:

@@ -6,9 +6,8 @@ Incidents are listed most urgent first, a hundred per page.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import tzinfo
 from typing import Annotated, Generic, Literal, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
@@ -16,9 +15,9 @@ from flask import Blueprint, redirect, request
 from msgspec import Meta
 from werkzeug.wrappers import Response
 
+from receiver.app.services import Services
 from receiver.clock import Clock, parse_time
 from receiver.config.model import Routing
-from receiver.config.settings import Settings
 from receiver.incidents.open_incidents import OpenIncident, OpenIncidents, urgency_of
 from receiver.incidents.store import RedisIncidents
 from receiver.maintenance import RedisMaintenance
@@ -37,13 +36,15 @@ from receiver.web.api.serializers import (
 )
 from receiver.web.api.status import MaintenanceHandler, StatusHandler, StormHandler
 from receiver.web.misaddressed import find_hook_url
-from receiver.web.pages.rendering import PageQuery, conditional_response, current_actor, digest_of, paginate
-from receiver.web.pages.warnings import (
-    StatusWarning,
-    WarningList,
-    list_severity_warnings,
-    list_webhooks,
+from receiver.web.pages.rendering import (
+    PageQuery,
+    PageSlice,
+    conditional_response,
+    current_actor,
+    digest_of,
+    paginate,
 )
+from receiver.web.pages.warnings import StatusWarning, WarningList, list_severity_warnings
 from receiver.web.server.connection import yield_to_others
 from receiver.web.urls import url_for
 
@@ -89,16 +90,6 @@ class IncidentCard:
 
 
 @dataclass(frozen=True)
-class IncidentList:
-    """One page of a list of incidents; *total* counts all that match the filter."""
-
-    total: int
-    page: int
-    pages: int
-    cards: tuple[IncidentCard, ...]
-
-
-@dataclass(frozen=True)
 class OpenCounts:
     """The number of all open incidents: a filter must not hide how many are open."""
 
@@ -127,7 +118,7 @@ class OpenCounts:
 class Dashboard:
     """The open incidents that match a filter, and the counts of all; *digest* is a digest of both."""
 
-    incidents: IncidentList
+    incidents: PageSlice[IncidentCard]
     counts: OpenCounts
     digest: str
 
@@ -149,23 +140,18 @@ class _Cached(NamedTuple, Generic[T]):
         return is_same and self.built_at <= now < self.valid_until
 
 
+@dataclass(eq=False)
 class IncidentListBuilder:
     """Builds lists of incidents, most urgent first. Raises StoreError."""
 
-    def __init__(
-        self,
-        incidents: RedisIncidents,
-        open_incidents: OpenIncidents,
-        maintenance: RedisMaintenance,
-        routing: Routing,
-        clock: Clock,
-    ) -> None:
-        self._incidents = incidents
-        self._open_incidents = open_incidents
-        self._maintenance = maintenance
-        self._routing = routing
-        self._clock = clock
-        self._delivery_keys = delivery_keys(routing)
+    incidents: RedisIncidents
+    open_incidents: OpenIncidents
+    maintenance: RedisMaintenance
+    routing: Routing
+    clock: Clock
+
+    def __post_init__(self) -> None:
+        self._delivery_keys = delivery_keys(self.routing)
         self._dashboards: dict[DashboardQuery, _Cached[Dashboard]] = {}
         self._cards: dict[str, _Cached[IncidentCard]] = {}
 
@@ -174,8 +160,8 @@ class IncidentListBuilder:
 
         It is built again only after an open incident changed, by a webhook, a person or time.
         """
-        now, everything = self._clock(), self._open_incidents.list_all()
-        paused_until = self._maintenance.paused_until(now)
+        now, everything = self.clock(), self.open_incidents.list_all()
+        paused_until = self.maintenance.paused_until(now)
         cached = self._dashboards.get(query)
         if cached is not None and cached.is_valid(everything, paused_until, now):
             return cached.content
@@ -183,16 +169,14 @@ class IncidentListBuilder:
             open=len(everything),
             unacknowledged=sum(not one.is_acknowledged for one in everything),
             stale=sum(now >= one.stale_at for one in everything),
-            alarms=list_severity_warnings(self._routing, everything),
+            alarms=list_severity_warnings(self.routing, everything),
         )
         found: Sequence[OpenIncident] = everything
         if query.is_filtered:
             found = self._select_matching(everything, query, now)
-        page_slice = paginate(found, query.page)
-        cards = self._list_cards(page_slice.rows, paused_until, now)
-        incidents = IncidentList(
-            len(found), page_slice.page, page_slice.pages, tuple(card.content for card in cards)
-        )
+        page = paginate(found, query.page)
+        cards = self._list_cards(page.rows, paused_until, now)
+        incidents = page.with_rows([card.content for card in cards])
         dashboard = Dashboard(incidents, counts, digest_of(incidents, counts))
         stale_at = min((one.stale_at for one in everything if one.stale_at > now), default=math.inf)
         valid_until = min((stale_at, *(card.valid_until for card in cards)))
@@ -208,17 +192,16 @@ class IncidentListBuilder:
         if not query.text:
             return found
         text = query.text.casefold()
-        heads = self._incidents.load_heads([one.id for one in found], is_brief=True)
+        heads = self.incidents.load_heads([one.id for one in found], is_brief=True)
         return [one for one in found if one.id in heads and text in _searchable_text(heads[one.id])]
 
-    def build_list(self, incidents: Iterable[Incident], page: int) -> IncidentList:
-        """Return page *page* of *incidents*, most urgent first."""
-        now, found = self._clock(), sorted(incidents, key=urgency_of)
-        page_slice = paginate(found, page)
-        heads = self._incidents.load_heads([one.id for one in page_slice.rows], self._delivery_keys)
-        paused_until = self._maintenance.paused_until(now)
-        cards = tuple(self._build_card(head, paused_until, now)[0] for head in heads.values())
-        return IncidentList(len(found), page_slice.page, page_slice.pages, cards)
+    def build_list(self, incidents: Iterable[Incident], page_number: int) -> PageSlice[IncidentCard]:
+        """Return one page of *incidents*, most urgent first."""
+        now = self.clock()
+        page = paginate(sorted(incidents, key=urgency_of), page_number)
+        heads = self.incidents.load_heads([one.id for one in page.rows], self._delivery_keys)
+        paused_until = self.maintenance.paused_until(now)
+        return page.with_rows([self._build_card(head, paused_until, now)[0] for head in heads.values()])
 
     def _list_cards(
         self, incidents: Sequence[OpenIncident], paused_until: float, now: float
@@ -232,7 +215,7 @@ class IncidentListBuilder:
             if cached is not None and cached.is_valid(one, paused_until, now):
                 found[one.id] = cached
         missing = [one for one in incidents if one.id not in found]
-        heads = self._incidents.load_heads([one.id for one in missing], self._delivery_keys)
+        heads = self.incidents.load_heads([one.id for one in missing], self._delivery_keys)
         for number, one in enumerate(missing):
             if number % _CARDS_AT_ONCE == 0:
                 yield_to_others()
@@ -243,7 +226,7 @@ class IncidentListBuilder:
 
     def _build_card(self, incident: Incident, paused_until: float, now: float) -> tuple[IncidentCard, float]:
         """Return the card of *incident*, and until when it stays as it is unless the incident changes."""
-        policy = resolve_policy(self._routing, incident, paused_until)
+        policy = resolve_policy(self.routing, incident, paused_until)
         escalation = evaluate_escalation(incident, policy, now)
         upcoming = escalation.next_step
         moments = (
@@ -264,7 +247,7 @@ def build_card(incident: Incident, escalation: EscalationState, now: float) -> I
     return IncidentCard(
         row=row,
         state=describe_state(incident),
-        badges=tuple(list_badges(incident, now)),
+        badges=tuple(_list_badges(incident, now)),
         next=step.step.responder.title if step is not None and waits else "",
         no_step_reason=_explain_no_step(incident, escalation),
     )
@@ -280,16 +263,14 @@ def describe_state(incident: Incident) -> str:
     return f"{done} by {incident.acknowledged_by}"
 
 
-def list_badges(incident: Incident, now: float) -> list[str]:
-    badges = []
+def _list_badges(incident: Incident, now: float) -> Iterator[str]:
     if incident.suppression is not None:
-        badges.append(incident.suppression.reason)
+        yield incident.suppression.reason
     if incident.is_flapping:
-        badges.append("flapping")
+        yield "flapping"
     if incident.is_stale(now):
-        badges.append("stale: its sender is silent")
-    badges += [describe_unknown_severity(word) for word in incident.unknown_severities]
-    return badges
+        yield "stale: its sender is silent"
+    yield from map(describe_unknown_severity, incident.unknown_severities)
 
 
 def _explain_no_step(incident: Incident, escalation: EscalationState) -> str:
@@ -315,9 +296,7 @@ def _searchable_text(incident: Incident) -> str:
 _MAX_FIELD = 300
 
 
-def add_maintenance_forms(
-    pages: Blueprint, maintenance: MaintenanceHandler, zone: tzinfo, clock: Clock
-) -> None:
+def add_maintenance_forms(pages: Blueprint, maintenance: MaintenanceHandler, services: Services) -> None:
     """Add the routes that the forms post to; both redirect to the dashboard."""
 
     @pages.post("/maintenance")
@@ -342,7 +321,7 @@ def add_maintenance_forms(
         if ":" not in text:
             return text or None, None
         try:
-            return None, format_moment(parse_time(text, clock(), zone))
+            return None, format_moment(parse_time(text, services.clock(), services.routing.zone))
         except (ValueError, OverflowError):
             return None, text  # it is refused with a message
 
@@ -353,15 +332,13 @@ def _field(name: str) -> str | None:
 
 def add_dashboard(
     pages: Blueprint,
-    *,
+    services: Services,
     lists: IncidentListBuilder,
     warnings: WarningList,
     status: StatusHandler,
-    routing: Routing,
-    settings: Settings,
-    clock: Clock,
 ) -> None:
     """Add the dashboard to the blueprint."""
+    settings, routing = services.settings, services.routing
 
     @pages.get("/")
     def show_dashboard() -> Response:
@@ -370,7 +347,7 @@ def add_dashboard(
         dashboard = lists.build_dashboard(query)
         counts, current = dashboard.counts, status.get_status()
         status_warnings = warnings.list_all(current, counts.stale, counts.alarms)
-        webhooks = list_webhooks(current.last_webhook_at, clock())
+        webhooks = current.last_webhook_at
         response = conditional_response(
             "dashboard.html",
             # The time of the last webhook always changes, so it is sent in a header and not part of the ETag.
@@ -379,7 +356,7 @@ def add_dashboard(
                 status_warnings,
                 current.heartbeats,
                 current.maintenance,
-                [row.source for row in webhooks],
+                list(webhooks),
             ),
             query=query,
             incidents=dashboard.incidents,
@@ -395,7 +372,7 @@ def add_dashboard(
             back=f"now?{urlencode(query.list_fields())}",
             page_url=lambda page: url_for("pages.show_dashboard", **query.list_fields(page)),
         )
-        response.headers["X-Receiver-Webhooks"] = ",".join(row.at for row in webhooks)
+        response.headers["X-Receiver-Webhooks"] = ",".join(webhooks.values())
         return response
 
 

@@ -6,16 +6,18 @@ The charts are only coordinates: the stylesheet sets the colours, and a table be
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
+from operator import attrgetter
 from typing import Annotated
 
 from flask import Blueprint, render_template, request
 from msgspec import Meta
 
-from receiver.clock import Clock, format_duration
+from receiver.app.services import Services
+from receiver.clock import format_duration
 from receiver.config.model import Routing
 from receiver.errors import NotFound
 from receiver.incidents.store import RedisIncidents
@@ -36,7 +38,7 @@ from receiver.web.api.incidents import LATEST, parse_since
 from receiver.web.api.requests import read_query
 from receiver.web.api.serializers import format_moment
 from receiver.web.pages.dashboard import describe_state
-from receiver.web.pages.rendering import PageQuery, paginate
+from receiver.web.pages.rendering import PageQuery, PageSlice, paginate
 from receiver.web.urls import url_for
 
 WIDTH, HEIGHT = 720, 180
@@ -92,15 +94,12 @@ def draw_days(days: Sequence[Day]) -> Chart:
     room, step = HEIGHT - _FOOT - _HEAD, (WIDTH - _LEFT) / max(1, len(days))
     bars: list[Bar] = []
     for number, day in enumerate(days):
-        y = float(HEIGHT - _FOOT)
+        x, y = round(_LEFT + (number + 0.1) * step, 2), float(HEIGHT - _FOOT)
         for severity, count in day.counts:
             height = room * count / top
             y -= height
             words = f"{_format_day(day.day)}: {count} {severity}"
-            x = _LEFT + number * step + step * 0.1
-            bars.append(
-                Bar(round(x, 2), round(y, 2), round(step * 0.8, 2), round(height, 2), severity, words)
-            )
+            bars.append(Bar(x, round(y, 2), round(step * 0.8, 2), round(height, 2), severity, words))
     every = max(1, -(-len(days) // _LABELS_AT_MOST))
     labels = tuple(
         ChartLabel(round(_LEFT + (number + 0.5) * step, 2), HEIGHT - 6, _format_day(day.day))
@@ -153,44 +152,36 @@ class Ranking:
     ranks: tuple[Rank, ...]
 
 
+_RANKINGS = (
+    ("noisiest", "The noisiest alerts", attrgetter("count")),
+    ("nobodys", "Alerts that nobody acknowledged", attrgetter("unacknowledged")),
+    ("night", "Pages at night", attrgetter("night_pages")),
+    ("flapping", "Fired again soon after they ended", attrgetter("reopened")),
+)
+
+
 def rank_alerts(stats: Sequence[AlertStats]) -> list[Ranking]:
     """Return the rankings of *stats*, without empty ones."""
-    asked: tuple[tuple[str, str, Callable[[AlertStats], int]], ...] = (
-        ("noisiest", "The noisiest alerts", lambda one: one.count),
-        ("nobodys", "Alerts that nobody acknowledged", lambda one: one.unacknowledged),
-        ("night", "Pages at night", lambda one: one.night_pages),
-        ("flapping", "Fired again soon after they ended", lambda one: one.reopened),
-    )
-    rankings = [Ranking(name, title, _rank(stats, count)) for name, title, count in asked]
-    return [ranking for ranking in rankings if ranking.ranks]
+    rankings = []
+    for name, title, count in _RANKINGS:
+        noisiest = sorted(filter(count, stats), key=count, reverse=True)[:NOISIEST]
+        ranks = tuple(Rank(one.alertname or "(no name)", count(one), str(count(one))) for one in noisiest)
+        if ranks:
+            rankings.append(Ranking(name, title, ranks))
+    return rankings
 
 
 def rank_durations(
     acknowledging: Mapping[Severity, DurationStats], resolving: Mapping[Severity, DurationStats]
 ) -> list[Rank]:
     """Return the times to acknowledgement and to resolution, the highest severity first."""
-    severities = sorted({*acknowledging, *resolving}, key=lambda severity: -severity.rank)
-    found = []
-    for severity in severities:
-        for words, durations in (
-            ("acknowledged", acknowledging.get(severity)),
-            ("resolved", resolving.get(severity)),
-        ):
-            if durations is not None:
-                found.append(_draw_duration(f"{severity} {words}, median", durations.median))
-                found.append(_draw_duration(f"{severity} {words}, 9 in 10", durations.p90))
-    return found
-
-
-def _draw_duration(name: str, seconds: float) -> Rank:
-    return Rank(name, seconds, format_duration(seconds))
-
-
-def _rank(stats: Sequence[AlertStats], count: Callable[[AlertStats], int]) -> tuple[Rank, ...]:
-    ordered = sorted((one for one in stats if count(one)), key=lambda one: -count(one))
-    return tuple(
-        Rank(one.alertname or "(no name)", count(one), str(count(one))) for one in ordered[:NOISIEST]
-    )
+    ranks = []
+    for severity in sorted({*acknowledging, *resolving}, key=lambda severity: -severity.rank):
+        for done, durations in (("acknowledged", acknowledging), ("resolved", resolving)):
+            if (stats := durations.get(severity)) is not None:
+                for name, seconds in (("median", stats.median), ("9 in 10", stats.p90)):
+                    ranks.append(Rank(f"{severity} {done}, {name}", seconds, format_duration(seconds)))
+    return ranks
 
 
 # More than a busy team has in a quarter; beyond it the oldest are left out, and the page says so.
@@ -220,27 +211,24 @@ class HistoryPageQuery(PageQuery, frozen=True):
 class HistoryReport:
     """The result of a history query: one page of incidents, and statistics of all that match."""
 
-    found: int
     is_cut: bool
-    page: int
-    pages: int
-    incidents: tuple[Incident, ...]
-    days: tuple[Day, ...]
+    incidents: PageSlice[Incident]
+    days: list[Day]
     acknowledging: dict[Severity, DurationStats]
     resolving: dict[Severity, DurationStats]
-    alert_stats: tuple[AlertStats, ...]
-    recommendations: tuple[str, ...]
+    alert_stats: list[AlertStats]
+    recommendations: list[str]
 
 
 def build_history_report(
-    incidents: RedisIncidents, routing: Routing, asked: HistoryPageQuery, now: float
+    incidents: RedisIncidents, routing: Routing, query: HistoryPageQuery, now: float
 ) -> HistoryReport:
     """Return what opened in the requested time. Raises StoreError, RequestError for an invalid time."""
-    until = _read_until(asked.until, now)
-    since = max(parse_since(asked.since, now), now - routing.history)
+    until = _read_until(query.until, now)
+    since = max(parse_since(query.since, now), now - routing.history)
     keys = [page_key(step) for policy in routing.policies.values() for step in policy.steps]
     page = incidents.list_newest(
-        alertname=asked.alertname,
+        alertname=query.alertname,
         opened_from=since,
         opened_before=until,
         limit=_MAX_INCIDENTS,
@@ -248,24 +236,20 @@ def build_history_report(
         is_brief=True,
     )
     found = list(page.incidents)
-    if asked.label:
-        found = _select_with_label(incidents, routing.severities, asked, found)
+    if query.label:
+        found = _select_with_label(incidents, routing.severities, query, found)
     zone = routing.zone
     # One millisecond before the end, since midnight belongs to the next day.
     last = min(now, until - 0.001) if until else now
     stats = compute_alert_stats(found, zone)
-    page_slice = paginate(found, asked.page)
     return HistoryReport(
-        found=len(found),
         is_cut=page.next_cursor is not None,
-        page=page_slice.page,
-        pages=page_slice.pages,
-        incidents=tuple(page_slice.rows),
-        days=tuple(count_days(found, max(since, last - _DAYS_AT_MOST * _DAY_S), last, zone)),
+        incidents=paginate(found, query.page),
+        days=count_days(found, max(since, last - _DAYS_AT_MOST * _DAY_S), last, zone),
         acknowledging=measure_durations(found, lambda incident: incident.first_acknowledged_at),
         resolving=measure_durations(found, lambda incident: incident.resolved_at),
-        alert_stats=tuple(stats),
-        recommendations=tuple(list_recommendations(stats)),
+        alert_stats=stats,
+        recommendations=list_recommendations(stats),
     )
 
 
@@ -276,7 +260,7 @@ def _read_until(text: str, now: float) -> float:
 
 
 def _select_with_label(
-    store: RedisIncidents, severities: SeverityWords, asked: HistoryPageQuery, incidents: Sequence[Incident]
+    store: RedisIncidents, severities: SeverityWords, query: HistoryPageQuery, incidents: Sequence[Incident]
 ) -> list[Incident]:
     """Return the incidents of which the group or an alert has the requested label.
 
@@ -284,12 +268,12 @@ def _select_with_label(
     """
     found = []
     for number, incident in enumerate(incidents):
-        if asked.has_label(incident.group_labels, severities):
+        if query.has_label(incident.group_labels, severities):
             found.append(incident)
         elif number < _WHOLE_AT_MOST:
             with suppress(NotFound):
                 alerts = store.load(incident.id).alerts.values()
-                if any(asked.has_label(alert.labels, severities) for alert in alerts):
+                if any(query.has_label(alert.labels, severities) for alert in alerts):
                     found.append(incident)
     return found
 
@@ -299,17 +283,17 @@ def format_delay(incident: Incident, moment: float) -> str:
     return format_duration(max(0.0, moment - incident.opened_at)) if moment else ""
 
 
-def add_history(pages: Blueprint, incidents: RedisIncidents, routing: Routing, clock: Clock) -> None:
+def add_history(pages: Blueprint, services: Services) -> None:
     """Add the history page to the blueprint."""
 
     @pages.get("/history")
     def history() -> str:
         """Show past incidents and statistics of their alerts."""
-        asked = read_query(HistoryPageQuery, request.args)
-        report = build_history_report(incidents, routing, asked, clock())
+        query = read_query(HistoryPageQuery, request.args)
+        report = build_history_report(services.incidents, services.routing, query, services.clock())
         return render_template(
             "history.html",
-            asked=asked,
+            query=query,
             report=report,
             noisiest=report.alert_stats[:NOISIEST],
             severities=sorted(
@@ -318,7 +302,7 @@ def add_history(pages: Blueprint, incidents: RedisIncidents, routing: Routing, c
             days_chart=draw_days(report.days),
             durations_chart=draw_ranks(rank_durations(report.acknowledging, report.resolving)),
             rankings=[(ranking, draw_ranks(ranking.ranks)) for ranking in rank_alerts(report.alert_stats)],
-            page_url=lambda page: url_for("pages.history", **asked.list_fields(page)),
+            page_url=lambda page: url_for("pages.history", **query.list_fields(page)),
             format_delay=format_delay,
             describe_state=describe_state,
             duration=format_duration,

@@ -12,8 +12,7 @@ from flask import Blueprint, redirect, render_template, request
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
-from receiver.clock import Clock
-from receiver.config.model import Routing
+from receiver.app.services import Services
 from receiver.engine.simulated_messages import RedisSimulatedMessages
 from receiver.errors import NotFound
 from receiver.incidents.notification_builder import NotificationBuilder
@@ -25,16 +24,15 @@ from receiver.model.delivery_status import message_target
 from receiver.model.escalation import IncidentView, evaluate_escalation, evaluate_incident
 from receiver.model.incident import Incident, dedup_key
 from receiver.model.routing import PAGERDUTY
-from receiver.runbooks.catalogue import RunbookCatalogue
 from receiver.runbooks.html import render_page
 from receiver.runbooks.model import render_plain
 from receiver.text import one_line
 from receiver.web.api.incidents import IncidentHandler
 from receiver.web.api.requests import CreateSilenceRequest, read_query
-from receiver.web.api.responses import AlertRow, AlertStatus, DeliveryRow, DeliveryState
+from receiver.web.api.responses import AlertRow, AlertStatus, DeliveryState
 from receiver.web.api.serializers import format_moment
 from receiver.web.api.status import StatusHandler
-from receiver.web.pages.dashboard import DashboardQuery, build_card, describe_state, list_badges
+from receiver.web.pages.dashboard import DashboardQuery, build_card
 from receiver.web.pages.rendering import (
     PAGE_SIZE,
     VIA,
@@ -81,13 +79,12 @@ def list_alerts(rows: Sequence[AlertRow]) -> AlertList:
     labelled = [row for row in rows if row.labels]
     labels = _find_common([row.labels for row in labelled])
     annotations = _find_common([row.annotations for row in labelled])
-    shown = sorted(rows, key=lambda row: (row.status is not AlertStatus.FIRING, not row.labels))[
-        :SHOWN_AT_MOST
-    ]
+    ordered = sorted(rows, key=lambda row: (row.status is not AlertStatus.FIRING, not row.labels))
     items = tuple(
-        AlertItem(row, _without(row.labels, labels), _without(row.annotations, annotations)) for row in shown
+        AlertItem(row, _without(row.labels, labels), _without(row.annotations, annotations))
+        for row in ordered[:SHOWN_AT_MOST]
     )
-    left_out = len(rows) - len(shown)
+    left_out = len(rows) - len(items)
     return AlertList(labels, annotations, items[:OPEN_AT_MOST], items[OPEN_AT_MOST:], left_out)
 
 
@@ -119,19 +116,19 @@ class SentMessage:
     simulated: bool = False
 
 
+@dataclass(frozen=True, slots=True)
 class SentMessageList:
     """Lists the messages that were sent for an incident. Raises StoreError."""
 
-    def __init__(self, simulated: RedisSimulatedMessages, notification_builder: NotificationBuilder) -> None:
-        self._simulated = simulated
-        self._notification_builder = notification_builder
+    simulated: RedisSimulatedMessages
+    notification_builder: NotificationBuilder
 
     def list_simulated(self, incident: Incident) -> list[SentMessage]:
         """Return what simulated channels would have sent, newest first."""
         receipts = (delivery.receipt for delivery in incident.deliveries.values())
         if not any(receipt is not None and receipt.is_simulated for receipt in receipts):
             return []
-        recorded = self._simulated.list_newest(_RECORDED_AT_MOST)
+        recorded = self.simulated.list_newest(_RECORDED_AT_MOST)
         return _sort_messages(_render_recorded(one) for one in recorded if one.get("incident") == incident.id)
 
     def list_current(self, view: IncidentView) -> list[SentMessage]:
@@ -143,7 +140,7 @@ class SentMessageList:
         if message is not None and message.receipt is not None and not message.receipt.is_simulated:
             target = message_target(incident, message)
             post = Post(key=MESSAGE, target=target)
-            rendered = render_message(self._notification_builder.build(post, view))
+            rendered = render_message(self.notification_builder.build(post, view))
             payload = {"text": rendered.text, "blocks": list(rendered.blocks)}
             yield SentMessage(
                 at=format_moment(message.receipt.at),
@@ -165,7 +162,7 @@ class SentMessageList:
                 dedup_key=dedup_key(incident, step.responder.name),
                 step=step,
             )
-            event = render_event(self._notification_builder.build(action, view))
+            event = render_event(self.notification_builder.build(action, view))
             yield SentMessage(
                 at=format_moment(paged.receipt.at),
                 to=f"pagerduty:{step.responder.name}",
@@ -191,53 +188,42 @@ def _render_recorded(message: Mapping[str, Any]) -> SentMessage:
     )
 
 
+@dataclass(frozen=True, slots=True)
 class IncidentPage:
     """Renders the page of one incident. Raises NotFound and StoreError."""
 
-    def __init__(
-        self,
-        *,
-        handler: IncidentHandler,
-        sent_messages: SentMessageList,
-        warnings: WarningList,
-        status: StatusHandler,
-        runbooks: RunbookCatalogue,
-        routing: Routing,
-        clock: Clock,
-    ) -> None:
-        self._handler = handler
-        self._sent_messages = sent_messages
-        self._warnings = warnings
-        self._status = status
-        self._runbooks = runbooks
-        self._routing = routing
-        self._clock = clock
+    services: Services
+    handler: IncidentHandler
+    sent_messages: SentMessageList
+    warnings: WarningList
+    status: StatusHandler
 
-    def render(self, incident_id: str) -> Response:
+    def render_incident(self, incident_id: str) -> Response:
         """Return the page: alerts, escalation, timeline, deliveries, runbook and simulated messages."""
-        now = self._clock()
-        found, policy = self._handler.load_incident(incident_id, now)
+        now = self.services.clock()
+        found, policy = self.handler.load_incident(incident_id, now)
         escalation = evaluate_escalation(found, policy, now)
         upcoming = escalation.next_step if not found.is_paused else None
-        whole = self._handler.serialize_detail(found, policy, now)
+        whole = self.handler.serialize_detail(found, policy, now)
         card = build_card(found, escalation, now)
-        simulated, status = self._sent_messages.list_simulated(found), self._status.get_status()
-        alarms = list_severity_warnings(self._routing, [] if found.is_resolved else [found])
-        status_warnings = self._warnings.list_serious(status, alarms)
+        simulated, status = self.sent_messages.list_simulated(found), self.status.get_status()
+        alarms = list_severity_warnings(self.services.routing, [] if found.is_resolved else [found])
+        status_warnings = self.warnings.list_serious(status, alarms)
+        deliveries = sorted(
+            whole.deliveries, key=lambda row: (row.state is not DeliveryState.FAILED, row.at or "")
+        )
         return conditional_response(
             "incident.html",
             (whole, card, simulated, status_warnings, status.maintenance),
             incident=whole,
             card=card,
-            state=describe_state(found),
-            badges=list_badges(found, now),
             titles={step.responder.name: step.responder.title for step in policy.steps},
             upcoming=escalation.steps.index(upcoming) if upcoming is not None else -1,
             alerts=list_alerts(whole.alerts),
             timeline=whole.timeline[: -PAGE_SIZE - 1 : -1],
-            deliveries=sorted(whole.deliveries, key=_failed_first)[:PAGE_SIZE],
+            deliveries=deliveries[:PAGE_SIZE],
             message_link=_find_link(found),
-            can_silence=found.source in self._routing.alertmanagers,
+            can_silence=found.source in self.services.routing.alertmanagers,
             name_delivery=delivery_label,
             simulated=simulated,
             is_sent=any(
@@ -249,18 +235,16 @@ class IncidentPage:
 
     def render_sent_messages(self, incident_id: str) -> str:
         """Return the page of the messages in the channels, as they read now."""
-        now = self._clock()
-        found, policy = self._handler.load_incident(incident_id, now)
-        messages = self._sent_messages.list_current(evaluate_incident(found, policy, now))
+        now = self.services.clock()
+        found, policy = self.handler.load_incident(incident_id, now)
+        messages = self.sent_messages.list_current(evaluate_incident(found, policy, now))
         return render_template("sent.html", incident=found, messages=messages)
 
     def _find_runbook(self, incident: Incident) -> dict[str, object]:
-        """Return the runbook of the incident's first alert that has an excerpt, as variables of the
-        template.
-        """
-        found = map(self._runbooks.find_excerpt, incident.alerts.values())
+        """Return the runbook of the first alert that has an excerpt, as variables of the template."""
+        found = map(self.services.runbooks.find_excerpt, incident.alerts.values())
         excerpt = next((excerpt for excerpt in found if excerpt is not None), None)
-        runbook = self._runbooks.find_runbook(excerpt.name if excerpt else incident.alertname)
+        runbook = self.services.runbooks.find_runbook(excerpt.name if excerpt else incident.alertname)
         return {
             "runbook": runbook,
             "runbook_body": Markup(render_page(runbook.source, top=3)) if runbook else "",  # noqa: S704
@@ -269,8 +253,9 @@ class IncidentPage:
         }
 
 
-def add_incident(pages: Blueprint, page: IncidentPage, handler: IncidentHandler) -> None:
+def add_incident(pages: Blueprint, page: IncidentPage) -> None:
     """Add the page of an incident and its forms to the blueprint."""
+    handler = page.handler
     transitions = {
         "acknowledge": handler.acknowledge,
         "unacknowledge": handler.unacknowledge,
@@ -280,7 +265,7 @@ def add_incident(pages: Blueprint, page: IncidentPage, handler: IncidentHandler)
     @pages.get("/incidents/<incident_id>")
     def incident(incident_id: str) -> Response:
         """Show one incident."""
-        return page.render(incident_id)
+        return page.render_incident(incident_id)
 
     @pages.get("/incidents/<incident_id>/sent")
     def sent_messages(incident_id: str) -> str:
@@ -299,8 +284,8 @@ def add_incident(pages: Blueprint, page: IncidentPage, handler: IncidentHandler)
             raise NotFound("answer", one_line(what, 40))
         back, _, query = request.form.get("back", "").partition("?")
         if back == "now":
-            asked = read_query(DashboardQuery, dict(parse_qsl(query)))
-            return redirect(url_for("pages.show_dashboard", **asked.list_fields()), 303)
+            fields = read_query(DashboardQuery, dict(parse_qsl(query))).list_fields()
+            return redirect(url_for("pages.show_dashboard", **fields), 303)
         return redirect(url_for("pages.incident", incident_id=incident_id), 303)
 
     @pages.post("/deliveries/<delivery_id>/retry")
@@ -308,10 +293,6 @@ def add_incident(pages: Blueprint, page: IncidentPage, handler: IncidentHandler)
         """Retry a failed delivery, and redirect to its incident."""
         again = handler.retry_delivery(delivery_id, current_actor())
         return redirect(url_for("pages.incident", incident_id=again.incident, _anchor="deliveries"), 303)
-
-
-def _failed_first(row: DeliveryRow) -> tuple[bool, str]:
-    return (row.state is not DeliveryState.FAILED, row.at or "")
 
 
 def _find_link(incident: Incident) -> str:

@@ -50,6 +50,7 @@ def conditional_response(template: str, shown: tuple[object, ...], **context: ob
 
 
 T = TypeVar("T")
+U = TypeVar("U")
 PAGE_SIZE = 100
 
 
@@ -66,18 +67,23 @@ class PageQuery(Struct, frozen=True):
 
 @dataclass(frozen=True)
 class PageSlice(Generic[T]):
-    """The rows of one page, its number and the number of pages."""
+    """The rows of one page, the number of rows on all pages, the page's number and the number of pages."""
 
     rows: Sequence[T]
+    total: int
     page: int
     pages: int
+
+    def with_rows(self, rows: Sequence[U]) -> PageSlice[U]:
+        """Return the same page with other rows."""
+        return PageSlice(rows, self.total, self.page, self.pages)
 
 
 def paginate(rows: Sequence[T], page: int) -> PageSlice[T]:
     """Return the rows on page *page*, or on the last page if there are fewer."""
     pages = max(1, -(-len(rows) // PAGE_SIZE))
     page = min(page, pages)
-    return PageSlice(rows[(page - 1) * PAGE_SIZE : page * PAGE_SIZE], page, pages)
+    return PageSlice(rows[(page - 1) * PAGE_SIZE : page * PAGE_SIZE], len(rows), page, pages)
 
 
 VIA = "page"

@@ -10,14 +10,12 @@ from flask import Blueprint, redirect, render_template, request
 from msgspec import Meta, Struct
 from werkzeug.wrappers import Response
 
-from receiver.clock import Clock, format_duration
-from receiver.config.model import Routing
+from receiver.app.services import Services
+from receiver.clock import format_duration
 from receiver.config.runbook_checks import find_disagreements
-from receiver.incidents.ingest import IncidentIngester
 from receiver.incidents.routing_preview import preview_route
 from receiver.integrations.alertmanager.sample_alerts import TestAlert
 from receiver.integrations.alertmanager.webhook import parse_webhook
-from receiver.runbooks.catalogue import RunbookCatalogue
 from receiver.text import one_line
 from receiver.web.api.requests import read_query
 from receiver.web.server.errors import RequestError
@@ -26,52 +24,51 @@ from receiver.web.urls import url_for
 _MAX_LABELS = 60
 
 
-class DryRun(Struct, frozen=True):
+class DryRunQuery(Struct, frozen=True):
     """Labels to route: `name=value` separated by spaces, quoted as in a shell."""
 
     labels: Annotated[str, Meta(max_length=4000)] = ""
 
 
-def add_routing(
-    pages: Blueprint, rules: Routing, catalogue: RunbookCatalogue, ingester: IncidentIngester, clock: Clock
-) -> None:
+def add_routing(pages: Blueprint, services: Services) -> None:
     """Add the page to the blueprint."""
+    table, catalogue, clock = services.routing, services.runbooks, services.clock
 
     @pages.get("/routing")
     def routing() -> str:
         """Show the routes and their escalation policies; with labels, also the route that they match."""
-        asked = read_query(DryRun, request.args)
-        labels = read_labels(asked.labels)
+        query = read_query(DryRunQuery, request.args)
+        labels = _read_labels(query.labels)
         return render_template(
             "routing.html",
-            asked=asked,
-            routing=rules,
-            preview=preview_route(rules, catalogue, labels) if labels else None,
+            query=query,
+            routing=table,
+            preview=preview_route(table, catalogue, labels) if labels else None,
             warnings=(
-                *rules.warnings,
-                *find_disagreements(rules, catalogue.list_runbooks(), catalogue.list_matrix_rows()),
+                *table.warnings,
+                *find_disagreements(table, catalogue.list_runbooks(), catalogue.list_matrix_rows()),
             ),
-            policy_of=lambda route: rules.get_policy(route.escalation),
+            policy_of=lambda route: table.get_policy(route.escalation),
             duration=format_duration,
         )
 
     @pages.post("/routing/fire")
     def fire() -> Response:
         """Send a test alert through the same parser and ingester as Alertmanager's webhooks."""
-        labels = read_labels(request.form.get("labels", ""))
+        labels = _read_labels(request.form.get("labels", ""))
         if not labels.get("alertname"):
             raise RequestError(400, "a test alert needs a label alertname=…")
         is_over = request.form.get("does") == "resolve"
         annotations = {"summary": "A test alert, sent from the page"}
         sample = TestAlert(labels, annotations, clock(), is_resolved=is_over)
         body = parse_webhook(json.dumps(sample.render_webhook()).encode(), "", clock())
-        result = ingester.ingest(body.groups, clock())
+        result = services.ingester.ingest(body.groups, clock())
         if result.incidents and not is_over:
             return redirect(url_for("pages.incident", incident_id=result.incidents[0]), 303)
         return redirect(url_for("pages.routing", labels=request.form.get("labels", "")), 303)
 
 
-def read_labels(text: str) -> dict[str, str]:
+def _read_labels(text: str) -> dict[str, str]:
     """Return the labels in *text*; raises RequestError with a message where one can't be parsed."""
     found: dict[str, str] = {}
     try:

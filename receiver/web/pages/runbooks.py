@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from flask import Blueprint, render_template, request
 from markupsafe import Markup
 
-from receiver.clock import Clock
+from receiver.app.services import Services
 from receiver.config.model import Routing
 from receiver.config.runbook_checks import find_disagreements
 from receiver.errors import NotFound, Problem
-from receiver.incidents.store import RedisIncidents
 from receiver.integrations.prometheus import AlertRule, AlertRules, PrometheusRules
 from receiver.model.alert import LABEL, SeverityWords
 from receiver.runbooks.catalogue import RunbookCatalogue
@@ -39,22 +38,22 @@ class RunbookUsage:
 class RunbookReport:
     """All runbooks, and the problems found in them."""
 
-    usages: tuple[RunbookUsage, ...]
-    alerts_without_runbook: tuple[tuple[str, int], ...]
-    rules_without_runbook: tuple[str, ...]
-    disagreements: tuple[str, ...]
-    problems: tuple[Problem, ...]
-    error: str = ""
-    asks_prometheus: bool = False
+    usages: list[RunbookUsage]
+    alerts_without_runbook: list[tuple[str, int]]
+    rules_without_runbook: list[str]
+    disagreements: list[str]
+    problems: Sequence[Problem]
+    error: str
+    asks_prometheus: bool
 
 
 def build_runbook_report(
     catalogue: RunbookCatalogue, routing: Routing, seen: Mapping[str, int], rules: AlertRules | None
 ) -> RunbookReport:
     """Return the catalogue; *seen* counts the incidents of the kept history by alert name."""
-    known = {runbook.name: runbook for runbook in catalogue.list_runbooks()}
+    runbooks = catalogue.list_runbooks()
     rules_by_name = {rule.name: rule for rule in rules.rules} if rules else {}
-    used = Counter(dict.fromkeys(known, 0))
+    used: Counter[str] = Counter()
     missing: Counter[str] = Counter()
     for name, count in seen.items():
         runbook = catalogue.find_runbook(name)
@@ -63,29 +62,30 @@ def build_runbook_report(
         else:
             used[runbook.name] += count
     return RunbookReport(
-        usages=tuple(RunbookUsage(known[name], used[name], name in rules_by_name) for name in sorted(known)),
-        alerts_without_runbook=tuple(missing.most_common()),
-        rules_without_runbook=tuple(
-            sorted(
-                name
-                for name, rule in rules_by_name.items()
-                if catalogue.find_runbook(name) is None and not rule.runbook_url
-            )
+        usages=[
+            RunbookUsage(runbook, used[runbook.name], runbook.name in rules_by_name)
+            for runbook in sorted(runbooks, key=lambda runbook: runbook.name)
+        ],
+        alerts_without_runbook=missing.most_common(),
+        rules_without_runbook=sorted(
+            name
+            for name, rule in rules_by_name.items()
+            if catalogue.find_runbook(name) is None and not rule.runbook_url
         ),
-        disagreements=tuple(_disagreements(known.values(), rules_by_name, routing.severities)),
+        disagreements=list(_find_disagreements(runbooks, rules_by_name, routing.severities)),
         problems=(
             *catalogue.problems,
             *catalogue.warnings,
-            *find_disagreements(routing, catalogue.list_runbooks(), catalogue.list_matrix_rows()),
+            *find_disagreements(routing, runbooks, catalogue.list_matrix_rows()),
         ),
         error=rules.trouble if rules else "",
         asks_prometheus=rules is not None,
     )
 
 
-def _disagreements(
+def _find_disagreements(
     runbooks: Iterable[Runbook], rules_by_name: dict[str, AlertRule], severities: SeverityWords
-) -> Iterable[str]:
+) -> Iterator[str]:
     for runbook in runbooks:
         rule = rules_by_name.get(runbook.name)
         if rule is None or not (rule.severity and runbook.severity):
@@ -95,29 +95,24 @@ def _disagreements(
             yield f"{runbook.name}: the runbook says {said}, its rule in Prometheus {is_so}"
 
 
-def add_runbooks(
-    pages: Blueprint, catalogue: RunbookCatalogue, incidents: RedisIncidents, routing: Routing, clock: Clock
-) -> None:
+def add_runbooks(pages: Blueprint, services: Services) -> None:
     """Add the pages to the blueprint."""
-    url = routing.prometheus_url
-    rules = PrometheusRules(url, clock) if url else None
+    routing, catalogue = services.routing, services.runbooks
+    rules = PrometheusRules(routing.prometheus_url, services.clock) if routing.prometheus_url else None
 
     @pages.get("/runbooks")
     def runbooks() -> str:
         """List the runbooks, and what is missing or inconsistent."""
-        asked = read_query(PageQuery, request.args)
-        newest = incidents.list_newest(limit=_MAX_INCIDENTS, is_brief=True).incidents
+        query = read_query(PageQuery, request.args)
+        newest = services.incidents.list_newest(limit=_MAX_INCIDENTS, is_brief=True).incidents
         seen = Counter(incident.alertname for incident in newest)
         report = build_runbook_report(catalogue, routing, seen, rules.get_rules() if rules else None)
-        page_slice = paginate(report.usages, asked.page)
         return render_template(
             "runbooks.html",
             report=report,
-            usages=page_slice.rows,
-            page=page_slice.page,
-            pages=page_slice.pages,
+            usages=paginate(report.usages, query.page),
             page_size=PAGE_SIZE,
-            page_url=lambda page: url_for("pages.runbooks", **asked.list_fields(page)),
+            page_url=lambda page: url_for("pages.runbooks", **query.list_fields(page)),
         )
 
     @pages.get("/runbooks/<name>")

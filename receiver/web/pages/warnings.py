@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from receiver.config.model import Routing
 from receiver.config_state import ConfigReport
@@ -19,6 +18,7 @@ from receiver.web.api.serializers import format_moment
 from receiver.web.api.status import StormHandler, describe_refusals
 from receiver.web.urls import url_for
 
+# By the kind of the delivery's key; one that ends in a colon is followed by a name.
 _LABELS = {
     "message": "the message",
     "message_replacement": "the message in place of the first",
@@ -28,112 +28,26 @@ _LABELS = {
     "ack_reminder": "a reminder in the thread",
     "renamed": "a note on a label that changes",
     "renamed_hint": "a hint in the thread on a label that changes",
-}
-_LABELS_WITH_NAME = {
-    "page": "page to {}",
-    "step": "reply to {} in the thread",
-    "page_delayed": "reply that {} can't be paged",
-    "timed_out": "note that {} could not be notified",
-    "acknowledge": "acknowledgement of the page to {}",
-    "resolve": "end of the page to {}",
-    "silence": "silence {}",
-    "prolong": "silence {}, prolonged",
-    "silence_ends": "word that silence {} ends",
-    "unconfirmed": "word that PagerDuty has no incident for {}",
-    "resolved_there": "word that something in PagerDuty resolves the page to {}",
+    "page:": "page to {}",
+    "step:": "reply to {} in the thread",
+    "page_delayed:": "reply that {} can't be paged",
+    "timed_out:": "note that {} could not be notified",
+    "acknowledge:": "acknowledgement of the page to {}",
+    "resolve:": "end of the page to {}",
+    "silence:": "silence {}",
+    "prolong:": "silence {}, prolonged",
+    "silence_ends:": "word that silence {} ends",
+    "unconfirmed:": "word that PagerDuty has no incident for {}",
+    "resolved_there:": "word that something in PagerDuty resolves the page to {}",
+    "left_open:": "word that a PagerDuty incident is left to be closed by hand",
 }
 
 
 def delivery_label(key: str) -> str:
     """Return the description of a delivery for its key: `page:on-call` is "page to on-call"."""
-    kind, _, name = key.partition(":")
-    if kind == "left_open":
-        return "word that a PagerDuty incident is left to be closed by hand"
-    name = name.partition("~")[0]
-    if key in _LABELS:
-        return _LABELS[key]
-    return (
-        _LABELS_WITH_NAME[kind].format(name) if name and kind in _LABELS_WITH_NAME else key.replace("_", " ")
-    )
-
-
-_SHOWN = 5
-
-
-def list_severity_warnings(
-    routing: Routing, incidents: Iterable[Incident | OpenIncident]
-) -> tuple[StatusWarning, ...]:
-    """Return warnings about critical open *incidents* that page no responder, and about unknown severities.
-
-    They are computed from the open incidents, so they are shown until those are resolved or `severities`
-    contains the word.
-    """
-    unpaged: list[Incident | OpenIncident] = []
-    words: dict[str, Incident | OpenIncident] = {}
-    for incident in incidents:
-        if is_unpaged_critical(routing, incident):
-            unpaged.append(incident)
-        for word in incident.unknown_severities:
-            if routing.severities.find_severity(word) is None:
-                words.setdefault(word, incident)
-    return (*_warn_of_unpaged(unpaged), *_warn_of_unknown(words))
-
-
-def _warn_of_unpaged(incidents: list[Incident | OpenIncident]) -> Iterator[StatusWarning]:
-    if not incidents:
-        return
-    count = len(incidents)
-    title = "A critical pages nobody." if count == 1 else f"{count} criticals page nobody."
-    routes = list(dict.fromkeys(incident.route for incident in incidents))
-    more = f" and {len(routes) - _SHOWN} more" if len(routes) > _SHOWN else ""
-    words = (
-        f"No escalation on {'route' if len(routes) == 1 else 'routes'} {', '.join(routes[:_SHOWN])}{more}:"
-    )
-    yield StatusWarning("alarm", title, words, links=tuple(map(_link, incidents[:_SHOWN])))
-
-
-def _warn_of_unknown(words: dict[str, Incident | OpenIncident]) -> Iterator[StatusWarning]:
-    for word, incident in list(words.items())[:_SHOWN]:
-        title = f"An alert has the {describe_unknown_severity(word)}."
-        yield StatusWarning("alarm", title, f"{REMEDY[0].upper()}{REMEDY[1:]}:", links=(_link(incident),))
-    if len(words) > _SHOWN:
-        yield StatusWarning("alarm", f"{len(words) - _SHOWN} more severities are unknown.")
-
-
-def _link(incident: Incident | OpenIncident) -> Link:
-    words = incident.alertname or incident.id
-    return Link(url_for("pages.incident", incident_id=incident.id), words)
-
-
-@dataclass(frozen=True)
-class WebhookRow:
-    """The last webhook of one source: its time (RFC 3339) and its age in words."""
-
-    source: str
-    at: str
-    ago: str
-
-
-def list_webhooks(last_webhook_at: Mapping[str, str], now: float) -> list[WebhookRow]:
-    """Return the last webhook of each source, from their times in RFC 3339."""
-    return [
-        WebhookRow(source, at, format_age(now - datetime.fromisoformat(at).timestamp()))
-        for source, at in last_webhook_at.items()
-    ]
-
-
-def format_age(seconds: float) -> str:
-    """Return an age like `40 s ago`, in the format of page.js."""
-    whole = max(0, int(seconds))
-    for unit, length, beyond in (("s", 1, 60), ("min", 60, 3600), ("h", 3600, 48 * 3600)):
-        if whole < beyond:
-            return f"{whole // length} {unit} ago"
-    return f"{whole // 86400} d ago"
-
-
-_NAMES = {"slack": "Slack", "pagerduty": "PagerDuty", "alertmanager": "Alertmanager"}
-_LEVELS = ("alarm", "warn", "note")
-_FAILED_SHOWN = 5
+    kind, colon, rest = key.partition(":")
+    label, name = _LABELS.get(kind + colon), rest.partition("~")[0]
+    return label.format(name) if label and bool(name) is bool(colon) else key.replace("_", " ")
 
 
 @dataclass(frozen=True)
@@ -155,6 +69,52 @@ class StatusWarning:
     links: tuple[Link, ...] = ()
 
 
+_LEVELS = ("alarm", "warn", "note")
+# How many incidents, routes, words or deliveries a warning names.
+_NAMED_AT_MOST = 5
+
+
+def list_severity_warnings(
+    routing: Routing, incidents: Iterable[Incident | OpenIncident]
+) -> tuple[StatusWarning, ...]:
+    """Return warnings about critical open *incidents* that page no responder, and about unknown severities.
+
+    They are shown until those incidents are resolved or `severities` contains the word.
+    """
+    unpaged: list[Incident | OpenIncident] = []
+    words: dict[str, Incident | OpenIncident] = {}
+    for incident in incidents:
+        if is_unpaged_critical(routing, incident):
+            unpaged.append(incident)
+        for word in incident.unknown_severities:
+            if routing.severities.find_severity(word) is None:
+                words.setdefault(word, incident)
+    return (*_warn_of_unpaged(unpaged), *_warn_of_unknown(words))
+
+
+def _warn_of_unpaged(incidents: list[Incident | OpenIncident]) -> Iterator[StatusWarning]:
+    if not incidents:
+        return
+    title = "A critical pages nobody." if len(incidents) == 1 else f"{len(incidents)} criticals page nobody."
+    routes = list(dict.fromkeys(incident.route for incident in incidents))
+    more = f" and {len(routes) - _NAMED_AT_MOST} more" if len(routes) > _NAMED_AT_MOST else ""
+    named = f"{'route' if len(routes) == 1 else 'routes'} {', '.join(routes[:_NAMED_AT_MOST])}{more}"
+    links = tuple(map(_link_incident, incidents[:_NAMED_AT_MOST]))
+    yield StatusWarning("alarm", title, f"No escalation on {named}:", links=links)
+
+
+def _warn_of_unknown(words: dict[str, Incident | OpenIncident]) -> Iterator[StatusWarning]:
+    for word, incident in list(words.items())[:_NAMED_AT_MOST]:
+        title, remedy = f"An alert has the {describe_unknown_severity(word)}.", REMEDY[0].upper() + REMEDY[1:]
+        yield StatusWarning("alarm", title, f"{remedy}:", links=(_link_incident(incident),))
+    if len(words) > _NAMED_AT_MOST:
+        yield StatusWarning("alarm", f"{len(words) - _NAMED_AT_MOST} more severities are unknown.")
+
+
+def _link_incident(incident: Incident | OpenIncident) -> Link:
+    return Link(url_for("pages.incident", incident_id=incident.id), incident.alertname or incident.id)
+
+
 class WarningList:
     """Lists the warnings of the pages. Raises StoreError."""
 
@@ -171,8 +131,7 @@ class WarningList:
     ) -> list[StatusWarning]:
         """Return all warnings, the most severe first.
 
-        *stale* is the number of stale open incidents and *alarms* their severity warnings, which the caller
-        has.
+        *stale* is the number of stale open incidents and *alarms* are their severity warnings.
         """
         found = [
             *alarms,
@@ -205,7 +164,7 @@ class WarningList:
                 url_for("pages.incident", incident_id=failure.incident.id, _anchor="deliveries"),
                 f"{failure.incident.alertname or failure.incident.id}: {delivery_label(failure.key)}",
             )
-            for failure in self._failures.list_failures(_FAILED_SHOWN).failures
+            for failure in self._failures.list_failures(_NAMED_AT_MOST).failures
         )
         title = f"{count} {'delivery' if count == 1 else 'deliveries'} failed permanently."
         words = f"The newest {len(links)}:" if count > len(links) else ""
@@ -218,33 +177,33 @@ class WarningList:
                 yield StatusWarning("warn", f"A storm is on in {storm.name}.", links=(link,))
 
 
+_NAMES = {"slack": "Slack", "pagerduty": "PagerDuty", "alertmanager": "Alertmanager"}
+
+
 def _find_failing_components(status: Status) -> Iterator[StatusWarning]:
     if not status.workers:
         words = "Alerts are stored, but nothing is posted and no page is sent."
         yield StatusWarning("alarm", "No worker is alive.", words)
     for kind, channel in status.channels.items():
         if channel.state is ChannelState.FAILING:
-            yield StatusWarning(
-                "alarm", f"{_NAMES[kind]} is failing.", channel.reason or "", channel.since or ""
-            )
+            title = f"{_NAMES[kind]} is failing."
+            yield StatusWarning("alarm", title, channel.reason or "", channel.since or "")
     if status.clocks:
         said = "; ".join(f"{one.process}: {one.ahead_s:+g} s" for one in status.clocks)
         yield StatusWarning("warn", "Clocks differ.", f"Against Redis' own, {said}. Set them by NTP.")
     for heartbeat in status.heartbeats:
         if heartbeat.state is HeartbeatState.MISSING:
             source = f" from {heartbeat.source}" if heartbeat.source else ""
-            yield StatusWarning(
-                "alarm", f"No heartbeat {heartbeat.heartbeat}{source}.", since=heartbeat.last_at or ""
-            )
+            title = f"No heartbeat {heartbeat.heartbeat}{source}."
+            yield StatusWarning("alarm", title, since=heartbeat.last_at or "")
 
 
 def _find_stale(stale: int) -> Iterator[StatusWarning]:
     if stale:
         title = "1 incident is stale." if stale == 1 else f"{stale} incidents are stale."
-        link = Link(url_for("pages.show_dashboard", state="stale"), "show")
-        yield StatusWarning(
-            "warn", title, "Who sent it has been silent for long: it may be over.", links=(link,)
-        )
+        words = "Who sent it has been silent for long: it may be over."
+        links = (Link(url_for("pages.show_dashboard", state="stale"), "show"),)
+        yield StatusWarning("warn", title, words, links=links)
 
 
 def _find_simulated(routing: Routing) -> Iterator[StatusWarning]:
