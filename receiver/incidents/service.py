@@ -20,7 +20,6 @@ from receiver.model.incident import (
     VersionedIncident,
 )
 from receiver.model.plan import queues_for
-from receiver.model.silences import choose_matchers
 from receiver.text import one_line
 
 _MAX_NAME = 100
@@ -68,7 +67,7 @@ class IncidentService:
 
     def silence(self, incident_id: str, by: Person, for_s: float, comment: str, now: float) -> IncidentChange:
         """Request a silence of the firing alerts for *for_s* seconds (0: until the incident resolves)."""
-        matchers = choose_matchers(self._incidents.load(incident_id))
+        matchers = transitions.choose_matchers(self._incidents.load(incident_id))
         return self.update(
             incident_id,
             lambda incident: transitions.silence(

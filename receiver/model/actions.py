@@ -5,7 +5,7 @@ There are two kinds: a delivery leaves a receipt, a transition changes the incid
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from receiver.model.delivery import ContentVersion
 from receiver.model.delivery_keys import DeliveryKey
@@ -13,8 +13,7 @@ from receiver.model.heading import IncidentHeading
 from receiver.model.routing import PAGERDUTY, SLACK, Responder, Step, Target
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeliveryAction:
+class DeliveryAction(Struct, frozen=True, kw_only=True):
     """An action whose receipt is stored. The workers of its target's kind of channel dispatch it.
 
     *key* names the kind of notification within its incident, *instance* which one of that kind. Once that
@@ -33,8 +32,7 @@ class DeliveryAction:
         return self.target.kind
 
 
-@dataclass(frozen=True, kw_only=True)
-class Transition:
+class Transition(Struct, frozen=True, kw_only=True):
     """An action that changes the incident itself; the change takes the place of a receipt.
 
     *queue* is the kind of channel whose workers apply it, no earlier than at *ready_at*.
@@ -47,15 +45,13 @@ class Transition:
 Action = DeliveryAction | Transition
 
 
-@dataclass(frozen=True, kw_only=True)
-class Post(DeliveryAction):
+class Post(DeliveryAction, frozen=True, kw_only=True):
     """The incident's message in its channel. *replaces* is the reference of the message it replaces."""
 
     replaces: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class FallbackMention(Post):
+class FallbackMention(Post, frozen=True, kw_only=True):
     """A mention of the step's responder in the fallback channel, because the step's own targets failed.
 
     *why* is the reason of that failure, *link* the address of the incident's message, where there is one.
@@ -66,15 +62,13 @@ class FallbackMention(Post):
     link: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Update(DeliveryAction):
+class Update(DeliveryAction, frozen=True, kw_only=True):
     """Edit the message to show the current state. *message* is the message's reference."""
 
     message: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reply(DeliveryAction):
+class Reply(DeliveryAction, frozen=True, kw_only=True):
     """A reply in the message's thread.
 
     *reply_kind* is `step` (an escalation step, with a mention), `page_delayed` (the same where PagerDuty
@@ -89,8 +83,7 @@ class Reply(DeliveryAction):
     fingerprints: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Page(DeliveryAction):
+class Page(DeliveryAction, frozen=True, kw_only=True):
     """Page a responder.
 
     *key_digest* is the digest of the routing key it is sent with, empty where the page is simulated;
@@ -103,45 +96,39 @@ class Page(DeliveryAction):
     former_key_digest: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class AcknowledgePage(DeliveryAction):
+class AcknowledgePage(DeliveryAction, frozen=True, kw_only=True):
     """Acknowledge a page at PagerDuty, under the routing key that the page was sent with."""
 
     dedup_key: str
     key_digest: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ResolvePage(DeliveryAction):
+class ResolvePage(DeliveryAction, frozen=True, kw_only=True):
     """Resolve a page at PagerDuty, under the routing key that the page was sent with."""
 
     dedup_key: str
     key_digest: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExpireAcknowledgement(Transition):
+class ExpireAcknowledgement(Transition, frozen=True, kw_only=True):
     """End the acknowledgement given at *acknowledged_at*, whose timeout is over."""
 
     acknowledged_at: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class EndFlapping(Transition):
+class EndFlapping(Transition, frozen=True, kw_only=True):
     """End the flapping whose window ends at *flapping_until*."""
 
     flapping_until: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class CompactAlerts(Transition):
+class CompactAlerts(Transition, frozen=True, kw_only=True):
     """Compact the incident: drop the states of alerts that ended long ago."""
 
     queue: str = SLACK
 
 
-@dataclass(frozen=True, kw_only=True)
-class UpdateHeading(Transition):
+class UpdateHeading(Transition, frozen=True, kw_only=True):
     """Store the heading with the incident, for lists. *heading* was computed at *revision*."""
 
     heading: IncidentHeading
@@ -149,8 +136,7 @@ class UpdateHeading(Transition):
     queue: str = SLACK
 
 
-@dataclass(frozen=True, kw_only=True)
-class CheckBeforeStep(Transition):
+class CheckBeforeStep(Transition, frozen=True, kw_only=True):
     """Ask a vendor before an escalation step whether the step is still needed; *check* names the vendor.
 
     Alertmanager is asked, later than *since*, whether the incident's alerts still fire unmuted; PagerDuty
@@ -162,8 +148,7 @@ class CheckBeforeStep(Transition):
     responders: tuple[Responder, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConfirmPage(Transition):
+class ConfirmPage(Transition, frozen=True, kw_only=True):
     """Ask PagerDuty for the state of a responder's page.
 
     *event_key* is the delivery key of the event to ask about: a page, or a resolve of ours. *hint* names
@@ -178,15 +163,13 @@ class ConfirmPage(Transition):
     queue: str = PAGERDUTY
 
 
-@dataclass(frozen=True, kw_only=True)
-class AddTimelineEntry(DeliveryAction):
+class AddTimelineEntry(DeliveryAction, frozen=True, kw_only=True):
     """Add an entry to the incident's timeline, once."""
 
     text: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class CreateSilence(DeliveryAction):
+class CreateSilence(DeliveryAction, frozen=True, kw_only=True):
     """Create or prolong a silence in Alertmanager for exactly these labels, from now until *ends_at*.
 
     *silence_id* is the silence to prolong, empty for a new one.
@@ -199,15 +182,13 @@ class CreateSilence(DeliveryAction):
     silence_id: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExpireSilence(DeliveryAction):
+class ExpireSilence(DeliveryAction, frozen=True, kw_only=True):
     """Expire a silence in Alertmanager."""
 
     silence_id: str
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """The missing actions, and when to plan again if nothing else happens (None: never)."""
 
     actions: tuple[Action, ...]

@@ -208,14 +208,13 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
         """
         return replace(self, failed_at=0.0, retry_at=0.0, kind="", refused_under="")
 
-    def with_storm_refusal(self, storm_id: str, target: str) -> Delivery:
-        """Return this failed delivery with its own *target*, as refused while bundled into *storm_id*."""
-        return replace(self, target=target, refused_storm=storm_id)
-
     @property
     def may_have_arrived(self) -> bool:
         """It has a receipt, or an attempt whose result is unknown."""
         return self.receipt is not None or self.maybe_sent
+
+
+NO_DELIVERY = Delivery()
 
 
 def next_try_at(delivery: Delivery, now: float, retry_after: float = 0.0, salt: str = "") -> float:

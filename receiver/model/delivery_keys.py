@@ -5,9 +5,9 @@ They are built and parsed here only. A key is stored, so that its text is part o
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import NewType
-
-from receiver.model.routing import Responder, Step
 
 DeliveryKey = NewType("DeliveryKey", str)
 
@@ -25,83 +25,56 @@ RENAMED = DeliveryKey("renamed")
 RELEASED_BY_STORM = DeliveryKey("released")
 # Separates a responder's name from the digest of a former routing key.
 _FORMER = "~"
+# Every plan asks for the keys of the same few steps and responders.
+_cache_keys = lru_cache(maxsize=1024)
 
 
-def build_fallback_step(responder: Responder) -> Step:
-    """Return the step that notifies a fallback responder. No step of a policy can have its name."""
-    return Step(f"{responder.name}#{FALLBACK}", responder)
+def _keys_of(kind: str) -> Callable[[str | int], DeliveryKey]:
+    """Return the function that builds the keys of *kind* from the name of a step, for example."""
+    return _cache_keys(lambda name: DeliveryKey(f"{kind}:{name}"))
 
 
-# --- of an escalation step ---
-
-
-def page_key(step: Step) -> DeliveryKey:
-    """Return the key of the step's page to PagerDuty."""
-    return DeliveryKey(f"page:{step.name}")
-
-
-def reply_key(step: Step) -> DeliveryKey:
-    """Return the key of the step's reply in the thread."""
-    return DeliveryKey(f"step:{step.name}")
-
-
-def timeout_key(step: Step) -> DeliveryKey:
-    """Return the key whose receipt records when the step timed out."""
-    return DeliveryKey(f"timed_out:{step.name}")
-
-
-def skipped_key(step_name: str) -> DeliveryKey:
-    """Return the key that records that the step left the configuration."""
-    return DeliveryKey(f"skipped:{step_name}")
-
-
-def page_delayed_key(step: Step) -> DeliveryKey:
-    """Return the key of the reply that reports the delayed page of *step*."""
-    return DeliveryKey(f"page_delayed:{step.name}")
-
-
-def fallback_mention_key(step: Step) -> DeliveryKey:
-    """Return the key of the mention of *step* in the fallback channel."""
-    return DeliveryKey(f"{FALLBACK}:{step.name}")
-
-
-def unconfirmed_key(step: Step) -> DeliveryKey:
-    """Return the key of the reply that PagerDuty has no incident for the step's page."""
-    return DeliveryKey(f"unconfirmed:{step.name}")
-
-
-def resolved_there_key(step: Step) -> DeliveryKey:
-    """Return the key of the reply that automation in PagerDuty resolves the step's page."""
-    return DeliveryKey(f"resolved_there:{step.name}")
+# By the name of an escalation step: its page to PagerDuty, and its reply in the thread.
+page_key = _keys_of("page")
+reply_key = _keys_of("step")
+# The receipt records when the step timed out.
+timeout_key = _keys_of("timed_out")
+# Records that the step left the configuration.
+skipped_key = _keys_of("skipped")
+# The reply that reports the step's delayed page.
+page_delayed_key = _keys_of("page_delayed")
+# The mention of the step in the fallback channel.
+fallback_mention_key = _keys_of(FALLBACK)
+# The replies that PagerDuty has no incident for the step's page, and that automation there resolves it.
+unconfirmed_key = _keys_of("unconfirmed")
+resolved_there_key = _keys_of("resolved_there")
+# By the name of a responder: records the latest PagerDuty webhook about the page.
+hint_key = _keys_of("hint")
+# By the number of a silence; the last is the reply that the silence ends soon.
+silence_key = _keys_of("silence")
+prolong_key = _keys_of("prolong")
+expire_key = _keys_of("expire")
+silence_ends_key = _keys_of("silence_ends")
+# By the key of an event to PagerDuty: the reply that the event had no effect there.
+left_open_key = _keys_of("left_open")
 
 
 def list_step_keys(step_names: list[str]) -> list[DeliveryKey]:
     """Return the keys that determine the progress of steps, for loading these deliveries alone."""
-    kinds = ("page", "step", "page_delayed", FALLBACK, "timed_out")
-    return [DeliveryKey(f"{kind}:{name}") for kind in kinds for name in step_names]
+    builders = (page_key, reply_key, page_delayed_key, fallback_mention_key, timeout_key)
+    return [build_key(name) for build_key in builders for name in step_names]
 
 
-# --- of a responder's PagerDuty incident ---
-
-
+@_cache_keys
 def acknowledge_key(responder: str, key_digest: str = "") -> DeliveryKey:
     """Return the key of the acknowledgement of a page, under a former routing key with its *key_digest*."""
     return DeliveryKey(f"acknowledge:{responder}{_FORMER + key_digest if key_digest else ''}")
 
 
+@_cache_keys
 def resolve_key(responder: str, key_digest: str = "") -> DeliveryKey:
     """Return the key of the resolve of a page, under a former routing key with its *key_digest*."""
     return DeliveryKey(f"resolve:{responder}{_FORMER + key_digest if key_digest else ''}")
-
-
-def hint_key(responder: Responder) -> DeliveryKey:
-    """Return the key that records the latest PagerDuty webhook about the responder's page."""
-    return DeliveryKey(f"hint:{responder.name}")
-
-
-def left_open_key(event_key: DeliveryKey) -> DeliveryKey:
-    """Return the key of the reply that the event of *event_key* had no effect at PagerDuty."""
-    return DeliveryKey(f"left_open:{event_key}")
 
 
 def parse_left_open_key(key: DeliveryKey) -> DeliveryKey:
@@ -113,12 +86,6 @@ def is_page_key(key: DeliveryKey) -> bool:
     return key.startswith("page:")
 
 
-def is_page_to(key: DeliveryKey, responder: str) -> bool:
-    """Tell whether *key* is that of a page to *responder*, for a step or in place of another responder."""
-    name = key.removeprefix("page:") if key.startswith("page:") else ""
-    return bool(name) and responder in (name, name.rpartition("#")[0])
-
-
 def is_acknowledgement(key: DeliveryKey) -> bool:
     return key.startswith("acknowledge:")
 
@@ -127,32 +94,24 @@ def is_resolve(key: DeliveryKey) -> bool:
     return key.startswith("resolve:")
 
 
-def list_event_names(key: DeliveryKey) -> set[str]:
+@_cache_keys
+def list_page_names(key: DeliveryKey) -> frozenset[str]:
+    """Return the names a responder may have to whom *key* is a page, for a step or in place of another
+    responder; empty for other keys.
+    """
+    if not is_page_key(key):
+        return frozenset()
+    name = key.removeprefix("page:")
+    return frozenset({name, name.rpartition("#")[0]} - {""})
+
+
+@_cache_keys
+def list_event_names(key: DeliveryKey) -> frozenset[str]:
     """Return the names a responder may have for which *key* is an event to PagerDuty; empty for others."""
     kind, _, name = key.partition(":")
     if kind not in ("page", "acknowledge", "resolve"):
-        return set()
-    return {name, name.rpartition("#")[0], name.rpartition(_FORMER)[0]}
-
-
-# --- of a silence ---
-
-
-def silence_key(number: int) -> DeliveryKey:
-    return DeliveryKey(f"silence:{number}")
-
-
-def prolong_key(number: int) -> DeliveryKey:
-    return DeliveryKey(f"prolong:{number}")
-
-
-def expire_key(number: int) -> DeliveryKey:
-    return DeliveryKey(f"expire:{number}")
-
-
-def silence_ends_key(number: int) -> DeliveryKey:
-    """Return the key of the reply that the silence ends soon."""
-    return DeliveryKey(f"silence_ends:{number}")
+        return frozenset()
+    return frozenset({name, name.rpartition("#")[0], name.rpartition(_FORMER)[0]} - {""})
 
 
 def is_silence_change(key: DeliveryKey) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from functools import cached_property
+
+from msgspec import Struct
 
 from receiver.model.delivery import Delivery
 from receiver.model.delivery_keys import (
@@ -18,7 +20,6 @@ from receiver.model.delivery_status import (
     build_gone_responder,
     find_pending_message,
     find_storm_paging,
-    has_own_page,
     list_fallback_deliveries,
     list_paged_names,
     page_state,
@@ -38,8 +39,7 @@ CHECK_FRESH_S = 10.0
 CHECK_GRACE_S = 3.0
 
 
-@dataclass(frozen=True)
-class StepState:
+class StepState(Struct, frozen=True):
     """The state of one step. *due_at* is None while it is unknown.
 
     *notified_at* is the time of the step's first receipt (of a page: see `find_notified_at`).
@@ -63,8 +63,7 @@ class StepState:
         return self.timed_out_at is not None and self.notified_at is None
 
 
-@dataclass(frozen=True)
-class EscalationState:
+class EscalationState(Struct, frozen=True, dict=True):
     """All steps in order; *next_check_at* is when the state next changes without an event.
 
     *paused_until* is the end of a maintenance that stops paging (0: there is none).
@@ -74,9 +73,14 @@ class EscalationState:
     next_check_at: float | None = None
     paused_until: float = 0.0
 
-    @property
-    def due_steps(self) -> Iterator[StepState]:
-        return (step_state for step_state in self.steps if step_state.is_due)
+    @cached_property
+    def due_steps(self) -> tuple[StepState, ...]:
+        return tuple([step_state for step_state in self.steps if step_state.is_due])
+
+    @cached_property
+    def run_steps(self) -> tuple[StepState, ...]:
+        """The due steps that this run notifies itself."""
+        return tuple([step_state for step_state in self.due_steps if not step_state.is_carried_over])
 
     @property
     def next_step(self) -> StepState | None:
@@ -87,8 +91,7 @@ class EscalationState:
         return None
 
 
-@dataclass(frozen=True)
-class IncidentView:
+class IncidentView(Struct, frozen=True):
     """A loaded incident, evaluated once at *now*, for its plan, its notifications and its page."""
 
     incident: Incident
@@ -108,70 +111,75 @@ def evaluate_escalation(incident: Incident, policy: EscalationPolicy, now: float
     Steps before the one that the run starts with count as notified in an earlier run. In an acknowledged or
     resolved incident, no step becomes due that had no attempt before.
     """
-    first = _first_step(incident, policy)
+    first, run = _find_first_step(incident, policy), incident.run
     step_states = [_build_carried_over(incident, step) for step in policy.steps[:first]]
-    due_at: float | None = incident.run.started_at
+    due_at: float | None = run.started_at
     for number, step in enumerate(policy.steps[first:]):
-        if due_at is not None and (number or incident.run.cause != "unacknowledged"):
+        if due_at is None:
+            step_states.append(StepState(step))
+            continue
+        if number or run.cause != "unacknowledged":
             due_at += step.after
-        step_state = _evaluate_step(incident, policy, step, due_at, now, is_first=number == 0)
-        step_states.append(step_state)
-        due_at = step_state.wait_started_at
-    paused_until = policy.paused_until if now < policy.paused_until else 0.0
+        step_states.append(_evaluate_step(incident, policy, step, due_at, now, is_first=number == 0))
+        due_at = step_states[-1].wait_started_at
+    next_check_at = _next_check_at(incident, policy, step_states, now)
     return EscalationState(
-        tuple(step_states), _next_check_at(incident, policy, step_states, now), paused_until
+        tuple(step_states), next_check_at, policy.paused_until if now < policy.paused_until else 0.0
     )
 
 
 def _evaluate_step(
-    incident: Incident,
-    policy: EscalationPolicy,
-    step: Step,
-    due_at: float | None,
-    now: float,
-    *,
-    is_first: bool,
+    incident: Incident, policy: EscalationPolicy, step: Step, due_at: float, now: float, *, is_first: bool
 ) -> StepState:
-    if due_at is None:
-        return StepState(step)
     if is_first and incident.run.cause == "reopened" and _was_kept_open(incident, step):
         return _build_carried_over(incident, step, due_at)
-    timed_out_at = _timed_out_at(incident, step)
-    is_begun = timed_out_at is not None or any(d.attempts for d in _own_deliveries(incident, step))
-    if not is_begun and (incident.is_resolved or incident.is_acknowledged):
-        return StepState(step)
-    if not is_begun and now < policy.paused_until:
-        return StepState(step, max(due_at, policy.paused_until))
-    # A first step without a wait is due even where the clock was set back since the run started.
-    is_due = due_at <= now or (is_first and due_at <= incident.run.started_at)
-    if not is_begun and not (is_due and (is_first or may_notify(incident, policy, due_at, now))):
-        return StepState(step, due_at)
-    deliveries = _notifying_deliveries(incident, policy, step, due_at)
-    notified_at = min((at for d in deliveries if (at := find_notified_at(d)) is not None), default=None)
+    page = incident.find_run_delivery(page_key(step.name))
+    reply = incident.find_run_delivery(reply_key(step.name))
+    timeout = incident.find_run_delivery(timeout_key(step.name)).receipt
+    timed_out_at = timeout.at if timeout is not None else None
+    if timeout is None and not page.attempts and not reply.attempts:
+        if incident.is_resolved or incident.is_acknowledged:
+            return StepState(step)
+        if now < policy.paused_until:
+            return StepState(step, max(due_at, policy.paused_until))
+        # A first step without a wait is due even where the clock was set back since the run started.
+        is_due = due_at <= now or (is_first and due_at <= incident.run.started_at)
+        if not is_due or not (is_first or may_notify(incident, policy, due_at, now)):
+            return StepState(step, due_at)
+    deliveries = _list_notifying_deliveries(incident, policy, step, page, reply)
+    deliveries += list_fallback_deliveries(incident, policy, step, due_at)
     # A page without an incident at PagerDuty notifies no person, but its acceptance starts the next wait.
-    accepted_at = min((at for d in deliveries if (at := find_accepted_at(d)) is not None), default=None)
-    wait_started_at = min((at for at in (accepted_at, timed_out_at) if at is not None), default=None)
+    wait_started_at = _find_earliest([timed_out_at, *map(find_accepted_at, deliveries)])
     times_out_at = None
     if wait_started_at is None:
         times_out_at = _times_out_at(incident, policy, step, deliveries, due_at=due_at, now=now)
     return StepState(
         step,
         due_at,
-        notified_at,
+        _find_earliest(map(find_notified_at, deliveries)),
         timed_out_at,
         times_out_at,
         wait_started_at,
         is_due=True,
-        is_unconfirmed=is_unconfirmed(current_delivery(incident, page_key(step))),
+        is_unconfirmed=is_unconfirmed(page),
     )
 
 
 def _build_carried_over(incident: Incident, step: Step, due_at: float | None = None) -> StepState:
     """Return the state of a step that is not sent again in this run; the next wait starts with the run."""
-    moments = (find_notified_at(d) for key in _step_keys(step) if (d := incident.deliveries.get(key)))
-    notified_at = min((at for at in moments if at is not None), default=None)
-    started_at = incident.run.started_at
-    return StepState(step, due_at, notified_at, wait_started_at=started_at, is_due=True, is_carried_over=True)
+    deliveries = map(incident.find_delivery, _list_own_keys(step))
+    return StepState(
+        step,
+        due_at,
+        _find_earliest(map(find_notified_at, deliveries)),
+        wait_started_at=incident.run.started_at,
+        is_due=True,
+        is_carried_over=True,
+    )
+
+
+def _find_earliest(times: Iterable[float | None]) -> float | None:
+    return min([at for at in times if at is not None], default=None)
 
 
 def may_notify(incident: Incident, policy: EscalationPolicy, due_at: float, now: float) -> bool:
@@ -202,22 +210,19 @@ def list_checked_responders(incident: Incident, policy: EscalationPolicy) -> tup
     """Return the responders for the acknowledgement check: those with a page that we know as open."""
     if not policy.checks_pagerduty:
         return ()
-    responders = {one.name: one for one in (*policy.others, *(step.responder for step in policy.steps))}
-    gone = (build_gone_responder(name) for name in list_paged_names(incident) if name not in responders)
-    return tuple(one for one in (*responders.values(), *gone) if _is_really_paged(incident, one))
+    gone = [name for name in list_paged_names(incident) if name not in policy.responders]
+    responders = (*policy.responders.values(), *map(build_gone_responder, gone))
+    return tuple(responder for responder in responders if _is_really_paged(incident, responder))
 
 
 def _is_really_paged(incident: Incident, responder: Responder) -> bool:
-    if has_own_page(incident, responder) and page_state(incident, responder).key_digest:
+    if responder.name not in incident.pages:
+        return False
+    state, target = page_state(incident, responder), responder.find_target(PAGERDUTY)
+    if state.is_active and state.key_digest:
         return True
-    target = responder.find_target(PAGERDUTY)
     # Without a routing key a page is simulated.
     return target is not None and bool(target.secret and find_storm_paging(incident, responder))
-
-
-def _timed_out_at(incident: Incident, step: Step) -> float | None:
-    receipt = current_delivery(incident, timeout_key(step)).receipt
-    return receipt.at if receipt is not None else None
 
 
 def _times_out_at(
@@ -239,7 +244,7 @@ def _times_out_at(
         return None
     if all(d.failed_at for d in deliveries):
         return min(now, max(d.failed_at for d in deliveries))
-    own = [d for key in _step_keys(step) if (d := current_delivery(incident, key)).attempts]
+    own = [d for d in map(incident.find_run_delivery, _list_own_keys(step)) if d.attempts]
     message = incident.message or find_pending_message(incident, policy)
     is_late = message.attempts > 0 and (message.receipt is None or message.receipt.at > due_at)
     if is_late and not step.responder.find_target(PAGERDUTY):
@@ -248,61 +253,37 @@ def _times_out_at(
     return first_at + STEP_TIMEOUT_S if first_at is not None else None
 
 
-def _notifying_deliveries(
-    incident: Incident, policy: EscalationPolicy, step: Step, due_at: float
+def _list_notifying_deliveries(
+    incident: Incident, policy: EscalationPolicy, step: Step, page: Delivery, reply: Delivery
 ) -> list[Delivery]:
-    """Return the deliveries whose receipt makes the step notified: one for each target, and its fallbacks.
+    """Return the deliveries to the step's own targets whose receipt makes it notified: one for each target.
 
     The reply in the thread counts only where the responder has a Slack target. Until the incident's message
     is posted there is no thread: the message then counts as the reply.
     """
-    found = []
-    if step.responder.find_target(PAGERDUTY):
-        found.append(current_delivery(incident, page_key(step)))
+    found = [page] if step.responder.find_target(PAGERDUTY) else []
     if step.responder.find_target(SLACK):
-        reply = current_delivery(incident, reply_key(step))
         is_threadless = not reply.attempts and incident.message is None
         thread = find_pending_message(incident, policy) if is_threadless else reply
         found.append(reply if thread.is_bundled else thread)  # a storm has a thread of its own
-    return [*found, *list_fallback_deliveries(incident, policy, step, due_at)]
+    return found
 
 
-def _own_deliveries(incident: Incident, step: Step) -> tuple[Delivery, Delivery]:
-    return current_delivery(incident, page_key(step)), current_delivery(incident, reply_key(step))
-
-
-def _step_keys(step: Step) -> tuple[DeliveryKey, ...]:
+def _list_own_keys(step: Step) -> tuple[DeliveryKey, ...]:
     """Return the keys of all deliveries that belong to this step alone."""
-    return page_key(step), reply_key(step), page_delayed_key(step), fallback_mention_key(step)
+    name = step.name
+    return page_key(name), reply_key(name), page_delayed_key(name), fallback_mention_key(name)
 
 
-def current_delivery(incident: Incident, key: DeliveryKey, instance: str | None = None) -> Delivery:
-    """Return the delivery of *key* in this run (or of *instance*); an empty one if there is none."""
-    instance = str(incident.run.number) if instance is None else instance
-    delivery = incident.deliveries.get(key)
-    return delivery if delivery is not None and delivery.instance == instance else Delivery(instance)
-
-
-def ready_at(incident: Incident, key: DeliveryKey, instance: str = "") -> float:
-    """Return the end of a retry's wait; 0 without a failed attempt."""
-    delivery = incident.deliveries.get(key)
-    if delivery is None or delivery.instance != instance or delivery.is_settled:
-        return 0.0
-    return delivery.retry_at
-
-
-def _first_step(incident: Incident, policy: EscalationPolicy) -> int:
+def _find_first_step(incident: Incident, policy: EscalationPolicy) -> int:
     """Return the index of the step this run starts with: after an un-acknowledge, the last one attempted."""
     run = incident.run
     if run.cause != "unacknowledged":
         return 0
     tried_before = 0
     for index, step in enumerate(policy.steps):
-        runs = [
-            int(delivery.instance)
-            for key in (page_key(step), reply_key(step))
-            if (delivery := incident.deliveries.get(key)) and delivery.attempts
-        ]
+        deliveries = map(incident.find_delivery, (page_key(step.name), reply_key(step.name)))
+        runs = [int(delivery.instance) for delivery in deliveries if delivery.attempts]
         if run.number in runs:
             return index
         if any(run.since <= number < run.number for number in runs):
@@ -316,10 +297,10 @@ def _was_kept_open(incident: Incident, step: Step) -> bool:
     """
     if incident.run.is_quiet:
         return True
-    if current_delivery(incident, page_key(step)).attempts:
+    if incident.find_run_delivery(page_key(step.name)).attempts:
         return False
     state = page_state(incident, step.responder)
-    is_open = state.is_open and state.is_known and not state.is_closing and state.acknowledged != state.opened
+    is_open = state.is_active and state.is_known and state.acknowledged != state.opened
     return step.responder.find_target(PAGERDUTY) is not None and is_open
 
 
@@ -328,17 +309,17 @@ def _next_check_at(
 ) -> float | None:
     if incident.is_acknowledged or incident.is_resolved:
         return None
-    moments: list[float] = []
-    timeouts: list[float] = []
+    times: list[float] = []
+    timeouts = []
     for step_state in step_states:
         if not step_state.is_due:
             if step_state.due_at is not None:
-                moments.append(step_state.due_at)
+                times.append(step_state.due_at)
                 if policy.checks_alertmanager or policy.checks_pagerduty:
-                    moments += (step_state.due_at - CHECK_AHEAD_S, step_state.due_at + CHECK_GRACE_S)
+                    times += (step_state.due_at - CHECK_AHEAD_S, step_state.due_at + CHECK_GRACE_S)
             break
         if step_state.times_out_at is not None:
             timeouts.append(step_state.times_out_at)
     if incident.suppression is not None:
-        moments = [incident.suppression.until]
-    return min((at for at in (*moments, *timeouts) if at > now), default=None)
+        times = [incident.suppression.until]
+    return min([at for at in (*times, *timeouts) if at > now], default=None)

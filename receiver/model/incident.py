@@ -12,8 +12,15 @@ from msgspec import Struct, json
 from msgspec.structs import replace
 
 from receiver.model.alert import RANKS, Alert, Severity
-from receiver.model.delivery import Delivery
-from receiver.model.delivery_keys import FALLBACK, MESSAGE, REPLACEMENT, DeliveryKey
+from receiver.model.delivery import NO_DELIVERY, Delivery
+from receiver.model.delivery_keys import (
+    FALLBACK,
+    MESSAGE,
+    REPLACEMENT,
+    DeliveryKey,
+    list_event_names,
+    list_page_names,
+)
 
 
 class Person(Struct, frozen=True, omit_defaults=True):
@@ -133,9 +140,6 @@ class SilenceRequest(Struct, frozen=True, omit_defaults=True):
         return not self.ended_at and (self.is_until_resolved or now < self.until)
 
 
-_MESSAGES = (MESSAGE, REPLACEMENT, FALLBACK)
-
-
 class Incident(Struct, frozen=True, omit_defaults=True, dict=True):
     """One Alertmanager group on one route, from first firing to resolved.
 
@@ -193,17 +197,47 @@ class Incident(Struct, frozen=True, omit_defaults=True, dict=True):
     alerts: dict[str, Alert] = {}
     deliveries: dict[DeliveryKey, Delivery] = {}
 
+    def find_delivery(self, key: DeliveryKey, instance: str | None = None) -> Delivery:
+        """Return the delivery of *key* (and *instance*); an empty one if there is none."""
+        delivery = self.deliveries.get(key, NO_DELIVERY)
+        return delivery if instance is None or delivery.instance == instance else NO_DELIVERY
+
+    def find_run_delivery(self, key: DeliveryKey) -> Delivery:
+        """Return the delivery of *key* in this escalation run; an empty one if there is none."""
+        return self.find_delivery(key, self.run_instance)
+
+    def ready_at(self, key: DeliveryKey, instance: str = "") -> float:
+        """Return the end of a retry's wait; 0 without a failed attempt."""
+        delivery = self.find_delivery(key, instance)
+        return 0.0 if delivery.is_settled else delivery.retry_at
+
+    @cached_property
+    def run_instance(self) -> str:
+        """The instance of the deliveries of this escalation run."""
+        return str(self.run.number)
+
     @cached_property
     def message(self) -> Delivery | None:
         """The delivery of its own message, the newest that arrived; None without one."""
-        found = [
-            delivery
-            for key in _MESSAGES
-            if (delivery := self.deliveries.get(key)) is not None
-            and delivery.receipt
-            and not delivery.is_bundled
-        ]
-        return max(found, key=lambda d: d.receipt.at if d.receipt else 0.0, default=None)
+        found = [self.find_delivery(key) for key in (MESSAGE, REPLACEMENT, FALLBACK)]
+        arrived = [delivery for delivery in found if delivery.receipt and not delivery.is_bundled]
+        return max(arrived, key=lambda d: d.receipt.at if d.receipt else 0.0, default=None)
+
+    @cached_property
+    def pages(self) -> dict[str, dict[DeliveryKey, Delivery]]:
+        """The pages to each responder, by the responder's name."""
+        pages: dict[str, dict[DeliveryKey, Delivery]] = {}
+        for key, delivery in self.deliveries.items():
+            for name in list_page_names(key):
+                pages.setdefault(name, {})[key] = delivery
+        return pages
+
+    @cached_property
+    def notified_names(self) -> frozenset[str]:
+        """The names of all responders with a page, acknowledgement or resolve for PagerDuty. PagerDuty has
+        nothing of any other responder, so those need no event and no check.
+        """
+        return frozenset().union(*map(list_event_names, self.deliveries))
 
     @cached_property
     def firing_alerts(self) -> tuple[Alert, ...]:

@@ -6,8 +6,10 @@ cancelled. The module also resolves the incident's policy from the routing, and 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+
+from msgspec.structs import replace
 
 from receiver.model.actions import (
     Action,
@@ -15,28 +17,38 @@ from receiver.model.actions import (
     CheckBeforeStep,
     CompactAlerts,
     ConfirmPage,
+    CreateSilence,
     DeliveryAction,
     EndFlapping,
     ExpireAcknowledgement,
+    ExpireSilence,
     Plan,
     Post,
     Transition,
     UpdateHeading,
 )
-from receiver.model.delivery_keys import RENAMED, is_silence_change, skipped_key, timeout_key
+from receiver.model.delivery import Delivery
+from receiver.model.delivery_keys import (
+    RENAMED,
+    expire_key,
+    is_silence_change,
+    prolong_key,
+    silence_key,
+    skipped_key,
+    timeout_key,
+)
 from receiver.model.escalation import (
     CHECK_AHEAD_S,
-    EscalationState,
     IncidentView,
-    current_delivery,
     evaluate_incident,
     is_fresh,
     list_checked_responders,
 )
 from receiver.model.fallbacks import list_fallback_messages, page_delay_times
 from receiver.model.heading import find_heading
-from receiver.model.incident import Incident
+from receiver.model.incident import Incident, SilenceRequest
 from receiver.model.messages import (
+    WARN_BEFORE_S,
     acknowledgement_expires_at,
     acknowledgement_reminder_at,
     find_posted_state,
@@ -45,18 +57,9 @@ from receiver.model.messages import (
     list_replies,
 )
 from receiver.model.page_confirmation import limit_confirmation
-from receiver.model.paging import list_checks, list_pages
+from receiver.model.paging import list_pages
 from receiver.model.renaming import find_changing_label
-from receiver.model.routing import (
-    ALERTMANAGER,
-    PAGERDUTY,
-    SLACK,
-    EscalationPolicy,
-    Responder,
-    RoutingTable,
-    Target,
-)
-from receiver.model.silences import list_silence_timestamps, list_silences
+from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK, EscalationPolicy, RoutingTable, Target
 from receiver.model.transitions import find_compactable
 from receiver.text import one_line
 
@@ -64,10 +67,13 @@ from receiver.text import one_line
 _CLOCKS_DIFFER_S = 5.0
 # A failed acknowledgement check is repeated after this time, while the step is not due yet.
 PAGERDUTY_CHECK_AGAIN_S = 1.0
+# A silence until the incident resolves is created for _STRETCH_S at a time, and prolonged when less than
+# _PROLONG_BELOW_S is left: if we fail to expire it, it ends soon by itself.
+_STRETCH_S = 2 * 3600.0
+_PROLONG_BELOW_S = 3600.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class IncidentPlan(Plan):
+class IncidentPlan(Plan, frozen=True, kw_only=True):
     """The plan of an incident, with the evaluation it was made from."""
 
     view: IncidentView
@@ -80,50 +86,46 @@ def plan(incident: Incident, policy: EscalationPolicy, now: float) -> IncidentPl
     The `ready_at` of an action may be later than *now*: the end of a retry's wait.
     """
     view = evaluate_incident(incident, policy, now)
-    escalation = view.escalation
-    content_version = find_posted_state(incident, escalation, now)
+    content_version = find_posted_state(view)
     wanted: list[Action] = [
-        *_list_expirations(incident, policy, now),
-        *_list_alertmanager_checks(incident, policy, escalation, now),
-        *_list_pagerduty_checks(incident, policy, escalation, now),
-        *list_pages(incident, policy, escalation),
-        *list_checks(incident, policy),
-        *list_messages(incident, content_version, now),
-        *list_fallback_messages(incident, policy, escalation, content_version, now),
-        *list_replies(incident, policy, escalation, now),
-        *list_silences(incident, now),
-        *_list_step_timeouts(incident, escalation, now),
+        *_list_expirations(view),
+        *_list_alertmanager_checks(view),
+        *_list_pagerduty_checks(view),
+        *list_pages(view),
+        *list_messages(view, content_version),
+        *list_fallback_messages(view, content_version),
+        *list_replies(view),
+        *_list_silences(incident, now),
+        *_list_step_timeouts(view),
         *_list_skipped_steps(incident, policy),
         *_list_label_warnings(incident),
         *_list_heading_updates(incident),
-        *_list_compactions(incident, now),
     ]
-    missing = tuple(
+    if find_compactable(incident, now):
+        wanted.append(CompactAlerts())
+    missing = [
         _without_lost_wait(incident, action, now)
         for action in wanted
         if isinstance(action, Transition) or not _is_done(incident, action)
-    )
-    next_check_at = min(_next_times(incident, policy, escalation, now), default=None)
-    return IncidentPlan(missing, next_check_at, view=view)
+    ]
+    next_check_at = min([at for at in _list_due_times(view) if at > now], default=None)
+    return IncidentPlan(tuple(missing), next_check_at, view=view)
 
 
-def _next_times(
-    incident: Incident, policy: EscalationPolicy, escalation: EscalationState, now: float
-) -> Iterator[float]:
-    """Yield the times after *now* at which an action will be missing."""
-    for moment in (
+def _list_due_times(view: IncidentView) -> list[float]:
+    """Return the times at which, if they are later than now, an action will be missing."""
+    incident, policy, escalation = view.incident, view.policy, view.escalation
+    times = [
         escalation.next_check_at,
-        None if incident.is_resolved else escalation.paused_until or None,
-        find_reminder_at(incident, now),
+        find_reminder_at(incident),
         acknowledgement_expires_at(incident, policy),
         acknowledgement_reminder_at(incident, policy),
-        None if incident.is_resolved else incident.stale_at,
-        None if incident.is_resolved else incident.flapping_until,
-    ):
-        if moment is not None and moment > now:
-            yield moment
-    yield from list_silence_timestamps(incident, now)
-    yield from page_delay_times(incident, escalation, now)
+        *_list_silence_times(incident, view.now),
+        *page_delay_times(view),
+    ]
+    if not incident.is_resolved:
+        times += [escalation.paused_until, incident.stale_at, incident.flapping_until]
+    return [at for at in times if at is not None]
 
 
 def _is_done(incident: Incident, action: DeliveryAction) -> bool:
@@ -140,93 +142,74 @@ def _without_lost_wait(incident: Incident, action: Action, now: float) -> Action
     and a page must not wait until our clock reaches its end. An action without an attempt never waits for
     another host's clock.
     """
-    if isinstance(action, ConfirmPage):
-        return replace(
-            action, ready_at=limit_confirmation(incident.deliveries[action.event_key], action.ready_at, now)
-        )
     if action.ready_at <= now:
         return action
+    if isinstance(action, ConfirmPage):
+        event = incident.deliveries[action.event_key]
+        return replace(action, ready_at=limit_confirmation(event, action.ready_at, now))
     is_ahead = incident.opened_at > now
     if isinstance(action, DeliveryAction):
-        delivery = current_delivery(incident, action.key, action.instance)
+        delivery = incident.find_delivery(action.key, action.instance)
         if delivery.attempts:
             is_ahead = delivery.last_attempt_at > now + _CLOCKS_DIFFER_S
     return replace(action, ready_at=now) if is_ahead else action
 
 
-def _list_expirations(incident: Incident, policy: EscalationPolicy, now: float) -> Iterator[Action]:
+def _list_expirations(view: IncidentView) -> Iterator[Action]:
     """Yield the acknowledgement timeout and the end of flapping that are due. Where they may lead to a page
     they go into PagerDuty's queue, so that a Slack outage does not delay it.
     """
-    at = acknowledgement_expires_at(incident, policy)
+    incident = view.incident
+    at = acknowledgement_expires_at(incident, view.policy)
     queue = PAGERDUTY if incident.policy else SLACK
-    if at is not None and at <= now:
+    if at is not None and at <= view.now:
         yield ExpireAcknowledgement(queue=queue, acknowledged_at=incident.acknowledged_at)
-    if incident.is_flapping and not incident.is_resolved and incident.flapping_until <= now:
+    if incident.is_flapping and not incident.is_resolved and incident.flapping_until <= view.now:
         yield EndFlapping(queue=queue, flapping_until=incident.flapping_until)
 
 
-def _list_alertmanager_checks(
-    incident: Incident, policy: EscalationPolicy, escalation: EscalationState, now: float
-) -> Iterator[Action]:
+def _list_alertmanager_checks(view: IncidentView) -> Iterator[Action]:
     """Yield an Alertmanager status check where a near step, a changed silence or a suppression needs one."""
-    if not policy.checks_alertmanager or incident.is_resolved:
+    incident, suppression = view.incident, view.incident.suppression
+    if not view.policy.checks_alertmanager or incident.is_resolved:
         return
-    changed_at = _silence_changed_at(incident)
+    checked_at, due_at = incident.find_check(ALERTMANAGER).at, _find_near_due_at(view)
+    changes = [delivery.receipt for key, delivery in incident.deliveries.items() if is_silence_change(key)]
+    changed_at = max((receipt.at for receipt in changes if receipt is not None), default=0.0)
     if (
-        _is_step_near(incident, escalation, now)
-        or changed_at > incident.find_check(ALERTMANAGER).at
-        or _is_suppression_over(incident, now)
+        (due_at is not None and not is_fresh(checked_at, due_at))
+        or changed_at > checked_at
+        or (suppression is not None and checked_at < suppression.until <= view.now)
     ):
         yield CheckBeforeStep(check=ALERTMANAGER, queue=ALERTMANAGER, since=changed_at)
 
 
-def _is_step_near(incident: Incident, escalation: EscalationState, now: float) -> bool:
-    """Tell whether a step after the first is about to be due and has no recent Alertmanager check."""
-    due_at = _find_near_due_at(incident, escalation, now)
-    return due_at is not None and not is_fresh(incident.find_check(ALERTMANAGER).at, due_at)
-
-
-def _find_near_due_at(incident: Incident, escalation: EscalationState, now: float) -> float | None:
+def _find_near_due_at(view: IncidentView) -> float | None:
     """Return when the next step after the first is due, if that is near; else None."""
-    step = escalation.next_step
-    if step is None or step.due_at is None or step is escalation.steps[0] or incident.is_paused:
+    step = view.escalation.next_step
+    if step is None or step.due_at is None or step is view.escalation.steps[0] or view.incident.is_paused:
         return None
-    return step.due_at if step.due_at - CHECK_AHEAD_S <= now else None
+    return step.due_at if step.due_at - CHECK_AHEAD_S <= view.now else None
 
 
-def _list_pagerduty_checks(
-    incident: Incident, policy: EscalationPolicy, escalation: EscalationState, now: float
-) -> Iterator[Action]:
+def _list_pagerduty_checks(view: IncidentView) -> Iterator[Action]:
     """Yield an acknowledgement check where a step is about to be due.
 
     A worker of PagerDuty's queue checks ahead of time. If that has not happened by the due time, because that
     queue hangs or all workers are late, a worker of Slack's queue checks before it sends the step.
     """
-    due_at, responders = (
-        _find_near_due_at(incident, escalation, now),
-        list_checked_responders(incident, policy),
-    )
-    if due_at is None or not responders:
+    due_at, last = _find_near_due_at(view), view.incident.find_check(PAGERDUTY)
+    if due_at is None:
         return
-    last = incident.find_check(PAGERDUTY)
-    may_ask_again = last.has_failed and now < due_at
+    may_ask_again = last.has_failed and view.now < due_at
     if not may_ask_again and is_fresh(last.at, due_at):
+        return
+    responders = list_checked_responders(view.incident, view.policy)
+    if not responders:
         return
     again_at = last.at + PAGERDUTY_CHECK_AGAIN_S if last.has_failed else 0.0
     for queue, at in ((PAGERDUTY, again_at), (SLACK, due_at)):
         yield CheckBeforeStep(check=PAGERDUTY, queue=queue, ready_at=at, responders=responders)
-
-
-def _silence_changed_at(incident: Incident) -> float:
-    """Return when a silence of ours was last created or expired; 0 without one."""
-    receipts = (delivery.receipt for key, delivery in incident.deliveries.items() if is_silence_change(key))
-    return max((receipt.at for receipt in receipts if receipt is not None), default=0.0)
-
-
-def _is_suppression_over(incident: Incident, now: float) -> bool:
-    suppression = incident.suppression
-    return suppression is not None and incident.find_check(ALERTMANAGER).at < suppression.until <= now
 
 
 def _list_heading_updates(incident: Incident) -> Iterator[Action]:
@@ -238,25 +221,20 @@ def _list_heading_updates(incident: Incident) -> Iterator[Action]:
         yield UpdateHeading(heading=heading, revision=incident.revision)
 
 
-def _list_compactions(incident: Incident, now: float) -> Iterator[Action]:
-    if find_compactable(incident, now):
-        yield CompactAlerts()
-
-
-def _list_step_timeouts(incident: Incident, escalation: EscalationState, now: float) -> Iterator[Action]:
+def _list_step_timeouts(view: IncidentView) -> Iterator[Action]:
     """Yield a timeline entry for each step that times out now, because the next wait starts with it.
 
     It goes into the queue of the step's own channel, behind an attempt that is about to be made there.
     """
-    for step_state in escalation.steps:
-        if step_state.times_out_at is None or step_state.times_out_at > now:
+    for step_state in view.escalation.run_steps:
+        if step_state.times_out_at is None or step_state.times_out_at > view.now:
             continue
         responder = step_state.step.responder
         target = responder.find_target(PAGERDUTY) or responder.find_target(SLACK)
         if target is not None:
             yield AddTimelineEntry(
-                key=timeout_key(step_state.step),
-                instance=str(incident.run.number),
+                key=timeout_key(step_state.step.name),
+                instance=view.incident.run_instance,
                 target=Target(target.kind, target.address),
                 text=f"{responder.title} could not be notified: the wait for the next step begins",
             )
@@ -284,6 +262,61 @@ def _list_skipped_steps(incident: Incident, policy: EscalationPolicy) -> Iterato
             )
 
 
+def _list_silences(incident: Incident, now: float) -> Iterator[Action]:
+    """Yield the silences of the incident that are still to be created, prolonged or expired."""
+    for request in incident.silences:
+        target = Target(ALERTMANAGER, incident.source)
+        made = incident.find_delivery(silence_key(request.number))
+        if not _is_over(incident, request, now):
+            yield from _list_making(incident, request, made, target, now)
+        elif made.may_have_arrived and (request.ended_at or request.is_until_resolved):
+            # Without a known ID, the channel finds it in Alertmanager by the marker in its comment.
+            key, known = expire_key(request.number), made.receipt.reference if made.receipt else ""
+            yield ExpireSilence(key=key, target=target, ready_at=incident.ready_at(key), silence_id=known)
+
+
+def _list_making(
+    incident: Incident, request: SilenceRequest, made: Delivery, target: Target, now: float
+) -> Iterator[Action]:
+    """Yield the creation of a silence, or the next stretch of one that lasts until the incident resolves."""
+    stretch = _find_stretch(request, now) if request.is_until_resolved else 1
+    is_prolonged = made.receipt is not None and stretch > 1
+    if made.is_settled and not is_prolonged:
+        return
+    key, instance = silence_key(request.number), ""
+    if is_prolonged:
+        key, instance = prolong_key(request.number), str(stretch)
+    yield CreateSilence(
+        key=key,
+        instance=instance,
+        target=target,
+        ready_at=incident.ready_at(key, instance),
+        matchers=request.matchers,
+        ends_at=request.requested_at + stretch * _STRETCH_S if request.is_until_resolved else request.until,
+        by=request.by,
+        comment=f"{request.comment or 'Silenced by the receiver'} [receiver {incident.id}#{request.number}]",
+        silence_id=made.receipt.reference if made.receipt is not None else "",
+    )
+
+
+def _find_stretch(request: SilenceRequest, now: float) -> int:
+    """Return the number of the stretch to request now: it ends `_PROLONG_BELOW_S` after *now* or later."""
+    return int((now - request.requested_at + _PROLONG_BELOW_S) // _STRETCH_S) + 1
+
+
+def _is_over(incident: Incident, request: SilenceRequest, now: float) -> bool:
+    return not request.is_active(now) or (request.is_until_resolved and incident.is_resolved)
+
+
+def _list_silence_times(incident: Incident, now: float) -> Iterator[float]:
+    """Yield the times at which a silence is to be prolonged, or warned of, or ends."""
+    for request in incident.silences:
+        if not _is_over(incident, request, now) and request.is_until_resolved:
+            yield request.requested_at + _find_stretch(request, now) * _STRETCH_S - _PROLONG_BELOW_S
+        elif not _is_over(incident, request, now):
+            yield from (request.until - WARN_BEFORE_S, request.until)
+
+
 def queues_for(incident: Incident, *, checks_alertmanager: bool = False) -> tuple[str, ...]:
     """Return the queues that may have work for the incident.
 
@@ -304,18 +337,12 @@ def resolve_policy(routing: RoutingTable, incident: Incident, paused_until: floa
     """
     policy = routing.get_policy(incident.policy)
     named = {step.responder.name for step in policy.steps}
-    others = tuple(r for name, r in routing.responders.items() if name not in named)
-    return replace(
+    fallback = next((route.fallback for route in routing.routes if route.name == incident.route), "")
+    return dataclasses.replace(
         policy,
-        others=others,
+        others=tuple(r for name, r in routing.responders.items() if name not in named),
         checks_alertmanager=incident.source in routing.alertmanagers,
         checks_pagerduty=routing.can_check_pagerduty,
         paused_until=paused_until,
-        fallback=_find_fallback(routing, incident),
+        fallback=routing.responders.get(fallback) or (Target(SLACK, fallback) if fallback else None),
     )
-
-
-def _find_fallback(routing: RoutingTable, incident: Incident) -> Target | Responder | None:
-    """Return the fallback responder or channel of the incident's route; None without one."""
-    name = next((route.fallback for route in routing.routes if route.name == incident.route), "")
-    return routing.responders.get(name) or (Target(SLACK, name) if name else None)

@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 from receiver.model.alert import BUILT_IN_WORDS, LABEL, Severity, SeverityWords
+from receiver.model.delivery_keys import FALLBACK
 from receiver.regexes import MatchFunction, compile_full_match
 from receiver.text import Secret
 
@@ -161,8 +163,17 @@ class Responder:
     targets: tuple[Target, ...]
     schedule: str = ""
 
+    @cached_property
+    def _targets_by_kind(self) -> dict[str, Target]:
+        return {target.kind: target for target in reversed(self.targets)}
+
     def find_target(self, kind: str) -> Target | None:
-        return next((target for target in self.targets if target.kind == kind), None)
+        return self._targets_by_kind.get(kind)
+
+    @cached_property
+    def fallback_step(self) -> Step:
+        """The step that notifies it as a route's fallback. No step of a policy can have its name."""
+        return Step(f"{self.name}#{FALLBACK}", self)
 
     @property
     def title(self) -> str:
@@ -206,6 +217,18 @@ class EscalationPolicy:
     paused_until: float = 0.0
     checks_pagerduty: bool = False
     fallback: Target | Responder | None = None
+
+    @cached_property
+    def responders(self) -> dict[str, Responder]:
+        """Every responder that may have been paged, by name."""
+        known = [*(step.responder for step in self.steps), *self.others]
+        if self.fallback_responder is not None:
+            known.append(self.fallback_responder)
+        return {responder.name: responder for responder in known}
+
+    @property
+    def fallback_responder(self) -> Responder | None:
+        return self.fallback if isinstance(self.fallback, Responder) else None
 
 
 NO_POLICY = EscalationPolicy("")

@@ -5,7 +5,7 @@ Each returns an `IncidentChange`. They are the same for Slack, PagerDuty, the AP
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -22,6 +22,8 @@ from receiver.model.incident import (
 # Acknowledgements closer together answer the same page: a double click, a retried request, two people who
 # were both paged. The first one counts, and its timeout has only just begun.
 AT_ONCE_S = 60.0
+_MOST_SILENCES = 20
+Matchers = tuple[tuple[str, str], ...]
 
 
 def acknowledge(incident: Incident, by: Person, now: float, *, is_renewing: bool = True) -> IncidentChange:
@@ -91,7 +93,7 @@ def silence(
     incident: Incident,
     by: Person,
     *,
-    matchers: Sequence[tuple[tuple[str, str], ...]],
+    matchers: Sequence[Matchers],
     for_s: float,
     comment: str,
     now: float,
@@ -107,6 +109,27 @@ def silence(
     text = f"Silence wished for {format_duration(for_s)}" if for_s else "Silence wished until it resolves"
     requested = replace(incident, silences=(*incident.silences, *requests))
     return _build_change(requested, now, TimelineEvent(now, "silenced", text, by.name, by.via))
+
+
+def choose_matchers(incident: Incident) -> tuple[Matchers, ...]:
+    """Return the matchers of each silence to create: the labels that all firing alerts share.
+
+    Where not even the alertname is shared, each alert gets a silence with all its labels: a wider one would
+    silence other alerts, too. Of many alerts only the worst 20 then get one.
+    """
+    firing = incident.firing_alerts
+    if not firing:
+        return ()
+    shared = dict(firing[0].labels)
+    for alert in firing[1:]:
+        shared = {name: value for name, value in shared.items() if alert.labels.get(name) == value}
+    if "alertname" in shared:
+        return (_sort_labels(shared),)
+    return tuple(_sort_labels(alert.labels) for alert in firing[:_MOST_SILENCES])
+
+
+def _sort_labels(labels: Mapping[str, str]) -> Matchers:
+    return tuple(sorted((name, value) for name, value in labels.items() if value))
 
 
 def expire_silence(incident: Incident, number: int, by: Person, now: float) -> IncidentChange:

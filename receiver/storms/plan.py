@@ -72,34 +72,29 @@ _LONGEST_CHECK_INTERVAL_S = 60.0
 _LONGEST_EDIT_PAUSE_S = 10.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class PropagateResponse(Transition):
+class PropagateResponse(Transition, frozen=True, kw_only=True):
     """Apply a response to the storm to all its members."""
 
     response: StormResponse
 
 
-@dataclass(frozen=True, kw_only=True)
-class CloseBatch(Transition):
+class CloseBatch(Transition, frozen=True, kw_only=True):
     """Close a batch: members that join from now on belong to the next one."""
 
     batch: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class EndStorm(Transition):
+class EndStorm(Transition, frozen=True, kw_only=True):
     """End the storm: no incident joins any more, and those in `released` get their own message."""
 
     released: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReleaseIncidents(Transition):
+class ReleaseIncidents(Transition, frozen=True, kw_only=True):
     """Let the released incidents send their own messages."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class CloseStorm(Transition):
+class CloseStorm(Transition, frozen=True, kw_only=True):
     """Mark the storm as resolved: nothing is left to do."""
 
 

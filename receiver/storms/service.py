@@ -31,7 +31,6 @@ from receiver.model.actions import DeliveryAction, FallbackMention, Page, Post, 
 from receiver.model.delivery import BUNDLING, Delivery, Receipt
 from receiver.model.delivery_keys import FALLBACK, MESSAGE, acknowledge_key, page_key, resolve_key
 from receiver.model.delivery_status import find_announcing_storm
-from receiver.model.escalation import current_delivery
 from receiver.model.incident import Incident, Person, TimelineEvent
 from receiver.model.plan import queues_for
 from receiver.model.routing import PAGERDUTY, EscalationPolicy
@@ -135,7 +134,7 @@ class StormService:
                 error, self.clock(), was_maybe_sent=False, salt=f"{incident.id}/{action.key}"
             )
             if after.failed_at:
-                after = after.with_storm_refusal(storm_id, format_target(action))
+                after = replace(after, target=format_target(action), refused_storm=storm_id)
                 metrics.DELIVERIES.labels(action.queue, "permanent").inc()
                 events = (TimelineEvent(after.failed_at, "failed", describe_failure(action, after)),)
         else:
@@ -352,7 +351,7 @@ def _name_member(action: Page | Post | Reply, incident: Incident) -> str:
 def _is_refused(action: FallbackMention, incident: Incident) -> bool:
     """Tell whether the step's page was refused with a storm's page: then many mentions come at once."""
     step = action.step
-    return step is not None and bool(current_delivery(incident, page_key(step)).refused_storm)
+    return step is not None and bool(incident.find_run_delivery(page_key(step.name)).refused_storm)
 
 
 def _may_have_arrived_alone(action: DeliveryAction, incident: Incident) -> bool:
@@ -386,5 +385,5 @@ def _continues_bundling(action: DeliveryAction, incident: Incident, policy: Esca
         return False
     if incident.run.number == 1 and (message.is_bundled or message.refused_storm):
         return True
-    pages = [current_delivery(incident, page_key(step)) for step in policy.steps]
+    pages = [incident.find_run_delivery(page_key(step.name)) for step in policy.steps]
     return any(page.is_bundled or page.refused_storm for page in pages)

@@ -19,7 +19,7 @@ from receiver.integrations.pagerduty.rest_api import PagerDutyRestClient
 from receiver.integrations.pagerduty.sync import PagerDutySync
 from receiver.model import transitions
 from receiver.model.actions import CheckBeforeStep
-from receiver.model.delivery_status import find_storm_paging, has_own_page
+from receiver.model.delivery_status import find_storm_paging, page_state
 from receiver.model.escalation import CHECK_AHEAD_S
 from receiver.model.incident import Incident, IncidentChange, Person, StepCheck, TimelineEvent
 from receiver.model.page_confirmation import PagerDutyStatus, evaluate_page
@@ -118,7 +118,7 @@ class AcknowledgementCheck:
         """Return the pages to look up; a response that the storm already has is applied at once."""
         pages: list[ResponderPage | BatchPage] = []
         for responder in responders:
-            if has_own_page(incident, responder):
+            if page_state(incident, responder).is_active:
                 pages.append(ResponderPage(incident, responder))
             elif storm_id := find_storm_paging(incident, responder):
                 page = self.storms.find_batch_page(storm_id, incident.id)

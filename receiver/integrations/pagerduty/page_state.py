@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from receiver.model.delivery import Delivery, Receipt
-from receiver.model.delivery_keys import DeliveryKey, acknowledge_key, hint_key, is_page_to, resolve_key
+from receiver.model.delivery_keys import DeliveryKey, acknowledge_key, hint_key, resolve_key
 from receiver.model.delivery_status import PageState, acknowledgement_instance, page_state
 from receiver.model.incident import Incident, dedup_key
 from receiver.model.routing import PAGERDUTY, Responder
@@ -43,7 +43,7 @@ class ResponderPage:
         closing = self._find_delivery("resolved")
         is_done_there = closing.receipt is not None and closing.receipt.note == DONE_THERE
         is_closed_there = closing.instance == str(state.opened) and is_done_there
-        return is_closed_there or (state.is_open and not state.is_closing)
+        return is_closed_there or state.is_active
 
     def is_past(self, moment: float, slack_s: float = 0.0) -> bool:
         """Return whether an event at *moment* (0: unknown) was about a page before the one open now.
@@ -64,14 +64,8 @@ class ResponderPage:
     def sent_at(self) -> float:
         """The first attempt to send the page that is open now; 0 without one."""
         instance = str(self.state.opened)
-        return max(
-            (
-                delivery.first_attempt_at
-                for key, delivery in self.incident.deliveries.items()
-                if delivery.instance == instance and is_page_to(key, self.responder.name)
-            ),
-            default=0.0,
-        )
+        pages = self.incident.pages.get(self.responder.name, {}).values()
+        return max((page.first_attempt_at for page in pages if page.instance == instance), default=0.0)
 
     def mark_done(self, status: str, now: float) -> tuple[DeliveryKey, Delivery] | None:
         """Return the key and the delivery of our event, as PagerDuty has *status* already (not `triggered`).
@@ -99,7 +93,7 @@ class ResponderPage:
         """
         target, receipt = f"{PAGERDUTY}:{self.responder.name}", Receipt(now, reference)
         hint = Delivery(str(self.state.opened), target=target, attempts=1, receipt=receipt)
-        return hint_key(self.responder), hint
+        return hint_key(self.responder.name), hint
 
     def _find_delivery(self, status: str) -> Delivery:
-        return self.incident.deliveries.get(_EVENT_KEYS[status](self.responder.name), Delivery())
+        return self.incident.find_delivery(_EVENT_KEYS[status](self.responder.name))

@@ -127,7 +127,7 @@ class UserDirectory:
         if action.step is None:
             return notification
         responder = self._resolve_responder(action.step.responder, deadline)
-        return replace(notification, action=replace(action, step=replace(action.step, responder=responder)))
+        return replace(notification, action=change(action, step=replace(action.step, responder=responder)))
 
     def find_handle_id(self, handle: str) -> str:
         """Return the ID of the user group, else of the user, with this *handle*; empty if not found within

@@ -34,7 +34,7 @@ from receiver.model.delivery_keys import (
     reply_key,
 )
 from receiver.model.delivery_status import find_channel_failure, message_target
-from receiver.model.escalation import EscalationState, StepState, current_delivery
+from receiver.model.escalation import EscalationState, StepState
 from receiver.model.heading import find_heading
 from receiver.model.incident import Incident
 from receiver.model.page_confirmation import find_notified_at, is_resolved_too_often, is_unconfirmed
@@ -75,7 +75,7 @@ def _format_step(incident: Incident, step_state: StepState) -> str:
     name = title(step_state.step)
     if not step_state.is_due:
         return f"{name}{_format_waiting(incident, step_state)}"
-    if is_unconfirmed(_find_delivery(incident, page_key(step_state.step), step_state)):
+    if is_unconfirmed(_find_delivery(incident, page_key(step_state.step.name), step_state)):
         return f"⚠️ {name} page not confirmed by PagerDuty"
     if step_state.is_timed_out:
         return f"⚠️ {name} could not be reached"
@@ -104,8 +104,8 @@ def _format_notified(incident: Incident, step_state: StepState) -> str | None:
     """Return how and when the step was notified, by its earliest receipt; None if it was not."""
     notified = []
     for kind, key, word in (
-        (PAGERDUTY, page_key(step_state.step), "paged"),
-        (SLACK, reply_key(step_state.step), "notified in Slack"),
+        (PAGERDUTY, page_key(step_state.step.name), "paged"),
+        (SLACK, reply_key(step_state.step.name), "notified in Slack"),
     ):
         delivery = _find_delivery(incident, key, step_state)
         at, receipt = find_notified_at(delivery), delivery.receipt
@@ -118,8 +118,8 @@ def _format_notified(incident: Incident, step_state: StepState) -> str | None:
 def _find_delivery(incident: Incident, key: DeliveryKey, step_state: StepState) -> Delivery:
     """Return the step's delivery: of this escalation run, or of an earlier run for a step carried over."""
     if step_state.is_carried_over:
-        return incident.deliveries.get(key, Delivery())
-    return current_delivery(incident, key)
+        return incident.find_delivery(key)
+    return incident.find_run_delivery(key)
 
 
 def _format_simulated(*, is_so: bool) -> str:
@@ -136,7 +136,7 @@ def render_page_failures(incident: Incident, escalation: EscalationState) -> str
 
 def _page_failures(incident: Incident, escalation: EscalationState) -> Iterator[str]:
     for step_state in escalation.due_steps:
-        page = current_delivery(incident, page_key(step_state.step))
+        page = incident.find_run_delivery(page_key(step_state.step.name))
         who, why = title(step_state.step), escape_line(page.reason, 60)
         if not incident.is_resolved and is_unconfirmed(page):
             yield f"⚠️ PagerDuty accepted the page to {who} and has no incident for it"
@@ -175,7 +175,7 @@ def render_fallback_reply(notification: IncidentNotification, reply_kind: str, s
         text = f"⚠️ Something in PagerDuty resolves this page while it fires: {_addressee(notification, step)}"
         causes = "Look for auto-resolve of the service, an event rule or another integration"
         return _render_mention(
-            incident, f"{text}\n{causes}", _page_link(current_delivery(incident, page_key(step)))
+            incident, f"{text}\n{causes}", _page_link(incident.find_run_delivery(page_key(step.name)))
         )
     target = step.responder.find_target(SLACK)
     who = " ".join(filter(None, (title(step), mention(target.address) if target else "")))
@@ -259,7 +259,7 @@ def _addressee(notification: IncidentNotification, step: Step) -> str:
 
 
 def _format_reason(incident: Incident, step: Step) -> str:
-    return _shorten_reason(current_delivery(incident, page_key(step)).reason or "no_answer")
+    return _shorten_reason(incident.find_run_delivery(page_key(step.name)).reason or "no_answer")
 
 
 def _shorten_reason(reason: str) -> str:

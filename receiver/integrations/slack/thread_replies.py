@@ -24,7 +24,6 @@ from receiver.integrations.slack.mrkdwn import (
 from receiver.integrations.slack.silence_section import render_suppression
 from receiver.model.actions import Reply
 from receiver.model.delivery_keys import page_key
-from receiver.model.escalation import current_delivery
 from receiver.model.heading import build_heading, find_heading
 from receiver.model.incident import Incident
 from receiver.model.routing import PAGERDUTY, SLACK, Step
@@ -70,7 +69,7 @@ def _step(notification: IncidentNotification, step: Step) -> str:
     is_paged = step.responder.find_target(PAGERDUTY) is not None
     handle = mention(target.address) if target else ""
     who = " ".join(filter(None, (title(step), handle, mention_on_call(notification.on_call))))
-    receipt = current_delivery(incident, page_key(step)).receipt
+    receipt = incident.find_run_delivery(page_key(step.name)).receipt
     simulated = " (simulated)" if receipt is not None and receipt.is_simulated else ""
     heading = find_heading(incident)
     what = disable_mentions(escape_line(heading.counted_name or heading.counted_summary, 100))

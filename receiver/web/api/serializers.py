@@ -18,7 +18,6 @@ from receiver.model.delivery_keys import (
     REPLACEMENT,
     DeliveryKey,
     acknowledge_key,
-    build_fallback_step,
     list_step_keys,
     page_key,
     reply_key,
@@ -252,11 +251,7 @@ def delivery_keys(routing: Routing) -> tuple[DeliveryKey, ...]:
     return (
         *(MESSAGE, REPLACEMENT, FALLBACK),
         *list_step_keys(sorted(names)),
-        *(
-            key(build_fallback_step(responders[n]))
-            for key in (page_key, reply_key)
-            for n in sorted(fallbacks)
-        ),
+        *(key(responders[n].fallback_step.name) for key in (page_key, reply_key) for n in sorted(fallbacks)),
         *(key(name) for key in (acknowledge_key, resolve_key) for name in sorted(responders)),
     )
 

@@ -226,7 +226,7 @@ def build_history_report(
     """Return what opened in the requested time. Raises StoreError, RequestError for an invalid time."""
     until = _read_until(query.until, now)
     since = max(parse_since(query.since, now), now - routing.history)
-    keys = [page_key(step) for policy in routing.policies.values() for step in policy.steps]
+    keys = [page_key(step.name) for policy in routing.policies.values() for step in policy.steps]
     page = incidents.list_newest(
         alertname=query.alertname,
         opened_from=since,

@@ -150,13 +150,13 @@ class SentMessageList:
                 whole=dumps(payload, indent=2, ensure_ascii=False),
             )
         for step in view.policy.steps:
-            page, paged = step.responder.find_target(PAGERDUTY), incident.deliveries.get(page_key(step))
+            page, paged = step.responder.find_target(PAGERDUTY), incident.deliveries.get(page_key(step.name))
             if page is None or paged is None or paged.receipt is None or paged.receipt.is_simulated:
                 continue
             if paged.is_bundled:  # part of a storm's page; none of its own was sent
                 continue
             action = Page(
-                key=page_key(step),
+                key=page_key(step.name),
                 instance=paged.instance,
                 target=page,
                 dedup_key=dedup_key(incident, step.responder.name),

@@ -9,10 +9,10 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from receiver.engine.notification import IncidentNotification
 from receiver.engine.ports import Channel
