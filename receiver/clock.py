@@ -9,7 +9,7 @@ import re
 import time
 from bisect import bisect_left
 from collections.abc import Callable
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from datetime import time as time_of_day
 
 Clock = Callable[[], float]
@@ -23,6 +23,14 @@ _DURATION = re.compile("".join(rf"(?:(\d{{1,9}}){unit})?" for unit in _UNITS_S),
 def now() -> float:
     """Return the current time of the wall clock, in seconds since 1970."""
     return time.time()
+
+
+def format_iso_time(moment: float) -> str:
+    """Return *moment* as ISO 8601 in UTC with milliseconds: `2026-11-23T12:00:00.000Z`.
+
+    Raises ValueError, OverflowError or OSError for a year that datetime lacks.
+    """
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def parse_duration(text: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from receiver.engine.notification import Notification
 from receiver.errors import DeliveryError, PermanentDeliveryError
@@ -22,12 +23,12 @@ _MAX_NAME = 200
 _MAX_COMMENT = 2_000
 
 
+@dataclass(frozen=True)
 class AlertmanagerChannel:
     """Creates and expires silences. *clients* are the clients by source, "" for any other source."""
 
-    def __init__(self, clients: Mapping[str, AlertmanagerClient], clock: Callable[[], float]) -> None:
-        self._clients = clients
-        self._clock = clock
+    clients: Mapping[str, AlertmanagerClient]
+    clock: Callable[[], float]
 
     def send(self, notification: Notification) -> Receipt:
         """Create, extend or expire the silence once; the receipt's reference is its ID.
@@ -39,10 +40,10 @@ class AlertmanagerChannel:
             raise PermanentDeliveryError("not_for_alertmanager", type(action).__name__)
         client = self._get_client(notification)
         if isinstance(action, CreateSilence):
-            reference = _make_silence(client, action, notification, self._clock())
+            reference = _make_silence(client, action, notification, self.clock())
         else:
             reference = _expire_silence(client, action, notification)
-        return Receipt(self._clock(), reference)
+        return Receipt(self.clock(), reference)
 
     def find_receipt(self, notification: Notification) -> Receipt | None:
         """Return the receipt if the silence was created or extended although the response was lost.
@@ -55,10 +56,10 @@ class AlertmanagerChannel:
             return None
         active = _list_own_silences(self._get_client(notification), notification)
         found = [silence for silence in active if silence.ends_at >= action.ends_at - _SAME_END_S]
-        return Receipt(self._clock(), found[-1].id) if found else None
+        return Receipt(self.clock(), found[-1].id) if found else None
 
     def _get_client(self, notification: Notification) -> AlertmanagerClient:
-        client = self._clients.get(notification.action.target.address) or self._clients.get("")
+        client = self.clients.get(notification.action.target.address) or self.clients.get("")
         if client is None:
             raise PermanentDeliveryError("no_alertmanager", "set alertmanager.url in routing.yaml")
         return client
@@ -72,12 +73,14 @@ def _make_silence(
         active = [silence.id for silence in _list_own_silences(client, notification)]
         # Alertmanager assigns a new ID to a silence that it had lost or cannot change in place.
         silence_id = silence_id if silence_id in active or not active else active[-1]
+    mark = _build_mark(notification)
+    comment = truncate_text(clean_text(action.comment).replace(mark, "").strip(), _MAX_COMMENT)
     return client.make_silence(
         dict(action.matchers),
         now - _CLOCK_SLACK_S,
         action.ends_at,
         by=one_line(action.by, _MAX_NAME) or "receiver",
-        comment=_render_comment(action.comment, _build_mark(notification)),
+        comment=f"{comment} {mark}".strip(),
         silence_id=silence_id,
     )
 
@@ -111,9 +114,3 @@ def _build_mark(notification: Notification) -> str:
     """Return the mark that identifies our silence; the number is the last part of the action's key."""
     number = parse_silence_number(notification.action.key)
     return f"[receiver {notification.subject.id}#{number}]"
-
-
-def _render_comment(comment: str, mark: str) -> str:
-    """Return *comment*, truncated, with the mark at its end and nowhere else."""
-    text = clean_text(comment).replace(mark, "").strip()
-    return f"{truncate_text(text, _MAX_COMMENT)} {mark}".strip()

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
 from typing import TypeVar
 from urllib.parse import quote, urlencode
 
 from receiver import clock as wall
 from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
 from receiver.http_client import (
+    BaseUrl,
     HttpResponse,
     gather,
     measure_clock_lead,
@@ -24,7 +25,7 @@ from receiver.http_client import (
 )
 from receiver.integrations.alertmanager import responses as bodies
 from receiver.integrations.alertmanager.responses import format_timestamp
-from receiver.integrations.alertmanager.status import Poll, RemoteSilence, Replica, UnreachableReplica
+from receiver.integrations.alertmanager.status import Poll, RemoteSilence, Replica
 from receiver.model.routing import Matcher
 
 T = TypeVar("T")
@@ -37,37 +38,28 @@ _TRY_LATER = (408, 425, 429)
 _UNKNOWN = (404, 422)
 
 
+@dataclass(frozen=True)
 class AlertmanagerApi:
-    """One replica. *url* may have a path prefix and credentials; *timeout_s* limits each request."""
+    """One replica. *address* may have a path prefix and credentials; *timeout_s* limits each request."""
 
-    def __init__(self, url: str, timeout_s: float, clock: Callable[[], float]) -> None:
-        self._address = parse_base_url(url)
-        self._timeout_s = timeout_s
-        self._clock = clock
-
-    @property
-    def url(self) -> str:
-        """The URL without credentials."""
-        return self._address.url
+    address: BaseUrl
+    timeout_s: float
+    clock: Callable[[], float]
 
     def get_alerts(self, labels: Mapping[str, str]) -> Replica:
         """Return the alerts with *labels*, muted or not; both requests share the timeout."""
-        deadline = time.monotonic() + self._timeout_s
+        deadline = time.monotonic() + self.timeout_s
         response = self._request("GET", f"/alerts?{_render_filter(labels)}")
         dated_at = parse_date_header(response.headers.get("date", ""))
-        now = self._clock() if dated_at is None else dated_at
+        now = self.clock() if dated_at is None else dated_at
         alerts = _parse_body(response, lambda body: bodies.parse_alerts(body, now))
         # Request the status last: after a restart in between, the new start time comes with the old list;
         # the other way round, an empty list could come with the old start time.
         status = self._request("GET", "/status", max(0.1, deadline - time.monotonic()))
         up_since = _parse_body(status, bodies.parse_uptime) + measure_clock_lead(
-            status.headers.get("date", ""), self._clock(), _SAME_CLOCK_S
+            status.headers.get("date", ""), self.clock(), _SAME_CLOCK_S
         )
-        return Replica(self.url, alerts, up_since)
-
-    def check_status(self) -> None:
-        """Return normally if the replica answers."""
-        self._request("GET", "/status")
+        return Replica(self.address.url, alerts, up_since)
 
     def list_silences(self) -> tuple[RemoteSilence, ...]:
         """Return all silences; since Alertmanager 0.34 without expired ones."""
@@ -80,9 +72,11 @@ class AlertmanagerApi:
 
     def post_silence(self, silence: Mapping[str, object]) -> str:
         """Create or change *silence* and return its ID."""
-        return _parse_body(
-            self._request("POST", "/silences", body=silence), bodies.parse_silence_id, may_be_done=True
-        )
+        # Detect a hanging replica before it may have accepted the silence: after a timeout of the POST, the
+        # next replica could not be tried.
+        self._request("GET", "/status")
+        response = self._request("POST", "/silences", body=silence)
+        return _parse_body(response, bodies.parse_silence_id, may_be_done=True)
 
     def expire_silence(self, silence_id: str) -> bool:
         """Expire the silence; return False when this replica does not know it."""
@@ -104,8 +98,8 @@ class AlertmanagerApi:
         or_statuses: tuple[int, ...] = (),
     ) -> HttpResponse:
         """Return a response with a 2xx status or one of *or_statuses*; raise a DeliveryError for others."""
-        timeout_s = timeout_s or self._timeout_s
-        response = send_request(method, self._address, f"/api/v2{path}", body=body, timeout_s=timeout_s)
+        timeout_s = timeout_s or self.timeout_s
+        response = send_request(method, self.address, f"/api/v2{path}", body=body, timeout_s=timeout_s)
         if not response.is_ok and response.status not in or_statuses:
             raise _convert_refusal(response, may_be_done=method != "GET")
         return response
@@ -141,9 +135,6 @@ def _convert_refusal(response: HttpResponse, *, may_be_done: bool) -> DeliveryEr
     return TemporaryDeliveryError(reason, detail, maybe_sent=is_open)
 
 
-_EVERYTHING: Mapping[str, str] = MappingProxyType({})
-
-
 class AlertmanagerClient:
     """A client for one Alertmanager or all replicas of a cluster; thread-safe.
 
@@ -154,46 +145,36 @@ class AlertmanagerClient:
     def __init__(
         self, urls: Sequence[str], timeout_s: float = 3.0, clock: Callable[[], float] = wall.now
     ) -> None:
-        self._replicas = tuple(AlertmanagerApi(url, timeout_s, clock) for url in urls)
+        self._replicas = tuple(AlertmanagerApi(parse_base_url(url), timeout_s, clock) for url in urls)
         self._timeout_s = timeout_s
         self._clock = clock
 
-    def poll(self, matchers: Mapping[str, str] = _EVERYTHING) -> Poll:
-        """Return the alerts with the labels *matchers* (empty: all alerts) from all replicas.
+    def poll(self, matchers: Mapping[str, str] | None = None) -> Poll:
+        """Return the alerts with the labels *matchers* (none: all alerts) from all replicas.
 
         Never raises: a replica that does not answer, or whose response is invalid, is in `unreachable`.
         """
         at = self._clock()
-        answers = gather(
-            [partial(replica.get_alerts, matchers) for replica in self._replicas], self._timeout_s
-        )
-        asked = list(zip(self._replicas, answers, strict=True))
-        return Poll(
-            at,
-            replicas=tuple(answer for _, answer in asked if isinstance(answer, Replica)),
-            unreachable=tuple(
-                UnreachableReplica(replica.url, answer.detail or answer.reason)
-                for replica, answer in asked
-                if isinstance(answer, DeliveryError)
-            ),
-        )
+        asks = [partial(replica.get_alerts, matchers or {}) for replica in self._replicas]
+        results = gather(asks, self._timeout_s)
+        unreachable = {
+            replica.address.url: result.detail or result.reason
+            for replica, result in zip(self._replicas, results, strict=True)
+            if isinstance(result, DeliveryError)
+        }
+        return Poll(at, tuple(result for result in results if isinstance(result, Replica)), unreachable)
 
     def list_silences(self, mark: str) -> tuple[RemoteSilence, ...]:
         """Return the silences that are not expired, with *mark* in their comment ("" for all), oldest first.
 
         Merges the replicas that answer; raises a DeliveryError when none does.
         """
-        answers = gather([replica.list_silences for replica in self._replicas], self._timeout_s)
-        errors = [answer for answer in answers if isinstance(answer, DeliveryError)]
-        if len(errors) == len(answers):
+        results = gather([replica.list_silences for replica in self._replicas], self._timeout_s)
+        errors = [result for result in results if isinstance(result, DeliveryError)]
+        if len(errors) == len(results):
             raise _choose_error(errors)
-        found = {
-            silence.id: silence
-            for silences in answers
-            if not isinstance(silences, DeliveryError)
-            for silence in silences
-            if mark in silence.comment and silence.state != "expired"
-        }
+        listed = (silence for result in results if isinstance(result, tuple) for silence in result)
+        found = {one.id: one for one in listed if mark in one.comment and one.state != "expired"}
         return tuple(sorted(found.values(), key=lambda silence: (silence.starts_at, silence.id)))
 
     def get_silence(self, silence_id: str) -> RemoteSilence | None:
@@ -229,15 +210,16 @@ class AlertmanagerClient:
         silence: dict[str, object] = {
             # Always in the same order: for changed matchers Alertmanager would create a new silence.
             "matchers": [
-                {"name": name, "value": matchers[name], "isRegex": False, "isEqual": True}
-                for name in sorted(matchers)
+                {"name": name, "value": value, "isRegex": False, "isEqual": True}
+                for name, value in sorted(matchers.items())
             ],
             "startsAt": format_timestamp(former.starts_at if former else starts_at),
             "endsAt": format_timestamp(ends_at),
             "createdBy": by,
             "comment": comment,
         }
-        return self._post_silence({"id": former.id, **silence} if former else silence)
+        silence = {"id": former.id, **silence} if former else silence
+        return self._ask_in_turn(lambda replica: replica.post_silence(silence), is_repeatable=False) or ""
 
     def expire_silence(self, silence_id: str) -> None:
         """Expire the silence; one that is already expired, or unknown to all replicas, counts as done.
@@ -246,35 +228,25 @@ class AlertmanagerClient:
         """
         self._ask_in_turn(lambda replica: replica.expire_silence(silence_id) or None)
 
-    def _ask_in_turn(self, ask: Callable[[AlertmanagerApi], T | None]) -> T | None:
-        """Return the first answer that is not None; None if every replica answers so."""
+    def _ask_in_turn(
+        self, ask: Callable[[AlertmanagerApi], T | None], *, is_repeatable: bool = True
+    ) -> T | None:
+        """Return the first answer that is not None; None if every replica answers so.
+
+        Without *is_repeatable*, no other replica is asked after a request that may have taken effect.
+        """
         errors = []
         for replica in self._replicas:
             try:
-                answer = ask(replica)
-            except DeliveryError as error:
-                errors.append(error)
-            else:
-                if answer is not None:
+                if (answer := ask(replica)) is not None:
                     return answer
+            except DeliveryError as error:
+                if isinstance(error, TemporaryDeliveryError) and error.maybe_sent and not is_repeatable:
+                    raise
+                errors.append(error)
         if errors or not self._replicas:
             raise _choose_error(errors)
         return None
-
-    def _post_silence(self, silence: Mapping[str, object]) -> str:
-        """Send the silence to the first replica that accepts it; return the ID."""
-        errors = []
-        for replica in self._replicas:
-            try:
-                # Detect a hanging replica before it may have accepted the silence: after a timeout of the
-                # POST itself, the next replica could not be tried.
-                replica.check_status()
-                return replica.post_silence(silence)
-            except DeliveryError as error:
-                if isinstance(error, TemporaryDeliveryError) and error.maybe_sent:
-                    raise
-                errors.append(error)
-        raise _choose_error(errors)
 
 
 def _choose_error(errors: Sequence[DeliveryError]) -> DeliveryError:

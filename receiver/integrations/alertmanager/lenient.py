@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from msgspec import json
+from msgspec.structs import replace
 
 from receiver.errors import PayloadError, PayloadTooLarge
 from receiver.integrations import payload
@@ -39,62 +39,42 @@ _encode = json.Encoder(order="sorted").encode
 UNIDENTIFIED = "has too many labels in alerts without fingerprint"
 
 
-@dataclass(frozen=True)
-class Header:
-    """The fields of a body other than its alerts; *receiver* is still escaped."""
-
-    source: str
-    receiver: str = ""
-    group_key: str = ""
-    group_labels: dict[str, str] = field(default_factory=dict)
-    truncated: int = 0
-    external_url: str = ""
-
-
-def group_alerts(header: Header, alerts: Sequence[Alert]) -> tuple[Group, ...]:
+def group_alerts(header: Group, alerts: Sequence[Alert]) -> tuple[Group, ...]:
     """Return *alerts* in their groups, identified by the group key, else by the group labels.
 
-    If the body has neither, each alert is a group of its own, identified by its labels. Raises
-    PayloadTooLarge for more than `MAX_GROUPS` of these.
+    *header* has the body's other fields, its receiver still escaped. If the body has neither, each alert is a
+    group of its own, identified by its labels. Raises PayloadTooLarge for more than `MAX_GROUPS` of these.
     """
     if not alerts:
         return ()
+    if "\\" in header.receiver:
+        header = replace(header, receiver=_QUOTED.sub(r"\1", header.receiver))
     key = header.group_key
     if not key and header.group_labels:
         key = _encode(header.group_labels).decode()
     if key:
-        return (_build_group(header, key, header.group_labels, alerts),)
+        return (replace(header, group_key=shorten_name(key, MAX_KEY), alerts=tuple(alerts)),)
     apart: dict[str, list[Alert]] = {}
     for alert in alerts:
-        apart.setdefault(_encode(alert.labels).decode() if alert.labels else alert.fingerprint, []).append(
-            alert
-        )
+        key = _encode(alert.labels).decode() if alert.labels else alert.fingerprint
+        apart.setdefault(key, []).append(alert)
     if len(apart) > MAX_GROUPS:
         raise too_large(f"has {len(apart):,} alerts without a group key, and {MAX_GROUPS:,} are taken")
-    return tuple(_build_group(header, key, members[0].labels, members) for key, members in apart.items())
+    return tuple(
+        replace(
+            header,
+            group_key=shorten_name(key, MAX_KEY),
+            group_labels=members[0].labels,
+            alerts=tuple(members),
+        )
+        for key, members in apart.items()
+    )
 
 
 def too_large(how: str) -> PayloadTooLarge:
     """Return the error for a body that would take too long to process, with advice for the operator."""
     advice = "send fewer alerts at once, see max_alerts in Alertmanager"
     return PayloadTooLarge("alertmanager", f"the body {how}: {advice}")
-
-
-def _build_group(header: Header, key: str, labels: dict[str, str], alerts: Sequence[Alert]) -> Group:
-    return Group(
-        header.source,
-        _unquote(header.receiver),
-        shorten_name(key, MAX_KEY),
-        labels,
-        tuple(alerts),
-        header.truncated,
-        header.external_url,
-    )
-
-
-def _unquote(receiver: str) -> str:
-    r"""Undo Go's regexp.QuoteMeta: `web\.hook` is the receiver `web.hook`."""
-    return _QUOTED.sub(r"\1", receiver) if "\\" in receiver else receiver
 
 
 def parse_leniently(body: bytes, source: str, now: float) -> ReceivedAlerts:
@@ -113,9 +93,7 @@ def parse_leniently(body: bytes, source: str, now: float) -> ReceivedAlerts:
     entries = _find_alerts(raw)
     readable = [entry for entry in entries if isinstance(entry, dict) and _find_refusal_reason(entry) is None]
     if entries and not readable:
-        raise PayloadError(
-            "alertmanager", f"no readable alert: the first one {_find_refusal_reason(entries[0])}"
-        )
+        raise _unreadable(f"the first one {_find_refusal_reason(entries[0])}")
     repairs: list[str] = []
     header = _parse_header(raw, source, repairs)
     alerts, repaired = _parse_alerts(readable, parse_status(raw.get("status")), now)
@@ -127,9 +105,8 @@ def parse_leniently(body: bytes, source: str, now: float) -> ReceivedAlerts:
 def _check_size(body: bytes) -> None:
     prefix = "is not quite as Alertmanager writes it, and"
     if len(body) > payload.MAX_REPAIRED:
-        raise too_large(
-            f"{prefix} larger than the {payload.MAX_REPAIRED // 1024 // 1024} MiB that are mended"
-        )
+        limit_mib = payload.MAX_REPAIRED // 1024 // 1024
+        raise too_large(f"{prefix} larger than the {limit_mib} MiB that are mended")
     if sum(body.count(mark) for mark in (b",", b"[", b"{")) > payload.MAX_REPAIRED_VALUES:
         raise too_large(f"{prefix} of more than the {payload.MAX_REPAIRED_VALUES:,} values that are mended")
 
@@ -139,7 +116,7 @@ def _find_alerts(raw: Object) -> list[object]:
     if "alerts" not in raw:
         name = next((name for field, name in _RESEMBLANCES.items() if field in raw), "")
         looks = f" and looks like {name}" if name else ""
-        raise PayloadError("alertmanager", f"no readable alert: it has no `alerts`{looks}{_CUSTOM}")
+        raise _unreadable(f"it has no `alerts`{looks}{_CUSTOM}")
     entries = raw["alerts"]
     if entries is None:
         return []
@@ -147,7 +124,11 @@ def _find_alerts(raw: Object) -> list[object]:
         return entries
     if _find_refusal_reason(entries) is None:
         return [entries]
-    raise PayloadError("alertmanager", f"no readable alert: `alerts` is {describe_type(entries)}, not a list")
+    raise _unreadable(f"`alerts` is {describe_type(entries)}, not a list")
+
+
+def _unreadable(why: str) -> PayloadError:
+    return PayloadError("alertmanager", f"no readable alert: {why}")
 
 
 def _find_refusal_reason(entry: object) -> str | None:
@@ -177,19 +158,26 @@ _RESEMBLANCES = {
 _CUSTOM = "; if Alertmanager's webhook_config has a `payload`, remove it"
 
 
-def _parse_header(raw: Object, source: str, repairs: list[str]) -> Header:
-    labels = raw.get("groupLabels")
-    if not isinstance(labels, dict):
-        record_repair(repairs, "groupLabels", labels is not None)
-        labels = {}
-    return Header(
+def _parse_header(raw: Object, source: str, repairs: list[str]) -> Group:
+    labels = _get_object(raw, "groupLabels", repairs)
+    return Group(
         source=source,
         receiver=truncate_text(parse_text(raw, "receiver", repairs), payload.MAX_NAME),
         group_key=parse_text(raw, "groupKey", repairs),
         group_labels=truncate_texts(parse_texts(labels, "groupLabels", repairs), payload.MAX_LABEL, repairs),
+        alerts=(),
         truncated=parse_count(raw.get("truncatedAlerts"), repairs),
         external_url=parse_link(raw, "externalURL", repairs),
     )
+
+
+def _get_object(raw: Object, name: str, repairs: list[str]) -> Object:
+    """Return the JSON object in a field; an empty one where there is none, a repair unless it is null."""
+    value = raw.get(name)
+    if isinstance(value, dict):
+        return value
+    record_repair(repairs, name, value is not None)
+    return {}
 
 
 def _parse_alerts(readable: list[Object], group_status: str, now: float) -> tuple[list[Alert], int]:
@@ -218,10 +206,7 @@ def _parse_alert(
     repairs: list[str],
 ) -> Alert:
     """Return the alert; add the names of repaired fields to *repairs*."""
-    annotations = raw.get("annotations")
-    if not isinstance(annotations, dict):
-        record_repair(repairs, "annotations", annotations is not None)
-        annotations = {}
+    annotations = _get_object(raw, "annotations", repairs)
     starts_at = parse_timestamp(raw.get("startsAt"), now)
     record_repair(repairs, "startsAt", starts_at == 0.0)
     return Alert(

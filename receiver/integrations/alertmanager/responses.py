@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from receiver.clock import format_iso_time
 from receiver.http_client import as_objects, parse_timestamp
 from receiver.integrations.alertmanager.status import RemoteAlert, RemoteSilence, SilenceState
 from receiver.model.alert import fingerprint
@@ -27,28 +28,28 @@ class UnexpectedResponse(ValueError):
     """The response is invalid; the message says why. Never leaves this package."""
 
 
-class _Status(Struct):
+class _Status(Struct, rename="camel"):
     state: Any = None
-    silenced_by: Any = msgspec.field(name="silencedBy", default=None)
-    inhibited_by: Any = msgspec.field(name="inhibitedBy", default=None)
-    muted_by: Any = msgspec.field(name="mutedBy", default=None)
+    silenced_by: Any = None
+    inhibited_by: Any = None
+    muted_by: Any = None
 
 
-class _ApiAlert(Struct):
+class _ApiAlert(Struct, rename="camel"):
     # Labels and annotations are most of a response; they are decoded only without a fingerprint.
     fingerprint: Any = None
     labels: msgspec.Raw = msgspec.Raw(b"null")
-    ends_at: Any = msgspec.field(name="endsAt", default=None)
+    ends_at: Any = None
     status: _Status | None = None
     receivers: Any = None
 
 
-class _Silence(Struct):
+class _Silence(Struct, rename="camel"):
     id: str
     status: _Status | None = None
-    starts_at: Any = msgspec.field(name="startsAt", default=None)
-    ends_at: Any = msgspec.field(name="endsAt", default=None)
-    created_by: Any = msgspec.field(name="createdBy", default=None)
+    starts_at: Any = None
+    ends_at: Any = None
+    created_by: Any = None
     comment: Any = None
 
 
@@ -74,7 +75,7 @@ def _build_alert(alert: _ApiAlert, now: float) -> RemoteAlert:
         silenced_by=_texts(status.silenced_by),
         inhibited_by=_texts(status.inhibited_by),
         muted_by=_texts(status.muted_by),
-        receivers=_names(alert.receivers),
+        receivers=tuple(_text(receiver.get("name")) for receiver in as_objects(alert.receivers)),
     )
 
 
@@ -111,28 +112,25 @@ def parse_uptime(body: bytes) -> float:
 
 def parse_silence_id(body: bytes) -> str:
     """Return the ID in the response to `POST /silences`; raises UnexpectedResponse."""
-    answer = _decode(body, dict[str, Any])
-    silence_id = _text(answer.get("silenceID"))
-    if not silence_id:
-        raise UnexpectedResponse("no silence id in the answer")
-    return silence_id
+    if silence_id := _text(_decode(body, dict[str, Any]).get("silenceID")):
+        return silence_id
+    raise UnexpectedResponse("no silence id in the answer")
 
 
 def parse_error_message(body: bytes) -> str:
     """Return the message of an error response, on one line; empty without a message."""
     try:
-        said = msgspec.json.decode(body[:_MAX_TEXT])
+        message = msgspec.json.decode(body[:_MAX_TEXT])
     except (msgspec.DecodeError, RecursionError):
-        said = body[:_MAX_TEXT].decode("utf-8", "replace")
-    if isinstance(said, dict):
-        said = said.get("message") or said.get("error") or ""
-    return one_line(str(said), _MAX_MESSAGE) if said is not None else ""
+        message = body[:_MAX_TEXT].decode("utf-8", "replace")
+    if isinstance(message, dict):
+        message = message.get("message") or message.get("error") or ""
+    return one_line(str(message), _MAX_MESSAGE) if message is not None else ""
 
 
 def format_timestamp(at: float) -> str:
     """Return *at* as ISO 8601 in UTC, limited to the year 9000."""
-    timestamp = datetime.fromtimestamp(min(max(at, 0.0), _LAST), UTC)
-    return timestamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return format_iso_time(min(max(at, 0.0), _LAST))
 
 
 def _decode(body: bytes, kind: Any) -> Any:
@@ -149,7 +147,3 @@ def _text(value: object) -> str:
 def _texts(value: object) -> tuple[str, ...]:
     """Return the strings in a list; none for null, which Go writes for an empty list."""
     return tuple(text for text in value if isinstance(text, str)) if isinstance(value, list) else ()
-
-
-def _names(value: object) -> tuple[str, ...]:
-    return tuple(_text(entry.get("name")) for entry in as_objects(value))

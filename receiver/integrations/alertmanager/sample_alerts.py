@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
+from receiver.clock import format_iso_time
 from receiver.model.alert import fingerprint
 
 RECEIVER = "receiver-fire"
@@ -34,8 +34,8 @@ class TestAlert:
             "status": status,
             "labels": self.labels,
             "annotations": self.annotations,
-            "startsAt": _format_timestamp(self.now),
-            "endsAt": _format_timestamp(self.now) if self.is_resolved else _NEVER,
+            "startsAt": format_iso_time(self.now),
+            "endsAt": format_iso_time(self.now) if self.is_resolved else _NEVER,
             "generatorURL": "",
             "fingerprint": fingerprint(self.labels),
         }
@@ -60,10 +60,5 @@ class TestAlert:
         """
         alert: dict[str, Any] = {"labels": self.labels, "annotations": self.annotations}
         if self.is_resolved:
-            alert["endsAt"] = _format_timestamp(self.now)
+            alert["endsAt"] = format_iso_time(self.now)
         return [alert]
-
-
-def _format_timestamp(timestamp: float) -> str:
-    text = datetime.fromtimestamp(timestamp, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")

@@ -58,28 +58,6 @@ class Replica:
 
 
 @dataclass(frozen=True)
-class UnreachableReplica:
-    """One Alertmanager that did not answer, and the short reason."""
-
-    url: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Poll:
-    """One poll of all replicas, started at *at*."""
-
-    at: float
-    replicas: tuple[Replica, ...] = ()
-    unreachable: tuple[UnreachableReplica, ...] = ()
-
-    @property
-    def is_complete(self) -> bool:
-        """Return whether all replicas have answered."""
-        return bool(self.replicas) and not self.unreachable
-
-
-@dataclass(frozen=True)
 class RemoteSilence:
     """A silence in Alertmanager's API, created by *by*."""
 
@@ -89,6 +67,24 @@ class RemoteSilence:
     ends_at: float
     by: str = ""
     comment: str = ""
+
+
+@dataclass(frozen=True)
+class Poll:
+    """One poll of all replicas, started at *at*; *unreachable* has the reason by URL.
+
+    *silences* are those of its alerts by ID, as far as they could be fetched.
+    """
+
+    at: float
+    replicas: tuple[Replica, ...] = ()
+    unreachable: Mapping[str, str] = field(default_factory=dict)
+    silences: Mapping[str, RemoteSilence] = field(default_factory=dict)
+
+    @property
+    def is_complete(self) -> bool:
+        """Return whether all replicas have answered."""
+        return bool(self.replicas) and not self.unreachable
 
 
 @dataclass(frozen=True)
@@ -106,19 +102,13 @@ class _PollResult:
     """The evaluated state of an incident's alerts."""
 
     alert_states: dict[str, AlertState]
-    gone: list[str] = field(default_factory=list)
+    gone: int = 0
     muted: list[RemoteAlert] = field(default_factory=list)
     is_unmuted: bool = False  # at least one alert fires unmuted
 
 
 def evaluate_poll(
-    incident: Incident,
-    poll: Poll,
-    silences: Mapping[str, RemoteSilence],
-    policy: PollPolicy,
-    now: float,
-    *,
-    is_for_step: bool,
+    incident: Incident, poll: Poll, policy: PollPolicy, now: float, *, is_for_step: bool
 ) -> IncidentChange:
     """Return the change that *poll* makes to *incident*.
 
@@ -134,11 +124,9 @@ def evaluate_poll(
     changed = replace(incident, alert_states=result.alert_states)
     events: list[TimelineEvent] = []
     if result.gone:
-        changed = _resolve_missing(changed, len(result.gone), policy, now, events)
-    suppression = None if changed.is_resolved else _find_suppression(incident, result, silences, now)
-    if (suppression is None) != (incident.suppression is None) or (
-        suppression and suppression != incident.suppression
-    ):
+        changed = _resolve_missing(changed, result.gone, policy, now, events)
+    suppression = None if changed.is_resolved else _find_suppression(incident, result, poll, now)
+    if suppression != incident.suppression:
         events += _suppression_events(incident.suppression, suppression, now)
         changed = replace(changed, suppression=suppression, revision=incident.revision + 1, updated_at=now)
         # PagerDuty's status from before a suppression is outdated at its end.
@@ -165,21 +153,22 @@ def _classify(incident: Incident, poll: Poll, policy: PollPolicy, *, is_for_step
     for fingerprint, alert_state in incident.alert_states.items():
         if not alert_state.is_firing or alert_state.is_dismissed:
             continue
-        seen = [replica.alerts[fingerprint] for replica in poll.replicas if fingerprint in replica.alerts]
-        seen = [alert for alert in seen if alert.is_firing]
+        found = [replica.alerts.get(fingerprint) for replica in poll.replicas]
+        seen = [alert for alert in found if alert is not None and alert.is_firing]
         if seen:
             if not alert_state.is_seen or alert_state.absent_polls:
                 result.alert_states[fingerprint] = replace(alert_state, is_seen=True, absent_polls=0)
-            unmuted = [alert for alert in seen if not alert.is_muted]
-            result.is_unmuted |= bool(unmuted)
-            result.muted += seen[:1] if not unmuted else []
+            if all(alert.is_muted for alert in seen):
+                result.muted.append(seen[0])
+            else:
+                result.is_unmuted = True
         elif alert_state.is_seen and is_trusted and not is_for_step:
             absent = alert_state.absent_polls + 1
             is_gone = absent >= policy.missing_polls
             result.alert_states[fingerprint] = replace(
                 alert_state, absent_polls=absent, ends_at=poll.at if is_gone else 0.0
             )
-            result.gone += [fingerprint] if is_gone else []
+            result.gone += is_gone
             result.is_unmuted |= not is_gone
         else:
             result.is_unmuted = True
@@ -199,15 +188,13 @@ def _resolve_missing(
     return replace(incident, resolved_at=now, suppression=None)
 
 
-def _find_suppression(
-    incident: Incident, result: _PollResult, silences: Mapping[str, RemoteSilence], now: float
-) -> Suppression | None:
+def _find_suppression(incident: Incident, result: _PollResult, poll: Poll, now: float) -> Suppression | None:
     """Return why the escalation is suppressed; None when one firing alert is unmuted."""
     if result.is_unmuted or not result.muted:
         return None
     since = incident.suppression.since if incident.suppression is not None else now
     ids = [silence_id for alert in result.muted for silence_id in alert.silenced_by]
-    known = [silences[silence_id] for silence_id in ids if silence_id in silences]
+    known = [poll.silences[silence_id] for silence_id in ids if silence_id in poll.silences]
     if known:
         first = min(known, key=lambda silence: silence.ends_at)
         return Suppression("silenced", since, first.by, first.ends_at)
@@ -222,13 +209,7 @@ def _suppression_events(
 ) -> list[TimelineEvent]:
     if after is None:
         return [TimelineEvent(now, "released", "Fires unmuted again: the escalation goes on")]
-    if before is None:
-        return [
-            TimelineEvent(
-                now,
-                "suppressed",
-                f"All that fires is {after.reason} in Alertmanager: nobody is paged",
-                after.by,
-            )
-        ]
-    return []
+    if before is not None:
+        return []
+    text = f"All that fires is {after.reason} in Alertmanager: nobody is paged"
+    return [TimelineEvent(now, "suppressed", text, after.by)]

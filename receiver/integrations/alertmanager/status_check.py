@@ -7,27 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 
 from receiver.cache import Cache
 from receiver.errors import DeliveryError, NotFound
 from receiver.incidents.queries import RedisListing
 from receiver.incidents.service import IncidentService
 from receiver.integrations.alertmanager.client import AlertmanagerClient
-from receiver.integrations.alertmanager.status import Poll, PollPolicy, RemoteSilence, evaluate_poll
+from receiver.integrations.alertmanager.status import Poll, PollPolicy, evaluate_poll
 from receiver.model.actions import CheckBeforeStep
 from receiver.model.incident import Incident, IncidentChange
 
 # Many steps may be due at once; they share one poll.
 _GOOD_FOR_S = 2.0
-
-
-@dataclass(frozen=True)
-class StatusSnapshot:
-    """A poll, and the silences that its alerts refer to."""
-
-    poll: Poll
-    silences: Mapping[str, RemoteSilence]
 
 
 class AlertmanagerStatusCheck:
@@ -46,21 +38,14 @@ class AlertmanagerStatusCheck:
         self._incidents = incidents
         self._incident_service = incident_service
         self._clock = clock
-        self._snapshots = Cache(
-            "alertmanager", self._fetch_snapshot, clock, ttl_s=_GOOD_FOR_S, retry_s=_GOOD_FOR_S
-        )
-
-    def fetch_status(self, source: str, *, since: float = 0.0) -> StatusSnapshot:
-        """Return a poll that is at most `_GOOD_FOR_S` seconds old and was started after *since*."""
-        return self._snapshots.get_value(source, since=since)
+        self._polls = Cache("alertmanager", self._fetch_poll, clock, ttl_s=_GOOD_FOR_S, retry_s=_GOOD_FOR_S)
 
     def check_incident(self, action: CheckBeforeStep, incident: Incident) -> None:
         """Poll Alertmanager and apply the result to the incident; raises StoreError."""
-        source, since = incident.source, action.since
-        snapshot = self.fetch_status(source, since=since)
-        # *since* may come from a host whose clock is ahead: this poll was started after it all the same.
-        now = max(self._clock(), since)
-        evaluate = self._build_evaluation(source, snapshot, now, is_for_step=True)
+        poll = self._polls.get_value(incident.source, since=action.since)
+        # `since` may come from a host whose clock is ahead: this poll was started after it all the same.
+        now = max(self._clock(), action.since)
+        evaluate = self._build_evaluation(incident.source, poll, now, is_for_step=True)
         self._incident_service.update(incident.id, evaluate, now)
 
     def poll_source(self, source: str) -> None:
@@ -72,26 +57,24 @@ class AlertmanagerStatusCheck:
         mine = [incident for incident in self._incidents.list_open() if incident.source == source]
         if not mine:
             return
-        snapshot, now = self.fetch_status(source), self._clock()
-        evaluate = self._build_evaluation(source, snapshot, now, is_for_step=False)
+        poll, now = self._polls.get_value(source, since=0.0), self._clock()
+        evaluate = self._build_evaluation(source, poll, now, is_for_step=False)
         for incident in mine:
             if evaluate(incident).is_changed:
                 with suppress(NotFound):
                     self._incident_service.update(incident.id, evaluate, now)
 
     def _build_evaluation(
-        self, source: str, snapshot: StatusSnapshot, now: float, *, is_for_step: bool
+        self, source: str, poll: Poll, now: float, *, is_for_step: bool
     ) -> Callable[[Incident], IncidentChange]:
         policy = self._poll_policies[source]
-        return lambda incident: evaluate_poll(
-            incident, snapshot.poll, snapshot.silences, policy, now, is_for_step=is_for_step
-        )
+        return lambda incident: evaluate_poll(incident, poll, policy, now, is_for_step=is_for_step)
 
-    def _fetch_snapshot(self, source: str) -> StatusSnapshot:
+    def _fetch_poll(self, source: str) -> Poll:
         """Poll; fetch the unexpired silences for their author and end, where an alert is silenced."""
         poll = self._alertmanagers[source].poll()
-        silences: dict[str, RemoteSilence] = {}
         if any(alert.silenced_by for replica in poll.replicas for alert in replica.alerts.values()):
             with suppress(DeliveryError):
-                silences = {one.id: one for one in self._alertmanagers[source].list_silences("")}
-        return StatusSnapshot(poll, silences)
+                silences = self._alertmanagers[source].list_silences("")
+                return replace(poll, silences={silence.id: silence for silence in silences})
+        return poll

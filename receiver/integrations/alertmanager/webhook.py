@@ -14,12 +14,11 @@ from msgspec import DecodeError, Meta, Struct, field, json
 from receiver.integrations import payload
 from receiver.integrations.alertmanager.lenient import (
     UNIDENTIFIED,
-    Header,
     group_alerts,
     parse_leniently,
     too_large,
 )
-from receiver.model.alert import Alert, ReceivedAlerts
+from receiver.model.alert import Alert, Group, ReceivedAlerts
 
 # The limits are checked while decoding, which is cheap; `parse_leniently` truncates what exceeds them.
 _Name = Annotated[str, Meta(max_length=payload.MAX_NAME)]
@@ -78,14 +77,8 @@ def parse_webhook(body: bytes, source: str, now: float) -> ReceivedAlerts:
         alerts = _to_alerts(typed.alerts, now)
     except (DecodeError, UnicodeDecodeError, RecursionError, _ImplausibleTimestamp):
         return parse_leniently(body, source, now)
-    header = Header(
-        source=source,
-        receiver=typed.receiver,
-        group_key=typed.group_key,
-        group_labels=typed.group_labels or {},
-        truncated=min(typed.truncated_alerts, payload.MAX_TRUNCATED),
-        external_url=typed.external_url,
-    )
+    labels, truncated = typed.group_labels or {}, min(typed.truncated_alerts, payload.MAX_TRUNCATED)
+    header = Group(source, typed.receiver, typed.group_key, labels, (), truncated, typed.external_url)
     return ReceivedAlerts(group_alerts(header, alerts))
 
 
@@ -99,13 +92,9 @@ def _to_alerts(typed: list[_WebhookAlert], now: float) -> list[Alert]:
     alerts = []
     for raw in typed:
         starts_at = raw.starts_at.timestamp()
-        ends_at = 0.0
-        if raw.status == "resolved":
-            ends_at = raw.ends_at.timestamp() if raw.ends_at is not None else 0.0
-            if not 0.0 < ends_at < latest:
-                raise _ImplausibleTimestamp
-            ends_at = min(ends_at, now)
-        if not 0.0 < starts_at < latest:
+        is_firing = raw.status == "firing"
+        ends_at = 0.0 if is_firing or raw.ends_at is None else raw.ends_at.timestamp()
+        if not (0.0 < starts_at < latest and (is_firing or 0.0 < ends_at < latest)):
             raise _ImplausibleTimestamp
         if not raw.fingerprint and (left := left - payload.count_characters(raw.labels)) < 0:
             raise too_large(UNIDENTIFIED)
@@ -116,7 +105,7 @@ def _to_alerts(typed: list[_WebhookAlert], now: float) -> list[Alert]:
                 raw.annotations or {},
                 # The sender's clock may be ahead of ours. A start in the future would hide the next start.
                 min(starts_at, now),
-                ends_at,
+                min(ends_at, now),
                 raw.generator_url or "",
             )
         )

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from receiver.clock import format_iso_time
 from receiver.engine.notification import IncidentNotification, Notification
 from receiver.model.actions import AcknowledgePage, Page, ResolvePage
 from receiver.model.alert import Alert, Severity
@@ -63,13 +63,12 @@ def find_host(url: str) -> str:
         return ""
 
 
-def format_iso_time(at: float) -> str:
-    """Return the moment *at* as ISO 8601 in UTC; empty when it is out of range."""
+def _format_time(moment: float) -> str:
+    """Return *moment* as ISO 8601 in UTC; empty when it is out of range."""
     try:
-        timestamp = datetime.fromtimestamp(at, UTC)
+        return format_iso_time(moment)
     except (ValueError, OverflowError, OSError):
         return ""
-    return timestamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _replace_surrogates(text: str) -> str:
@@ -167,7 +166,7 @@ def _render_slack(incident: Incident) -> str:
 def _render_alert(incident: Incident, alert: Alert) -> Json:
     rendered: Json = {
         "name": sanitize_line(alert.name, MAX_NAME),
-        "since": format_iso_time(incident.alert_states[alert.fingerprint].starts_at),
+        "since": _format_time(incident.alert_states[alert.fingerprint].starts_at),
         "labels": sanitize_map(alert.labels),
         "annotations": sanitize_map(alert.annotations),
     }
@@ -277,7 +276,7 @@ def _find_source(incident: Incident, heading: IncidentHeading) -> str:
 def _find_start(incident: Incident) -> str:
     """Return the earliest start of the firing alerts or the opening of the incident, whichever is earlier."""
     starts = [s.starts_at for s in incident.alert_states.values() if s.is_firing and s.starts_at > 0]
-    return format_iso_time(min([incident.opened_at, *starts])) or format_iso_time(incident.opened_at)
+    return _format_time(min([incident.opened_at, *starts])) or _format_time(incident.opened_at)
 
 
 def _render_links(notification: IncidentNotification) -> list[dict[str, str]]:
@@ -317,7 +316,7 @@ def _render_storm_trigger(notification: StormNotification, dedup_key: str) -> Js
         "summary": render_storm_summary(summary),
         "source": "receiver",
         "severity": SEVERITIES[summary.severity],
-        "timestamp": format_iso_time(storm.began_at),
+        "timestamp": _format_time(storm.began_at),
         "class": "storm",
         "custom_details": {
             "incidents": summary.total,

@@ -14,7 +14,7 @@ import pytest
 from receiver.errors import TemporaryDeliveryError
 from receiver.http_client import parse_base_url, send_request
 from receiver.integrations.alertmanager.client import AlertmanagerClient
-from receiver.integrations.alertmanager.status import Poll, RemoteAlert, Replica, UnreachableReplica
+from receiver.integrations.alertmanager.status import Poll, RemoteAlert, Replica
 from receiver.model.alert import fingerprint
 from tests.mocks.alertmanager import MockAlertmanager
 
@@ -55,7 +55,7 @@ def reason(alertmanager: MockAlertmanager, **client: Any) -> str:
     """Return why the only replica is unavailable."""
     poll = a_client(alertmanager.url, **client).poll()
     assert not poll.replicas
-    return poll.unreachable[0].reason
+    return next(iter(poll.unreachable.values()))
 
 
 def test_a_firing_alert_is_returned_as_active(alertmanager: MockAlertmanager) -> None:
@@ -180,7 +180,7 @@ def test_a_replica_that_is_down_is_unreachable_and_the_other_is_read(alertmanage
     with MockAlertmanager() as other:
         down = other.url
     poll = a_client(down, alertmanager.url).poll()
-    assert poll.unreachable == (UnreachableReplica(down, "connection refused"),)
+    assert poll.unreachable == {down: "connection refused"}
     assert [set(replica.alerts) for replica in poll.replicas] == [{key}]
     assert not poll.is_complete
 
@@ -191,7 +191,7 @@ def test_hanging_replicas_delay_a_poll_by_one_timeout(alertmanager: MockAlertman
         started = time.monotonic()
         poll = a_client(silent.url, alertmanager.url, mute.url, timeout_s=0.4).poll()
         assert time.monotonic() - started < 1.0
-    assert [replica.reason for replica in poll.unreachable] == ["no answer within 0.4 s"] * 2
+    assert list(poll.unreachable.values()) == ["no answer within 0.4 s"] * 2
     assert len(poll.replicas) == 1
 
 
@@ -220,12 +220,12 @@ def test_a_truncated_response_is_an_error(alertmanager: MockAlertmanager) -> Non
 
 def test_an_invalid_address_is_unavailable() -> None:
     poll = a_client("http://127.0.0.1:x").poll()
-    assert [replica.reason for replica in poll.unreachable] == ["the address can't be used"]
+    assert list(poll.unreachable.values()) == ["the address can't be used"]
 
 
 def test_a_server_without_tls_at_an_https_address_is_unavailable(alertmanager: MockAlertmanager) -> None:
     poll = a_client(alertmanager.url.replace("http:", "https:")).poll()
-    assert [replica.reason for replica in poll.unreachable] == ["it does not speak TLS as we do"]
+    assert list(poll.unreachable.values()) == ["it does not speak TLS as we do"]
 
 
 def test_redirects_are_not_followed(alertmanager: MockAlertmanager) -> None:
@@ -283,7 +283,7 @@ def test_a_login_in_the_address_is_used_and_never_shown() -> None:
         assert good.replicas[0].url == alertmanager.url
         alertmanager.login = "bob:other"
         bad = client.poll()
-        assert bad.unreachable == (UnreachableReplica(alertmanager.url, "HTTP 401: Unauthorized"),)
+        assert bad.unreachable == {alertmanager.url: "HTTP 401: Unauthorized"}
         assert "s3cr" not in repr((good, bad, parse_base_url(url)))
 
 
