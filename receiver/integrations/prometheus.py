@@ -30,10 +30,10 @@ class AlertRule:
 
 @dataclass(frozen=True)
 class AlertRules:
-    """All alerting rules, or in *trouble* the reason why they could not be read."""
+    """All alerting rules, or in *error* the reason why they could not be read."""
 
     rules: tuple[AlertRule, ...] = ()
-    trouble: str = ""
+    error: str = ""
 
 
 class PrometheusRules:
@@ -53,13 +53,13 @@ class PrometheusRules:
         try:
             response = send_request("GET", self._address, "/api/v1/rules?type=alert", timeout_s=_TIMEOUT_S)
         except DeliveryError as error:
-            return AlertRules(trouble=f"Prometheus can't be reached: {error.detail}")
+            return AlertRules(error=f"Prometheus can't be reached: {error.detail}")
         if not response.is_ok:
-            return AlertRules(trouble=f"Prometheus answered {response.status}")
+            return AlertRules(error=f"Prometheus answered {response.status}")
         try:
             return AlertRules(tuple(_parse_rules(json.loads(response.body))))
         except (ValueError, RecursionError, TypeError, AttributeError, KeyError):
-            return AlertRules(trouble="what answers at Prometheus' address is none")
+            return AlertRules(error="what answers at Prometheus' address is none")
 
 
 def _parse_rules(body: Any) -> Iterator[AlertRule]:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from flask import Blueprint, render_template, request
 from markupsafe import Markup
 
 from receiver.app.services import Services
-from receiver.config.model import Routing
 from receiver.config.runbook_checks import find_disagreements
-from receiver.errors import NotFound, Problem
-from receiver.integrations.prometheus import AlertRule, AlertRules, PrometheusRules
+from receiver.errors import NotFound
+from receiver.integrations.prometheus import AlertRule, PrometheusRules
 from receiver.model.alert import LABEL, SeverityWords
-from receiver.runbooks.catalogue import RunbookCatalogue
 from receiver.runbooks.html import render_page
 from receiver.runbooks.model import Runbook
 from receiver.web.api.requests import read_query
@@ -34,55 +32,6 @@ class RunbookUsage:
     has_alert_rule: bool
 
 
-@dataclass(frozen=True)
-class RunbookReport:
-    """All runbooks, and the problems found in them."""
-
-    usages: list[RunbookUsage]
-    alerts_without_runbook: list[tuple[str, int]]
-    rules_without_runbook: list[str]
-    disagreements: list[str]
-    problems: Sequence[Problem]
-    error: str
-    asks_prometheus: bool
-
-
-def build_runbook_report(
-    catalogue: RunbookCatalogue, routing: Routing, seen: Mapping[str, int], rules: AlertRules | None
-) -> RunbookReport:
-    """Return the catalogue; *seen* counts the incidents of the kept history by alert name."""
-    runbooks = catalogue.list_runbooks()
-    rules_by_name = {rule.name: rule for rule in rules.rules} if rules else {}
-    used: Counter[str] = Counter()
-    missing: Counter[str] = Counter()
-    for name, count in seen.items():
-        runbook = catalogue.find_runbook(name)
-        if runbook is None:
-            missing[name] += count
-        else:
-            used[runbook.name] += count
-    return RunbookReport(
-        usages=[
-            RunbookUsage(runbook, used[runbook.name], runbook.name in rules_by_name)
-            for runbook in sorted(runbooks, key=lambda runbook: runbook.name)
-        ],
-        alerts_without_runbook=missing.most_common(),
-        rules_without_runbook=sorted(
-            name
-            for name, rule in rules_by_name.items()
-            if catalogue.find_runbook(name) is None and not rule.runbook_url
-        ),
-        disagreements=list(_find_disagreements(runbooks, rules_by_name, routing.severities)),
-        problems=(
-            *catalogue.problems,
-            *catalogue.warnings,
-            *find_disagreements(routing, runbooks, catalogue.list_matrix_rows()),
-        ),
-        error=rules.trouble if rules else "",
-        asks_prometheus=rules is not None,
-    )
-
-
 def _find_disagreements(
     runbooks: Iterable[Runbook], rules_by_name: dict[str, AlertRule], severities: SeverityWords
 ) -> Iterator[str]:
@@ -98,19 +47,43 @@ def _find_disagreements(
 def add_runbooks(pages: Blueprint, services: Services) -> None:
     """Add the pages to the blueprint."""
     routing, catalogue = services.routing, services.runbooks
-    rules = PrometheusRules(routing.prometheus_url, services.clock) if routing.prometheus_url else None
+    url = routing.prometheus_url
+    prometheus = PrometheusRules(url, services.clock) if url else None
 
     @pages.get("/runbooks")
     def runbooks() -> str:
-        """List the runbooks, and what is missing or inconsistent."""
+        """List the runbooks with their use, and what is missing or inconsistent."""
         query = read_query(PageQuery, request.args)
         newest = services.incidents.list_newest(limit=_MAX_INCIDENTS, is_brief=True).incidents
-        seen = Counter(incident.alertname for incident in newest)
-        report = build_runbook_report(catalogue, routing, seen, rules.get_rules() if rules else None)
+        used: Counter[str] = Counter()
+        missing: Counter[str] = Counter()
+        for name, count in Counter(incident.alertname for incident in newest).items():
+            found = catalogue.find_runbook(name)
+            if found is None:
+                missing[name] += count
+            else:
+                used[found.name] += count
+        known = sorted(catalogue.list_runbooks(), key=lambda runbook: runbook.name)
+        rules = prometheus.get_rules() if prometheus else None
+        rules_by_name = {rule.name: rule for rule in rules.rules} if rules else {}
+        usages = [RunbookUsage(each, used[each.name], each.name in rules_by_name) for each in known]
         return render_template(
             "runbooks.html",
-            report=report,
-            usages=paginate(report.usages, query.page),
+            usages=paginate(usages, query.page),
+            alerts_without_runbook=missing.most_common(),
+            rules_without_runbook=sorted(
+                name
+                for name, rule in rules_by_name.items()
+                if catalogue.find_runbook(name) is None and not rule.runbook_url
+            ),
+            disagreements=list(_find_disagreements(known, rules_by_name, routing.severities)),
+            problems=(
+                *catalogue.problems,
+                *catalogue.warnings,
+                *find_disagreements(routing, known, catalogue.list_matrix_rows()),
+            ),
+            error=rules.error if rules else "",
+            asks_prometheus=rules is not None,
             page_size=PAGE_SIZE,
             page_url=lambda page: url_for("pages.runbooks", **query.list_fields(page)),
         )
