@@ -123,7 +123,9 @@ def build_hooks(services: Services, request_guard: RequestGuard) -> Blueprint:
             "resolved": result.resolved,
             "rejected": batch.rejected,
         }
-        _count_alerts(counts, batch.repaired)
+        for name, number in {**counts, "repaired": batch.repaired}.items():
+            if number:
+                _alerts(_OUTCOMES[name]).inc(number)
         services.last_webhooks.record_webhook(source, now)
         response = {"alerts": batch.total, **counts, "incidents": result.incidents}
         if request.query_string and request.args.get("warnings") == "true":
@@ -163,8 +165,9 @@ def _handle_rejections(hooks: Blueprint, rejected: RejectedWebhooks) -> None:
         # gunicorn raises this while the body is read: invalid chunked encoding.
         if (found := find_malformed_request(error)) is None:
             raise error
-        _record_rejected(rejected, found.message)
-        return error_response(found.status, found.message)
+        status, message = found
+        _record_rejected(rejected, message)
+        return error_response(status, message)
 
     @hooks.errorhandler(ClientDisconnected)
     def client_disconnected(_: ClientDisconnected) -> Response:
@@ -218,17 +221,14 @@ def _alerts(outcome: str) -> Counter:
     return metrics.ALERTS.labels(outcome)
 
 
-def _count_alerts(counts: dict[str, int], repaired: int) -> None:
-    """Count the alerts by outcome, under the label values of the metric."""
-    for outcome, number in (
-        ("new", counts["new"]),
-        ("duplicate", counts["duplicates"]),
-        ("resolved", counts["resolved"]),
-        ("rejected", counts["rejected"]),
-        ("repaired", repaired),
-    ):
-        if number:
-            _alerts(outcome).inc(number)
+# The label values of the metric by the names in the response.
+_OUTCOMES = {
+    "new": "new",
+    "duplicates": "duplicate",
+    "resolved": "resolved",
+    "rejected": "rejected",
+    "repaired": "repaired",
+}
 
 
 # Slack's signatures are valid for five minutes before and after their timestamp.

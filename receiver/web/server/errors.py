@@ -93,7 +93,7 @@ def _render_error(error: Exception) -> Response:
             status, message = error.code or 500, error.description or error.name
         case ParseException() if (malformed := find_malformed_request(error)) is not None:
             # gunicorn raises this while the body is read: invalid chunked encoding.
-            status, message = malformed.status, malformed.message
+            status, message = malformed
         case _:
             fields = {"path": request.path}
             logger.error("unhandled error in request", exc_info=error, extra={"fields": fields})

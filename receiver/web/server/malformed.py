@@ -6,7 +6,6 @@ imports this module.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from http import HTTPStatus
 
 from gunicorn.http.errors import ParseException
@@ -74,48 +73,40 @@ MAX_HEADERS = 64
 MAX_HEADER = 8190
 
 
-@dataclass(frozen=True)
-class MalformedRequest:
-    """Why a request can't be parsed: an HTTP status, and a sentence for the client."""
-
-    status: int
-    message: str
-
-
-_NO_HTTP = MalformedRequest(400, "this is not HTTP/1.1: see RFC 9112")
-_NO_HEADER = MalformedRequest(
-    400,
+_NO_HTTP = (400, "this is not HTTP/1.1: see RFC 9112")
+_UNREADABLE_HEADER = (
     "a header can't be read, or there are two lengths of the body: send Name: value on a line of its own, "
-    "and either Content-Length or Transfer-Encoding: chunked",
+    "and either Content-Length or Transfer-Encoding: chunked"
 )
-_NO_CHUNK = MalformedRequest(
-    400, "a chunk of the body can't be read: send its size in hexadecimal, CR LF, its data and CR LF"
+_NO_HEADER = (400, _UNREADABLE_HEADER)
+_NO_CHUNK = (
+    400,
+    "a chunk of the body can't be read: send its size in hexadecimal, CR LF, its data and CR LF",
 )
 # Keyed by the names of gunicorn's exceptions, since older versions lack some of the classes.
 _MALFORMED = {
-    "LimitRequestLine": MalformedRequest(
-        414, f"the request line is longer than {MAX_LINE} bytes: send a shorter address"
+    "LimitRequestLine": (414, f"the request line is longer than {MAX_LINE} bytes: send a shorter address"),
+    "LimitRequestHeaders": (
+        431,
+        f"there are more than {MAX_HEADERS} headers, or one of more than {MAX_HEADER} bytes: send less",
     ),
-    "LimitRequestHeaders": MalformedRequest(
-        431, f"there are more than {MAX_HEADERS} headers, or one of more than {MAX_HEADER} bytes: send less"
+    "UnsupportedTransferCoding": (
+        501,
+        "this transfer coding is not known: send the body as it is, or chunked",
     ),
-    "UnsupportedTransferCoding": MalformedRequest(
-        501, "this transfer coding is not known: send the body as it is, or chunked"
-    ),
-    "ExpectationFailed": MalformedRequest(417, "only 100-continue can be expected: leave Expect out"),
-    "InvalidRequestLine": MalformedRequest(
+    "ExpectationFailed": (417, "only 100-continue can be expected: leave Expect out"),
+    "InvalidRequestLine": (
         400,
         "the request line is not HTTP/1.1: send METHOD PATH HTTP/1.1 and CR LF; TLS needs a proxy in front",
     ),
-    "InvalidRequestMethod": MalformedRequest(
-        400, "this is no method: send one in capitals, like GET or POST"
-    ),
-    "InvalidHTTPVersion": MalformedRequest(505, "this version of HTTP is not known: send HTTP/1.1"),
+    "InvalidRequestMethod": (400, "this is no method: send one in capitals, like GET or POST"),
+    "InvalidHTTPVersion": (505, "this version of HTTP is not known: send HTTP/1.1"),
     "InvalidHeader": _NO_HEADER,
     "InvalidHeaderName": _NO_HEADER,
     "ObsoleteFolding": _NO_HEADER,
-    "InvalidSchemeHeaders": MalformedRequest(
-        400, "the proxy's headers contradict each other on https: have it send X-Forwarded-Proto alone"
+    "InvalidSchemeHeaders": (
+        400,
+        "the proxy's headers contradict each other on https: have it send X-Forwarded-Proto alone",
     ),
     "InvalidChunkSize": _NO_CHUNK,
     "InvalidChunkExtension": _NO_CHUNK,
@@ -125,8 +116,8 @@ _MALFORMED = {
 _NOT_MALFORMED = ("ConfigurationProblem", "InvalidResponseHeader", "InvalidResponseHeaderName")
 
 
-def find_malformed_request(error: BaseException) -> MalformedRequest | None:
-    """Return what is wrong with a request that gunicorn could not parse; None for any other *error*."""
+def find_malformed_request(error: BaseException) -> tuple[int, str] | None:
+    """Return the status and a sentence for a request that gunicorn can't parse; None for another *error*."""
     name = type(error).__name__
     if not isinstance(error, ParseException) or name in _NOT_MALFORMED:
         return None

@@ -87,10 +87,11 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             client.reject(render_final_response(500, INTERNAL_ERROR))
             return
         # gunicorn's own handler logs the received data, which may contain a token.
-        fields = {"from": addr[0] if addr else "", "status": found.status, "reason": found.message}
+        status, message = found
+        fields = {"from": addr[0] if addr else "", "status": status, "reason": message}
         # Any client can cause this, so the log is limited to one line a minute for each reason, with a count.
-        logger.warning("request could not be read", extra={"fields": fields, "state": found.message})
-        client.reject(render_final_response(found.status, found.message))
+        logger.warning("request could not be read", extra={"fields": fields, "state": message})
+        client.reject(render_final_response(status, message))
 
     @contextmanager
     def timeout_ctx(self) -> Iterator[None]:
