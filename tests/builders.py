@@ -191,7 +191,7 @@ def a_reply(
     message: str = MESSAGE,
     key: str = "",
     instance: str = "1",
-    content_version: ContentVersion = "",
+    content_version: ContentVersion = None,
 ) -> Reply:
     """Return a reply; a reply of the kind `step` belongs to the first step of the policy unless *step* is
     given.

@@ -25,7 +25,7 @@ class DeliveryAction(Struct, frozen=True, kw_only=True):
     target: Target
     instance: str = ""
     ready_at: float = 0.0
-    content_version: ContentVersion = ""
+    content_version: ContentVersion = None
 
     @property
     def queue(self) -> str:

@@ -58,7 +58,7 @@ class PageConfirmation(Struct, frozen=True, omit_defaults=True):
 
 
 class PostedState(Struct, frozen=True, omit_defaults=True, tag="state"):
-    """The state that an incident's message shows. The message is edited when that of the incident differs.
+    """The state that the message of an incident or a review shows. It is edited when the present one differs.
 
     *steps* and *silences* are each name or number with the word for its state, *paused_until* is the end of a
     maintenance in seconds, 0 without one.
@@ -74,6 +74,22 @@ class PostedState(Struct, frozen=True, omit_defaults=True, tag="state"):
     paused_until: int = 0
 
 
+class PostedStorm(Struct, frozen=True, omit_defaults=True, tag="storm"):
+    """The state that a storm's message shows: its incidents by state, who acknowledged how many, the id of
+    the newest, the steps mentioned in the thread, and how many responses it had.
+    """
+
+    is_active: bool
+    total: int
+    open: int = 0
+    acknowledged: int = 0
+    resolved: int = 0
+    acknowledged_by: tuple[tuple[str, int], ...] = ()
+    newest: str = ""
+    steps: tuple[str, ...] = ()
+    responses: int = 0
+
+
 class ReportedJoins(Struct, frozen=True, tag="joins"):
     """The occasions on which alerts joined that one reply reports: those after *first*, up to *latest*."""
 
@@ -81,13 +97,13 @@ class ReportedJoins(Struct, frozen=True, tag="joins"):
     latest: int
 
 
-# What a message shows or reports; storms and reviews use a digest of their own.
-ContentVersion = PostedState | ReportedJoins | str
+# What a message shows or reports; None where nothing of it changes.
+ContentVersion = PostedState | PostedStorm | ReportedJoins | None
 
 
 def format_version(content_version: ContentVersion) -> str:
     """Return a text that is equal for equal content versions, for the metadata of a message."""
-    return content_version if isinstance(content_version, str) else json.encode(content_version).decode()
+    return "" if content_version is None else json.encode(content_version).decode()
 
 
 class Delivery(Struct, frozen=True, omit_defaults=True):
@@ -99,9 +115,7 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
     """
 
     instance: str = ""
-    content_version: ContentVersion = (
-        ""  # of the last attempt, for messages that are edited when the state changes
-    )
+    content_version: ContentVersion = None  # of the last attempt
     target: str = ""  # kind:address, without secrets; or the storm it is bundled into
     attempts: int = 0
     first_attempt_at: float = 0.0

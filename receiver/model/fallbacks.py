@@ -128,7 +128,6 @@ def _moved_notice(incident: Incident) -> Iterator[Action]:
         instance=instance,
         target=message_target(incident, former),
         ready_at=incident.ready_at(MOVED, instance),
-        content_version="moved",
         message=instance,
     )
 

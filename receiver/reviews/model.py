@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from receiver.engine.notification import Notification, SubjectId
 from receiver.model.alert import Severity
-from receiver.model.delivery import Delivery
+from receiver.model.delivery import Delivery, PostedState
 from receiver.model.incident import Incident, Person, compute_group_id, new_id
 from receiver.text import one_line
 
@@ -119,7 +119,7 @@ def _sort_key(item: ReviewItem) -> tuple[bool, int, int, str]:
 MAX_RECORDS = 10
 # By then an attempt has ended or its worker has died; a request to Slack times out after ten seconds.
 IN_FLIGHT_S = 15.0
-OPEN, REVIEWED = "open", "reviewed"
+OPEN, REVIEWED = PostedState("open"), PostedState("reviewed")
 
 
 class ReviewRecord(Struct, frozen=True, omit_defaults=True):
@@ -137,8 +137,8 @@ class ReviewRecord(Struct, frozen=True, omit_defaults=True):
         return self.reviewed_by is not None
 
     @property
-    def content_version(self) -> str:
-        """The content version that its message should show."""
+    def posted_state(self) -> PostedState:
+        """The state that its message should show."""
         return REVIEWED if self.is_reviewed else OPEN
 
     @property
@@ -149,7 +149,7 @@ class ReviewRecord(Struct, frozen=True, omit_defaults=True):
     @property
     def edit_at(self) -> float | None:
         """When to edit its message or retry; None where it is up to date or can't be edited."""
-        is_shown = self.content_version in {OPEN, self.delivery.content_version}
+        is_shown = self.posted_state in (OPEN, self.delivery.content_version)
         return None if self.delivery.receipt is None or is_shown else _next_attempt_at(self.edit)
 
 

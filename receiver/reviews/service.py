@@ -264,7 +264,7 @@ def _with_delivery(record: ReviewRecord, action: DeliveryAction, delivery: Deliv
 
 def _build_action(record: ReviewRecord) -> Post | Update:
     """Return the review's edit where it is posted, else its post."""
-    target, version = Target(SLACK, record.review.channel), record.content_version
+    target, version = Target(SLACK, record.review.channel), record.posted_state
     if (receipt := record.delivery.receipt) is None:
         return Post(key=DeliveryKey("review"), instance=record.id, target=target, content_version=version)
     message = receipt.reference

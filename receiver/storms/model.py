@@ -16,7 +16,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from zlib import crc32
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -218,13 +217,6 @@ class StormSummary:
     acknowledged_by: tuple[tuple[str, int], ...]  # the person, and how many they acknowledged
     channels: tuple[str, ...]
     newest: tuple[Incident, ...]
-
-    @property
-    def content_version(self) -> str:
-        """A short text that changes whenever the summary does."""
-        newest = self.newest[0].id if self.newest else ""
-        acknowledged_by = crc32(repr(self.acknowledged_by).encode())
-        return f"{self.total}.{self.open}.{self.acknowledged}.{self.resolved}.{newest}.{acknowledged_by}"
 
 
 def with_delivery(storm: Storm, key: DeliveryKey, delivery: Delivery) -> Storm:

@@ -23,7 +23,7 @@ from receiver.model.actions import (
     Transition,
     Update,
 )
-from receiver.model.delivery import Delivery
+from receiver.model.delivery import Delivery, PostedStorm
 from receiver.model.delivery_keys import (
     MESSAGE,
     UPDATE,
@@ -282,7 +282,7 @@ def _gathered_at(members: Sequence[Member], view: StormView) -> float:
 
 def _list_messages(view: StormView) -> Iterator[Action]:
     storm, target = view.storm, Target(SLACK, view.storm.name)
-    content_version = _content_version(view)
+    content_version = _find_posted_state(view)
     message = view.find_delivery(MESSAGE).receipt
     if message is None:
         if view.counted_members:
@@ -314,10 +314,20 @@ def _list_messages(view: StormView) -> Iterator[Action]:
         )
 
 
-def _content_version(view: StormView) -> str:
-    storm, mentions = view.storm, sorted({one.step for one in view.mentioned})
-    state, summary = "w" if storm.is_active else "o", summarize_storm(view.counted_members)
-    return f"{state}{len(storm.responses)}.{summary.content_version}.{','.join(mentions)}"
+def _find_posted_state(view: StormView) -> PostedStorm:
+    """Return the state that the storm's message should show now."""
+    summary = summarize_storm(view.counted_members)
+    return PostedStorm(
+        is_active=view.storm.is_active,
+        total=summary.total,
+        open=summary.open,
+        acknowledged=summary.acknowledged,
+        resolved=summary.resolved,
+        acknowledged_by=summary.acknowledged_by,
+        newest=summary.newest[0].id if summary.newest else "",
+        steps=tuple(sorted({one.step for one in view.mentioned})),
+        responses=len(view.storm.responses),
+    )
 
 
 def _list_mentions(view: StormView, target: Target, reference: str) -> Iterator[Reply]:

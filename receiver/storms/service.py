@@ -290,7 +290,7 @@ class StormService:
             if done_in_pagerduty:
                 build_key = acknowledge_key if transition == "acknowledge" else resolve_key
                 instance = response.instance if transition == "acknowledge" else ""
-                attempt = Delivery().with_attempt(instance, "", f"{PAGERDUTY}:{storm.name}", now)
+                attempt = Delivery().with_attempt(instance, None, f"{PAGERDUTY}:{storm.name}", now)
                 receipt = Receipt(now, note="done in PagerDuty")
                 deliveries[build_key(str(last))] = attempt.with_receipt(receipt)
             return replace(

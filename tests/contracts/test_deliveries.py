@@ -25,7 +25,15 @@ from receiver.model.incident import IncidentUpdate
 from receiver.model.merge import merge
 from receiver.model.routing import PAGERDUTY, SLACK, RouteSettings, Step, Target
 from receiver.notices import NoticeMessage, NoticeNotification, NoticeSubject, RedisNotices
-from receiver.reviews.model import Review, ReviewItem, ReviewNotification, ReviewState, review_group_id
+from receiver.reviews.model import (
+    OPEN,
+    REVIEWED,
+    Review,
+    ReviewItem,
+    ReviewNotification,
+    ReviewState,
+    review_group_id,
+)
 from receiver.reviews.service import RedisReviews, ReviewSubject
 from receiver.storage.connection import Client
 from receiver.storms.model import Storm, StormNotification, new_storm_id, summarize_storm
@@ -117,7 +125,7 @@ class ReviewCase(Case):
         state = ReviewState(START, START).with_review(review)
         record = state.records[0]
         self.id, target = record.id, Target(SLACK, "#alerts-info")
-        self.action = Post(key="review", instance=self.id, target=target, content_version="open")
+        self.action = Post(key="review", instance=self.id, target=target, content_version=OPEN)
         if is_edit:
             record = replace_fields(record, delivery=Delivery(self.id, attempts=1, receipt=ARRIVED))
             state = state.with_record(record)
@@ -125,7 +133,7 @@ class ReviewCase(Case):
                 key="update",
                 instance=self.id,
                 target=target,
-                content_version="reviewed",
+                content_version=REVIEWED,
                 message=ARRIVED.reference,
             )
         assert self.store.save_if_unchanged(self.store.load_reviews(self.group_id), state)

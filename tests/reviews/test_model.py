@@ -13,6 +13,8 @@ from receiver.reviews.model import (
     MAX_IDS,
     MAX_ITEMS,
     MAX_RECORDS,
+    OPEN,
+    REVIEWED,
     STORING_S,
     Review,
     ReviewState,
@@ -184,7 +186,7 @@ def test_a_review_is_due_at_once():
 
 def test_an_attempt_in_progress_is_not_repeated_for_a_while():
     record = a_state().records[0]
-    tried = replace(record, delivery=record.delivery.with_attempt(record.id, "open", "slack:#x", MONDAY))
+    tried = replace(record, delivery=record.delivery.with_attempt(record.id, OPEN, "slack:#x", MONDAY))
     assert tried.post_at == MONDAY + IN_FLIGHT_S
     error = TemporaryDeliveryError("no_answer")
     failed = replace(
@@ -197,7 +199,7 @@ def test_an_attempt_in_progress_is_not_repeated_for_a_while():
 def test_the_period_of_a_review_that_failed_permanently_is_in_the_next_one():
     state = a_state()
     record = state.records[0]
-    tried = record.delivery.with_attempt(record.id, "open", "slack:#x", MONDAY)
+    tried = record.delivery.with_attempt(record.id, OPEN, "slack:#x", MONDAY)
     failed = tried.with_failure(PermanentDeliveryError("is_archived"), MONDAY, was_maybe_sent=False, salt="s")
     failed_state = state.with_record(replace(record, delivery=failed))
     assert failed_state.pending is None
@@ -208,11 +210,11 @@ def test_an_edit_is_due_once_a_posted_review_was_marked():
     record = a_state().records[0]
     marked = replace(record, reviewed_by=Person("alice"), reviewed_at=MONDAY + 60)
     assert marked.edit_at is None  # there is no message yet, and the first version will show it
-    posted = Delivery(record.id, "open", attempts=1).with_receipt(Receipt(MONDAY, "C0INFO:1.0"))
+    posted = Delivery(record.id, OPEN, attempts=1).with_receipt(Receipt(MONDAY, "C0INFO:1.0"))
     assert replace(record, delivery=posted).edit_at is None
     assert replace(marked, delivery=posted).edit_at == 0.0
-    assert replace(marked, delivery=replace(posted, content_version="reviewed")).edit_at is None
-    edited = Delivery("C0INFO:1.0", "reviewed", attempts=1).with_receipt(Receipt(MONDAY, "C0INFO:1.0"))
+    assert replace(marked, delivery=replace(posted, content_version=REVIEWED)).edit_at is None
+    edited = Delivery("C0INFO:1.0", REVIEWED, attempts=1).with_receipt(Receipt(MONDAY, "C0INFO:1.0"))
     assert replace(marked, delivery=posted, edit=edited).edit_at is None
 
 

@@ -232,7 +232,7 @@ def test_the_login_of_alertmanager_counts_as_a_secret() -> None:
     before, after = routing("http://me:old@am:9093"), routing("http://me:new@am:9093")
     assert "old" not in "".join(before.secret_digests.values())
     error = PermanentDeliveryError("unauthorized", kind=RefusalKind.CREDENTIALS)
-    attempt = Delivery().with_attempt("", "", "alertmanager:eu", 1.0)
+    attempt = Delivery().with_attempt("", None, "alertmanager:eu", 1.0)
     refused = attempt.with_failure(
         error, 1.0, was_maybe_sent=False, salt="x", secret_digest=before.secret_digests["alertmanager:"]
     )

@@ -78,7 +78,7 @@ class ResponderPage:
             instance = acknowledgement_instance(self.state.opened, now)
         if not self.state.is_open or (before.instance == instance and before.receipt is not None):
             return None
-        attempt = before.with_attempt(instance, "", f"{PAGERDUTY}:{self.responder.name}", now)
+        attempt = before.with_attempt(instance, None, f"{PAGERDUTY}:{self.responder.name}", now)
         receipt = Receipt(now, self.key, note=DONE_THERE)
         return _EVENT_KEYS[status](self.responder.name), attempt.with_receipt(receipt)
 

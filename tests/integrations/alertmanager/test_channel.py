@@ -66,7 +66,7 @@ def _to_alertmanager(key: str) -> dict[str, Any]:
         "instance": "",
         "target": target,
         "ready_at": 0.0,
-        "content_version": "",
+        "content_version": None,
     }
 
 
