@@ -18,7 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NoReturn, TypeVar
 
-from receiver.config.mistakes import find_quotes, is_bare_reference
+from receiver.config.mistakes import Mistake, find_quotes, is_bare_reference
 from receiver.config.yaml_tree import (
     Diagnostics,
     MappingNode,
@@ -101,14 +101,18 @@ class Kind(ABC, Generic[T]):
 class Format(Kind[T]):
     """How a value is written as one text, in the environment and in routing.yaml alike."""
 
-    parse: Callable[[str], T]  # raises Fault
-    pattern: str = ""  # for the JSON Schema; a text with `${` always fits
+    parse: Callable[[str], T]  # raises Fault, or another error for *mistake*
+    pattern: str = ""  # of the whole text; any other text is *mistake*
+    schema_pattern: str = ""  # for the JSON Schema, if it isn't *pattern*; a text with `${` always fits
+    mistake: Mistake = ("is wrong", "")
+    find_mistake: Callable[[str], Mistake | None] = lambda text: None  # noqa: ARG005
     types: tuple[str, ...] = ("string",)  # of the JSON Schema: how it may be written without quotes
     bounds: tuple[int, int] | None = None  # of a value without quotes
     form: str = "a text"  # what is expected in place of a list or table
     is_secret: bool = False  # may be or contain one: never quoted, and checked for quotes and `$NAME`
     is_empty_absent: bool = True
-    find_oddity: Callable[[T], Fault | None] | None = None  # for a warning
+    is_odd: Callable[[T], object] = lambda value: False  # noqa: ARG005 - with *oddity* as a warning
+    oddity: Mistake = ("", "")
     write: Callable[[T], str] = str
 
     def read(self, node: Node, reader: Reader) -> T:
@@ -121,18 +125,31 @@ class Format(Kind[T]):
             value = self.parse_node(node, reader)
         except Fault as fault:
             reader.fail(node, f"{shown} {fault.what}", fault.expected)
-        if self.find_oddity and (odd := self.find_oddity(value)):
-            reader.diagnostics.warning(node.line, f"{shown}{odd.what}", odd.expected)
+        if self.is_odd(value):
+            what, expected = self.oddity
+            reader.diagnostics.warning(node.line, f"{shown}{what}", expected)
         return value
 
     def parse_node(self, node: ScalarNode, reader: Reader) -> T:  # noqa: ARG002 - for those that override it
         """Parse the expanded text; a format that needs more of the file than the text overrides this."""
-        return self.parse(node.value)
+        return self.parse_text(node.value)
+
+    def parse_text(self, text: str) -> T:
+        """Return the value of *text*. Raises Fault."""
+        if self.pattern and not re.fullmatch(self.pattern, text):
+            raise Fault(*self.mistake)
+        try:
+            value = self.parse(text)
+        except (ValueError, LookupError, OSError, OverflowError):
+            raise Fault(*self.mistake) from None
+        if mistake := self.find_mistake(text):
+            raise Fault(*mistake)
+        return value
 
     def describe(self) -> Schema:
         schema: Schema = {"type": self.types[0] if len(self.types) == 1 else list(self.types)}
-        if self.pattern:
-            schema["pattern"] = rf"^(?:{self.pattern})$|\$\{{" + ("|^$" if self.is_empty_absent else "")
+        if pattern := self.schema_pattern or self.pattern:
+            schema["pattern"] = rf"^(?:{pattern})$|\$\{{" + ("|^$" if self.is_empty_absent else "")
         if self.bounds:
             schema["minimum"], schema["maximum"] = self.bounds
         return schema

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -28,35 +29,24 @@ TEXT = Format(str, types=("string", "number", "boolean"))
 
 def by_pattern(pattern: str, what: str, expected: str) -> Format[str]:
     """A text of this form; any other is the fault that *what* and *expected* describe."""
-    form = re.compile(pattern)
-
-    def parse(text: str) -> str:
-        if not form.fullmatch(text):
-            raise Fault(what, expected)
-        return text
-
-    return Format(parse, pattern)
+    return Format(str, pattern, mistake=(what, expected))
 
 
 def duration(least: float = 0.0) -> Format[float]:
     """Seconds, from *least* to ten years."""
 
     def parse(text: str) -> float:
-        try:
-            seconds = parse_duration(text)
-        except (ValueError, OverflowError):
-            raise Fault("is no duration", "one like 30s, 5m or 1h30m") from None
-        if not least <= seconds <= MAX_DURATION_S:
-            raise Fault(
-                "is out of bounds", f"at least {least:g}s" if seconds < least else "ten years at most"
-            )
-        return seconds
+        seconds = parse_duration(text)
+        if least <= seconds <= MAX_DURATION_S:
+            return seconds
+        raise Fault("is out of bounds", f"at least {least:g}s" if seconds < least else "ten years at most")
 
     return Format(
         parse,
-        r"0|(?:\d+y)?(?:\d+w)?(?:\d+d)?(?:\d+h)?(?:\d+m)?(?:\d+s)?(?:\d+ms)?",
-        ("string", "integer"),
-        (0, 0),
+        schema_pattern=r"0|(?:\d+y)?(?:\d+w)?(?:\d+d)?(?:\d+h)?(?:\d+m)?(?:\d+s)?(?:\d+ms)?",
+        mistake=("is no duration", "one like 30s, 5m or 1h30m"),
+        types=("string", "integer"),
+        bounds=(0, 0),
         form="a duration like 30s, 5m or 1h30m",
         is_empty_absent=False,
         write=lambda seconds: format_duration(seconds) if seconds else "0",
@@ -65,37 +55,39 @@ def duration(least: float = 0.0) -> Format[float]:
 
 def count(least: int, most: int = MAX_COUNT) -> Format[int]:
     expected = f"a whole number from {least} " + ("on" if most == MAX_COUNT else f"to {most}")
+    mistake = ("is no usable number", expected)
 
     def parse(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,7}", text, re.ASCII) or not least <= int(text) <= most:
-            raise Fault("is no usable number", expected)
-        return int(text)
+        if re.fullmatch(r"[0-9]{1,7}", text, re.ASCII) and least <= int(text) <= most:
+            return int(text)
+        raise Fault(*mistake)
 
-    types = ("integer", "string")
-    return Format(parse, "[0-9]+", types, (least, most), form=expected, is_empty_absent=False)
+    return Format(
+        parse,
+        schema_pattern="[0-9]+",
+        types=("integer", "string"),
+        bounds=(least, most),
+        form=expected,
+        is_empty_absent=False,
+    )
 
 
-_RATE = re.compile(r"([1-9][0-9]{0,5})\s*/\s*([smh])")
 _RATE_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_UNIT_NAMES = {size: unit for unit, size in _RATE_UNITS_S.items()}
 
 
 def _parse_rate(text: str) -> RateLimit:
-    found = _RATE.fullmatch(text)
-    if not found:
-        raise Fault("is no rate", "one like 1/s, 50/m or 1000/h")
-    return RateLimit(int(found[1]), _RATE_UNITS_S[found[2]])
-
-
-def _format_rate(rate: RateLimit) -> str:
-    return f"{rate.count}/{next(unit for unit, size in _RATE_UNITS_S.items() if size == rate.per_s)}"
+    number, unit = text.split("/")
+    return RateLimit(int(number), _RATE_UNITS_S[unit.strip()])
 
 
 RATE = Format(
     _parse_rate,
-    _RATE.pattern,
+    r"([1-9][0-9]{0,5})\s*/\s*([smh])",
+    mistake=("is no rate", "one like 1/s, 50/m or 1000/h"),
     form="a rate like 1/s, 50/m or 1000/h",
     is_empty_absent=False,
-    write=_format_rate,
+    write=lambda rate: f"{rate.count}/{_UNIT_NAMES[rate.per_s]}",
 )
 
 
@@ -110,71 +102,52 @@ def _parse_secret(text: str) -> Secret:
 
 def slack_token(prefix: str = "") -> Format[Secret]:
     """A token that is no Slack token of another kind than *prefix*."""
-
-    def parse(text: str) -> Secret:
-        secret = _parse_secret(text)
-        if mistake := find_wrong_slack_token(text, prefix):
-            raise Fault(*mistake)
-        return secret
-
-    return Format(parse, is_secret=True)
-
-
-def _find_odd_bot_token(token: Secret) -> Fault | None:
-    if has_form_of_bot_token(token.reveal()):
-        return None
-    return Fault(" has not the form of a bot token", f"one like {BOT_TOKEN}…")
+    return Format(_parse_secret, find_mistake=partial(find_wrong_slack_token, prefix=prefix), is_secret=True)
 
 
 _ROUTING_KEY_LENGTH = 32  # https://developer.pagerduty.com/docs/events-api-v2-overview
-
-
-def _find_odd_routing_key(key: Secret) -> Fault | None:
-    if re.fullmatch(rf"[A-Za-z0-9]{{{_ROUTING_KEY_LENGTH}}}", key.reveal(), re.ASCII):
-        return None
-    return Fault(
-        " has not the form of a PagerDuty integration key", f"{_ROUTING_KEY_LENGTH} letters and digits"
-    )
-
+_ROUTING_KEY = re.compile(rf"[A-Za-z0-9]{{{_ROUTING_KEY_LENGTH}}}", re.ASCII)
 
 SECRET = Format(_parse_secret, types=("string", "number"), is_secret=True)
-FILE_BOT_TOKEN = replace(slack_token(BOT_TOKEN), find_oddity=_find_odd_bot_token)
-ROUTING_KEY = replace(SECRET, find_oddity=_find_odd_routing_key)
+FILE_BOT_TOKEN = replace(
+    slack_token(BOT_TOKEN),
+    is_odd=lambda token: not has_form_of_bot_token(token.reveal()),
+    oddity=(" has not the form of a bot token", f"one like {BOT_TOKEN}…"),
+)
+ROUTING_KEY = replace(
+    SECRET,
+    is_odd=lambda key: not _ROUTING_KEY.fullmatch(key.reveal()),
+    oddity=(
+        " has not the form of a PagerDuty integration key",
+        f"{_ROUTING_KEY_LENGTH} letters and digits",
+    ),
+)
 
 
-def _parse_tokens(text: str) -> tuple[Secret, ...]:
-    found = tuple(map(Secret, _split_words(text)))
-    if not found:  # an empty token must not let every client in
-        raise Fault("holds no token", "tokens separated by commas")
+def _split_words(text: str, *fault: str) -> tuple[str, ...]:
+    """Split at commas and drop duplicates; a text without a word is *fault*."""
+    found = tuple(dict.fromkeys(word for word in map(str.strip, text.split(",")) if word))
+    if not found:
+        raise Fault(*fault)
     return found
 
 
-def _split_words(text: str) -> list[str]:
-    return list(dict.fromkeys(word for word in map(str.strip, text.split(",")) if word))
+def _parse_tokens(text: str) -> tuple[Secret, ...]:
+    # An empty token must not let every client in.
+    return tuple(map(Secret, _split_words(text, "holds no token", "tokens separated by commas")))
 
 
 TOKENS = Format(_parse_tokens, is_secret=True)
 
-
-def _parse_url(text: str, *, is_base: bool = False) -> str:
-    if mistake := find_url_mistake(text, is_base=is_base):
-        raise Fault(*mistake)
-    return text.rstrip("/") if is_base else text
-
-
-def _parse_store_url(text: str) -> Secret:
-    if mistake := find_store_mistake(text):
-        raise Fault(*mistake)
-    return Secret(text)
-
-
 _WEB = r"https?://\S+"
-URL = Format(_parse_url, _WEB, is_secret=True)
+URL = Format(str, schema_pattern=_WEB, find_mistake=find_url_mistake, is_secret=True)
 # Paths are appended to it, so it may have no query and loses its trailing `/`.
-BASE_URL = Format(lambda text: _parse_url(text, is_base=True), _WEB, is_secret=True)
+BASE_URL = replace(
+    URL, parse=lambda text: text.rstrip("/"), find_mistake=partial(find_url_mistake, is_base=True)
+)
 # slack_sdk appends its methods to a URL with a trailing `/`.
-FOLDER_URL = Format(lambda text: _parse_url(text, is_base=True) + "/", _WEB, is_secret=True)
-STORE_URL = Format(_parse_store_url, is_secret=True)
+FOLDER_URL = replace(BASE_URL, parse=lambda text: text.rstrip("/") + "/")
+STORE_URL = Format(Secret, find_mistake=find_store_mistake, is_secret=True)
 
 
 # --- users, hosts and networks in the environment ---
@@ -182,21 +155,14 @@ STORE_URL = Format(_parse_store_url, is_secret=True)
 
 def words(expected: str) -> Format[tuple[str, ...]]:
     """Words separated by commas, without duplicates."""
-
-    def parse(text: str) -> tuple[str, ...]:
-        if not (found := tuple(_split_words(text))):
-            raise Fault("holds no name", expected)
-        return found
-
-    return Format(parse)
+    return Format(lambda text: _split_words(text, "holds no name", expected))
 
 
 _HOSTS = "names of hosts separated by commas, without port, like receiver.internal"
 _NETWORKS = "addresses or networks separated by commas, like 10.0.0.5 or 10.1.0.0/16"
 _HOST = re.compile(r"[0-9A-Za-z_-]+(?:\.[0-9A-Za-z_-]+)*")
-_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}", re.ASCII)
 # Headers that every browser sends, or that have another meaning here, identify no user.
-_NO_NAMES = frozenset({"authorization", "cookie", "host", "origin", "user-agent", "accept", "referer"})
+_NO_NAMES = "authorization|cookie|host|origin|user-agent|accept|referer"
 
 
 def _parse_hosts(text: str) -> tuple[str, ...]:
@@ -207,24 +173,19 @@ def _parse_hosts(text: str) -> tuple[str, ...]:
 
 
 def _parse_networks(text: str) -> tuple[Network, ...]:
-    try:
-        found = tuple(map(ip_network, words(_NETWORKS).parse(text)))
-    except ValueError:
-        raise Fault("holds something that is no address and no network", _NETWORKS) from None
+    found = tuple(map(ip_network, words(_NETWORKS).parse(text)))
     if any(network.prefixlen == 0 for network in found):
         raise Fault("trusts every address", _NETWORKS)
     return found
 
 
-def _parse_header(text: str) -> str:
-    if not _HEADER.fullmatch(text) or text.lower() in _NO_NAMES:
-        raise Fault("is no header with a user's name", "one like X-Forwarded-User")
-    return text
-
-
 HOSTS = Format(_parse_hosts)
-NETWORKS = Format(_parse_networks)
-HEADER = Format(_parse_header)
+NETWORKS = Format(_parse_networks, mistake=("holds something that is no address and no network", _NETWORKS))
+HEADER = by_pattern(
+    rf"(?!(?i:{_NO_NAMES})$)[A-Za-z][A-Za-z0-9-]{{0,63}}",
+    "is no header with a user's name",
+    "one like X-Forwarded-User",
+)
 
 
 # --- Slack's names ---
@@ -240,13 +201,10 @@ def is_channel(text: str) -> bool:
     return bool(re.fullmatch(_CHANNEL, text))
 
 
-def _find_odd_channel(channel: str) -> Fault | None:
-    is_odd = channel.startswith("#") and channel != channel.lower()
-    return Fault(": Slack knows channels in lower case only") if is_odd else None
-
-
 CHANNEL = replace(
-    by_pattern(_CHANNEL, "is no Slack channel", "#name or an ID (C…, G…, D…)"), find_oddity=_find_odd_channel
+    by_pattern(_CHANNEL, "is no Slack channel", "#name or an ID (C…, G…, D…)"),
+    is_odd=lambda channel: channel.startswith("#") and channel != channel.lower(),
+    oddity=(": Slack knows channels in lower case only", ""),
 )
 HANDLE = by_pattern(_HANDLE, "is no user or group of Slack", "@name or an ID (U…, W…, S… for a user group)")
 MEMBER = replace(by_pattern(_MEMBER, "is no user, group or channel of Slack", MEMBERS), is_empty_absent=False)
@@ -287,7 +245,7 @@ def _list_words(matcher: Matcher) -> tuple[str, ...]:
 
 MATCHER = _MatcherFormat(
     parse_matcher,
-    r"[^=!~]+(?:=~|!~|!=|=)(?:.|\n)*",
+    schema_pattern=r"[^=!~]+(?:=~|!~|!=|=)(?:.|\n)*",
     form="""a matcher like 'severity="critical"'""",
     is_empty_absent=False,
 )
@@ -320,30 +278,26 @@ class _RunbookFormat(Format["Path | str"]):
         return reader.folder / text
 
 
-def _find_missing_runbook(place: Path | str) -> Fault | None:
+def _is_missing(place: Path | str) -> bool:
     try:
-        is_missing = isinstance(place, Path) and not place.exists()
+        return isinstance(place, Path) and not place.exists()
     except OSError:  # a name that is too long, or a folder without permission
-        is_missing = True
-    return Fault(" is not there", "a Markdown file or a folder of them") if is_missing else None
+        return True
 
 
-RUNBOOK = _RunbookFormat(str, find_oddity=_find_missing_runbook)
+RUNBOOK = _RunbookFormat(
+    str, is_odd=_is_missing, oddity=(" is not there", "a Markdown file or a folder of them")
+)
 
 
 # --- business hours ---
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_TIME = re.compile(r"([01]?[0-9]|2[0-4]):([0-5][0-9])", re.ASCII)
 
 
 def _parse_timezone(name: str) -> str:
-    try:
+    if name != "UTC":  # some systems have no time zone database; UTC works without one
         ZoneInfo(name)
-    except (ValueError, OSError, LookupError):
-        # Some systems have no time zone database; UTC works without one.
-        if name != "UTC":
-            raise Fault("is no time zone", "one like UTC or Europe/Berlin") from None
     return name
 
 
@@ -352,21 +306,17 @@ def _parse_days(text: str) -> frozenset[int]:
     days: set[int] = set()
     for span in re.split(r"\s*,\s*", text):
         first, _, last = span.lower().partition("-")
-        first, last = first.strip()[:3], (last or first).strip()[:3]
-        if first not in _DAYS or last not in _DAYS:
-            raise Fault("are no days", "mon-fri or mon,wed")
-        start = _DAYS.index(first)
-        days.update((start + n) % 7 for n in range((_DAYS.index(last) - start) % 7 + 1))
+        start, end = (_DAYS.index(day.strip()[:3]) for day in (first, last or first))
+        days.update((start + n) % 7 for n in range((end - start) % 7 + 1))
     return frozenset(days)
 
 
 def _parse_time(text: str) -> int:
     """Parse `09:00` into minutes since midnight; `24:00` is the end of the day."""
-    found = _TIME.fullmatch(text)
-    minutes = int(found[1]) * 60 + int(found[2]) if found else -1
-    if not 0 <= minutes <= 24 * 60:
-        raise Fault("is no time of day", 'one like "09:00"')
-    return minutes
+    hours, minutes = map(int, text.split(":"))
+    if hours * 60 + minutes > 24 * 60:
+        raise ValueError(text)
+    return hours * 60 + minutes
 
 
 def _parse_country(text: str) -> str:
@@ -378,13 +328,14 @@ def _parse_country(text: str) -> str:
     )
 
 
-TIMEZONE = Format(_parse_timezone)
-DAYS = Format(_parse_days)
+TIMEZONE = Format(_parse_timezone, mistake=("is no time zone", "one like UTC or Europe/Berlin"))
+DAYS = Format(_parse_days, mistake=("are no days", "mon-fri or mon,wed"))
 # YAML 1.1 reads 8:30 as a number.
 TIME = Format(
     _parse_time,
-    _TIME.pattern,
-    ("string", "integer"),
+    r"([01]?[0-9]|2[0-4]):([0-5][0-9])",
+    mistake=("is no time of day", 'one like "09:00"'),
+    types=("string", "integer"),
     write=lambda minutes: f'"{minutes // 60:02}:{minutes % 60:02}"',
 )
 COUNTRY = Format(_parse_country, types=("string", "boolean"))

@@ -281,7 +281,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
 def _parse_value(kind: Kind[Any], text: str) -> Any:
     if mistake := find_mistake(text):
         raise Fault(*mistake)
-    return kind.parse(text) if isinstance(kind, Format) else None
+    return kind.parse_text(text) if isinstance(kind, Format) else None
 
 
 def _report(what: str, expected: str) -> Problem:
