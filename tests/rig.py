@@ -118,13 +118,14 @@ class Rig:
         self.services: Services = build_services(
             settings, routing, self.clock, moments=SHARED_CLOCK, storms_after_s=self.storms_after_s
         )
+        self._web_services = self.services
         self.__dict__.pop("client", None)
         self.worker_services: WorkerServices = build_worker_services(self.services, keys=self.keys)
 
     @functools.cached_property
     def client(self) -> FlaskClient:
-        """A client of the application on the current services."""
-        return create_app(self.services).test_client()
+        """A client of the application with the last configuration; tests may give a worker other services."""
+        return create_app(self._web_services).test_client()
 
     def works(self, queues: tuple[str, ...] = QUEUES) -> float | None:
         """Let the worker process everything that is due in *queues*; return when the next entry is due."""
