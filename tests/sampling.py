@@ -50,8 +50,8 @@ def sample(cases: Sequence[T], count: int, name: str) -> list[T]:
 
 
 def count_examples(exhaustive: int) -> int:
-    """Return the number of Hypothesis examples of a property: *exhaustive*, or a third of that for a sample."""
-    return exhaustive if is_exhaustive() else math.ceil(exhaustive / 3)
+    """Return the number of Hypothesis examples of a property: *exhaustive*, or a sixth of that for a sample."""
+    return exhaustive if is_exhaustive() else math.ceil(exhaustive / 6)
 
 
 def is_exhaustive() -> bool:

@@ -15,6 +15,7 @@ from receiver.business_hours import (
     is_business_day,
     next_business_day_start,
 )
+from tests.sampling import count_examples
 
 EVERY_DAY = frozenset(range(7))
 
@@ -170,7 +171,7 @@ HOURS = st.builds(
 MOMENTS = st.floats(at("2015-01-01 00:00"), at("2035-01-01 00:00"))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=count_examples(300), deadline=None)
 @given(HOURS, MOMENTS)
 def test_the_next_start_is_the_first_start_of_a_business_day_after_the_given_time(hours, after):
     opening = next_business_day_start(hours, after)
@@ -187,7 +188,7 @@ def test_the_next_start_is_the_first_start_of_a_business_day_after_the_given_tim
         assert next_business_day_start(hours, after + share * (opening - after - 0.001)) == opening
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=count_examples(60), deadline=None)
 @given(HOURS, MOMENTS)
 def test_each_business_day_opens_once(hours, after):
     days = []

@@ -18,6 +18,7 @@ from receiver.config.settings import load_settings
 from receiver.config.yaml_tree import Diagnostics, Interpolation, parse_document
 from receiver.errors import ConfigError
 from tests.config.files import PEOPLE, SMALLEST
+from tests.sampling import count_examples
 
 SHIPPED = (Path(__file__).parents[2] / "routing.yaml").read_text(encoding="utf-8")
 WHOLE = (
@@ -93,7 +94,7 @@ def test_any_pieces_of_yaml_are_loaded_or_refused(pieces: list[str]) -> None:
 
 
 @pytest.mark.parametrize("whole", [SHIPPED, WHOLE], ids=["shipped", "whole"])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=count_examples(150), deadline=None)
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 6))
 def test_any_change_of_a_valid_file_is_loaded_or_refused(whole: str, seed: int, count: int) -> None:
     rng, text = random.Random(seed), whole

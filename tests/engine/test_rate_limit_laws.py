@@ -12,11 +12,14 @@ from receiver.engine.rate_limit import TokenBucket, TokenBuckets, build_post_buc
 from receiver.model.routing import RateLimit
 from receiver.storage.connection import Client
 from tests.moments import SHARED_CLOCK
+from tests.sampling import count_examples
 
 NOW = 1_795_435_200.0
 NUMBERS = itertools.count()
 ON_A_VALKEY = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=count_examples(150),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 WHO = st.sampled_from([f"a-{n}" for n in range(8)])
 # The waiter, seconds since the previous request, offset of its priority, and the length of a pause that

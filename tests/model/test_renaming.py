@@ -15,6 +15,7 @@ from receiver.model.merge import merge
 from receiver.model.renaming import find_renamings, sort_joined
 from receiver.model.routing import RouteSettings
 from tests.builders import OPENED_AT, a_group, an_alert
+from tests.sampling import count_examples
 
 ROUTE_SETTINGS = RouteSettings("a", "#a", "critical", ("on-call",))
 
@@ -81,7 +82,7 @@ payloads = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=count_examples(150), deadline=None)
 @given(st.lists(st.tuples(payloads, st.sampled_from([10.0, 300.0, 2000.0])), min_size=2, max_size=8))
 def test_there_are_no_more_renamings_than_ended_alerts_and_a_renamed_alert_is_not_joined(
     past: list[tuple[list[tuple[int, str, bool]], float]],

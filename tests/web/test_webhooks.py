@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from receiver.web.webhooks import MAX_BODY
 from tests.rig import Rig
+from tests.sampling import count_examples
 from tests.story.test_notices import NO_CHUNKS
 
 PAYLOADS = sorted((Path(__file__).parents[1] / "integrations" / "alertmanager" / "payloads").glob("*.json"))
@@ -138,7 +139,11 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=count_examples(150),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(st.data())
 def test_no_body_gets_a_5xx(rig: Rig, data: st.DataObject) -> None:
     body = rig.payload(rig.alert("DiskFull"))

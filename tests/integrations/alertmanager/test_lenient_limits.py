@@ -19,6 +19,7 @@ from receiver.integrations import payload
 from receiver.integrations.alertmanager.webhook import parse_webhook
 from receiver.model.alert import ReceivedAlerts
 from tests.integrations.alertmanager.odd_bodies import BODIES
+from tests.sampling import count_examples
 
 PAYLOADS = sorted((Path(__file__).parent / "payloads").glob("*.json"))
 NOW = 1_795_435_200.0
@@ -251,14 +252,14 @@ bodies = st.fixed_dictionaries(
 
 
 @given(bodies, st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=count_examples(300), deadline=None)
 def test_any_alert_is_parsed_into_valid_values_or_refused(body: object, plain: bool) -> None:
     batch = read(json.dumps(body, ensure_ascii=plain).encode("utf-8", "surrogatepass"))
     assert batch is None or is_valid(batch)
 
 
 @given(bodies)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=count_examples(200), deadline=None)
 def test_a_body_is_refused_only_if_it_has_no_readable_alert(body: dict[str, Any]) -> None:
     entries = body.get("alerts")
     if not isinstance(entries, list):
@@ -274,19 +275,19 @@ def test_a_body_is_refused_only_if_it_has_no_readable_alert(body: dict[str, Any]
 
 
 @given(values)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=count_examples(200), deadline=None)
 def test_arbitrary_json_is_parsed_or_refused(value: object) -> None:
     read(json.dumps(value).encode())
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=count_examples(200), deadline=None)
 def test_arbitrary_bytes_are_parsed_or_refused(body: bytes) -> None:
     read(body)
 
 
 @given(st.sampled_from(PAYLOADS), st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=count_examples(400), deadline=None)
 def test_a_damaged_body_is_parsed_into_valid_values_or_refused(path: Path, data: st.DataObject) -> None:
     body = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(0, 4))):

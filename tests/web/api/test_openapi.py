@@ -18,9 +18,10 @@ from receiver.web.api.openapi import Operation
 from receiver.web.api.routes import OPERATIONS
 from receiver.web.app import create_app
 from tests.rig import ROUTING, Rig
+from tests.sampling import count_examples
 
 BEARER = {"Authorization": "Bearer api-token"}
-EXAMPLES = 25
+EXAMPLES = count_examples(60)
 # A duration can be well-formed and still be longer than a year, or zero.
 LIMITED = {"snoozeIncident", "silenceIncident", "beginMaintenance"}
 ASKED = [
