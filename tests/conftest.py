@@ -6,6 +6,8 @@ Alertmanager or Chromium, but where everything is installed a skip means that th
 
 from __future__ import annotations
 
+import gc
+import itertools
 import os
 import shutil
 import tempfile
@@ -34,18 +36,24 @@ settings.register_profile("receiver", deadline=None)
 settings.load_profile("receiver")
 share_compiled_code()
 
-_LONGEST = (  # files; then the other end-to-end tests, which mostly wait
-    "test_chaos.py",
-    "test_simulation.py",
-    "test_storms.py",
-    "test_storm_crashes.py",
-    "test_redis_faults.py",
-    "test_page_evidence.py",
-    "test_run.py",
-    "test_access.py",
-    "test_storm_refused.py",
-    "test_rate_limits.py",
+# The longest files, each of those that mostly wait beside one that mostly computes.
+_LONGEST = (
+    "e2e/test_chaos.py",
+    "simulation/test_simulation.py",
+    "e2e/test_page_evidence.py",
+    "story/test_storms.py",
+    "cli/test_run.py",
+    "story/test_storm_crashes.py",
+    "e2e/test_redis_faults.py",
+    "browser/test_access.py",
+    "e2e/test_clocks_apart.py",
+    "story/test_storm_refused.py",
+    "e2e/test_alertmanagers.py",
+    "browser/test_public_path.py",
+    "e2e/test_processes.py",
+    "story/test_rate_limits.py",
 )
+_TESTS = Path(__file__).parent
 _MEMORY = Path("/dev/shm")
 _NEEDED_BYTES = 2 * 1024**3
 _NO_SKIP = os.environ.get("RECEIVER_TESTS_NO_SKIP") == "1"
@@ -101,14 +109,29 @@ def budget(request: pytest.FixtureRequest) -> Budget:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the longest tests first, so that no pytest process works alone at the end."""
-    places = {name: place for place, name in enumerate(_LONGEST)}
+    """Run the longest files first, and beside each end-to-end test, which mostly waits, one that computes.
 
-    def find_place(item: pytest.Item) -> int:
-        is_end_to_end = item.path.parent.name == "e2e"
-        return places.get(item.path.name, len(places) + (not is_end_to_end))
+    So no pytest process works alone at the end, and none of the cores waits at the beginning.
+    """
+    by_file: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        by_file.setdefault(item.path.relative_to(_TESTS).as_posix(), []).append(item)
+    longest = [by_file.pop(name) for name in _LONGEST if name in by_file]
+    waiting = [of_file for name, of_file in by_file.items() if name.startswith("e2e/")]
+    others = [of_file for name, of_file in by_file.items() if not name.startswith("e2e/")]
+    pairs = itertools.zip_longest(waiting, others, fillvalue=[])
+    items[:] = [item for of_file in (*longest, *itertools.chain(*pairs)) for item in of_file]
 
-    items.sort(key=find_place)
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Let the garbage collector never look at modules and test items: they live as long as the process."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
