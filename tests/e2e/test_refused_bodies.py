@@ -21,7 +21,7 @@ pytestmark = pytest.mark.alone
 
 CROWD = 2200
 RIGHT = 112
-SAMPLED = 4
+SAMPLED = 2
 TOKEN = "a-token-of-the-webhook"
 _NOW = b"X-Slack-Request-Timestamp: 1795435200\r\n"
 # What an attacker requests; none of these has a valid signature.
@@ -46,7 +46,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
     with MockSlack() as slack, MockPagerDuty() as pagerduty:
         tokens = {"RECEIVER_WEBHOOK_TOKEN": TOKEN, "RECEIVER_API_TOKEN": "a-token-of-the-api"}
-        deployment = Deployment(tmp_path_factory.mktemp("outside"), slack, pagerduty, **tokens)
+        deployment = Deployment(tmp_path_factory.mktemp("outside"), slack, pagerduty, workers=2, **tokens)
         yield deployment
         deployment.kill_everything()
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
