@@ -63,7 +63,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
     (folder / "runbooks").mkdir()
     (folder / "runbooks" / "disk.md").write_text(RUNBOOK)
     with MockSlack() as slack, MockPagerDuty() as pagerduty:
-        deployment = Deployment(folder, slack, pagerduty, ROUTING, PUBLIC_URL="http://ops.example")
+        deployment = Deployment(folder, slack, pagerduty, ROUTING, workers=2, PUBLIC_URL="http://ops.example")
         yield deployment
         deployment.receiver.end()
 

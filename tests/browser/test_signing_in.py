@@ -41,7 +41,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory, provider: MockProvider)
         home = f"http://127.0.0.1:{port}"
         provider.redirect_uris = [f"{home}/sign-in/callback"]
         environ = {**provider.environ, "PUBLIC_URL": home, "RECEIVER_RESPONDERS": "group:sre"}
-        deployment = Deployment(folder, slack, pagerduty, ROUTING, port=port, **environ)
+        deployment = Deployment(folder, slack, pagerduty, ROUTING, port=port, workers=2, **environ)
         yield deployment
         deployment.receiver.end()
 

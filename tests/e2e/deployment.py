@@ -44,12 +44,15 @@ class Deployment:
         routing: str = ROUTING,
         *,
         port: int = 0,
+        workers: int = 1,
         **environ: str,
     ) -> None:
+        """*workers* is the number of web processes: each takes a second of CPU time to start."""
         self.folder = folder
         self.slack = slack
         self.pagerduty = pagerduty
         self.port = port or free_port()
+        self.workers = workers
         self.environ = environ
         (folder / "routing.yaml").write_text(routing if "limits:" in routing else routing + UNLIMITED)
         (folder / "runbooks").mkdir(exist_ok=True)
@@ -61,7 +64,7 @@ class Deployment:
             "--listen",
             f"127.0.0.1:{self.port}",
             "--workers",
-            "2",
+            str(self.workers),
             SLACK_BOT_TOKEN="xoxb-test",
             SLACK_API_URL=self.slack.url,
             SLACK_SIGNING_SECRET=SLACK_SECRET,

@@ -26,7 +26,7 @@ ALERTS = {"DiskFull": "critical", "SlowTests": "warning", "CertRenewed": "info"}
 @pytest.fixture
 def deployment(tmp_path: Path) -> Iterator[Deployment]:
     with MockSlack() as slack, MockPagerDuty() as pagerduty:
-        deployment = Deployment(tmp_path, slack, pagerduty)
+        deployment = Deployment(tmp_path, slack, pagerduty, workers=2)
         yield deployment
         deployment.kill_everything()
 

@@ -27,7 +27,7 @@ SMALL_EVERY_S = 0.05
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     with MockSlack() as slack, MockPagerDuty() as pagerduty:
-        deployment = Deployment(tmp_path_factory.mktemp("outside"), slack, pagerduty)
+        deployment = Deployment(tmp_path_factory.mktemp("outside"), slack, pagerduty, workers=2)
         yield deployment
         deployment.kill_everything()
 

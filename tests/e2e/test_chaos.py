@@ -129,7 +129,7 @@ def list_children(process: int) -> list[int]:
 @pytest.fixture
 def deployment(tmp_path: Path) -> Iterator[Deployment]:
     with MockSlack() as slack, MockPagerDuty() as pagerduty:
-        deployment = Deployment(tmp_path, slack, pagerduty, QUICK_ROUTING + LIMITS)
+        deployment = Deployment(tmp_path, slack, pagerduty, QUICK_ROUTING + LIMITS, workers=2)
         yield deployment
         deployment.kill_everything()
 

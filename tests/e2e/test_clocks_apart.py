@@ -71,7 +71,7 @@ class Hosts:
         return process
 
     def start_web(self, ahead_s: int = 0) -> None:
-        self.start("web", "--listen", f"127.0.0.1:{self.port}", "--workers", "2", ahead_s=ahead_s)
+        self.start("web", "--listen", f"127.0.0.1:{self.port}", "--workers", "1", ahead_s=ahead_s)
 
     def ask(self, method: str, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)

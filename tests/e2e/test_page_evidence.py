@@ -48,7 +48,7 @@ def test_after_a_reload_with_another_key_the_page_is_resolved_under_its_own(depl
     text = ROUTING.replace('"${PAGERDUTY_ONCALL_KEY}"', '"' + "0" * 31 + 'd"')
     (deployment.folder / "routing.yaml").write_text(text + UNLIMITED)
     deployment.receiver.process.send_signal(signal.SIGHUP)
-    # Two web processes, their master, and the worker.
+    # The web process and the worker.
     wait_until(
         lambda: len(deployment.receiver.events("configuration reloaded")) >= 2, deployment.receiver.log
     )

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kills as Linux 
 @pytest.fixture
 def deployment(tmp_path: Path) -> Iterator[Deployment]:
     with MockSlack() as slack, MockPagerDuty() as pagerduty:
-        deployment = Deployment(tmp_path, slack, pagerduty, QUICK_ROUTING)
+        deployment = Deployment(tmp_path, slack, pagerduty, QUICK_ROUTING, workers=2)
         yield deployment
         deployment.kill_everything()
 

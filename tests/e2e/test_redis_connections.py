@@ -65,7 +65,12 @@ def test_sixty_webhooks_at_once(
     """Two web processes and a worker, as `receiver run` starts them."""
     with MockSlack() as slack, MockPagerDuty() as pagerduty:
         deployment = Deployment(
-            tmp_path, slack, pagerduty, REDIS_URL=server.url, REDIS_MAX_CONNECTIONS=max_connections
+            tmp_path,
+            slack,
+            pagerduty,
+            workers=2,
+            REDIS_URL=server.url,
+            REDIS_MAX_CONNECTIONS=max_connections,
         )
         try:
             for burst in range(3):

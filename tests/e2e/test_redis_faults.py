@@ -40,7 +40,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Iterator[Deployment]:
     with MockSlack() as slack, MockPagerDuty() as pagerduty:
-        deployment = Deployment(tmp_path_factory.mktemp("outside"), slack, pagerduty, REDIS_URL=server.url)
+        deployment = Deployment(
+            tmp_path_factory.mktemp("outside"), slack, pagerduty, workers=2, REDIS_URL=server.url
+        )
         yield deployment
         deployment.kill_everything()
 

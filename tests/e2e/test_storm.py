@@ -202,7 +202,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
     with MockSlack() as slack, MockPagerDuty() as pagerduty:
         slack.enforce_limits()
         pagerduty.enforce_limits()
-        deployment = Deployment(folder, slack, pagerduty, STORMY_ROUTING)
+        deployment = Deployment(folder, slack, pagerduty, STORMY_ROUTING, workers=2)
         try:
             pair = Alertmanagers(folder, f"http://127.0.0.1:{deployment.port}", route=EACH_ITS_OWN, pace=PACE)
             try:
