@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,23 +20,23 @@ from receiver.text import Secret
 ENVIRONMENT = "environment"
 
 
+@dataclass
 class Findings:
     """Collects findings in the order in which they are found; without a *file* they are of *default_file*."""
 
-    def __init__(self, default_file: str) -> None:
-        self._default_file = default_file
-        self.errors: list[Problem] = []
-        self.warnings: list[Problem] = []
-        self.passed: list[str] = []
+    default_file: str
+    errors: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+    passed: list[str] = field(default_factory=list)
 
-    def error(self, what: str, expected: str = "", *, file: str = "") -> None:
+    def add_error(self, what: str, expected: str = "", *, file: str = "") -> None:
         """Add a fault of something that has no line number."""
-        self.errors.append(Problem(file or self._default_file, 1, what, expected))
+        self.errors.append(Problem(file or self.default_file, 1, what, expected))
 
-    def warning(self, what: str, expected: str = "", *, file: str = "") -> None:
-        self.warnings.append(Problem(file or self._default_file, 1, what, expected))
+    def add_warning(self, what: str, expected: str = "", *, file: str = "") -> None:
+        self.warnings.append(Problem(file or self.default_file, 1, what, expected))
 
-    def ok(self, sentence: str) -> None:
+    def add_passed(self, sentence: str) -> None:
         self.passed.append(sentence)
 
     def add_warnings(self, problems: Iterable[Problem]) -> None:

@@ -8,39 +8,42 @@ short timeout and the status suffice here.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from receiver.cli.configuration import ENVIRONMENT, Config, Findings
-from receiver.cli.vendor_probes import PagerDutyProbe, SlackProbe
+from receiver.cli.vendor_probes import TIMEOUT_S, PagerDutyProbe, SlackProbe, send_get
 from receiver.clock import now
 from receiver.config.settings import CALLBACK
 from receiver.errors import ProviderUnavailable, StoreError, TemporaryDeliveryError
-from receiver.http_client import BaseUrl, HttpResponse, parse_base_url, send_request
+from receiver.http_client import as_object, parse_base_url, send_request
 from receiver.model.alert import LABEL, describe_unknown_severity
 from receiver.model.routing import PAGERDUTY
 from receiver.text import one_line
 
-TIMEOUT_S = 5.0
 _WORDS_AT_MOST = 10
 
 
 def probe_all(config: Config, findings: Findings) -> None:
     """Check every service that *config* names, one after the other."""
     _probe_redis(config, findings)
+    settings, routing = config.settings, config.routing
     if config.slack_token:
-        SlackProbe(config.settings.slack_api_url, config.slack_token, TIMEOUT_S).run(config.routing, findings)
+        slack = parse_base_url(settings.slack_api_url).with_token(config.slack_token.reveal())
+        SlackProbe(slack, findings).probe_routing(routing)
     _probe_pagerduty_keys(config, findings)
     if config.pagerduty_api_token:
-        PagerDutyProbe(config.settings.pagerduty_api_url, config.pagerduty_api_token, TIMEOUT_S).run(
-            config.routing.responders, findings
-        )
-    for alertmanager in config.routing.alertmanagers.values():
+        url, token = settings.pagerduty_api_url, config.pagerduty_api_token.reveal()
+        pagerduty = replace(parse_base_url(url), login=f"Token token={token}")
+        PagerDutyProbe(pagerduty, findings).probe_responders(routing.responders)
+    for alertmanager in routing.alertmanagers.values():
         for url in alertmanager.urls:
             _probe_alertmanager(url, findings)
-    if config.routing.prometheus_url:
+    if routing.prometheus_url:
         _probe_prometheus(config, findings)
-    if config.settings.oidc_issuer:
+    if settings.oidc_issuer:
         _probe_provider(config, findings)
     if not (findings.errors or findings.passed):
-        findings.ok("nothing to try online: no token, key or address is set")
+        findings.add_passed("nothing to try online: no token, key or address is set")
 
 
 def _probe_redis(config: Config, findings: Findings) -> None:
@@ -59,15 +62,15 @@ def _probe_redis(config: Config, findings: Findings) -> None:
         # For an invalid part of the URL (a port, for example) redis-py raises a ValueError that quotes the
         # URL; report only its kind.
         reason = one_line(str(error), 200) if isinstance(error, StoreError) else "it has an unknown form"
-        findings.error(f"REDIS_URL can't be used: {reason}", "a Redis that answers", file=ENVIRONMENT)
+        findings.add_error(f"REDIS_URL can't be used: {reason}", "a Redis that answers", file=ENVIRONMENT)
         return
     faults = dict.fromkeys(server.problem for server in servers if server.problem)
     for fault in faults:
-        findings.error(fault, file=ENVIRONMENT)
+        findings.add_error(fault, file=ENVIRONMENT)
     for warning in dict.fromkeys(warning for server in servers for warning in server.warnings):
-        findings.warning(warning, file=ENVIRONMENT)
+        findings.add_warning(warning, file=ENVIRONMENT)
     if not faults:
-        findings.ok("Redis takes what it is given")
+        findings.add_passed("Redis takes what it is given")
 
 
 def _probe_pagerduty_keys(config: Config, findings: Findings) -> None:
@@ -80,10 +83,10 @@ def _probe_pagerduty_keys(config: Config, findings: Findings) -> None:
         # Any response shows that pages can be sent; there is nothing to read here.
         send_request("GET", address, "", timeout_s=TIMEOUT_S)
     except TemporaryDeliveryError as error:
-        findings.error(f"PagerDuty's events at {address}: {error.detail}", "a way to it")
+        findings.add_error(f"PagerDuty's events at {address}: {error.detail}", "a way to it")
         return
     are = "routing key is" if len(keys) == 1 else "routing keys are"
-    findings.ok(
+    findings.add_passed(
         f"PagerDuty takes events; {len(keys)} {are} not tried, since that would page somebody: "
         "`receiver fire` does"
     )
@@ -91,36 +94,34 @@ def _probe_pagerduty_keys(config: Config, findings: Findings) -> None:
 
 def _probe_alertmanager(url: str, findings: Findings) -> None:
     address = parse_base_url(url)
-    answer = _send_get(address, "/api/v2/status", "Alertmanager", findings)
+    answer = send_get(address, "/api/v2/status", "Alertmanager", findings)
     if answer is None:
         return
     found = answer.parse_json()
     if not answer.is_ok or not isinstance(found, dict) or "cluster" not in found:
         what = f"what answers at {address} (status {answer.status}) is no Alertmanager"
-        findings.error(what, "the address of its web page, without a path of ours")
+        findings.add_error(what, "the address of its web page, without a path of ours")
         return
-    info = found.get("versionInfo")
-    version = str(info.get("version", "")) if isinstance(info, dict) else ""
-    findings.ok(one_line(f"Alertmanager {version}", 60) + f" answers at {address}")
+    version = as_object(found.get("versionInfo")).get("version", "")
+    findings.add_passed(one_line(f"Alertmanager {version}", 60) + f" answers at {address}")
 
 
 def _probe_prometheus(config: Config, findings: Findings) -> None:
     address = parse_base_url(config.routing.prometheus_url)
-    answer = _send_get(address, "/-/healthy", "Prometheus", findings)
+    answer = send_get(address, "/-/healthy", "Prometheus", findings)
     if answer is None:
         return
     if not answer.is_ok:
-        what = f"Prometheus at {address} is not healthy (status {answer.status})"
-        findings.error(what, "200 at /-/healthy")
+        findings.add_error(
+            f"Prometheus at {address} is not healthy (status {answer.status})", "200 at /-/healthy"
+        )
         return
-    findings.ok(f"Prometheus answers at {address}")
+    findings.add_passed(f"Prometheus answers at {address}")
     _warn_of_severities(config, findings)
 
 
 def _warn_of_severities(config: Config, findings: Findings) -> None:
-    """Warn of unknown severities in Prometheus' alerting rules, each word once; unreadable rules are
-    skipped.
-    """
+    """Warn of unknown severities in Prometheus' alerting rules, each word once."""
     from receiver.integrations.prometheus import PrometheusRules
 
     words: dict[str, str] = {}
@@ -129,7 +130,7 @@ def _warn_of_severities(config: Config, findings: Findings) -> None:
             words.setdefault(word, one_line(rule.name, 100))
     for word, name in list(words.items())[:_WORDS_AT_MOST]:
         what = f"Prometheus' rule {name} has the {describe_unknown_severity(word)}"
-        findings.warning(what, "a known one, or that word in `severities`")
+        findings.add_warning(what, "a known one, or that word in `severities`")
 
 
 def _probe_provider(config: Config, findings: Findings) -> None:
@@ -138,17 +139,8 @@ def _probe_provider(config: Config, findings: Findings) -> None:
     try:
         issuer = OidcClient(config.settings, now).check_provider()
     except ProviderUnavailable as error:
-        what = f"the provider of OIDC_ISSUER can't be asked: {error}"
-        findings.error(what, "one that answers", file=ENVIRONMENT)
+        said = f"the provider of OIDC_ISSUER can't be asked: {error}"
+        findings.add_error(said, "one that answers", file=ENVIRONMENT)
         return
     back = f"{config.settings.public_url}{CALLBACK}"
-    findings.ok(f"{issuer} has people sign in; {back} must be registered there, and is not tried")
-
-
-def _send_get(address: BaseUrl, path: str, who: str, findings: Findings) -> HttpResponse | None:
-    """Return the response; None, and a fault is added, if there is none."""
-    try:
-        return send_request("GET", address, path, timeout_s=TIMEOUT_S)
-    except TemporaryDeliveryError as error:
-        findings.error(f"{who} at {address} can't be asked: {error.detail}", "an answer")
-        return None
+    findings.add_passed(f"{issuer} has people sign in; {back} must be registered there, and is not tried")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from receiver.cli import probes
+from receiver.cli import vendor_probes
 from tests.cli.invoke import receiver
 from tests.cli.stub import Stub
 from tests.mocks.openid import MockProvider
@@ -344,7 +344,7 @@ def test_another_server_at_alertmanagers_url_and_an_unhealthy_prometheus_are_fau
 
 @pytest.mark.usefixtures("config")
 def test_unavailable_services_are_faults_that_name_their_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(vendor_probes, "TIMEOUT_S", 0.5)
     with Stub() as gone:
         url = gone.url
     redis = url.replace("http", "redis").replace("//", "//:p4ssw0rd@")
