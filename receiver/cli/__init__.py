@@ -17,7 +17,7 @@ COMMANDS: dict[str, str] = {
     "web": "serve",
     "worker": "serve",
     "check": "check",
-    "schema": "schema",
+    "schema": "check",
     "route": "route",
     "runbook": "route",
     "fire": "fire",

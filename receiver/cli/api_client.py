@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from functools import cache
 from types import UnionType
@@ -17,7 +17,7 @@ from receiver.config.mistakes import find_mistake
 from receiver.config.settings import Environment
 from receiver.config.urls import find_url_mistake
 from receiver.errors import NotFound, ReceiverError, TemporaryDeliveryError
-from receiver.http_client import HttpResponse, parse_base_url, send_request
+from receiver.http_client import HttpResponse, as_object, as_objects, parse_base_url, send_request
 from receiver.text import one_line
 
 T = TypeVar("T", bound=Struct)
@@ -95,7 +95,7 @@ class ReceiverApi:
             f"it refuses the one in {variable}" if token else f"set {variable} to one of its tokens"
         )
 
-    def send(self, method: str, path: str, body: Json | None = None) -> HttpResponse:
+    def send_request(self, method: str, path: str, body: Json | None = None) -> HttpResponse:
         """Send a request; return any response but a 401, for which this raises."""
         try:
             answer = send_request(method, self.address, path, body=body, timeout_s=TIMEOUT_S)
@@ -108,78 +108,18 @@ class ReceiverApi:
             raise ReceiverApiError(f"the receiver at {self.address} asks for a token: {self._token_fault}")
         return answer
 
-    def list_incidents(self, state: str = "") -> Json:
-        """Return all incidents in *state* (`open` includes acknowledged), newest first, as one page.
+    def list_rows(self, what: str, **query: str) -> Json:
+        """Return all `incidents`, `history` or `deliveries` that *query* selects, newest first, as one page.
 
         Its `next_cursor` is null unless MAX_PAGES is reached.
         """
-        return self._list_all("incidents", {"state": state})
-
-    def list_history(self, alertname: str = "", since: str = "") -> Json:
-        """Return all incidents opened since *since*, newest first, as one page; see `list_incidents`.
-
-        *since* is a duration before now, a day or a time.
-        """
-        return self._list_all("history", {"alertname": alertname, "since": since})
-
-    def list_failed(self) -> Json:
-        """Return all failed deliveries, newest first, as one page; see `list_incidents`."""
-        return self._list_all("deliveries", {"state": "failed"})
-
-    def retry_delivery(self, failure_id: str, by: str) -> Json:
-        """Retry a failed delivery, and return its new state."""
-        if not _FAILURE_ID.fullmatch(failure_id):
-            raise NotFound("delivery", one_line(failure_id, 120))
-        path = f"/api/v1/deliveries/{failure_id}/retry"
-        return self._send_request("POST", path, body={"by": by, "via": VIA})
-
-    def list_storms(self) -> list[Json]:
-        """Return the storms that are not resolved; none if the receiver has no such endpoint."""
-        try:
-            found = self._send_request("GET", "/api/v1/storms", "storms").get("storms")
-        except NotFound:  # a receiver older than this command
-            return []
-        return [storm for storm in found if isinstance(storm, dict)] if isinstance(found, list) else []
-
-    def get_incident(self, incident_id: str) -> Json:
-        """Return one incident with all details; for an open one a prefix of the ID suffices."""
-        return self._with_id(
-            incident_id, lambda known: self._send_request("GET", f"/api/v1/incidents/{known}", known)
-        )
-
-    def change_incident(self, incident_id: str, answer: str, by: str, **more: str) -> Json:
-        """Post an action (`acknowledge`, `snooze`, …) on an incident, and return its new state.
-
-        *more* goes into the body, as `for` and `comment`.
-        """
-        body = {"by": by, "via": VIA, **more}
-        return self._with_id(
-            incident_id,
-            lambda known: self._send_request("POST", f"/api/v1/incidents/{known}/{answer}", known, body),
-        )
-
-    def get_maintenance(self) -> Json:
-        """Return the maintenance in force; all fields null if there is none."""
-        return self._send_request("GET", "/api/v1/maintenance")
-
-    def start_maintenance(self, by: str, **more: str | None) -> Json:
-        """Start a maintenance (no pages); *more* contains `for` or `until`, and `comment`."""
-        body = {"by": by, "via": VIA, **{name: value for name, value in more.items() if value}}
-        return self._send_request("POST", "/api/v1/maintenance", body=body)
-
-    def end_maintenance(self, by: str) -> Json:
-        """End the maintenance; the second time changes nothing."""
-        return self._send_request("DELETE", "/api/v1/maintenance?" + urlencode({"by": by, "via": VIA}))
-
-    def _list_all(self, what: str, wanted: Mapping[str, str]) -> Json:
-        """Return all pages of a list as one."""
         name = "deliveries" if what == "deliveries" else "incidents"
         rows: list[Any] = []
         cursor = ""
         for _ in range(MAX_PAGES):
-            asked = {**wanted, "limit": str(PAGE_SIZE), "cursor": cursor}
-            query = urlencode({name: value for name, value in asked.items() if value})
-            page = self._send_request("GET", f"/api/v1/{what}?{query}")
+            fields = {**query, "limit": str(PAGE_SIZE), "cursor": cursor}
+            text = urlencode({name: value for name, value in fields.items() if value})
+            page = self._call_api("GET", f"/api/v1/{what}?{text}")
             found = page.get(name)
             if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
                 raise self._build_unexpected_error()
@@ -189,19 +129,60 @@ class ReceiverApi:
                 break
         return {name: rows, "next_cursor": cursor or None}
 
-    def _with_id(self, incident_id: str, ask: Callable[[str], Json]) -> Json:
-        """Call *ask* with the ID, or else with that of the only open incident with this prefix."""
+    def retry_delivery(self, failure_id: str, by: str) -> Json:
+        """Retry a failed delivery, and return its new state."""
+        if not _FAILURE_ID.fullmatch(failure_id):
+            raise NotFound("delivery", one_line(failure_id, 120))
+        path = f"/api/v1/deliveries/{failure_id}/retry"
+        return self._call_api("POST", path, body={"by": by, "via": VIA})
+
+    def list_storms(self) -> list[Json]:
+        """Return the storms that are not resolved; none if the receiver has no such endpoint."""
+        try:
+            return as_objects(self._call_api("GET", "/api/v1/storms", "storms").get("storms"))
+        except NotFound:  # a receiver older than this command
+            return []
+
+    def get_incident(self, incident_id: str) -> Json:
+        """Return one incident with all details; for an open one a prefix of the ID suffices."""
+        return self._call_incident("GET", incident_id)
+
+    def change_incident(self, incident_id: str, action: str, by: str, **more: str) -> Json:
+        """Post an *action* (`acknowledge`, `snooze`, …) on an incident, and return its new state.
+
+        *more* goes into the body, as `for` and `comment`.
+        """
+        return self._call_incident("POST", incident_id, f"/{action}", {"by": by, "via": VIA, **more})
+
+    def get_maintenance(self) -> Json:
+        """Return the maintenance in force; all fields null if there is none."""
+        return self._call_api("GET", "/api/v1/maintenance")
+
+    def start_maintenance(self, by: str, **more: str | None) -> Json:
+        """Start a maintenance (no pages); *more* contains `for` or `until`, and `comment`."""
+        body = {"by": by, "via": VIA, **{name: value for name, value in more.items() if value}}
+        return self._call_api("POST", "/api/v1/maintenance", body=body)
+
+    def end_maintenance(self, by: str) -> Json:
+        """End the maintenance; the second time changes nothing."""
+        return self._call_api("DELETE", "/api/v1/maintenance?" + urlencode({"by": by, "via": VIA}))
+
+    def _call_incident(
+        self, method: str, incident_id: str, action: str = "", body: Json | None = None
+    ) -> Json:
+        """Call an operation on the incident with the ID, or else on the only open one with this prefix."""
         if not _ID.fullmatch(incident_id):
             raise NotFound("incident", one_line(incident_id, 100))
         try:
-            return ask(incident_id)
+            return self._call_api(method, f"/api/v1/incidents/{incident_id}{action}", incident_id, body)
         except NotFound:
-            return ask(self._complete_id(incident_id))
+            known = self._complete_id(incident_id)
+            return self._call_api(method, f"/api/v1/incidents/{known}{action}", known, body)
 
     def _complete_id(self, prefix: str) -> str:
         if len(prefix) < MIN_PREFIX:
             raise NotFound("incident", prefix)
-        ids = [str(row.get("id", "")) for row in self.list_incidents("open")["incidents"]]
+        ids = [str(row.get("id", "")) for row in self.list_rows("incidents", state="open")["incidents"]]
         found = [each for each in ids if each.startswith(prefix) and _ID.fullmatch(each)]
         if len(found) > 1:
             shown = ", ".join(found[:5]) + (", …" if len(found) > 5 else "")
@@ -210,8 +191,8 @@ class ReceiverApi:
             raise ReceiverApiError(f"no incident {prefix!r}, and no open one whose ID begins so")
         return found[0]
 
-    def _send_request(self, method: str, path: str, incident_id: str = "", body: Json | None = None) -> Json:
-        answer = self.send(method, path, body)
+    def _call_api(self, method: str, path: str, incident_id: str = "", body: Json | None = None) -> Json:
+        answer = self.send_request(method, path, body)
         found = answer.parse_json()
         if answer.is_ok and isinstance(found, dict):
             return found
@@ -251,8 +232,5 @@ def read_url(environ: Mapping[str, str], name: str, default: str = "") -> str:
 
 def read_error(answer: HttpResponse) -> tuple[str, str]:
     """Return type and message of an error in the receiver's own form; empty for another form."""
-    found = answer.parse_json()
-    error = found.get("error") if isinstance(found, dict) else None
-    if not isinstance(error, dict):
-        return "", ""
+    error = as_object(as_object(answer.parse_json()).get("error"))
     return one_line(str(error.get("type", "")), 50), one_line(str(error.get("message", "")), 500)

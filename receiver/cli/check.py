@@ -1,4 +1,4 @@
-"""`receiver check`: report every fault of the configuration at once, and a summary."""
+"""`receiver check` and `receiver schema`: the faults of the configuration, and its JSON Schema."""
 
 from __future__ import annotations
 
@@ -9,8 +9,16 @@ from pathlib import Path
 
 import click
 
-from receiver.cli.configuration import Config, Findings, config_option, load_config, show_path
-from receiver.cli.terminal import print_text, show_examples
+from receiver.cli.configuration import (
+    Config,
+    Findings,
+    list_unpaged_responders,
+    load_config,
+    show_path,
+)
+from receiver.cli.options import config_option
+from receiver.cli.terminal import print_json, print_text, show_examples
+from receiver.config.reference import build_schema
 from receiver.config.runbook_checks import find_disagreements
 from receiver.config.settings import list_auth_methods
 from receiver.errors import ConfigError, Problem
@@ -35,7 +43,7 @@ def check(config: Path, is_online: bool) -> None:
     Faults end it with 1; warnings alone, with 0. Looks also at the environment, at the runbooks,
     and at what they promise otherwise than the escalations do. Needs no running receiver.
     """
-    findings, loaded = inspect_config(config)
+    findings, loaded = _inspect_config(config)
     if is_online and loaded is not None:
         from receiver.cli.probes import probe_all
 
@@ -49,7 +57,7 @@ def check(config: Path, is_online: bool) -> None:
         sys.exit(1)
 
 
-def inspect_config(config: Path) -> tuple[Findings, Config | None]:
+def _inspect_config(config: Path) -> tuple[Findings, Config | None]:
     """Return what can be found without the network, and the configuration if it is usable."""
     findings = Findings(str(config))
     try:
@@ -57,21 +65,14 @@ def inspect_config(config: Path) -> tuple[Findings, Config | None]:
     except ConfigError as error:
         findings.errors += error.problems
         return findings, None
-    findings.add_warnings(loaded.routing.warnings)
-    findings.add_warnings(_find_unreadable(loaded))
-    findings.add_warnings(loaded.catalogue.warnings)
-    findings.add_warnings(
-        find_disagreements(
-            loaded.routing, loaded.catalogue.list_runbooks(), loaded.catalogue.list_matrix_rows()
-        )
-    )
+    routing, catalogue = loaded.routing, loaded.catalogue
+    # Missing paths are among the warnings of the routing.
+    missing = {str(path) for path in routing.runbooks if not path.exists()}
+    unreadable = [problem for problem in catalogue.problems if problem.file not in missing]
+    disagreements = find_disagreements(routing, catalogue.list_runbooks(), catalogue.list_matrix_rows())
+    warnings = (*routing.warnings, *unreadable, *catalogue.warnings, *disagreements)
+    findings.warnings += dict.fromkeys(warnings)
     return findings, loaded
-
-
-def _find_unreadable(loaded: Config) -> Iterator[Problem]:
-    """Yield the files that can't be read; missing paths were already reported with the configuration."""
-    missing = {str(path) for path in loaded.routing.runbooks if not path.exists()}
-    return (problem for problem in loaded.catalogue.problems if problem.file not in missing)
 
 
 def _render_findings(findings: Findings) -> Iterator[str]:
@@ -94,13 +95,9 @@ def _summarize(config: Path, findings: Findings, loaded: Config | None) -> str:
     if loaded is None:
         return ""
     routing = loaded.routing
-    runbooks = loaded.catalogue.list_names()
-    counts = [
-        _format_count(len(routing.routes), "route"),
-        _format_count(len(routing.policies), "escalation"),
-        _format_count(len(routing.responders), "responder"),
-        _format_count(len(runbooks), "runbook"),
-    ]
+    nouns = ("route", "escalation", "responder", "runbook")
+    found = (routing.routes, routing.policies, routing.responders, loaded.catalogue.list_names())
+    counts = [_format_count(len(rows), noun) for rows, noun in zip(found, nouns, strict=True)]
     but = f", with {_format_count(len(findings.warnings), 'warning')}" if findings.warnings else ""
     return f"{config} is fine{but}: {', '.join(counts)}; {_describe_simulated(loaded)}."
 
@@ -108,11 +105,10 @@ def _summarize(config: Path, findings: Findings, loaded: Config | None) -> str:
 def _describe_simulated(loaded: Config) -> str:
     """Return which channels are simulated because a token or key is missing."""
     simulated = [] if loaded.slack_token else ["Slack"]
-    pagers = {name: who.find_target(PAGERDUTY) for name, who in loaded.routing.responders.items()}
-    silent = [name for name, pager in pagers.items() if pager is not None and not pager.secret]
-    if silent:
-        everybody = len(silent) == sum(pager is not None for pager in pagers.values())
-        simulated.append("PagerDuty" if everybody else f"PagerDuty for {', '.join(silent)}")
+    if unpaged := list_unpaged_responders(loaded.routing):
+        pagers = filter(None, (who.find_target(PAGERDUTY) for who in loaded.routing.responders.values()))
+        is_any_paged = any(pager.secret for pager in pagers)
+        simulated.append(f"PagerDuty for {', '.join(unpaged)}" if is_any_paged else "PagerDuty")
     if not simulated:
         return "nothing is simulated"
     return f"{' and '.join(simulated)} {'is' if len(simulated) == 1 else 'are'} simulated"
@@ -120,3 +116,9 @@ def _describe_simulated(loaded: Config) -> str:
 
 def _format_count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+@click.command(epilog=show_examples("receiver schema > routing.schema.json"))
+def schema() -> None:
+    """Print the JSON Schema of routing.yaml, for editors that complete and check YAML by it."""
+    print_json(build_schema())

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
-
-import click
 
 from receiver.config.model import Routing
 from receiver.config.routing_loader import load_routing
 from receiver.config.settings import Settings, load_settings
 from receiver.errors import ConfigError, Problem
+from receiver.model.routing import PAGERDUTY
 from receiver.runbooks.catalogue import RunbookCatalogue
 from receiver.text import Secret
 
@@ -39,19 +38,8 @@ class Findings:
     def add_passed(self, sentence: str) -> None:
         self.passed.append(sentence)
 
-    def add_warnings(self, problems: Iterable[Problem]) -> None:
-        """Add warnings, each once."""
-        self.warnings = list(dict.fromkeys([*self.warnings, *problems]))
-
 
 T = TypeVar("T")
-config_option = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    default="routing.yaml",
-    show_default=True,
-    help="Routes, escalations, responders.",
-)
 
 
 @dataclass(frozen=True)
@@ -91,6 +79,12 @@ def _load_or_collect(load: Callable[[], T], problems: list[Problem]) -> T | None
     except ConfigError as error:
         problems += error.problems
         return None
+
+
+def list_unpaged_responders(routing: Routing) -> list[str]:
+    """Return the responders with a PagerDuty target whose routing key is missing: it is simulated."""
+    pagers = {name: responder.find_target(PAGERDUTY) for name, responder in routing.responders.items()}
+    return [name for name, pager in pagers.items() if pager is not None and not pager.secret]
 
 
 def show_path(path: str) -> str:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 
 import click
 
 from receiver import clock
-from receiver.cli.api_client import ReceiverApi, build_api, parse_response
+from receiver.cli.api_client import build_api, parse_response
 from receiver.cli.options import MAX_NAME, by_option, json_option
-from receiver.cli.terminal import find_width, print_json, print_text, render_age, render_table, show_examples
+from receiver.cli.terminal import (
+    find_width,
+    print_json,
+    print_list,
+    print_text,
+    render_age,
+    render_table,
+    show_examples,
+)
 from receiver.errors import NotFound
 from receiver.text import one_line
 from receiver.web.api.responses import FailedDelivery
 
-_HEAD = ("ID", "SEVERITY", "ALERT", "WHERE", "WHAT", "TRIES", "GIVEN UP", "WHY")
-
-
-def render_failed(rows: Sequence[FailedDelivery], now: float, width: int | None = None) -> str:
-    """Return deliveries as a table, at most *width* columns wide where there is room."""
-    return render_table(_HEAD, [_format_row(row, now) for row in rows], width)
+_HEAD = ("ID", "SEVERITY", "ALERT", "WHERE", "WHAT", "TRIES", "FAILED", "WHY")
+_NOTHING_FAILED = "Nothing has failed permanently."
 
 
 def _format_row(row: FailedDelivery, now: float) -> tuple[str, ...]:
@@ -45,17 +48,13 @@ def failed(is_json: bool) -> None:
 
     Asks the receiver at RECEIVER_URL (http://127.0.0.1:9080 if unset) with RECEIVER_API_TOKEN.
     """
-    page = build_api(os.environ).list_failed()
+    page = build_api(os.environ).list_rows("deliveries", state="failed")
     if is_json:
         print_json(page)
         return
     rows = [parse_response(row, FailedDelivery) for row in page["deliveries"]]
-    if not rows:
-        print_text("Nothing has failed permanently.")
-        return
-    print_text(render_failed(rows, clock.now(), find_width()))
-    if page["next_cursor"]:
-        print_text("… and older ones.")
+    table = render_table(_HEAD, [_format_row(row, clock.now()) for row in rows], find_width())
+    print_list(page, table if rows else _NOTHING_FAILED)
 
 
 @click.command(epilog=show_examples("receiver retry --all", "receiver retry x1qepmtzfr3f-1m84ss6xd.4813494d"))
@@ -71,11 +70,18 @@ def retry(failure_id: str, is_all: bool, by: str) -> None:
     if bool(failure_id) == is_all:
         raise click.UsageError("give an ID that `receiver failed` lists, or --all")
     api = build_api(os.environ)
-    rows = [parse_response(row, FailedDelivery) for row in api.list_failed()["deliveries"]]
+    rows = [
+        parse_response(row, FailedDelivery)
+        for row in api.list_rows("deliveries", state="failed")["deliveries"]
+    ]
     found = rows if is_all else _choose_rows(rows, failure_id)
+    who = one_line(by, MAX_NAME) or "cli"
     for row in found:
-        _retry_delivery(api, row, by)
-    print_text(_format_count(len(found)) if found else "Nothing has failed permanently.")
+        after = parse_response(api.retry_delivery(row.id, who), FailedDelivery)
+        what = one_line(f"{after.what} to {after.target} of {after.alertname}", 200)
+        print_text(f"{row.id}: {what} is sent again")
+    count = "1 delivery is" if len(found) == 1 else f"{len(found)} deliveries are"
+    print_text(f"{count} sent again." if found else _NOTHING_FAILED)
 
 
 def _choose_rows(rows: list[FailedDelivery], failure_id: str) -> list[FailedDelivery]:
@@ -86,13 +92,3 @@ def _choose_rows(rows: list[FailedDelivery], failure_id: str) -> list[FailedDeli
     if len({row.incident for row in found}) > 1:
         raise click.UsageError(f"several incidents begin with {one_line(failure_id, 100)}")
     return found
-
-
-def _retry_delivery(api: ReceiverApi, row: FailedDelivery, by: str) -> None:
-    after = parse_response(api.retry_delivery(row.id, one_line(by, MAX_NAME) or "cli"), FailedDelivery)
-    what = one_line(f"{after.what} to {after.target} of {after.alertname}", 200)
-    print_text(f"{row.id}: {what} is sent again")
-
-
-def _format_count(count: int) -> str:
-    return "1 delivery is sent again." if count == 1 else f"{count} deliveries are sent again."

@@ -10,13 +10,7 @@ from typing import Any
 import click
 
 from receiver import clock
-from receiver.cli.api_client import (
-    TIMEOUT_S,
-    ReceiverApiError,
-    build_api,
-    read_error,
-    read_url,
-)
+from receiver.cli.api_client import TIMEOUT_S, ReceiverApiError, build_api, read_error, read_url
 from receiver.cli.terminal import print_text, show_examples
 from receiver.errors import TemporaryDeliveryError
 from receiver.http_client import HttpResponse, parse_base_url, send_request
@@ -112,7 +106,7 @@ def _gather_labels(alertname: str, severity: str, labels: Mapping[str, str]) -> 
 def _send_webhook(sample: TestAlert, environ: Mapping[str, str]) -> str:
     """Post to the receiver; return a description of the result."""
     api = build_api(environ, "RECEIVER_WEBHOOK_TOKEN")
-    answer = api.send("POST", "/webhooks/alertmanager?warnings=true", sample.render_webhook())
+    answer = api.send_request("POST", "/webhooks/alertmanager?warnings=true", sample.render_webhook())
     found = answer.parse_json()
     if answer.is_ok and isinstance(found, dict) and "alerts" in found:
         return "\n".join([_describe_outcome(sample, found), *_list_warnings(found)])
@@ -124,21 +118,17 @@ def _describe_outcome(sample: TestAlert, found: Mapping[str, Any]) -> str:
     name = one_line(sample.labels["alertname"], 100)
     ids = found.get("incidents")
     known = [one_line(str(each), 100) for each in ids] if isinstance(ids, list) else []
-    where = f"incident {', '.join(known)}" if known else "no incident"
+    where, end = f"incident {', '.join(known)}" if known else "no incident", _describe_end(sample)
     if found.get("new"):
-        return (
-            f"{name} fires: {where}.\n"
-            f"See `receiver show {known[0] if known else 'ID'}`; {_describe_end(sample)}"
-        )
+        return f"{name} fires: {where}.\nSee `receiver show {known[0] if known else 'ID'}`; {end}"
     if found.get("resolved"):
         return f"{name} is resolved: {where}."
     if found.get("rejected"):
         raise ReceiverApiError(f"the receiver could not read {name}, and left it out")
     if sample.is_resolved:
-        return f"Nothing changed: no alert fires with just these labels ({_format_labels(sample)})."
-    return (
-        f"{name} fires already, so no one is notified again: {where}.\nTo start anew, {_describe_end(sample)}"
-    )
+        labels = one_line(", ".join(f"{name}={value}" for name, value in sample.labels.items()), 300)
+        return f"Nothing changed: no alert fires with just these labels ({labels})."
+    return f"{name} fires already, so no one is notified again: {where}.\nTo start anew, {end}"
 
 
 def _list_warnings(found: Mapping[str, Any]) -> list[str]:
@@ -147,18 +137,12 @@ def _list_warnings(found: Mapping[str, Any]) -> list[str]:
     return [f"warning: {one_line(str(each), 300)}" for each in warnings] if isinstance(warnings, list) else []
 
 
-def _format_labels(sample: TestAlert) -> str:
-    return one_line(", ".join(f"{name}={value}" for name, value in sample.labels.items()), 300)
-
-
 def _describe_end(sample: TestAlert) -> str:
     """Return the command that ends the alert, ready to be copied."""
-    rest = {name: value for name, value in sample.labels.items() if name not in ("alertname", "severity")}
-    words = ["receiver", "fire", sample.labels["alertname"]]
-    severity = sample.labels.get("severity", "")
+    words, severity = ["receiver", "fire", sample.labels["alertname"]], sample.labels.get("severity", "")
     words += ["--severity", severity] if severity != DEFAULT_SEVERITY else []
-    for name, value in rest.items():
-        words += ["--label", f"{name}={value}"]
+    for name, value in sample.labels.items():
+        words += ["--label", f"{name}={value}"] if name not in ("alertname", "severity") else []
     return f"end it with `{one_line(shlex.join([*words, '--resolve']), 500)}`."
 
 
@@ -166,15 +150,13 @@ def _send_alertmanager(sample: TestAlert, environ: Mapping[str, str]) -> str:
     """Post to Alertmanager; return a description of what will follow."""
     address = parse_base_url(read_url(environ, "ALERTMANAGER_URL"))
     try:
-        answer = send_request(
-            "POST", address, "/api/v2/alerts", body=sample.render_post(), timeout_s=TIMEOUT_S
-        )
+        body = sample.render_post()
+        answer = send_request("POST", address, "/api/v2/alerts", body=body, timeout_s=TIMEOUT_S)
     except TemporaryDeliveryError as error:
         raise ReceiverApiError(f"no Alertmanager answers at {address}: {error.detail}") from None
     if not answer.is_ok:
-        raise ReceiverApiError(
-            f"Alertmanager at {address} did not take the alert: {_describe_refusal(answer)}"
-        )
+        refusal = _describe_refusal(answer)
+        raise ReceiverApiError(f"Alertmanager at {address} did not take the alert: {refusal}")
     name = one_line(sample.labels["alertname"], 100)
     if sample.is_resolved:
         return f"Alertmanager has the end of {name}, and tells the receiver at the next group_interval."

@@ -9,18 +9,14 @@ from datetime import tzinfo
 import click
 
 from receiver import clock
-from receiver.cli.api_client import (
-    ReceiverApi,
-    ReceiverApiError,
-    build_api,
-    parse_response,
-)
+from receiver.cli.api_client import ReceiverApi, ReceiverApiError, build_api, parse_response
 from receiver.cli.incident_text import format_storm, render_incident, render_list
 from receiver.cli.maintenance import format_maintenance
 from receiver.cli.options import json_option
 from receiver.cli.terminal import (
     find_width,
     print_json,
+    print_list,
     print_text,
     render_moment,
     render_table,
@@ -38,27 +34,19 @@ def render_history(rows: Sequence[HistoryRow], width: int | None = None, zone: t
     return render_table(_HEAD, [_format_row(row, zone) for row in rows], width)
 
 
-def format_lasted(row: HistoryRow) -> str:
-    """Return `12m`, or `still open` with its state while it isn't resolved."""
-    return format_duration(row.duration_s) if row.duration_s is not None else f"still {row.state}"
-
-
-def format_acknowledged(row: HistoryRow) -> str:
-    """Return `after 2m by ana`; empty if it was not acknowledged."""
-    if row.acknowledged_after_s is None:
-        return ""
-    by = f" by {one_line(row.acknowledged_by, 40)}" if row.acknowledged_by else ""
-    return f"after {format_duration(row.acknowledged_after_s)}{by}"
-
-
 def _format_row(row: HistoryRow, zone: tzinfo | None) -> tuple[str, ...]:
+    lasted = format_duration(row.duration_s) if row.duration_s is not None else f"still {row.state}"
+    acknowledged = ""
+    if row.acknowledged_after_s is not None:
+        by = f" by {one_line(row.acknowledged_by, 40)}" if row.acknowledged_by else ""
+        acknowledged = f"after {format_duration(row.acknowledged_after_s)}{by}"
     return (
         row.id,
         row.severity,
         one_line(row.alertname, 40),
         render_moment(row.opened_at, zone),
-        format_lasted(row),
-        format_acknowledged(row),
+        lasted,
+        acknowledged,
         row.summary,
     )
 
@@ -78,7 +66,7 @@ def incidents(is_all: bool, is_json: bool) -> None:
     Asks the receiver at RECEIVER_URL (http://127.0.0.1:9080 if unset) with RECEIVER_API_TOKEN.
     """
     api = build_api(os.environ)
-    page = api.list_incidents("" if is_all else "open")
+    page = api.list_rows("incidents", state="" if is_all else "open")
     if is_json:
         print_json(page)
         return
@@ -87,12 +75,8 @@ def incidents(is_all: bool, is_json: bool) -> None:
     for storm in api.list_storms():
         print_text(format_storm(storm))
     rows = [parse_response(row, IncidentRow) for row in page["incidents"]]
-    if not rows:
-        print_text("No incidents." if is_all else "No open incidents.")
-        return
-    print_text(render_list(rows, clock.now(), find_width()))
-    if page["next_cursor"]:
-        print_text("… and older ones.")
+    table = render_list(rows, clock.now(), find_width())
+    print_list(page, table if rows else "No incidents." if is_all else "No open incidents.")
 
 
 def _find_maintenance(api: ReceiverApi) -> str:
@@ -140,14 +124,9 @@ def history(alertname: str, since: str, is_json: bool) -> None:
 
     Asks the receiver at RECEIVER_URL (http://127.0.0.1:9080 if unset) with RECEIVER_API_TOKEN.
     """
-    page = build_api(os.environ).list_history(alertname, since)
+    page = build_api(os.environ).list_rows("history", alertname=alertname, since=since)
     if is_json:
         print_json(page)
         return
     rows = [parse_response(row, HistoryRow) for row in page["incidents"]]
-    if not rows:
-        print_text("No incidents since then.")
-        return
-    print_text(render_history(rows, find_width()))
-    if page["next_cursor"]:
-        print_text("… and older ones.")
+    print_list(page, render_history(rows, find_width()) if rows else "No incidents since then.")

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
 MAX_NAME = 200
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default="routing.yaml",
+    show_default=True,
+    help="Routes, escalations, responders.",
+)
 json_option = click.option("--json", "is_json", is_flag=True, help="The API's own JSON.")
 
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import click
 
-from receiver.cli.configuration import Config, config_option, load_config, show_path
+from receiver.cli.configuration import load_config, show_path
 from receiver.cli.fire import collect_pairs, read_pair
+from receiver.cli.options import config_option
 from receiver.cli.terminal import print_json, print_text, render_fields, show_examples
 from receiver.clock import format_duration
 from receiver.incidents.routing_preview import RoutingPreview, preview_route
 from receiver.model.alert import Alert
-from receiver.model.routing import PAGERDUTY, SLACK, Responder, Target
+from receiver.model.routing import SLACK, Target
 from receiver.runbooks.catalogue import RunbookCatalogue
 from receiver.runbooks.model import Runbook, render_markdown
 from receiver.text import one_line
@@ -36,12 +35,11 @@ def runbook(alertname: str, config: Path) -> None:
     catalogue = load_config(config).catalogue
     excerpt = catalogue.find_excerpt(Alert("", {"alertname": alertname}, {}, 0.0))
     if excerpt is None:
-        raise click.ClickException(describe_missing(alertname, catalogue))
+        raise click.ClickException(_describe_missing(alertname, catalogue))
     print_text(f"**{one_line(excerpt.name, 200)}**\n\n{render_markdown(excerpt)}")
 
 
-def describe_missing(alertname: str, catalogue: RunbookCatalogue) -> str:
-    """Return the sentence for an alert without runbook, with similar names."""
+def _describe_missing(alertname: str, catalogue: RunbookCatalogue) -> str:
     said = f"no runbook for {one_line(alertname, 100)!r}"
     known = {name.casefold(): name for name in catalogue.list_names()}
     near = get_close_matches(alertname[:200].casefold(), known, n=MAX_SUGGESTIONS)
@@ -68,41 +66,23 @@ def route(labels: tuple[tuple[str, str], ...], config: Path, is_json: bool) -> N
     A dry run: it reads the configuration, calls no server and sends nothing. Times count from the
     start of the incident and assume that no responder acknowledges.
     """
-    result = trace_route(load_config(config), collect_pairs(labels))
+    loaded = load_config(config)
+    preview = preview_route(loaded.routing, loaded.catalogue, collect_pairs(labels))
+    found = loaded.catalogue.find_runbook(preview.excerpt.name) if preview.excerpt else None
     if is_json:
-        print_json(render_json(result))
+        print_json(_render_json(preview, found))
     else:
-        print_text(render_text(result))
+        print_text(_render_text(preview, found, is_slack_simulated=not loaded.slack_token))
 
 
-@dataclass(frozen=True)
-class RouteResult:
-    """The routing of an alert under a configuration, and its runbook."""
-
-    preview: RoutingPreview
-    runbook: Runbook | None
-    has_slack: bool
-
-
-def trace_route(config: Config, labels: Mapping[str, str]) -> RouteResult:
-    """Return where an alert with *labels* is routed."""
-    preview = preview_route(config.routing, config.catalogue, labels)
-    excerpt = preview.excerpt
-    return RouteResult(
-        preview, config.catalogue.find_runbook(excerpt.name) if excerpt else None, bool(config.slack_token)
-    )
-
-
-def render_json(result: RouteResult) -> dict[str, Any]:
-    """Return the result as JSON."""
-    preview = result.preview
+def _render_json(preview: RoutingPreview, found: Runbook | None) -> dict[str, Any]:
     steps = [
         {
             "step": step.name,
             "responder": step.responder.name,
             "after_s": step.after,
             "at_s": at,
-            "targets": [_format_target(target) for target in step.responder.targets],
+            "targets": [f"{target.kind}:{target.address}" for target in step.responder.targets],
         }
         for step, at in zip(preview.policy.steps, preview.notify_at, strict=True)
     ]
@@ -114,23 +94,25 @@ def render_json(result: RouteResult) -> dict[str, Any]:
         "escalation": preview.policy.name or None,
         "steps": steps,
         "review": preview.route.review or None,
-        "runbook": result.runbook.name if result.runbook else None,
+        "runbook": found.name if found else None,
         "warnings": list(preview.warnings),
     }
 
 
-def render_text(result: RouteResult) -> str:
-    """Return the result as text."""
-    preview = result.preview
-    simulated = "" if result.has_slack else " (simulated)"
+def _render_text(preview: RoutingPreview, found: Runbook | None, *, is_slack_simulated: bool) -> str:
+    def format_target(target: Target) -> str:
+        is_simulated = is_slack_simulated if target.kind == SLACK else not target.secret
+        return f"{target.kind}:{target.address}{' (simulated)' if is_simulated else ''}"
+
+    responders = dict.fromkeys(step.responder for step in preview.policy.steps)
     fields = [
         ("Route", _format_route(preview)),
-        ("Channel", preview.route.channel + simulated),
+        ("Channel", preview.route.channel + (" (simulated)" if is_slack_simulated else "")),
         ("Severity", preview.severity),
         ("Escalation", _format_escalation(preview)),
-        *((responder.title, _format_targets(responder, result)) for responder in _list_responders(preview)),
+        *((responder.title, ", ".join(map(format_target, responder.targets))) for responder in responders),
         ("Review", preview.route.review),
-        ("Runbook", _format_runbook(result)),
+        ("Runbook", _format_runbook(preview, found)),
     ]
     shown = render_fields([(name, one_line(value, 500)) for name, value in fields])
     return "\n".join([shown, *(f"warning: {one_line(each, 500)}" for each in preview.warnings)])
@@ -146,37 +128,14 @@ def _format_route(preview: RoutingPreview) -> str:
 def _format_escalation(preview: RoutingPreview) -> str:
     if not preview.policy.steps:
         return "none, nobody is paged"
-    said = [
+    steps = [
         f"{step.responder.title} {f'after {format_duration(at)}' if at else 'at once'}"
         for step, at in zip(preview.policy.steps, preview.notify_at, strict=True)
     ]
-    return f"{preview.policy.name}: {', '.join(said)}"
+    return f"{preview.policy.name}: {', '.join(steps)}"
 
 
-def _list_responders(preview: RoutingPreview) -> list[Responder]:
-    return list(dict.fromkeys(step.responder for step in preview.policy.steps))
-
-
-def _format_targets(responder: Responder, result: RouteResult) -> str:
-    return ", ".join(
-        _format_target(target) + (" (simulated)" if _is_simulated(target, result) else "")
-        for target in responder.targets
-    )
-
-
-def _is_simulated(target: Target, result: RouteResult) -> bool:
-    if target.kind == PAGERDUTY:
-        return not target.secret
-    return target.kind == SLACK and not result.has_slack
-
-
-def _format_target(target: Target) -> str:
-    """Return a target as `kind:address`; a routing key is a secret and left out."""
-    return f"{target.kind}:{target.address}"
-
-
-def _format_runbook(result: RouteResult) -> str:
-    if result.runbook is not None:
-        return f"{result.runbook.name} ({show_path(result.runbook.file)}:{result.runbook.line})"
-    excerpt = result.preview.excerpt
-    return (excerpt.url if excerpt else "") or "none"
+def _format_runbook(preview: RoutingPreview, found: Runbook | None) -> str:
+    if found is not None:
+        return f"{found.name} ({show_path(found.file)}:{found.line})"
+    return (preview.excerpt.url if preview.excerpt else "") or "none"

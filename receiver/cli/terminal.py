@@ -10,7 +10,7 @@ import json
 import shutil
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, tzinfo
 
 import click
@@ -32,6 +32,11 @@ def print_text(text: str, *, err: bool = False) -> None:
 def print_json(value: object) -> None:
     """Print *value* as JSON in plain ASCII, which every terminal shows correctly."""
     click.echo(json.dumps(value, indent=2))
+
+
+def print_list(page: Mapping[str, object], text: str) -> None:
+    """Print *text*, the rows of a *page* of the API, and whether there are more."""
+    print_text(f"{text}\n… and older ones." if page["next_cursor"] else text)
 
 
 def find_width() -> int | None:
