@@ -72,6 +72,8 @@ def truncate_text(text: str, limit: int) -> str:
 
 def clean_text(text: str) -> str:
     """Return *text* without control characters and invisible direction marks (line ends stay)."""
+    if text.isascii() and text.isprintable():
+        return text  # the fast path: most labels and annotations
     return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 

@@ -62,7 +62,10 @@ class Alert(Struct, frozen=True, omit_defaults=True):
     @property
     def host(self) -> str:
         """What is affected: the first of the usual labels that name a host or a pod; empty without one."""
-        return next((text for name in _HOSTS if (text := self.labels.get(name, "").strip())), "")
+        for name in _HOSTS:
+            if text := self.labels.get(name, "").strip():
+                return text
+        return ""
 
     @property
     def checksum(self) -> int:

@@ -13,7 +13,6 @@ from receiver.model.delivery_keys import (
     DeliveryKey,
     acknowledge_key,
     fallback_mention_key,
-    is_page_key,
     page_delayed_key,
     page_key,
     reply_key,
@@ -94,7 +93,7 @@ def build_gone_responder(name: str) -> Responder:
 
 def list_paged_names(incident: Incident) -> list[str]:
     """Return the names of all responders to whom a page of this incident was sent, not only a storm's."""
-    pages = [delivery for key, delivery in incident.deliveries.items() if is_page_key(key)]
+    pages = [page for by_key in incident.pages.values() for page in by_key.values()]
     return sorted({page.target.partition(":")[2] for page in pages if page.target and not page.storm})
 
 

@@ -73,14 +73,14 @@ class EscalationState(Struct, frozen=True, dict=True):
     next_check_at: float | None = None
     paused_until: float = 0.0
 
-    @cached_property
-    def due_steps(self) -> tuple[StepState, ...]:
-        return tuple([step_state for step_state in self.steps if step_state.is_due])
+    @property
+    def due_steps(self) -> list[StepState]:
+        return [step_state for step_state in self.steps if step_state.is_due]
 
     @cached_property
-    def run_steps(self) -> tuple[StepState, ...]:
+    def run_steps(self) -> list[StepState]:
         """The due steps that this run notifies itself."""
-        return tuple([step_state for step_state in self.due_steps if not step_state.is_carried_over])
+        return [step_state for step_state in self.due_steps if not step_state.is_carried_over]
 
     @property
     def next_step(self) -> StepState | None:

@@ -101,9 +101,11 @@ def _step_failures(view: IncidentView) -> Iterator[tuple[Step, Delivery]]:
 def _fallback_post(view: IncidentView, content_version: PostedState) -> Iterator[Action]:
     """Yield the fallback message, once: it is not replaced where it is lost in turn."""
     incident, former = view.incident, view.incident.message
-    channel, failure = find_fallback_channel(incident, view.policy), find_channel_failure(incident)
-    before = incident.deliveries.get(FALLBACK)
-    if channel is None or (failure is None and (before is None or not before.maybe_sent)):
+    channel = find_fallback_channel(incident, view.policy)
+    if channel is None:
+        return
+    before, failure = incident.deliveries.get(FALLBACK), find_channel_failure(incident)
+    if failure is None and (before is None or not before.maybe_sent):
         return  # also where the channel accepts messages again, and no fallback message was sent
     # The instance of the first attempt is kept, so that another reason later is no other message.
     instance = before.instance if before is not None else failure.reason if failure is not None else ""

@@ -7,8 +7,8 @@ summary stored with the incident are used; `merge` and the workers keep those up
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from receiver.model.alert import Alert
@@ -18,8 +18,7 @@ from receiver.text import one_line
 MAX_SUMMARY = 300
 
 
-@dataclass(frozen=True)
-class IncidentHeading:
+class IncidentHeading(Struct, frozen=True):
     """Name, summary and host of one alert. *host* is empty where the alert names none or is not loaded.
 
     *more* counts the other pairs of name and summary, *more_names* the other names.

@@ -13,14 +13,7 @@ from msgspec.structs import replace
 
 from receiver.model.alert import RANKS, Alert, Severity
 from receiver.model.delivery import NO_DELIVERY, Delivery
-from receiver.model.delivery_keys import (
-    FALLBACK,
-    MESSAGE,
-    REPLACEMENT,
-    DeliveryKey,
-    list_event_names,
-    list_page_names,
-)
+from receiver.model.delivery_keys import FALLBACK, MESSAGE, REPLACEMENT, DeliveryKey, list_page_names
 
 
 class Person(Struct, frozen=True, omit_defaults=True):
@@ -204,7 +197,8 @@ class Incident(Struct, frozen=True, omit_defaults=True, dict=True):
 
     def find_run_delivery(self, key: DeliveryKey) -> Delivery:
         """Return the delivery of *key* in this escalation run; an empty one if there is none."""
-        return self.find_delivery(key, self.run_instance)
+        delivery = self.deliveries.get(key)
+        return delivery if delivery is not None and delivery.instance == self.run_instance else NO_DELIVERY
 
     def ready_at(self, key: DeliveryKey, instance: str = "") -> float:
         """Return the end of a retry's wait; 0 without a failed attempt."""
@@ -231,13 +225,6 @@ class Incident(Struct, frozen=True, omit_defaults=True, dict=True):
             for name in list_page_names(key):
                 pages.setdefault(name, {})[key] = delivery
         return pages
-
-    @cached_property
-    def notified_names(self) -> frozenset[str]:
-        """The names of all responders with a page, acknowledgement or resolve for PagerDuty. PagerDuty has
-        nothing of any other responder, so those need no event and no check.
-        """
-        return frozenset().union(*map(list_event_names, self.deliveries))
 
     @cached_property
     def firing_alerts(self) -> tuple[Alert, ...]:
@@ -367,8 +354,13 @@ def dedup_key(incident: Incident, responder: str) -> str:
     It depends on the group's identity and the responder alone, so that the same alert joins the open
     PagerDuty incident even after Redis lost all data.
     """
-    tail = hashlib.sha256(json.encode([incident.group_id, responder])).hexdigest()[:16]
-    return f"receiver-{incident.group_id}-{tail}"
+    return _compute_dedup_key(incident.group_id, responder)
+
+
+@lru_cache(maxsize=1024)
+def _compute_dedup_key(group_id: str, responder: str) -> str:
+    tail = hashlib.sha256(json.encode([group_id, responder])).hexdigest()[:16]
+    return f"receiver-{group_id}-{tail}"
 
 
 def parse_dedup_key(key: str) -> tuple[str, str] | None:

@@ -289,15 +289,13 @@ def build_reply(
     Without *instance* there is one reply in each escalation run.
     """
     instance = incident.run_instance if instance is None else instance
-    target, reference = Target(SLACK, incident.channel), ""
-    if (message := incident.message) is not None and message.receipt is not None:
-        target, reference = message_target(incident, message), message.receipt.reference
+    message = incident.message
     return Reply(
         key=key,
         instance=instance,
-        target=target,
+        target=message_target(incident, message) if message else Target(SLACK, incident.channel),
         ready_at=incident.ready_at(key, instance),
-        message=reference,
+        message=message.receipt.reference if message and message.receipt else "",
         reply_kind=reply_kind,
         step=step,
     )

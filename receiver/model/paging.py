@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from receiver.model.actions import AcknowledgePage, Action, ConfirmPage, Page, ResolvePage
 from receiver.model.delivery import Delivery
@@ -11,6 +11,7 @@ from receiver.model.delivery_keys import (
     DeliveryKey,
     acknowledge_key,
     hint_key,
+    list_event_names,
     page_key,
     resolve_key,
 )
@@ -49,16 +50,16 @@ def list_pages(view: IncidentView) -> list[Action]:
     incident, policy = view.incident, view.policy
     is_checked = incident.is_resolved or not incident.is_acknowledged
     due_steps = _list_due_steps(view)
+    # PagerDuty has nothing of any other responder, so those need no event and no check.
+    notified = frozenset().union(*map(list_event_names, incident.deliveries))
     events: list[Action] = []
     checks: list[Action] = []
-    for responder, target in _list_paged(incident, policy):
+    names = notified.union([step.responder.name for step in due_steps])
+    for responder, target in _list_paged(incident, policy, names):
         wanted = [step for step in due_steps if step.responder.name == responder.name]
-        is_notified = responder.name in incident.notified_names
-        if not wanted and not is_notified:
-            continue
         state = page_state(incident, responder)
         events += _next_events(incident, responder, target, wanted, state)
-        if is_notified:
+        if responder.name in notified:
             events += _end_former_keys(incident, responder, state)
             if is_checked and (check := _find_check(incident, policy, responder, state)) is not None:
                 checks.append(check)
@@ -137,12 +138,14 @@ def _is_repeated(incident: Incident, page: Delivery) -> bool:
     )
 
 
-def _list_paged(incident: Incident, policy: EscalationPolicy) -> Iterator[tuple[Responder, Target]]:
-    """Yield every responder that may have been paged, once, with the PagerDuty target; also those that left
-    the configuration, because their pages must be resolved.
+def _list_paged(
+    incident: Incident, policy: EscalationPolicy, names: Collection[str]
+) -> Iterator[tuple[Responder, Target]]:
+    """Yield the responders called *names*, each with the PagerDuty target; also those that left the
+    configuration, because their pages must be resolved.
     """
-    for responder in policy.responders.values():
-        if (target := responder.find_target(PAGERDUTY)) is not None:
+    for name, responder in policy.responders.items():
+        if name in names and (target := responder.find_target(PAGERDUTY)) is not None:
             yield responder, target
     for name in list_paged_names(incident):
         if name not in policy.responders:

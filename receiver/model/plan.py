@@ -108,11 +108,11 @@ def plan(incident: Incident, policy: EscalationPolicy, now: float) -> IncidentPl
         for action in wanted
         if isinstance(action, Transition) or not _is_done(incident, action)
     ]
-    next_check_at = min([at for at in _list_due_times(view) if at > now], default=None)
-    return IncidentPlan(tuple(missing), next_check_at, view=view)
+    due_times = [at for at in _list_due_times(view) if at is not None and at > now]
+    return IncidentPlan(tuple(missing), min(due_times, default=None), view=view)
 
 
-def _list_due_times(view: IncidentView) -> list[float]:
+def _list_due_times(view: IncidentView) -> list[float | None]:
     """Return the times at which, if they are later than now, an action will be missing."""
     incident, policy, escalation = view.incident, view.policy, view.escalation
     times = [
@@ -125,7 +125,7 @@ def _list_due_times(view: IncidentView) -> list[float]:
     ]
     if not incident.is_resolved:
         times += [escalation.paused_until, incident.stale_at, incident.flapping_until]
-    return [at for at in times if at is not None]
+    return times
 
 
 def _is_done(incident: Incident, action: DeliveryAction) -> bool:
@@ -145,8 +145,8 @@ def _without_lost_wait(incident: Incident, action: Action, now: float) -> Action
     if action.ready_at <= now:
         return action
     if isinstance(action, ConfirmPage):
-        event = incident.deliveries[action.event_key]
-        return replace(action, ready_at=limit_confirmation(event, action.ready_at, now))
+        ready_at = limit_confirmation(incident.deliveries[action.event_key], action.ready_at, now)
+        return action if ready_at == action.ready_at else replace(action, ready_at=ready_at)
     is_ahead = incident.opened_at > now
     if isinstance(action, DeliveryAction):
         delivery = incident.find_delivery(action.key, action.instance)
@@ -252,7 +252,7 @@ def _list_skipped_steps(incident: Incident, policy: EscalationPolicy) -> Iterato
     """Yield a timeline entry for each step that left the configuration while the incident is open."""
     if incident.is_resolved:
         return
-    names = {step.name for step in policy.steps}
+    names = [step.name for step in policy.steps]
     for name in incident.steps:
         if name not in names:
             yield AddTimelineEntry(

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from receiver.model.alert import Alert
-from receiver.model.delivery import Delivery
 from receiver.model.delivery_keys import RENAMED
 from receiver.model.incident import AlertState, Incident
 
@@ -73,7 +72,7 @@ def find_renamings(incident: Incident) -> list[Renaming]:
 
 def find_changing_label(incident: Incident) -> str:
     """Return the label that changed on two occasions, or is recorded as changing; empty where none is."""
-    recorded = incident.deliveries.get(RENAMED, Delivery()).instance
+    recorded = incident.find_delivery(RENAMED).instance
     if recorded or incident.joins < 2:
         return recorded
     first: dict[str, int] = {}
