@@ -18,7 +18,6 @@ from msgspec import Meta
 
 from receiver.app.services import Services
 from receiver.clock import format_duration
-from receiver.config.model import Routing
 from receiver.errors import NotFound
 from receiver.incidents.store import RedisIncidents
 from receiver.model.alert import LABEL, Severity, SeverityWords
@@ -38,13 +37,13 @@ from receiver.web.api.incidents import LATEST, parse_since
 from receiver.web.api.requests import read_query
 from receiver.web.api.serializers import format_moment
 from receiver.web.pages.dashboard import describe_state
-from receiver.web.pages.rendering import PageQuery, PageSlice, paginate
+from receiver.web.pages.rendering import PageQuery, paginate
 from receiver.web.urls import url_for
 
-WIDTH, HEIGHT = 720, 180
+# In units of the chart of days, as in _charts.html.
+_WIDTH, _HEIGHT = 720, 180
 _FOOT, _HEAD, _LEFT = 24, 8, 36
 _LABELS_AT_MOST = 10
-_NAME_AT_MOST = 32
 
 
 @dataclass(frozen=True)
@@ -60,15 +59,6 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Rank:
-    """A name with a value, and the value in words."""
-
-    name: str
-    value: float
-    words: str
-
-
-@dataclass(frozen=True)
 class ChartLabel:
     """A text at a position."""
 
@@ -79,53 +69,36 @@ class ChartLabel:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart: bars, labels below them, and grid lines with their values."""
+    """The bars of days, labels below them, and grid lines with their values."""
 
-    bars: tuple[Bar, ...]
-    labels: tuple[ChartLabel, ...]
-    lines: tuple[ChartLabel, ...]
-    width: int = WIDTH
-    height: int = HEIGHT
+    bars: list[Bar]
+    labels: list[ChartLabel]
+    lines: list[ChartLabel]
 
 
 def draw_days(days: Sequence[Day]) -> Chart:
     """Return a chart with a stacked bar for each day, the highest severity at the bottom."""
     top = _round_up(max((day.total for day in days), default=0))
-    room, step = HEIGHT - _FOOT - _HEAD, (WIDTH - _LEFT) / max(1, len(days))
+    room, step = _HEIGHT - _FOOT - _HEAD, (_WIDTH - _LEFT) / max(1, len(days))
     bars: list[Bar] = []
     for number, day in enumerate(days):
-        x, y = round(_LEFT + (number + 0.1) * step, 2), float(HEIGHT - _FOOT)
+        x, y = round(_LEFT + (number + 0.1) * step, 2), float(_HEIGHT - _FOOT)
         for severity, count in day.counts:
             height = room * count / top
             y -= height
             words = f"{_format_day(day.day)}: {count} {severity}"
             bars.append(Bar(x, round(y, 2), round(step * 0.8, 2), round(height, 2), severity, words))
     every = max(1, -(-len(days) // _LABELS_AT_MOST))
-    labels = tuple(
-        ChartLabel(round(_LEFT + (number + 0.5) * step, 2), HEIGHT - 6, _format_day(day.day))
+    labels = [
+        ChartLabel(round(_LEFT + (number + 0.5) * step, 2), _HEIGHT - 6, _format_day(day.day))
         for number, day in enumerate(days)
         if number % every == 0
-    )
-    lines = tuple(
-        ChartLabel(_LEFT - 6, round(HEIGHT - _FOOT - room * value / top, 2), f"{value:g}")
+    ]
+    lines = [
+        ChartLabel(_LEFT - 6, round(_HEIGHT - _FOOT - room * value / top, 2), f"{value:g}")
         for value in (0, top / 2, top)
-    )
-    return Chart(tuple(bars), labels, lines)
-
-
-def draw_ranks(ranks: Sequence[Rank]) -> Chart:
-    """Return a chart with a horizontal bar for each name."""
-    top = max((rank.value for rank in ranks), default=0) or 1
-    row, left = 26, 250
-    room = WIDTH - left - 70
-    bars, labels, lines = [], [], []
-    for number, rank in enumerate(ranks):
-        width, y = round(room * rank.value / top, 2), number * row
-        bars.append(Bar(left, y + 4, width, row - 8, "rank", f"{rank.name}: {rank.words}"))
-        name = rank.name if len(rank.name) <= _NAME_AT_MOST else f"{rank.name[: _NAME_AT_MOST - 1]}…"
-        labels.append(ChartLabel(left - 8, y + row / 2 + 5, name))
-        lines.append(ChartLabel(left + width + 6, y + row / 2 + 5, rank.words))
-    return Chart(tuple(bars), tuple(labels), tuple(lines), height=max(row, row * len(ranks)))
+    ]
+    return Chart(bars, labels, lines)
 
 
 def _round_up(value: int) -> int:
@@ -144,12 +117,21 @@ NOISIEST = 10
 
 
 @dataclass(frozen=True)
+class Rank:
+    """A name with a value, and the value in words."""
+
+    name: str
+    value: float
+    words: str
+
+
+@dataclass(frozen=True)
 class Ranking:
     """The alerts with the highest values of one statistic."""
 
     id: str
     title: str
-    ranks: tuple[Rank, ...]
+    ranks: list[Rank]
 
 
 _RANKINGS = (
@@ -165,7 +147,7 @@ def rank_alerts(stats: Sequence[AlertStats]) -> list[Ranking]:
     rankings = []
     for name, title, count in _RANKINGS:
         noisiest = sorted(filter(count, stats), key=count, reverse=True)[:NOISIEST]
-        ranks = tuple(Rank(one.alertname or "(no name)", count(one), str(count(one))) for one in noisiest)
+        ranks = [Rank(one.alertname or "(no name)", count(one), str(count(one))) for one in noisiest]
         if ranks:
             rankings.append(Ranking(name, title, ranks))
     return rankings
@@ -207,52 +189,6 @@ class HistoryPageQuery(PageQuery, frozen=True):
         return name in labels and matcher.matches(labels)
 
 
-@dataclass(frozen=True)
-class HistoryReport:
-    """The result of a history query: one page of incidents, and statistics of all that match."""
-
-    is_cut: bool
-    incidents: PageSlice[Incident]
-    days: list[Day]
-    acknowledging: dict[Severity, DurationStats]
-    resolving: dict[Severity, DurationStats]
-    alert_stats: list[AlertStats]
-    recommendations: list[str]
-
-
-def build_history_report(
-    incidents: RedisIncidents, routing: Routing, query: HistoryPageQuery, now: float
-) -> HistoryReport:
-    """Return what opened in the requested time. Raises StoreError, RequestError for an invalid time."""
-    until = _read_until(query.until, now)
-    since = max(parse_since(query.since, now), now - routing.history)
-    keys = [page_key(step.name) for policy in routing.policies.values() for step in policy.steps]
-    page = incidents.list_newest(
-        alertname=query.alertname,
-        opened_from=since,
-        opened_before=until,
-        limit=_MAX_INCIDENTS,
-        deliveries=sorted({*keys, RENAMED}),
-        is_brief=True,
-    )
-    found = list(page.incidents)
-    if query.label:
-        found = _select_with_label(incidents, routing.severities, query, found)
-    zone = routing.zone
-    # One millisecond before the end, since midnight belongs to the next day.
-    last = min(now, until - 0.001) if until else now
-    stats = compute_alert_stats(found, zone)
-    return HistoryReport(
-        is_cut=page.next_cursor is not None,
-        incidents=paginate(found, query.page),
-        days=count_days(found, max(since, last - _DAYS_AT_MOST * _DAY_S), last, zone),
-        acknowledging=measure_durations(found, lambda incident: incident.first_acknowledged_at),
-        resolving=measure_durations(found, lambda incident: incident.resolved_at),
-        alert_stats=stats,
-        recommendations=list_recommendations(stats),
-    )
-
-
 def _read_until(text: str, now: float) -> float:
     """Return the end of the requested time, 0 for none; a date includes the whole day."""
     moment = parse_since(text, now, "until")
@@ -285,23 +221,47 @@ def format_delay(incident: Incident, moment: float) -> str:
 
 def add_history(pages: Blueprint, services: Services) -> None:
     """Add the history page to the blueprint."""
+    routing, incidents, zone = services.routing, services.incidents, services.routing.zone
+    keys = {page_key(step.name) for policy in routing.policies.values() for step in policy.steps}
 
     @pages.get("/history")
     def history() -> str:
-        """Show past incidents and statistics of their alerts."""
-        query = read_query(HistoryPageQuery, request.args)
-        report = build_history_report(services.incidents, services.routing, query, services.clock())
+        """Show the incidents that opened in the requested time, and statistics of their alerts."""
+        query, now = read_query(HistoryPageQuery, request.args), services.clock()
+        until = _read_until(query.until, now)
+        since = max(parse_since(query.since, now), now - routing.history)
+        newest = incidents.list_newest(
+            alertname=query.alertname,
+            opened_from=since,
+            opened_before=until,
+            limit=_MAX_INCIDENTS,
+            deliveries=sorted({*keys, RENAMED}),
+            is_brief=True,
+        )
+        found: Sequence[Incident] = newest.incidents
+        if query.label:
+            found = _select_with_label(incidents, routing.severities, query, found)
+        # One millisecond before the end, since midnight belongs to the next day.
+        last = min(now, until - 0.001) if until else now
+        days = count_days(found, max(since, last - _DAYS_AT_MOST * _DAY_S), last, zone)
+        severities = {severity for day in days for severity, _ in day.counts}
+        acknowledging = measure_durations(found, lambda incident: incident.first_acknowledged_at)
+        resolving = measure_durations(found, lambda incident: incident.resolved_at)
+        stats = compute_alert_stats(found, zone)
         return render_template(
             "history.html",
             query=query,
-            report=report,
-            noisiest=report.alert_stats[:NOISIEST],
-            severities=sorted(
-                {severity for day in report.days for severity, _ in day.counts}, key=lambda one: -one.rank
-            ),
-            days_chart=draw_days(report.days),
-            durations_chart=draw_ranks(rank_durations(report.acknowledging, report.resolving)),
-            rankings=[(ranking, draw_ranks(ranking.ranks)) for ranking in rank_alerts(report.alert_stats)],
+            incidents=paginate(found, query.page),
+            is_cut=newest.next_cursor is not None,
+            recommendations=list_recommendations(stats),
+            severities=sorted(severities, key=lambda severity: -severity.rank),
+            days=days,
+            days_chart=draw_days(days),
+            acknowledging=acknowledging,
+            resolving=resolving,
+            durations=rank_durations(acknowledging, resolving),
+            rankings=rank_alerts(stats),
+            noisiest=stats[:NOISIEST],
             page_url=lambda page: url_for("pages.history", **query.list_fields(page)),
             format_delay=format_delay,
             describe_state=describe_state,
