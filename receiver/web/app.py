@@ -19,7 +19,7 @@ from receiver.web.api.status import (
     StormHandler,
 )
 from receiver.web.auth.guard import RateLimits, RequestGuard
-from receiver.web.misaddressed import MisaddressedWebhooks, ignore_slashes
+from receiver.web.misaddressed import add_misaddressed_check, ignore_slashes
 from receiver.web.monitoring import ProcessMonitor, build_health
 from receiver.web.pages.blueprint import build_pages
 from receiver.web.pages.dashboard import IncidentListBuilder, add_dashboard, add_maintenance_forms, add_storm
@@ -61,7 +61,7 @@ def create_app(services: Services, rate_limits: RateLimits | None = None) -> Fla
     request_guard = RequestGuard(settings, clock, services.run_id, rate_limits)
     request_guard.guard_against_sites(app)
     # Before tokens are checked: a misaddressed webhook gets its 404 everywhere.
-    MisaddressedWebhooks(settings, services.notices, clock).init_app(app)
+    add_misaddressed_check(app, services)
     request_guard.init_app(app)
     for blueprint in (
         build_pagerduty_hooks(services),

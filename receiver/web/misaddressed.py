@@ -17,10 +17,9 @@ from gunicorn.http.errors import ParseException
 from msgspec import DecodeError, Raw, Struct, json
 
 from receiver import metrics
-from receiver.clock import Clock
-from receiver.config.settings import Settings
+from receiver.app.services import Services
 from receiver.config.yaml_tree import quote_text
-from receiver.notices import RedisNotices
+from receiver.text import Secret
 from receiver.web.auth.guard import has_valid_token
 from receiver.web.server.connection import PIECE, yield_to_others
 from receiver.web.server.errors import error_response
@@ -70,27 +69,20 @@ def ignore_slashes(application: WSGIApplication) -> WSGIApplication:
     return wsgi_app
 
 
-class MisaddressedWebhooks:
-    """Answers misaddressed webhooks, before any other check of a request.
+def add_misaddressed_check(app: Flask, services: Services) -> None:
+    """Answer misaddressed webhooks to *app*, before any other check of a request.
 
     Where webhook tokens are set, only requests with one of them; others get the usual response.
     """
+    public_url, tokens = services.settings.public_url, services.settings.webhook_tokens
+    rejected = RejectedWebhooks(services.notices, services.clock, "webhooks at a wrong address")
 
-    def __init__(self, settings: Settings, notices: RedisNotices, clock: Clock) -> None:
-        self._tokens = settings.webhook_tokens
-        self._public_url = settings.public_url
-        self._rejected = RejectedWebhooks(notices, clock, "webhooks at a wrong address")
-
-    def init_app(self, app: Flask) -> None:
-        """Check every POST request to *app*."""
-        app.before_request(self._refuse_misaddressed)
-
-    def _refuse_misaddressed(self) -> Response | None:
-        if request.method != "POST" or request.path == HOOK or not self._may_be_webhook():
+    @app.before_request
+    def refuse_misaddressed() -> Response | None:
+        if request.method != "POST" or request.path == HOOK or not _may_be_webhook(tokens):
             return None
         body = request.environ["wsgi.input"] = _RewoundStream(request.environ["wsgi.input"])
-        head = body.read_head()
-        if not _is_webhook(head, request.headers.get("User-Agent", "")):
+        if not _is_webhook(body.read_head(), request.headers.get("User-Agent", "")):
             return None
         metrics.WEBHOOKS.labels("404").inc()
         metrics.ALERTS.labels("rejected").inc()
@@ -98,25 +90,23 @@ class MisaddressedWebhooks:
         path, sender = quote_text(request.path), str(request.remote_addr)
         fields = {"path": path, "from": sender}
         logger.error("webhook at a wrong address", extra={"fields": fields, "state": "wrong address"})
-        self._rejected.record_rejection(
-            f"it came to {path}; point Alertmanager at {self._public_url}{HOOK}", sender
-        )
+        rejected.record_rejection(f"it came to {path}; point Alertmanager at {public_url}{HOOK}", sender)
         return error_response(
-            404,
-            f"alerts are not taken here, and these are lost: POST them to {find_hook_url(self._public_url)}",
+            404, f"alerts are not taken here, and these are lost: POST them to {find_hook_url(public_url)}"
         )
 
-    def _may_be_webhook(self) -> bool:
-        """Tell by the headers whether the request may be a webhook: no form, and not sent by a browser.
 
-        At a signed webhook's path, only a body that is declared as JSON and has no signature is read.
-        """
-        headers = request.headers
-        if "Origin" in headers or "Sec-Fetch-Site" in headers or request.mimetype in _FORMS:
-            return False
-        if request.path in _SIGNED and (not request.is_json or any(name in headers for name in _SIGNATURES)):
-            return False
-        return has_valid_token(request, self._tokens)
+def _may_be_webhook(tokens: tuple[Secret, ...]) -> bool:
+    """Tell by the headers whether the request may be a webhook: no form, and not sent by a browser.
+
+    At a signed webhook's path, only a body that is declared as JSON and has no signature is read.
+    """
+    headers = request.headers
+    if "Origin" in headers or "Sec-Fetch-Site" in headers or request.mimetype in _FORMS:
+        return False
+    if request.path in _SIGNED and (not request.is_json or any(name in headers for name in _SIGNATURES)):
+        return False
+    return has_valid_token(request, tokens)
 
 
 def find_hook_url(public_url: str) -> str:
