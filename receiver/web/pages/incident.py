@@ -113,18 +113,25 @@ class SentMessage:
     what: str
     text: str
     whole: str
-    simulated: bool = False
+    simulated: bool
+
+
+def _build_message(
+    at: float, to: str, what: str, text: str, payload: Mapping[str, Any], *, simulated: bool = False
+) -> SentMessage:
+    whole = dumps(payload, indent=2, ensure_ascii=False)
+    return SentMessage(format_moment(at), to, what, text, whole, simulated)
 
 
 @dataclass(frozen=True, slots=True)
 class SentMessageList:
-    """Lists the messages that were sent for an incident. Raises StoreError."""
+    """Lists the messages that were sent for an incident, newest first. Raises StoreError."""
 
     simulated: RedisSimulatedMessages
     notification_builder: NotificationBuilder
 
     def list_simulated(self, incident: Incident) -> list[SentMessage]:
-        """Return what simulated channels would have sent, newest first."""
+        """Return what simulated channels would have sent."""
         receipts = (delivery.receipt for delivery in incident.deliveries.values())
         if not any(receipt is not None and receipt.is_simulated for receipt in receipts):
             return []
@@ -132,23 +139,21 @@ class SentMessageList:
         return _sort_messages(_render_recorded(one) for one in recorded if one.get("incident") == incident.id)
 
     def list_current(self, view: IncidentView) -> list[SentMessage]:
-        """Return the messages in the channels as they read now, newest first."""
-        return _sort_messages(self._render_current(view))
+        """Return the messages in the channels as they read now."""
+        return _sort_messages((*self._render_message(view), *self._render_pages(view)))
 
-    def _render_current(self, view: IncidentView) -> Iterator[SentMessage]:
-        incident, message = view.incident, view.incident.message
-        if message is not None and message.receipt is not None and not message.receipt.is_simulated:
-            target = message_target(incident, message)
-            post = Post(key=MESSAGE, target=target)
-            rendered = render_message(self.notification_builder.build(post, view))
-            payload = {"text": rendered.text, "blocks": list(rendered.blocks)}
-            yield SentMessage(
-                at=format_moment(message.receipt.at),
-                to=f"slack:{target.address}",
-                what="the message, as it reads now",
-                text=rendered.text,
-                whole=dumps(payload, indent=2, ensure_ascii=False),
-            )
+    def _render_message(self, view: IncidentView) -> Iterator[SentMessage]:
+        message = view.incident.message
+        if message is None or message.receipt is None or message.receipt.is_simulated:
+            return
+        target = message_target(view.incident, message)
+        rendered = render_message(self.notification_builder.build(Post(key=MESSAGE, target=target), view))
+        payload = {"text": rendered.text, "blocks": list(rendered.blocks)}
+        what = "the message, as it reads now"
+        yield _build_message(message.receipt.at, f"slack:{target.address}", what, rendered.text, payload)
+
+    def _render_pages(self, view: IncidentView) -> Iterator[SentMessage]:
+        incident = view.incident
         for step in view.policy.steps:
             page, paged = step.responder.find_target(PAGERDUTY), incident.deliveries.get(page_key(step.name))
             if page is None or paged is None or paged.receipt is None or paged.receipt.is_simulated:
@@ -163,13 +168,8 @@ class SentMessageList:
                 step=step,
             )
             event = render_event(self.notification_builder.build(action, view))
-            yield SentMessage(
-                at=format_moment(paged.receipt.at),
-                to=f"pagerduty:{step.responder.name}",
-                what="the page, as it would read now",
-                text=str(event["payload"]["summary"]),
-                whole=dumps(event, indent=2, ensure_ascii=False),
-            )
+            to, text = f"pagerduty:{step.responder.name}", str(event["payload"]["summary"])
+            yield _build_message(paged.receipt.at, to, "the page, as it would read now", text, event)
 
 
 def _sort_messages(messages: Iterable[SentMessage]) -> list[SentMessage]:
@@ -177,15 +177,10 @@ def _sort_messages(messages: Iterable[SentMessage]) -> list[SentMessage]:
 
 
 def _render_recorded(message: Mapping[str, Any]) -> SentMessage:
-    whole = message.get("event") or {k: message[k] for k in ("text", "blocks") if k in message}
-    return SentMessage(
-        at=format_moment(float(message.get("at", 0.0))),
-        to=str(message.get("to") or message.get("channel") or ""),
-        what=delivery_label(str(message.get("key", ""))),
-        text=str(message.get("text", "")),
-        whole=dumps(whole, indent=2, ensure_ascii=False),
-        simulated=True,
-    )
+    payload = message.get("event") or {k: message[k] for k in ("text", "blocks") if k in message}
+    to, text = str(message.get("to") or message.get("channel") or ""), str(message.get("text", ""))
+    what = delivery_label(str(message.get("key", "")))
+    return _build_message(float(message.get("at", 0.0)), to, what, text, payload, simulated=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,16 +29,14 @@ def digest_of(*content: object) -> str:
     return sha256(repr(content).encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
-def etag_of(*shown: object) -> str:
-    """Return an ETag of the rendered data; never include the current time."""
+def conditional_response(template: str, shown: tuple[object, ...], **context: object) -> Response:
+    """Return the page, or 204 if the request carries the ETag of *shown* in X-Receiver-Stamp.
+
+    *shown* is what the page renders, without the current time.
+    """
     # The CSRF token is part of it: a page with forms for another token must be loaded again.
     render_token = cast("Callable[[], str]", current_app.jinja_env.globals["csrf_field"])
-    return digest_of(shown, render_token())
-
-
-def conditional_response(template: str, shown: tuple[object, ...], **context: object) -> Response:
-    """Return the page, or 204 if the request carries the ETag of *shown* in X-Receiver-Stamp."""
-    etag = etag_of(*shown)
+    etag = digest_of(shown, render_token())
     if request.headers.get(_HEADER) == etag:
         return Response(status=204)
     pieces = []
