@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from receiver.integrations.slack.blocks import Block, BlockBudget, section
-from receiver.integrations.slack.headline import severity_mark
+from receiver.integrations.slack.headline import SEVERITY_MARKS
 from receiver.integrations.slack.mrkdwn import (
     bold,
     code,
@@ -17,33 +17,14 @@ from receiver.integrations.slack.mrkdwn import (
     link,
 )
 from receiver.model.alert import LABEL, Alert, Severity, normalize_word
-from receiver.model.heading import find_heading
 from receiver.model.incident import AlertState, Incident
 
 _MAX_LABEL = 120
 
 
-def shared_labels(incident: Incident, alerts: Iterable[Alert]) -> dict[str, str]:
-    """Return the group's labels and the labels that all *alerts* share."""
-    shared: dict[str, str] | None = None
-    severity = incident.severity
-    for alert in alerts:
-        severity = incident.alert_states[alert.fingerprint].severity
-        if shared is None:
-            shared = dict(alert.labels)
-        else:
-            shared = {key: value for key, value in shared.items() if alert.labels.get(key) == value}
-    every = {**incident.group_labels, **(shared or {})}
-    return _without_stated(every, severity)
-
-
-def own_labels(alert: Alert, alert_state: AlertState, shared: Collection[str]) -> dict[str, str]:
-    """Return the labels of *alert* that are not in *shared*."""
-    return {
-        key: value
-        for key, value in _without_stated(alert.labels, alert_state.severity).items()
-        if key not in shared
-    }
+def _own_labels(shown: AlertView, shared: Collection[str]) -> dict[str, str]:
+    labels = _without_stated(shown.alert.labels, shown.alert_state.severity)
+    return {key: value for key, value in labels.items() if key not in shared}
 
 
 def _without_stated(labels: Mapping[str, str], severity: Severity) -> dict[str, str]:
@@ -76,7 +57,7 @@ _MAX_LABELS = 500
 _NAMELESS = "*alert without a name*"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AlertView:
     """An alert and its state in the incident."""
 
@@ -90,13 +71,13 @@ def sort_alerts(incident: Incident, fingerprints: Collection[str] | None = None)
         AlertView(alert, alert_state)
         for fingerprint, alert_state in incident.alert_states.items()
         if (alert := incident.alerts.get(fingerprint)) is not None
-        and (fingerprint in fingerprints if fingerprints is not None else _is_counted(incident, alert_state))
+        and (
+            fingerprint in fingerprints
+            if fingerprints is not None
+            else incident.is_resolved or not alert_state.is_dismissed
+        )
     ]
-    return sorted(shown, key=_sort_key)
-
-
-def _is_counted(incident: Incident, alert_state: AlertState) -> bool:
-    return incident.is_resolved or not alert_state.is_dismissed
+    return sorted(shown, key=_sort_key) if len(shown) > 1 else shown
 
 
 def _sort_key(shown: AlertView) -> tuple[bool, int, float, list[tuple[str, str]]]:
@@ -106,14 +87,28 @@ def _sort_key(shown: AlertView) -> tuple[bool, int, float, list[tuple[str, str]]
 
 
 def find_shared_labels(incident: Incident, alerts: Sequence[AlertView]) -> dict[str, str]:
-    return shared_labels(incident, (shown.alert for shown in alerts))
+    """Return the group's labels and the labels that all *alerts* share."""
+    shared = dict(alerts[0].alert.labels) if alerts else {}
+    for view in alerts[1:]:
+        labels = view.alert.labels
+        shared = {key: value for key, value in shared.items() if labels.get(key) == value}
+    severity = alerts[-1].alert_state.severity if alerts else incident.severity
+    return _without_stated({**incident.group_labels, **shared}, severity)
 
 
-def render_alerts(incident: Incident, alerts: Sequence[AlertView], budget: BlockBudget) -> list[Block]:
-    """Return the first alerts in full, as many as fit into *budget*, and a line that counts the others."""
+def render_alerts(
+    incident: Incident,
+    alerts: Sequence[AlertView],
+    shared: Collection[str],
+    summary: str,
+    budget: BlockBudget,
+) -> list[Block]:
+    """Return the first alerts in full, as many as fit into *budget*, and a line that counts the others.
+
+    They are shown without the *shared* labels, and without the incident's *summary*.
+    """
     if not budget.try_add_block(section(f"… and {count_rest(incident)} more")):
         return []
-    shared, summary = find_shared_labels(incident, alerts), find_heading(incident).summary
     blocks: list[Block] = []
     for shown in alerts[:MAX_IN_FULL]:
         block = section(_in_full(shown, shared, summary))
@@ -138,7 +133,7 @@ def count_rest(incident: Incident, listed: Sequence[AlertView] = ()) -> str:
 
 def _in_full(shown: AlertView, shared: Collection[str], summary: str) -> str:
     alert = shown.alert
-    lines = [_head(shown), render_labels(own_labels(alert, shown.alert_state, shared), _MAX_LABELS)]
+    lines = [_head(shown), render_labels(_own_labels(shown, shared), _MAX_LABELS)]
     own = escape_line(alert.summary, _MAX_SUMMARY)
     if shown.alert_state.is_firing:
         lines += [own if own != escape_line(summary, _MAX_SUMMARY) else "", _description(alert)]
@@ -149,7 +144,7 @@ def _head(shown: AlertView) -> str:
     alert, alert_state = shown.alert, shown.alert_state
     name = bold(alert.name, _MAX_NAME) or _NAMELESS
     when = f"since {format_timestamp(alert_state.starts_at)}"
-    mark = severity_mark(alert_state.severity)
+    mark = SEVERITY_MARKS[alert_state.severity]
     if not alert_state.is_firing:
         mark, when = "✅", f"resolved {format_timestamp(alert_state.ends_at)}"
     source = f" · {link(alert.generator_url, 'Prometheus')}" if is_link(alert.generator_url) else ""
@@ -168,8 +163,8 @@ def _description(alert: Alert) -> str:
 def short_lines(alerts: Sequence[AlertView], shared: Collection[str] = ()) -> Iterator[str]:
     """Yield one line for each of the first alerts."""
     for shown in alerts[:MAX_IN_SHORT]:
-        mark = severity_mark(shown.alert_state.severity) if shown.alert_state.is_firing else "✅"
-        labels = render_labels(own_labels(shown.alert, shown.alert_state, shared), 100)
+        mark = SEVERITY_MARKS[shown.alert_state.severity] if shown.alert_state.is_firing else "✅"
+        labels = render_labels(_own_labels(shown, shared), 100)
         summary = escape_line(shown.alert.summary, 80)
         name = bold(shown.alert.name, 60) or _NAMELESS
         yield " ".join(filter(None, (mark, name, labels, f"· {summary}" if summary else "")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from json import dumps
+from json import JSONEncoder
 from typing import Any
 
 from receiver.text import truncate_text
@@ -58,19 +58,20 @@ def actions(buttons: Sequence[Block], block_id: str) -> Block:
 # https://github.com/slackapi/bolt-js/issues/2509
 MAX_TOTAL = 12_000
 _SEPARATOR = 2
+_encode = JSONEncoder(ensure_ascii=False).encode
 
 
 def measure(blocks: Sequence[Block]) -> int:
     """Return the length of *blocks* as JSON, in characters."""
-    return len(dumps(list(blocks), ensure_ascii=False))
+    return len(_encode(blocks))
 
 
+@dataclass(slots=True)
 class BlockBudget:
     """The characters and blocks that one message may still use."""
 
-    def __init__(self, characters: int = MAX_TOTAL, blocks: int = MAX_BLOCKS) -> None:
-        self.characters = characters
-        self.blocks = blocks
+    characters: int = MAX_TOTAL
+    blocks: int = MAX_BLOCKS
 
     @classmethod
     def remaining(cls, used: Sequence[Block]) -> BlockBudget:
@@ -83,7 +84,7 @@ class BlockBudget:
 
     def try_add_block(self, block: Block) -> bool:
         """Return whether *block* still fits; if so, subtract it from the budget."""
-        cost = measure([block]) - 2 + _SEPARATOR
+        cost = len(_encode(block)) + _SEPARATOR
         if cost > self.characters or self.blocks < 1:
             return False
         self.characters -= cost
@@ -97,22 +98,20 @@ def pack_sections(pieces: Sequence[str], budget: BlockBudget) -> tuple[list[Bloc
     Stops at the first piece that does not fit, so that none in the middle is missing.
     """
     texts: list[str] = []
-    for number, piece in enumerate(pieces):
+    packed = 0
+    for piece in pieces:
         if texts and len(texts[-1]) + 1 + len(piece) <= MAX_SECTION:
-            cost = len(dumps(piece, ensure_ascii=False))  # its two quotes count for the escaped line end
+            cost = len(_encode(piece))  # its two quotes count for the escaped line end
             if cost > budget.characters:
-                return _render_sections(texts), len(pieces) - number
+                break
             budget.characters -= cost
             texts[-1] += f"\n{piece}"
         elif len(piece) <= MAX_SECTION and budget.try_add_block(section(piece)):
             texts.append(piece)
         else:
-            return _render_sections(texts), len(pieces) - number
-    return _render_sections(texts), 0
-
-
-def _render_sections(texts: Sequence[str]) -> list[Block]:
-    return [section(text) for text in texts]
+            break
+        packed += 1
+    return [section(text) for text in texts], len(pieces) - packed
 
 
 # Slack truncates at 40,000 characters and may split at about 4,000; a split message can't be edited as one:

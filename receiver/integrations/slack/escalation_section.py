@@ -1,42 +1,19 @@
-"""The escalation in one line: who was notified, who is next and when; and pages that were not delivered."""
+"""Lines on the state of an incident: its escalation, pages not delivered, suppression and silences."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from receiver.clock import format_duration
-from receiver.engine.notification import IncidentNotification
-from receiver.integrations.slack.blocks import Message
-from receiver.integrations.slack.headline import (
-    format_acknowledged,
-    format_resolved,
-    severity_mark,
-    severity_word,
-)
-from receiver.integrations.slack.mrkdwn import (
-    disable_mentions,
-    escape_line,
-    format_timestamp,
-    link,
-    mention,
-    mention_on_call,
-)
-from receiver.model.actions import FallbackMention, Post, Update
+from receiver.integrations.slack.blocks import Block, button
+from receiver.integrations.slack.headline import format_acknowledged, format_resolved
+from receiver.integrations.slack.mrkdwn import escape_line, format_timestamp, render_person
 from receiver.model.delivery import Delivery
-from receiver.model.delivery_keys import (
-    FALLBACK,
-    MOVED,
-    DeliveryKey,
-    is_acknowledgement,
-    is_page_key,
-    page_key,
-    parse_left_open_key,
-    reply_key,
-)
-from receiver.model.delivery_status import find_channel_failure, message_target
+from receiver.model.delivery_keys import DeliveryKey, page_key, reply_key, silence_key
 from receiver.model.escalation import EscalationState, StepState
-from receiver.model.heading import find_heading
-from receiver.model.incident import Incident
+from receiver.model.incident import Incident, SilenceRequest
 from receiver.model.page_confirmation import find_notified_at, is_resolved_too_often, is_unconfirmed
 from receiver.model.routing import PAGERDUTY, SLACK, Step
 
@@ -84,11 +61,8 @@ def _format_step(incident: Incident, step_state: StepState) -> str:
         return f"{name} {notified}"
     if step_state.is_carried_over:
         return f"{name} notified before"
-    return (
-        f"{name} notified {format_timestamp(step_state.notified_at)}"
-        if step_state.notified_at
-        else f"{name} being paged"
-    )
+    at = step_state.notified_at
+    return f"{name} notified {format_timestamp(at)}" if at else f"{name} being paged"
 
 
 def _format_waiting(incident: Incident, step_state: StepState) -> str:
@@ -110,8 +84,8 @@ def _format_notified(incident: Incident, step_state: StepState) -> str | None:
         delivery = _find_delivery(incident, key, step_state)
         at, receipt = find_notified_at(delivery), delivery.receipt
         if at is not None and step_state.step.responder.find_target(kind):
-            is_simulated = receipt is not None and receipt.is_simulated
-            notified.append((at, f"{word} {format_timestamp(at)}" + _format_simulated(is_so=is_simulated)))
+            simulated = " (simulated)" if receipt is not None and receipt.is_simulated else ""
+            notified.append((at, f"{word} {format_timestamp(at)}{simulated}"))
     return min(notified)[1] if notified else None
 
 
@@ -120,10 +94,6 @@ def _find_delivery(incident: Incident, key: DeliveryKey, step_state: StepState) 
     if step_state.is_carried_over:
         return incident.find_delivery(key)
     return incident.find_run_delivery(key)
-
-
-def _format_simulated(*, is_so: bool) -> str:
-    return " (simulated)" if is_so else ""
 
 
 def render_page_failures(incident: Incident, escalation: EscalationState) -> str:
@@ -150,125 +120,74 @@ def _page_failures(incident: Incident, escalation: EscalationState) -> Iterator[
             yield f"⚠️ PagerDuty: page to {who} not delivered yet ({why})"
 
 
-_MAX_NAME = 80
-_MAX_REASON = 60
-# Notifies the active members of the channel, if we know no person to mention.
-_HERE = "<!here>"
+# More buttons would take a third of the message; the others appear as silences end.
+MAX_EXPIRE_BUTTONS = 8
+_MAX_LINES = 4
+_MAX_COMMENT = 150
 
 
-def render_fallback_reply(notification: IncidentNotification, reply_kind: str, step: Step) -> Message:
-    """Return the reply of *reply_kind*: PagerDuty can't be reached (`page_delayed`), has no incident for an
-    accepted page (`unconfirmed`), resolves the page automatically while it fires (`resolved_there`), or the
-    fallback responder is notified (`fallback`).
-    """
-    incident = notification.incident
-    if reply_kind == "page_delayed":
-        reason = _format_reason(incident, step)
-        return _render_mention(
-            incident, f"⚠️ PagerDuty can't be reached ({reason}): {_addressee(notification, step)}"
-        )
-    if reply_kind == "unconfirmed":
-        text = f"⚠️ PagerDuty accepted the page and has no incident for it: {_addressee(notification, step)}"
-        causes = "Likely a maintenance window, a disabled service or an event rule; the page is sent again"
-        return _render_mention(incident, f"{text}\n{causes}")
-    if reply_kind == "resolved_there":
-        text = f"⚠️ Something in PagerDuty resolves this page while it fires: {_addressee(notification, step)}"
-        causes = "Look for auto-resolve of the service, an event rule or another integration"
-        return _render_mention(
-            incident, f"{text}\n{causes}", _page_link(incident.find_run_delivery(page_key(step.name)))
-        )
-    target = step.responder.find_target(SLACK)
-    who = " ".join(filter(None, (title(step), mention(target.address) if target else "")))
-    verb = "Paging" if step.responder.find_target(PAGERDUTY) else "Telling"
-    return _render_mention(notification.incident, f"📟 {verb} {who} in place of who could not be reached")
-
-
-def render_left_open(incident: Incident, key: DeliveryKey) -> str:
-    """Return which PagerDuty incident has to be resolved or acknowledged manually.
-
-    *key* is `left_open:` and the key of the event that had no effect, like `resolve:on-call`.
-    """
-    event_key = parse_left_open_key(key)
-    event = incident.deliveries.get(event_key, Delivery())
-    name = event.target.partition(":")[2]
-    verb = "acknowledge" if is_acknowledgement(event_key) else "resolve"
-    page = _page_link(event) or next(filter(None, map(_page_link, _list_pages(incident, event.target))), "")
-    which = f"PagerDuty incident {page}" if page else "PagerDuty's incident for this"
-    who = escape_line(name, _MAX_NAME)
-    if event.failed_at:
-        return f"⚠️ {which} ({who}) could not be reached ({_shorten_reason(event.reason)}): {verb} it by hand"
-    return f"⚠️ {which} ({who}) is still open after our resolves: {verb} it by hand"
-
-
-def _list_pages(incident: Incident, target: str) -> list[Delivery]:
-    found = incident.deliveries.items()
-    return [page for key, page in found if is_page_key(key) and page.target == target]
-
-
-def _page_link(event: Delivery) -> str:
-    """Return PagerDuty's incident as a link, or its ID if the URL is not known; empty if there is none."""
-    if event.check is None or not event.check.incident:
+def render_suppression(incident: Incident) -> str:
+    """Return why the escalation of a firing incident is suppressed; empty if it is not."""
+    suppression = incident.suppression
+    if suppression is None or incident.is_resolved:
         return ""
-    name = escape_line(event.check.incident, _MAX_NAME)
-    return link(event.check.link, name) if event.check.link else name
+    if suppression.reason == "silenced":
+        by = f" by {render_person(suppression.by)}" if suppression.by else ""
+        until = f" until {format_timestamp(suppression.until)}" if suppression.until else ""
+        return f"⏸ Silenced{by}{until}: nobody is paged"
+    if suppression.reason == "inhibited":
+        return "⏸ Inhibited in Alertmanager by another alert: nobody is paged"
+    return "⏸ Muted in Alertmanager by a time interval: nobody is paged"
 
 
-def render_fallback_mention(notification: IncidentNotification, fallback_mention: FallbackMention) -> Message:
-    """Return the message in the fallback channel that mentions the responder of an undelivered step."""
-    incident = notification.incident
-    if fallback_mention.step is None:
-        return _render_mention(
-            incident, f"⚠️ Not delivered ({_shorten_reason(fallback_mention.why)}): {_HERE}"
-        )
-    failed = f"{title(fallback_mention.step)} could not be reached ({_shorten_reason(fallback_mention.why)})"
-    text = f"⚠️ {failed}: {_addressee(notification, fallback_mention.step)}"
-    return _render_mention(
-        incident, text, link(fallback_mention.link, "message") if fallback_mention.link else ""
-    )
-
-
-def render_fallback_notice(notification: IncidentNotification) -> str:
-    """Return for which channel the fallback message was sent, and why; empty for any other message."""
-    incident, action = notification.incident, notification.action
-    fallback = incident.deliveries.get(FALLBACK, Delivery())
-    reference = fallback.receipt.reference if fallback.receipt is not None else ""
-    is_edited = isinstance(action, Update) and action.message == reference
-    if not is_edited and not (isinstance(action, Post) and action.key == FALLBACK):
+def render_stale(incident: Incident, now: float) -> str:
+    """Return the warning that Alertmanager no longer repeats the incident; empty if it is not stale."""
+    if not incident.is_stale(now):
         return ""
-    loss = find_channel_failure(incident)
-    reason = fallback.instance or (loss.reason if loss is not None else "")
-    why = f" ({_shorten_reason(reason)})" if reason else ""
-    return f"↪️ Here in place of {escape_line(incident.channel, _MAX_NAME)}, which could not be reached{why}"
+    received_at = max(incident.last_received_at, incident.opened_at)
+    return f"⚠️ Stale: no repeat since {format_timestamp(received_at)}, so whether it still fires is not known"
 
 
-def render_moved_notice(notification: IncidentNotification) -> str:
-    """Return the link to the message that replaces a fallback message; empty for any other message."""
-    action = notification.action
-    message = notification.incident.message
-    if not isinstance(action, Update) or action.key != MOVED or message is None or message.receipt is None:
-        return ""
-    place = message_target(notification.incident, message).address
-    return f"goes on in {link(message.receipt.link, place)}"
+def render_silences(incident: Incident, now: float) -> str:
+    """Return a line for each request of active silences; empty if there are none."""
+    groups = defaultdict(list)
+    for silence in active_silences(incident, now):
+        groups[silence.by, silence.requested_at, silence.until, silence.comment].append(silence)
+    lines = [_format_silences(incident, silences) for silences in islice(groups.values(), _MAX_LINES)]
+    if len(groups) > _MAX_LINES:
+        lines.append(f"… and {len(groups) - _MAX_LINES} more silences")
+    return "\n".join(lines)
 
 
-def _addressee(notification: IncidentNotification, step: Step) -> str:
-    """Return the step's title and a mention of the responder, else of who is on call, else `@here`."""
-    target = step.responder.find_target(SLACK)
-    handle = mention(target.address) if target else mention_on_call(notification.on_call)
-    return f"{title(step)} {handle or _HERE}"
+def active_silences(incident: Incident, now: float) -> list[SilenceRequest]:
+    """Return the silences that should be active; those "until it resolves" end with the incident."""
+    return [
+        request
+        for request in incident.silences
+        if request.is_active(now) and not (request.is_until_resolved and incident.is_resolved)
+    ]
 
 
-def _format_reason(incident: Incident, step: Step) -> str:
-    return _shorten_reason(incident.find_run_delivery(page_key(step.name)).reason or "no_answer")
+def expire_buttons(incident: Incident, now: float) -> Iterator[Block]:
+    """Yield a button for each of the first active silences; its value is the incident's ID and the number."""
+    active = active_silences(incident, now)
+    for request in active[:MAX_EXPIRE_BUTTONS]:
+        name = "Expire silence" if len(active) == 1 else f"Expire silence {request.number}"
+        yield button(name, f"expire:{request.number}", f"{incident.id}#{request.number}")
 
 
-def _shorten_reason(reason: str) -> str:
-    return disable_mentions(escape_line(reason, _MAX_REASON))
-
-
-def _render_mention(incident: Incident, text: str, place: str = "") -> Message:
-    """Return a message with `links_names`, so each @ in labels is disabled."""
-    heading = find_heading(incident)
-    what = disable_mentions(escape_line(heading.counted_name or heading.counted_summary, 100))
-    head = f"{severity_mark(incident.severity)} {severity_word(incident.severity)} · {what}"
-    return Message("\n".join((text, " · ".join(filter(None, (head, place))))), links_names=True)
+def _format_silences(incident: Incident, silences: Sequence[SilenceRequest]) -> str:
+    """Return the line of *silences*, which one person requested together."""
+    silence, count = silences[0], len(silences)
+    what = f"Silence {silence.number}"
+    if count > 1:
+        what = f"{count} silences {silence.number} to {silences[-1].number}"
+    until = "it resolves" if silence.is_until_resolved else format_timestamp(silence.until)
+    comment = escape_line(silence.comment, _MAX_COMMENT)
+    text = f"🔕 {what} by {render_person(silence.by)} until {until}{f' · {comment}' if comment else ''}"
+    for each in silences:  # whether it is missing in Alertmanager, and why
+        delivery = incident.find_delivery(silence_key(each.number))
+        if delivery.receipt is None and delivery.reason:
+            state = "failed permanently" if delivery.failed_at else "not made yet"
+            return f"{text} · ⚠️ {state}: {escape_line(delivery.reason, 60)}"
+    return text

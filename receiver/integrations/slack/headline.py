@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from receiver.clock import format_duration
 from receiver.integrations.slack.blocks import MAX_HEADER
 from receiver.integrations.slack.mrkdwn import MAX_BY, format_timestamp, render_person
 from receiver.model.alert import Severity
-from receiver.model.heading import find_heading, format_more
+from receiver.model.heading import IncidentHeading, format_more
 from receiver.model.incident import Incident
 from receiver.text import one_line
 
-_MARKS = {
+SEVERITY_MARKS: Mapping[Severity, str] = {
     Severity.CRITICAL: "🔴",
     Severity.ERROR: "🟠",
     Severity.WARNING: "🟡",
@@ -19,20 +21,15 @@ _MARKS = {
 }
 
 
-def severity_mark(severity: Severity) -> str:
-    return _MARKS[severity]
-
-
 def severity_word(severity: Severity) -> str:
     return "NO SEVERITY" if severity is Severity.NONE else severity.value.upper()
 
 
-def headline(incident: Incident) -> str:
+def headline(incident: Incident, heading: IncidentHeading) -> str:
     """Return severity and state on one plain line, unescaped: `🔴 CRITICAL · DiskFull (+1) [2 firing / 3]`.
 
     If it is too long, only the name is truncated.
     """
-    heading = find_heading(incident)
     name = one_line(heading.name, MAX_HEADER)
     start, end = f"{_state(incident)} · ", _counts(incident)
     end = (format_more(heading.more_names) if name else "") + end
@@ -49,7 +46,7 @@ def _state(incident: Incident) -> str:
     if incident.is_acknowledged:
         done = "Snoozed" if incident.snoozed_until else "Acknowledged"
         return f"👀 {done} by {one_line(incident.acknowledged_by, MAX_BY)} · {severity}"
-    return f"{severity_mark(incident.severity)} {severity}"
+    return f"{SEVERITY_MARKS[incident.severity]} {severity}"
 
 
 def _counts(incident: Incident) -> str:

@@ -1,11 +1,13 @@
-"""The message of an incident: its blocks or its plain text, links, buttons and the maintenance line."""
+"""The message of an incident: its blocks or its plain text, links, buttons, and the runbook's excerpt."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 
 from receiver.engine.notification import IncidentNotification
+from receiver.integrations.slack import blocks, mrkdwn
 from receiver.integrations.slack.alert_section import (
     AlertView,
     count_rest,
@@ -15,85 +17,29 @@ from receiver.integrations.slack.alert_section import (
     short_lines,
     sort_alerts,
 )
-from receiver.integrations.slack.blocks import (
-    MAX_TEXT,
-    Block,
-    BlockBudget,
-    FormattingLevel,
-    Message,
-    actions,
-    button,
-    context,
-    header,
-    section,
-)
+from receiver.integrations.slack.blocks import Block, BlockBudget, FormattingLevel, Message, section
 from receiver.integrations.slack.escalation_section import (
+    expire_buttons,
+    render_page_failures,
+    render_silences,
+    render_stale,
+    render_steps,
+    render_suppression,
+)
+from receiver.integrations.slack.headline import headline, history
+from receiver.integrations.slack.mrkdwn import escape, format_timestamp, is_link, link
+from receiver.integrations.slack.thread_replies import (
     render_fallback_mention,
     render_fallback_notice,
     render_moved_notice,
-    render_page_failures,
-    render_steps,
+    render_reply,
 )
-from receiver.integrations.slack.headline import headline, history
-from receiver.integrations.slack.mrkdwn import (
-    cut_escaped,
-    escape,
-    escape_text,
-    format_timestamp,
-    is_link,
-    join_lines,
-    link,
-    plain,
-)
-from receiver.integrations.slack.runbook_section import render_runbook
-from receiver.integrations.slack.silence_section import (
-    expire_buttons,
-    render_silences,
-    render_stale,
-    render_suppression,
-)
-from receiver.integrations.slack.thread_replies import render_reply
 from receiver.model.actions import FallbackMention, Post, Reply, Update
-from receiver.model.delivery import Delivery
 from receiver.model.delivery_keys import MESSAGE
-from receiver.model.escalation import EscalationState
-from receiver.model.heading import find_heading, format_more
+from receiver.model.heading import IncidentHeading, find_heading, format_more
 from receiver.model.incident import Incident
 from receiver.model.messages import is_in_maintenance
-
-
-def render_maintenance(incident: Incident, escalation: EscalationState) -> str:
-    """Return until when maintenance pauses paging; empty if it pauses none."""
-    if not is_in_maintenance(incident, escalation):
-        return ""
-    return f"🔧 Maintenance until {format_timestamp(escalation.paused_until)}: nobody is paged"
-
-
-_BETWEEN = " · "
-
-
-def render_links(notification: IncidentNotification, limit: int) -> str:
-    """Return the links as mrkdwn within *limit* characters, most useful first; empty if there are none."""
-    said = ""
-    for label, url in _links(notification):
-        if not is_link(url):
-            continue
-        shown = f"{_BETWEEN if said else ''}{link(url, label)}"
-        if len(said) + len(shown) <= limit:
-            said += shown
-    return f"🔗 {said}" if said else ""
-
-
-def _links(notification: IncidentNotification) -> Iterator[tuple[str, str]]:
-    links, excerpt = notification.links, notification.excerpt
-    yield "Incident", links.incident
-    if excerpt is not None:
-        yield "Runbook", excerpt.url
-    if not notification.incident.is_resolved:
-        yield "Silence", links.silence
-    yield "Prometheus", links.prometheus
-    yield from links.more
-
+from receiver.runbooks.model import Excerpt, Part, Section
 
 # Characters reserved for the runbook; the alerts may use the rest that the essential lines leave.
 _RUNBOOK_SHARE = 3500
@@ -111,82 +57,119 @@ def render_message(
 
     Every *level* respects Slack's limits; the lower ones use less formatting.
     """
-    if isinstance(notification.action, Reply):
-        return render_reply(notification, notification.action, level)
-    if isinstance(notification.action, FallbackMention):
-        return render_fallback_mention(notification, notification.action)
-    alerts = sort_alerts(notification.incident)
+    incident, action = notification.incident, notification.action
+    if isinstance(action, Reply):
+        return render_reply(notification, action, level)
+    if isinstance(action, FallbackMention):
+        return render_fallback_mention(notification, action)
+    heading, alerts = find_heading(incident), sort_alerts(incident)
+    summary = mrkdwn.escape_text(heading.summary, _MAX_SUMMARY)
+    content = _Content(
+        notification,
+        heading,
+        headline(incident, heading),
+        summary + format_more(heading.more) if summary else "",
+        alerts,
+        find_shared_labels(incident, alerts),
+    )
     if level is FormattingLevel.PLAIN:
-        return Message(_plain(notification, alerts))
-    text = "\n".join(filter(None, (_escaped_headline(notification.incident), _summary(notification))))
-    return Message(cut_escaped(text, MAX_TEXT), tuple(_blocks(notification, alerts, level)))
+        return Message(content.render_plain())
+    text = "\n".join(filter(None, (escape(content.title), content.summary)))
+    return Message(mrkdwn.cut_escaped(text, blocks.MAX_TEXT), tuple(content.render_blocks(level)))
 
 
-def _blocks(
-    notification: IncidentNotification, alerts: list[AlertView], level: FormattingLevel
-) -> list[Block]:
-    head, tail = list(_head(notification, alerts)), list(_tail(notification))
-    if level is FormattingLevel.COMPACT:
-        return [*head, section(count_rest(notification.incident) or "No alerts"), *tail]
-    budget = BlockBudget.remaining([*head, *tail])
-    reserved = _runbook_cost(
-        notification, BlockBudget(min(_RUNBOOK_SHARE, budget.characters // 2), budget.blocks)
-    )
-    shown = render_alerts(notification.incident, alerts, budget.reserve_characters(reserved))
-    return [*head, *shown, *tail, *_runbook(notification, BlockBudget.remaining([*head, *shown, *tail]))]
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What a message of an incident shows at every level: its *title* in plain text, the rest escaped."""
+
+    notification: IncidentNotification
+    heading: IncidentHeading
+    title: str
+    summary: str
+    alerts: list[AlertView]
+    shared_labels: dict[str, str]
+
+    def render_blocks(self, level: FormattingLevel) -> list[Block]:
+        incident, excerpt = self.notification.incident, self.notification.excerpt
+        head, tail = list(self._render_head()), list(self._render_tail())
+        if level is FormattingLevel.COMPACT:
+            return [*head, section(count_rest(incident) or "No alerts"), *tail]
+        budget = BlockBudget.remaining([*head, *tail])
+        if excerpt is None or incident.is_resolved:
+            return [*head, *self._render_alerts(budget.reserve_characters(0)), *tail]
+        runbook = BlockBudget(min(_RUNBOOK_SHARE, budget.characters // 2), budget.blocks)
+        before = runbook.characters
+        render_runbook(excerpt, runbook)
+        alerts = self._render_alerts(budget.reserve_characters(before - runbook.characters))
+        shown = [*head, *alerts, *tail]
+        return [*shown, *render_runbook(excerpt, BlockBudget.remaining(shown))]
+
+    def render_plain(self) -> str:
+        """Return the message as text without blocks; the alerts use the room that the other lines leave."""
+        incident = self.notification.incident
+        head = [f"*{escape(self.title)}*", self.summary, render_labels(self.shared_labels, 300)]
+        tail = [
+            *_state_lines(self.notification),
+            _history(self.notification),
+            render_links(self.notification, 600),
+        ]
+        room = blocks.MAX_TEXT - sum(len(text) + 1 for text in (*head, *tail)) - _ROOM_FOR_COUNT
+        shown = mrkdwn.take_fitting(short_lines(self.alerts, self.shared_labels), room)
+        rest = count_rest(incident, self.alerts[: len(shown)])
+        return mrkdwn.join_lines([*head, *shown, rest, *tail], blocks.MAX_TEXT)
+
+    def _render_alerts(self, budget: BlockBudget) -> list[Block]:
+        incident = self.notification.incident
+        return render_alerts(incident, self.alerts, self.shared_labels, self.heading.summary, budget)
+
+    def _render_head(self) -> Iterator[Block]:
+        yield blocks.header(mrkdwn.plain(self.title))
+        labels = render_labels(self.shared_labels, _MAX_LABELS)
+        if text := "\n".join(filter(None, (self.summary, labels))):
+            yield section(text)
+
+    def _render_tail(self) -> Iterator[Block]:
+        yield from map(section, _state_lines(self.notification))
+        yield blocks.context([_history(self.notification)])
+        if links := render_links(self.notification, _MAX_LINKS):
+            yield section(links)
+        if buttons := _buttons(self.notification):
+            yield blocks.actions(buttons, BUTTONS)
 
 
-def _runbook_cost(notification: IncidentNotification, budget: BlockBudget) -> int:
-    """Return how many characters of *budget* the runbook would use."""
-    before = budget.characters
-    _runbook(notification, budget)
-    return before - budget.characters
+def render_links(notification: IncidentNotification, limit: int) -> str:
+    """Return the links as mrkdwn within *limit* characters, most useful first; empty if there are none."""
+    return mrkdwn.join_links(_links(notification), limit)
 
 
-def _runbook(notification: IncidentNotification, budget: BlockBudget) -> list[Block]:
-    if notification.excerpt is None or notification.incident.is_resolved:
-        return []
-    return render_runbook(notification.excerpt, budget)
+def _links(notification: IncidentNotification) -> Iterator[tuple[str, str]]:
+    links, excerpt = notification.links, notification.excerpt
+    yield "Incident", links.incident
+    if excerpt is not None:
+        yield "Runbook", excerpt.url
+    if not notification.incident.is_resolved:
+        yield "Silence", links.silence
+    yield "Prometheus", links.prometheus
+    yield from links.more
 
 
-def _head(notification: IncidentNotification, alerts: list[AlertView]) -> Iterator[Block]:
-    yield header(plain(headline(notification.incident)))
-    said = "\n".join(
-        filter(None, (_summary(notification), _labels(notification.incident, alerts, _MAX_LABELS)))
-    )
-    if said:
-        yield section(said)
-
-
-def _tail(notification: IncidentNotification) -> Iterator[Block]:
-    for text in _state_lines(notification):
-        yield section(text)
-    yield context([_history(notification)])
-    if links := render_links(notification, _MAX_LINKS):
-        yield section(links)
-    if buttons := _buttons(notification):
-        yield actions(buttons, BUTTONS)
-
-
-def _state_lines(notification: IncidentNotification) -> Iterator[str]:
-    """Yield the lines on maintenance, fallback, suppression, staleness, escalation, pages and silences."""
+def _state_lines(notification: IncidentNotification) -> Iterable[str]:
+    """Return the lines on maintenance, fallback, suppression, staleness, escalation, pages and silences."""
     incident, escalation = notification.incident, notification.escalation
-    yield from filter(
+    return filter(
         None,
         (
-            render_maintenance(incident, escalation),
+            f"🔧 Maintenance until {format_timestamp(escalation.paused_until)}: nobody is paged"
+            if is_in_maintenance(incident, escalation)
+            else "",
             render_fallback_notice(notification),
             render_suppression(incident),
             render_stale(incident, notification.now),
-            render_steps(incident, escalation, is_edit=_is_edit(notification)),
+            render_steps(incident, escalation, is_edit=isinstance(notification.action, Update)),
             render_page_failures(incident, escalation),
             render_silences(incident, notification.now),
         ),
     )
-
-
-def _is_edit(notification: IncidentNotification) -> bool:
-    return isinstance(notification.action, Update)
 
 
 def _buttons(notification: IncidentNotification) -> list[Block]:
@@ -197,7 +180,7 @@ def _buttons(notification: IncidentNotification) -> list[Block]:
     expire = list(expire_buttons(incident, notification.now))
     if incident.is_resolved:
         return expire
-    make = partial(button, value=incident.id)
+    make = partial(blocks.button, value=incident.id)
     if incident.is_acknowledged:
         first = make("Un-acknowledge", "unacknowledge")
     else:
@@ -205,32 +188,15 @@ def _buttons(notification: IncidentNotification) -> list[Block]:
     return [first, make("Resolve", "resolve"), make("Silence", "silence"), *expire]
 
 
-def _escaped_headline(incident: Incident) -> str:
-    return escape(headline(incident))
-
-
-def _summary(notification: IncidentNotification) -> str:
-    heading = find_heading(notification.incident)
-    said = escape_text(heading.summary, _MAX_SUMMARY)
-    return said + format_more(heading.more) if said else ""
-
-
-def _labels(incident: Incident, alerts: list[AlertView], limit: int) -> str:
-    return render_labels(find_shared_labels(incident, alerts), limit)
-
-
 def _history(notification: IncidentNotification) -> str:
     """Return the incident's history on one line, with a link to the message before or after this one."""
-    said, replaced = (
-        history(notification.incident, is_edit=_is_edit(notification)),
-        _find_replaced_message(notification),
-    )
+    text = history(notification.incident, is_edit=isinstance(notification.action, Update))
     if moved := render_moved_notice(notification):
-        return f"{said} · {moved}"
-    if not replaced:
-        return said
-    url = _permalink(notification.incident, replaced)
-    return f"{said} · goes on from {link(url, 'an earlier message')}"
+        return f"{text} · {moved}"
+    if replaced := _find_replaced_message(notification):
+        url = _find_permalink(notification.incident, replaced)
+        return f"{text} · goes on from {link(url, 'an earlier message')}"
+    return text
 
 
 def _find_replaced_message(notification: IncidentNotification) -> str:
@@ -238,32 +204,90 @@ def _find_replaced_message(notification: IncidentNotification) -> str:
     action = notification.action
     if isinstance(action, Post):
         return action.replaces
-    root = notification.incident.deliveries.get(MESSAGE, Delivery())
-    is_other = isinstance(action, Update) and root.receipt and root.receipt.reference != action.message
-    return root.receipt.reference if root.receipt and is_other else ""
+    receipt = notification.incident.find_delivery(MESSAGE).receipt
+    is_other = isinstance(action, Update) and receipt and receipt.reference != action.message
+    return receipt.reference if receipt and is_other else ""
 
 
-def _permalink(incident: Incident, reference: str) -> str:
+def _find_permalink(incident: Incident, reference: str) -> str:
     for delivery in incident.deliveries.values():
         if delivery.receipt is not None and delivery.receipt.reference == reference:
-            return delivery.receipt.link if is_link(delivery.receipt.link) else ""
+            return delivery.receipt.link
     return ""
 
 
-def _plain(notification: IncidentNotification, alerts: list[AlertView]) -> str:
-    """Return the message as text without blocks; the alerts use the room that the other lines leave."""
-    incident = notification.incident
-    head = [f"*{_escaped_headline(incident)}*", _summary(notification), _labels(incident, alerts, 300)]
-    tail = [*_state_lines(notification), _history(notification), render_links(notification, 600)]
-    room = MAX_TEXT - sum(len(text) + 1 for text in (*head, *tail)) - _ROOM_FOR_COUNT
-    shown = list(_fitting_lines(short_lines(alerts, find_shared_labels(incident, alerts)), room))
-    return join_lines([*head, *shown, count_rest(incident, alerts[: len(shown)]), *tail], MAX_TEXT)
+_BULLETS = ("•", "◦", "▪")
+_INDENT = "    "
+_MAX_DEPTH = 6
+_FENCE = "```"
+_TOO_LONG = "… _(too long to show here)_"
 
 
-def _fitting_lines(lines: Iterator[str], room: int) -> Iterator[str]:
-    """Yield lines until the first that does not fit into the remaining *room*."""
-    for each in lines:
-        room -= len(each) + 1
-        if room < 0:
-            return
-        yield each
+def render_runbook(excerpt: Excerpt, budget: BlockBudget) -> list[Block]:
+    """Return the excerpt as sections within *budget*; none if not even the first part fits.
+
+    List items and code blocks are shown complete or left out.
+    """
+    pieces = list(_runbook_pieces(excerpt))
+    if not pieces:
+        return []
+    url = excerpt.url
+    rest = section(f"… {link(url, 'the rest of the runbook') if is_link(url) else 'the runbook goes on'}")
+    if not budget.try_add_block(rest):
+        return []
+    head = f"📖 {mrkdwn.bold('Runbook: ' + excerpt.name, 200)}"
+    shown, left_out = blocks.pack_sections([f"{head}\n{pieces[0]}", *pieces[1:]], budget)
+    is_cut = excerpt.is_cut or left_out or any(piece.endswith(_TOO_LONG) for piece in pieces)
+    return [*shown, rest] if shown and is_cut else shown
+
+
+def _runbook_pieces(excerpt: Excerpt) -> Iterator[str]:
+    """Yield the parts as mrkdwn; the title of a section is joined to its first part."""
+    for sector in excerpt.sections:
+        title = mrkdwn.bold(sector.title, 200)
+        for piece in _section_parts(sector):
+            yield f"{title}\n{piece}" if title else piece
+            title = ""
+
+
+def _section_parts(sector: Section) -> Iterator[str]:
+    for part in sector.parts:
+        piece = _part(part)
+        if len(piece) > blocks.MAX_SECTION - 450:  # leaves room for the titles that may be joined to it
+            yield _indent(part) + _TOO_LONG
+        elif piece:
+            yield piece
+
+
+def _part(part: Part) -> str:
+    if part.kind in ("code", "table"):
+        return _fence(part.text)
+    text = mrkdwn.render_inline(part.text)
+    if not text:
+        return ""
+    inner = _indent(part)
+    if not part.marker:
+        return _indented(text, inner)
+    return f"{inner}{_marker(part)} " + _indented(text, inner + "  ").lstrip()
+
+
+def _fence(text: str) -> str:
+    """Return *text* as a code block; three backticks inside would end it and are replaced."""
+    inner = escape(text.replace(_FENCE, "'''")).strip("\n")
+    return f"{_FENCE}\n{inner}\n{_FENCE}" if inner.strip() else ""
+
+
+def _marker(part: Part) -> str:
+    if part.marker in ("-", "*", "+"):
+        return _BULLETS[min(max(part.depth, 1), len(_BULLETS)) - 1]
+    return mrkdwn.escape_line(part.marker, 10)
+
+
+def _indent(part: Part) -> str:
+    """Return the indent: a list item aligns with its parent's text, its other parts are one level deeper."""
+    depth = part.depth - 1 if part.marker else part.depth
+    return _INDENT * min(max(0, depth), _MAX_DEPTH)
+
+
+def _indented(text: str, indent: str) -> str:
+    return "\n".join(f"{indent}{each}" for each in text.split("\n"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from markdown_it import MarkdownIt
@@ -20,13 +21,16 @@ from receiver.text import clean_text, find_real_host, is_web_link, one_line, tru
 
 # Links are not truncated but left out; generator URLs of long queries would use up the message.
 MAX_URL = 1500
+# The message of an incident, its replies and its edits show the same texts, of at most 16 KiB each.
+_CACHED = 512
 _HALF_ENTITY = re.compile(r"&[a-z]*$")
 _MAX_TIMESTAMP = 253402300799  # the year 9999, the last that datetime supports
 
 
 def plain(text: str) -> str:
     """Return *text* for plain_text fields; lone surrogates, which UTF-8 can't encode, become `?`."""
-    return clean_text(text).encode("utf-8", "replace").decode()
+    cleaned = clean_text(text)
+    return cleaned if cleaned.isascii() else cleaned.encode("utf-8", "replace").decode()
 
 
 def escape(text: str) -> str:
@@ -51,9 +55,31 @@ def join_lines(lines: Iterable[str], limit: int) -> str:
     return "\n".join(fitting)
 
 
+@lru_cache(maxsize=_CACHED)
 def escape_line(text: str, limit: int) -> str:
     """Return untrusted *text* escaped, on one line, in at most *limit* characters."""
     return cut_escaped(escape(one_line(text[: _source_limit(limit)], limit)), limit)
+
+
+def take_fitting(lines: Iterable[str], room: int) -> list[str]:
+    """Return the first lines, up to the first that does not fit into the remaining *room* of characters."""
+    fitting: list[str] = []
+    for each in lines:
+        room -= len(each) + 1
+        if room < 0:
+            break
+        fitting.append(each)
+    return fitting
+
+
+def join_links(links: Iterable[tuple[str, str]], limit: int) -> str:
+    """Return those of *links* (label and URL) that fit into *limit* characters, each complete, on a line."""
+    text = ""
+    for label, url in links:
+        shown = f"{' · ' if text else ''}{link(url, label)}"
+        if is_link(url) and len(text) + len(shown) <= limit:
+            text += shown
+    return f"🔗 {text}" if text else ""
 
 
 def escape_text(text: str, limit: int) -> str:
@@ -79,11 +105,13 @@ def bold(text: str, limit: int) -> str:
     return f"*{inner}*" if inner else ""
 
 
+@lru_cache(maxsize=_CACHED)
 def is_link(url: str) -> bool:
     """Return whether *url* can be a link in a message."""
     return len(url) <= MAX_URL and is_web_link(url) and escape(url).isprintable() and clean_text(url) == url
 
 
+@lru_cache(maxsize=_CACHED)
 def link(url: str, label: str) -> str:
     """Return a link to *url*, or only the label if `is_link` is false. If the label looks like the address of
     another host, the real host follows the link.
@@ -97,9 +125,13 @@ def link(url: str, label: str) -> str:
 
 def format_timestamp(at: float) -> str:
     """Return *at* as a date that Slack shows in each reader's time zone; the fallback text is in UTC."""
-    stamp = min(max(0, int(at)), _MAX_TIMESTAMP)
-    fallback = datetime.fromtimestamp(stamp, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return f"<!date^{stamp}^{{date_short_pretty}} {{time}}|{fallback}>"
+    return _format_seconds(min(max(0, int(at)), _MAX_TIMESTAMP))
+
+
+@lru_cache(maxsize=_CACHED)
+def _format_seconds(seconds: int) -> str:
+    fallback = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return f"<!date^{seconds}^{{date_short_pretty}} {{time}}|{fallback}>"
 
 
 def disable_mentions(text: str) -> str:
@@ -156,6 +188,7 @@ _PARSER: Final = MarkdownIt("commonmark").enable("strikethrough")
 _MARKS = {"strong": "*", "em": "_", "s": "~"}
 
 
+@lru_cache(maxsize=_CACHED)
 def render_inline(text: str) -> str:
     """Return a paragraph's or item's Markdown as mrkdwn: bold, italics, code spans and links.
 

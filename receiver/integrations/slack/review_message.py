@@ -18,7 +18,7 @@ from receiver.integrations.slack.blocks import (
     pack_sections,
     section,
 )
-from receiver.integrations.slack.headline import severity_mark
+from receiver.integrations.slack.headline import SEVERITY_MARKS
 from receiver.integrations.slack.mrkdwn import (
     MAX_BY,
     bold,
@@ -95,7 +95,7 @@ def _title(notification: ReviewNotification) -> str:
 
 def _row(item: ReviewItem, public_url: str, links: int) -> str:
     name = bold(item.alertname, _MAX_NAME) or "*alert without a name*"
-    mark = severity_mark(item.severity) if item.still_firing else "✅"
+    mark = SEVERITY_MARKS[item.severity] if item.still_firing else "✅"
     counts = _count(item.count, "alert")
     if item.still_firing:
         counts += f", {item.still_firing} still firing" if item.count > 1 else ", still firing"

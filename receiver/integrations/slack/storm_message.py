@@ -15,7 +15,7 @@ from receiver.integrations.slack.blocks import (
     header,
     section,
 )
-from receiver.integrations.slack.headline import severity_mark, severity_word
+from receiver.integrations.slack.headline import SEVERITY_MARKS, severity_word
 from receiver.integrations.slack.mrkdwn import (
     MAX_BY,
     bold,
@@ -87,7 +87,7 @@ def _lines(notification: StormNotification) -> Iterator[str]:
     """Yield the lines of the message; the last one is for the context block."""
     summary = notification.summary
     yield " · ".join(
-        f"{severity_mark(severity)} {number} {severity_word(severity).lower()}"
+        f"{SEVERITY_MARKS[severity]} {number} {severity_word(severity).lower()}"
         for severity, number in summary.severities
     )
     yield _names(summary.names)

@@ -17,8 +17,13 @@ from slack_sdk.models.blocks.blocks import SectionBlock
 from slack_sdk.models.views import View
 
 from receiver.integrations.slack.blocks import MAX_TEXT, BlockBudget, pack_sections, section
-from receiver.integrations.slack.escalation_section import render_page_failures, render_steps
-from receiver.integrations.slack.headline import count_sent, headline, history, severity_mark
+from receiver.integrations.slack.escalation_section import (
+    render_page_failures,
+    render_silences,
+    render_steps,
+    render_suppression,
+)
+from receiver.integrations.slack.headline import SEVERITY_MARKS, count_sent, headline, history
 from receiver.integrations.slack.mrkdwn import (
     bold,
     code,
@@ -42,7 +47,6 @@ from receiver.integrations.slack.requests import (
     TextLine,
     TextReply,
 )
-from receiver.integrations.slack.silence_section import render_silences, render_suppression
 from receiver.model.heading import find_heading, format_more
 from receiver.model.incident import Incident
 from receiver.text import truncate_text
@@ -105,12 +109,11 @@ def _options(next_business_day_at: float) -> Iterator[Option]:
 
 
 def _render_intro(incident: Incident, next_business_day_at: float) -> str:
-    intro = f"{bold(headline(incident), 300)}\nWhile alerts are silenced in Alertmanager, they page no one."
-    return (
-        f"{intro}\nThe next business day starts {format_timestamp(next_business_day_at)}."
-        if next_business_day_at
-        else intro
-    )
+    title = bold(headline(incident, find_heading(incident)), 300)
+    intro = f"{title}\nWhile alerts are silenced in Alertmanager, they page no one."
+    if not next_business_day_at:
+        return intro
+    return f"{intro}\nThe next business day starts {format_timestamp(next_business_day_at)}."
 
 
 def _text_field(name: str, label: str, limit: int, hint: str) -> InputBlock:
@@ -159,7 +162,10 @@ def _render_row(incident: Incident) -> str:
     """Return an incident on one line: severity, name, ID, who acknowledged it, and a link to its message."""
     heading = find_heading(incident)
     name = bold(heading.name or heading.summary, _MAX_NAME) or "*alert without a name*"
-    said = [f"{severity_mark(incident.severity)} {name} {code(incident.id, 60)}", f"{incident.firing} firing"]
+    said = [
+        f"{SEVERITY_MARKS[incident.severity]} {name} {code(incident.id, 60)}",
+        f"{incident.firing} firing",
+    ]
     if incident.is_acknowledged:
         said.append(f"👀 {render_person(incident.acknowledged_by)}")
     said.append(f"since {format_timestamp(incident.opened_at)}")
@@ -168,8 +174,8 @@ def _render_row(incident: Incident) -> str:
 
 def _render_details(details: IncidentDetails) -> Iterator[str]:
     incident, escalation = details.incident, details.escalation
-    yield f"{bold(headline(incident), 400)} {code(incident.id, 60)}"
     heading = find_heading(incident)
+    yield f"{bold(headline(incident, heading), 400)} {code(incident.id, 60)}"
     if heading.summary:
         yield escape_text(heading.summary, _MAX_SENTENCE) + format_more(heading.more)
     sent = f", {count_sent(incident)}" if incident.truncated else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from receiver.integrations.slack.blocks import BlockBudget, measure
-from receiver.integrations.slack.runbook_section import render_runbook
+from receiver.integrations.slack.incident_message import render_runbook
 from receiver.runbooks.model import Excerpt, Part, Section
 
 
