@@ -27,12 +27,14 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import lru_cache
 from math import isfinite
 from types import TracebackType
 from typing import Any, TextIO
 from urllib.parse import unquote
 
+from receiver.clock import format_iso_time
 from receiver.errors import ConfigError
 from receiver.text import Secret, clean_text, truncate_text
 
@@ -47,6 +49,7 @@ _MIN_SECRET = 6
 _PLAIN = re.compile(r"[\w./:@#%+,*-]+")
 _LOGIN = re.compile(r"://([^/?#\s]+)@")
 _secrets: set[str] = set()
+_patterns: list[re.Pattern[str]] = []  # one that matches any of the secrets
 
 
 def hide_secrets(*holders: Any) -> None:
@@ -58,6 +61,8 @@ def hide_secrets(*holders: Any) -> None:
     for secret in _find_secrets(holders):
         if len(text := secret.reveal()) >= _MIN_SECRET:
             _secrets.add(text)
+    if _secrets:  # the longest first, as one may contain another
+        _patterns[:] = [re.compile("|".join(map(re.escape, sorted(_secrets, key=len, reverse=True))))]
 
 
 def setup_logs(stream: TextIO | None = None) -> None:
@@ -75,6 +80,9 @@ def setup_logs(stream: TextIO | None = None) -> None:
     logging.captureWarnings(capture=True)
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_in_thread
+    # No line has these: https://docs.python.org/3/howto/logging.html#optimization
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = ""  # noqa: SLF001
 
 
 def log_problems(error: ConfigError) -> None:
@@ -109,19 +117,15 @@ class StateHandler(logging.StreamHandler[TextIO]):
     def _count(self, record: logging.LogRecord, name: str) -> int:
         """Return how many lines of this state *record* stands for; 0 means do not write it yet."""
         key, now = (record.name, str(record.msg), name), self._clock()
-        state = self._states.get(key)
-        if state is None or now - state.met_at >= STATE_EVERY_S:
-            state = _State(written_at=now, met_at=now)
-            count = 1
-        elif now - state.written_at < STATE_EVERY_S:
-            state.met_at = now
-            state.unwritten += 1
-            return 0
-        else:
-            count = state.unwritten + 1
-            state = _State(written_at=now, met_at=now)
+        state, count = self._states.get(key), 1
+        if state is not None and now - state.met_at < STATE_EVERY_S:
+            if now - state.written_at < STATE_EVERY_S:
+                state.met_at = now
+                state.unwritten += 1
+                return 0
+            count += state.unwritten
         self._states.pop(key, None)  # keep the dict ordered by the time of writing
-        self._states[key] = state
+        self._states[key] = _State(written_at=now, met_at=now)
         if len(self._states) > _STATES_AT_MOST:
             del self._states[next(iter(self._states))]
         return count
@@ -141,7 +145,7 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
-            "time": _render_time(record.created),
+            "time": f"{_format_second(int(record.created))}{int(record.created % 1 * 1000):03}Z",
             "level": record.levelname.lower(),
             "event": _safe(record.getMessage(), MAX_VALUE),
             "logger": record.name,
@@ -170,13 +174,13 @@ class TextFormatter(logging.Formatter):
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
     found = getattr(record, "fields", None)
-    if not isinstance(found, Mapping):
-        return {}
-    return {str(name): _plain(value) for name, value in found.items()}
+    return {str(name): _plain(value) for name, value in found.items()} if isinstance(found, Mapping) else {}
 
 
 def _plain(value: Any) -> Any:
     """Return *value* as a JSON value; types that JSON lacks become text."""
+    if isinstance(value, str):
+        return _safe(value, MAX_VALUE)
     if value is None or isinstance(value, bool | int) or (isinstance(value, float) and isfinite(value)):
         return value
     if isinstance(value, list | tuple | set | frozenset):
@@ -216,9 +220,16 @@ def _find_logins(text: str) -> Iterator[Secret]:
         yield from (Secret(login), Secret(password), Secret(unquote(password)))
 
 
+@lru_cache(maxsize=1)
+def _format_second(second: int) -> str:
+    return format_iso_time(second).removesuffix("000Z")
+
+
 def _safe(text: str, limit: int) -> str:
-    for secret in _secrets:
-        text = text.replace(secret, "***")
+    for pattern in _patterns:
+        text = pattern.sub("***", text)
+    if len(text) <= limit and text.isascii() and text.isprintable():
+        return text
     return truncate_text(clean_text(text), limit)
 
 
@@ -226,10 +237,6 @@ def _quote(value: Any) -> str:
     if isinstance(value, str) and _PLAIN.fullmatch(value):
         return value
     return json.dumps(value, ensure_ascii=False)
-
-
-def _render_time(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:

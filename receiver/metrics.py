@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 
-from prometheus_client import Counter, Gauge, Histogram
+import prometheus_client
+
+
+class Counter(prometheus_client.Counter):
+    """A counter that looks each child up once: `labels` takes as long as counting."""
+
+    labels: Callable[..., prometheus_client.Counter] = cache(prometheus_client.Counter.labels)  # type: ignore[assignment]
+
+
+class Histogram(prometheus_client.Histogram):
+    """The same for histograms."""
+
+    labels: Callable[..., prometheus_client.Histogram] = cache(prometheus_client.Histogram.labels)  # type: ignore[assignment]
+
+
+# Of all processes of one host, the value set last.
+Gauge = partial(prometheus_client.Gauge, multiprocess_mode="mostrecent")
 
 WEBHOOKS = Counter("receiver_webhooks_total", "Webhooks answered, by status code.", ["code"])
 ALERTS = Counter("receiver_alerts_total", "Alerts taken, by what became of them.", ["outcome"])
@@ -34,54 +51,26 @@ UPTIME_PINGS = Counter(
 )
 NOTICES = Counter("receiver_notices_total", "Notices, by what became of them.", ["outcome"])
 # Set from the store at each scrape.
-INCIDENTS = Gauge(
-    "receiver_incidents",
-    "Incidents by state and severity.",
-    ["state", "severity"],
-    multiprocess_mode="mostrecent",
-)
-QUEUE_DEPTH = Gauge(
-    "receiver_queue_depth",
-    "Incidents that are due and not yet taken up.",
-    ["queue"],
-    multiprocess_mode="mostrecent",
-)
-QUEUE_LAG = Gauge(
-    "receiver_queue_lag_seconds",
-    "How long the first of them has been due.",
-    ["queue"],
-    multiprocess_mode="mostrecent",
-)
+INCIDENTS = Gauge("receiver_incidents", "Incidents by state and severity.", ["state", "severity"])
+QUEUE_DEPTH = Gauge("receiver_queue_depth", "Incidents that are due and not yet taken up.", ["queue"])
+QUEUE_LAG = Gauge("receiver_queue_lag_seconds", "How long the first of them has been due.", ["queue"])
 FAILED_DELIVERIES = Gauge(
-    "receiver_failed_deliveries",
-    "Deliveries that failed permanently and were not sent since.",
-    multiprocess_mode="mostrecent",
+    "receiver_failed_deliveries", "Deliveries that failed permanently and were not sent since."
 )
 REDIS_MEMORY = Gauge(
     "receiver_redis_memory_used_ratio",
     "How much of its maxmemory the fullest Redis server uses; 0 where none has a limit.",
-    multiprocess_mode="mostrecent",
 )
-MAINTENANCE = Gauge(
-    "receiver_maintenance",
-    "1 while maintenance keeps everybody from being paged.",
-    multiprocess_mode="mostrecent",
-)
+MAINTENANCE = Gauge("receiver_maintenance", "1 while maintenance keeps everybody from being paged.")
 CONFIG_SUCCESSFUL = Gauge(
     "receiver_config_last_reload_successful",
     "0 while a process goes on with an old configuration, as it refused a new one; else 1.",
-    multiprocess_mode="mostrecent",
 )
 CONFIG_TIMESTAMP = Gauge(
-    "receiver_config_last_reload_timestamp_seconds",
-    "When the configuration in force was loaded.",
-    multiprocess_mode="mostrecent",
+    "receiver_config_last_reload_timestamp_seconds", "When the configuration in force was loaded."
 )
 LAST_WEBHOOK = Gauge(
-    "receiver_last_webhook_timestamp_seconds",
-    "When the last webhook of a source came.",
-    ["source"],
-    multiprocess_mode="mostrecent",
+    "receiver_last_webhook_timestamp_seconds", "When the last webhook of a source came.", ["source"]
 )
 # In multiprocess mode a label value can't be removed again, and senders choose the source names.
 _MAX_SOURCES = 100
@@ -104,8 +93,8 @@ def record_last_webhooks(moments: Mapping[str, float]) -> None:
 _sources: set[str] = set()
 
 
-def record_incident_counts(census: dict[tuple[str, str], int]) -> None:
-    """Set the number of unresolved incidents from *census* by (state, severity); missing pairs become 0."""
+def record_incident_counts(counts: dict[tuple[str, str], int]) -> None:
+    """Set the number of unresolved incidents from *counts* by (state, severity); missing pairs become 0."""
     for state in ("open", "acknowledged"):
         for severity in ("critical", "error", "warning", "info", "none"):
-            INCIDENTS.labels(state, severity).set(census.get((state, severity), 0))
+            INCIDENTS.labels(state, severity).set(counts.get((state, severity), 0))

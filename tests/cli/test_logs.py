@@ -36,10 +36,11 @@ def line(request: pytest.FixtureRequest) -> Iterator[object]:
         logger.warning(event, *args, extra={"fields": fields}, exc_info=error)
         return stream.getvalue()
 
-    known = set(logs._secrets)
+    known, patterns = set(logs._secrets), list(logs._patterns)
     yield write
     logs._secrets.clear()
     logs._secrets.update(known)
+    logs._patterns[:] = patterns
 
 
 def test_values_can_not_forge_a_log_line(line) -> None:
