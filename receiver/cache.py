@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Generic, TypeVar
 
 from receiver.errors import DeliveryError, ReceiverError, TemporaryDeliveryError
@@ -23,45 +23,36 @@ class CachedValue(Generic[V]):
     fetched_at: float
 
 
+@dataclass(slots=True)
 class _Entry(Generic[V]):
     """The state of one key; `refreshing` is None, or an event that is set when the current fetch ends."""
 
-    def __init__(self) -> None:
-        self.cached: CachedValue[V] | None = None
-        self.failure: ReceiverError | None = None  # of the last fetch
-        self.valid_from = 0.0
-        self.valid_for_s = 0.0  # 0: fetch at once
-        self.refreshing: threading.Event | None = None
+    cached: CachedValue[V] | None = None
+    failure: ReceiverError | None = None  # of the last fetch
+    valid_from: float = 0.0
+    valid_for_s: float = 0.0  # 0: fetch at once
+    refreshing: threading.Event | None = None
 
 
+@dataclass
 class Cache(Generic[V]):
     """Values by key, each valid for *ttl_s* seconds. Threads may share it; only one at a time fetches a key.
 
     *fetch* returns the value of a key or raises a ReceiverError; then the last value stays, however
     old, and is not fetched again for *retry_s* seconds (longer where the error says so). Of more than
-    *size* keys the oldest are dropped; *find_value* starts no more than *at_once* fetches.
+    *size* keys the oldest are dropped; `find_value` starts no more than *at_once* fetches.
     """
 
-    def __init__(
-        self,
-        name: str,
-        fetch: Callable[[str], V],
-        clock: Callable[[], float],
-        *,
-        ttl_s: float,
-        retry_s: float,
-        size: int = 2000,
-        at_once: int = 1000,
-    ) -> None:
-        self._name = name
-        self._fetch = fetch
-        self._clock = clock
-        self._ttl_s = ttl_s
-        self._retry_s = retry_s
-        self._size = size
-        self._free = at_once
-        self._lock = threading.Lock()
-        self._entries: dict[str, _Entry[V]] = {}
+    name: str
+    fetch: Callable[[str], V]
+    clock: Callable[[], float]
+    _: KW_ONLY
+    ttl_s: float
+    retry_s: float
+    size: int = 2000
+    at_once: int = 1000
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _entries: dict[str, _Entry[V]] = field(default_factory=dict, init=False)
 
     def get_value(self, key: str = "", *, since: float = _EVER) -> V:
         """Return the value of *key*, fetched in this thread if it has expired or is older than *since*.
@@ -90,9 +81,7 @@ class Cache(Generic[V]):
         """
         with self._lock:
             entry = self._get_entry(key)
-            if entry.refreshing is None and self._is_valid(entry):
-                return entry.cached
-            if entry.refreshing is not None and entry.cached is not None:
+            if self._is_valid(entry) if entry.refreshing is None else entry.cached is not None:
                 return entry.cached
             refreshing = entry.refreshing or self._start_refresh(key, entry)
         if refreshing is not None:
@@ -100,13 +89,13 @@ class Cache(Generic[V]):
         return entry.cached
 
     def _get_entry(self, key: str) -> _Entry[V]:
-        if key not in self._entries and len(self._entries) >= self._size:
+        if key not in self._entries and len(self._entries) >= self.size:
             del self._entries[next(iter(self._entries))]
         return self._entries.setdefault(key, _Entry())
 
     def _is_valid(self, entry: _Entry[V], since: float = _EVER) -> bool:
         # A negative age means that the clock was set back: the real age is unknown, so refresh.
-        if not 0 <= self._clock() - entry.valid_from < entry.valid_for_s:
+        if not 0 <= self.clock() - entry.valid_from < entry.valid_for_s:
             return False
         return entry.failure is not None or (entry.cached is not None and entry.cached.fetched_at > since)
 
@@ -121,7 +110,7 @@ class Cache(Generic[V]):
         A thread, because no HTTP library limits the total time of a request; a daemon thread, so that it does
         not keep the process from exiting.
         """
-        if not self._free:
+        if not self.at_once:
             return None
         refreshing = threading.Event()
 
@@ -130,23 +119,23 @@ class Cache(Generic[V]):
                 self._refresh(key, entry, refreshing)
             finally:
                 with self._lock:
-                    self._free += 1
+                    self.at_once += 1
 
         try:
-            threading.Thread(target=refresh, name=f"fetch {self._name}", daemon=True).start()
+            threading.Thread(target=refresh, name=f"fetch {self.name}", daemon=True).start()
         except RuntimeError:  # no more threads, or the process is ending
             return None
-        self._free -= 1
+        self.at_once -= 1
         entry.refreshing = refreshing
         return refreshing
 
     def _refresh(self, key: str, entry: _Entry[V], refreshing: threading.Event) -> None:
-        began_at, valid_for_s = self._clock(), self._retry_s
+        began_at, valid_for_s = self.clock(), self.retry_s
         cached: CachedValue[V] | None = None
-        failure: ReceiverError | None = ReceiverError(f"{self._name} failed")  # unless it is known better
+        failure: ReceiverError | None = ReceiverError(f"{self.name} failed")  # unless it is known better
         try:
-            cached = CachedValue(self._fetch(key), began_at)
-            failure, valid_for_s = None, self._ttl_s
+            cached = CachedValue(self.fetch(key), began_at)
+            failure, valid_for_s = None, self.ttl_s
         except ReceiverError as error:
             failure = error
             if isinstance(error, TemporaryDeliveryError):
@@ -155,14 +144,13 @@ class Cache(Generic[V]):
         finally:
             with self._lock:
                 entry.cached, entry.failure = cached or entry.cached, failure
-                entry.valid_from = began_at if cached else self._clock()
+                entry.valid_from = began_at if cached else self.clock()
                 entry.valid_for_s = valid_for_s
                 entry.refreshing = None
             refreshing.set()
 
     def _log_failure(self, error: ReceiverError) -> None:
-        reason, detail = (
-            (error.reason, error.detail) if isinstance(error, DeliveryError) else ("failed", str(error))
-        )
-        fields = {"what": self._name, "reason": reason, "detail": detail}
-        logger.warning("look-up failed", extra={"fields": fields, "state": f"{self._name} {reason}"})
+        if not isinstance(error, DeliveryError):
+            error = DeliveryError("failed", str(error))
+        fields = {"what": self.name, "reason": error.reason, "detail": error.detail}
+        logger.warning("look-up failed", extra={"fields": fields, "state": f"{self.name} {error.reason}"})

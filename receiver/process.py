@@ -26,14 +26,9 @@ class Signals:
 
     def __init__(self, *wanted: signal.Signals) -> None:
         self._queue: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self._ending = False
+        self.is_ending = False  # SIGTERM or SIGINT has arrived, also if it has not been read yet
         for number in wanted:
             signal.signal(number, self._enqueue_signal)
-
-    @property
-    def is_ending(self) -> bool:
-        """Whether SIGTERM or SIGINT has arrived, also if it has not been read from the queue yet."""
-        return self._ending
 
     def request_end(self) -> None:
         """Act as if SIGTERM had arrived."""
@@ -48,7 +43,7 @@ class Signals:
 
     def _enqueue_signal(self, number: int, _frame: FrameType | None) -> None:
         if number in (signal.SIGTERM, signal.SIGINT):
-            self._ending = True
+            self.is_ending = True
         self._queue.put(number)
 
 

@@ -81,22 +81,14 @@ def compile_with_timeout(expression: str) -> MatchFunction:
 
 
 def _has_nested_repeats(parsed: Any, *, is_within: bool = False) -> bool:
-    """Tell whether a repeat that may match more than once contains another such repeat."""
-    for code, argument in parsed:
-        is_repeat = code in (_constants.MAX_REPEAT, _constants.MIN_REPEAT)
-        is_long = is_repeat and argument[1] > 1
-        if is_long and is_within:
-            return True
-        for inner in _list_inner(argument):
-            if _has_nested_repeats(inner, is_within=is_within or is_long):
-                return True
+    """Tell whether a repeat that may match more than once contains another such repeat.
+
+    *parsed* is an expression, one of its nodes (a code and its argument), or a part of an argument.
+    """
+    match parsed:
+        case (code, (_, at_most, inner)) if code is _constants.MAX_REPEAT or code is _constants.MIN_REPEAT:
+            is_long = at_most > 1
+            return (is_long and is_within) or _has_nested_repeats(inner, is_within=is_within or is_long)
+        case list() | tuple() | _parser.SubPattern():
+            return any(_has_nested_repeats(part, is_within=is_within) for part in parsed)
     return False
-
-
-def _list_inner(argument: Any) -> list[Any]:
-    """Return the parsed subexpressions in the argument of one node."""
-    if isinstance(argument, _parser.SubPattern):
-        return [argument]
-    if isinstance(argument, list | tuple):
-        return [inner for one in argument for inner in _list_inner(one)]
-    return []
