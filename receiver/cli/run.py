@@ -8,21 +8,28 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import click
 
+from receiver.cli.configuration import list_unpaged_responders
 from receiver.cli.serve import RUN_ID, Options, require_tokens, running_options
 from receiver.config.model import Routing
 from receiver.config.settings import Settings, list_auth_methods
 from receiver.errors import StoreError
 from receiver.logs import setup_logs
-from receiver.model.routing import PAGERDUTY
 from receiver.process import Signals, start_child
-from receiver.standalone.supervisor import Child, Start, Supervisor
+from receiver.standalone.supervisor import Child, Supervisor
 from receiver.standalone.valkey import DataDir, EmbeddedValkey
 from receiver.web.server.listen import ListenAddress, bound_address, open_listener
+
+logger = logging.getLogger(__name__)
+# Seconds after the stop request by which each must have ended; ten are promised for all together.
+VALKEY_ENDS_BY_S = 9.4
+WORKER_ENDS_BY_S = 8.2
+WEB_ENDS_BY_S = 2.5
 
 
 def render_banner(address: ListenAddress, data_dir: Path, settings: Settings, routing: Routing) -> str:
@@ -38,29 +45,18 @@ def render_banner(address: ListenAddress, data_dir: Path, settings: Settings, ro
         f"  Data           {kept}",
     ]
     lines += [f"  Let in         {method}" for method in list_auth_methods(settings)]
-    simulated = list(_find_simulated(routing))
-    lines += [f"  Simulated      {line}" for line in simulated]
-    if simulated:
-        lines.append("                 What they would have sent is logged and shown on the page.")
-    lines.append("  Try            receiver fire TestAlert --severity critical")
-    lines.append("Ctrl-C ends it; what it knows is kept.")
-    return "\n".join(lines)
-
-
-def _find_simulated(routing: Routing) -> Iterator[str]:
+    unpaged = list_unpaged_responders(routing)
     if not routing.slack_token:
-        yield "Slack: no token (SLACK_BOT_TOKEN)"
-    pagers = {responder.name: responder.find_target(PAGERDUTY) for responder in routing.responders.values()}
-    missing = [name for name, pager in pagers.items() if pager is not None and not pager.secret]
-    if missing:
-        yield f"PagerDuty: no routing key for {', '.join(missing)}"
-
-
-logger = logging.getLogger(__name__)
-# Seconds after the stop request by which each must have ended; ten are promised for all together.
-VALKEY_ENDS_BY_S = 9.4
-WORKER_ENDS_BY_S = 8.2
-WEB_ENDS_BY_S = 2.5
+        lines.append("  Simulated      Slack: no token (SLACK_BOT_TOKEN)")
+    if unpaged:
+        lines.append(f"  Simulated      PagerDuty: no routing key for {', '.join(unpaged)}")
+    if unpaged or not routing.slack_token:
+        lines.append("                 What they would have sent is logged and shown on the page.")
+    lines += [
+        "  Try            receiver fire TestAlert --severity critical",
+        "Ctrl-C ends it; what it knows is kept.",
+    ]
+    return "\n".join(lines)
 
 
 @click.command()
@@ -84,18 +80,10 @@ def run(options: Options) -> None:
         banner = render_banner(address, data_dir.path, settings, routing)
         environ = _build_child_environ(data_dir, valkey)
         children = [
-            Child(
-                "worker", _build_starter("worker", options, environ), ends_by_s=WORKER_ENDS_BY_S, reloads=True
-            ),
-            Child(
-                "web",
-                _build_starter("web", options, environ, listener),
-                ends_by_s=WEB_ENDS_BY_S,
-                reloads=True,
-            ),
+            _build_child("worker", options, environ, WORKER_ENDS_BY_S),
+            _build_child("web", options, environ, WEB_ENDS_BY_S, [listener.fileno()]),
         ]
-        guard = _build_reload_guard(signals)
-        _supervise(children, valkey, listener, signals, is_reload_wanted=guard, banner=banner)
+        _supervise(children, valkey, listener, signals, banner)
     data_dir.close()
 
 
@@ -104,16 +92,17 @@ def _supervise(
     valkey: EmbeddedValkey | None,
     listener: socket.socket,
     signals: Signals,
-    *,
-    is_reload_wanted: Callable[[], bool],
     banner: str,
 ) -> None:
     """Start everything, keep it running until a stop signal, and leave no process."""
-    store = _build_store_child(valkey, signals) if valkey is not None else None
-    supervisor = Supervisor([store, *children] if store else children, signals, is_reload_wanted)
+    stores = []
+    if valkey is not None:
+        start = partial(valkey.start, lambda: signals.is_ending)
+        stores.append(Child("valkey", start, ends_by_s=VALKEY_ENDS_BY_S))
+    supervisor = Supervisor([*stores, *children], signals, _build_reload_guard(signals))
     try:
-        if store is not None and valkey is not None:
-            valkey.wait_ready(store.start(), lambda: signals.is_ending)
+        if valkey is not None:
+            valkey.wait_ready(stores[0].start(), lambda: signals.is_ending)
         for child in children:
             child.start()
         click.echo(banner)
@@ -129,36 +118,30 @@ def _supervise(
     logger.info("shutdown complete")
 
 
-def _build_store_child(valkey: EmbeddedValkey, signals: Signals) -> Child:
-    return Child("valkey", lambda: valkey.start(lambda: signals.is_ending), ends_by_s=VALKEY_ENDS_BY_S)
-
-
 def _build_child_environ(data_dir: DataDir, valkey: EmbeddedValkey | None) -> Mapping[str, str]:
     environ = {
         **os.environ,
         RUN_ID: secrets.token_hex(8),
         "PROMETHEUS_MULTIPROC_DIR": str(data_dir.empty_metrics_dir()),
     }
-    if valkey is not None:
-        environ["REDIS_URL"] = valkey.url
-    return environ
+    return environ if valkey is None else environ | {"REDIS_URL": valkey.url}
 
 
-def _build_starter(
-    command: str, options: Options, environ: Mapping[str, str], listener: socket.socket | None = None
-) -> Start:
-    """Return a function that starts `receiver COMMAND` with our flags; *listener* is inherited by it.
+def _build_child(
+    command: str, options: Options, environ: Mapping[str, str], ends_by_s: float, fds: Sequence[int] = ()
+) -> Child:
+    """Return the child `receiver COMMAND` with our flags; it inherits the listening sockets *fds*.
 
-    The inherited socket keeps our address while the web process restarts: requests wait instead of being
+    An inherited socket keeps our address while the web process restarts: requests wait instead of being
     refused.
     """
     # -P: a file in the current folder (a redis.py) must not shadow a module.
     command_line = [sys.executable, "-P", "-m", "receiver", command, "--config", str(options.config)]
     command_line += ["--listen", str(options.listen), "--data-dir", str(options.data_dir)]
     command_line += ["--workers", str(options.workers), *(["--insecure"] if options.insecure else [])]
-    fds = [listener.fileno()] if listener is not None else []
     command_line += [f"--fd={fd}" for fd in fds]
-    return lambda: start_child(command_line, environ, pass_fds=fds)
+    start = partial(start_child, command_line, environ, pass_fds=fds)
+    return Child(command, start, ends_by_s=ends_by_s, reloads=True)
 
 
 def _build_reload_guard(signals: Signals) -> Callable[[], bool]:

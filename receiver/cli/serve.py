@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from receiver.cli.options import config_option
 from receiver.config.model import Routing
 from receiver.config.routing_loader import load_routing
 from receiver.config.settings import Settings, load_settings
@@ -56,13 +57,7 @@ class Options:
 
 
 _OPTIONS = (
-    click.option(
-        "--config",
-        type=click.Path(path_type=Path),
-        default="routing.yaml",
-        show_default=True,
-        help="Routes, escalations, responders.",
-    ),
+    config_option,
     click.option(
         "--listen", default="127.0.0.1:9080", show_default=True, help="HOST:PORT, or [::1]:PORT for IPv6."
     ),
@@ -107,10 +102,7 @@ def require_tokens(options: Options, settings: Settings) -> None:
     """
     if options.listen.is_loopback:
         return
-    tokens = {
-        "RECEIVER_WEBHOOK_TOKEN": settings.webhook_tokens,
-        "RECEIVER_API_TOKEN": settings.api_tokens,
-    }
+    tokens = {"RECEIVER_WEBHOOK_TOKEN": settings.webhook_tokens, "RECEIVER_API_TOKEN": settings.api_tokens}
     missing = [name for name, values in tokens.items() if not values]
     if missing and options.insecure:
         logger.warning(
@@ -197,11 +189,19 @@ def run_worker(
 ) -> None:
     """Run *built* in a thread and handle *signals* until it ends; raises SystemExit(1) if it crashed."""
     crashed = threading.Event()
-    thread = threading.Thread(target=_run, args=(built, crashed), name="worker")
+
+    def run_in_thread() -> None:
+        try:
+            built.run()
+        except Exception:
+            crashed.set()
+            logger.exception("worker crashed")
+
+    thread = threading.Thread(target=run_in_thread, name="worker")
     thread.start()
     while thread.is_alive() and not signals.is_ending:
         if signals.wait_for_signal(CHECK_EVERY_S) == signal.SIGHUP:
-            _reload(built, load)
+            _reload_worker(built, load)
         if parent is not None and is_orphan(parent):  # Linux ends us with the parent, macOS doesn't
             os._exit(1)
     built.stop()
@@ -214,15 +214,7 @@ def run_worker(
     logger.info("worker ended")
 
 
-def _run(built: ReceiverWorker, crashed: threading.Event) -> None:
-    try:
-        built.run()
-    except Exception:
-        crashed.set()
-        logger.exception("worker crashed")
-
-
-def _reload(built: ReceiverWorker, load: Callable[[], Routing]) -> None:
+def _reload_worker(built: ReceiverWorker, load: Callable[[], Routing]) -> None:
     try:
         routing = load()
     except ConfigError as error:
