@@ -12,6 +12,7 @@ import re
 import textwrap
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cached_property
 from itertools import pairwise
@@ -61,12 +62,13 @@ class Reader:
     folder: Path  # relative paths in the file are resolved against it
     severities: SeverityWords = BUILT_IN_WORDS  # with the file's own words, once these are read
 
-    def fail(self, node: Node, what: str, expected: str = "") -> NoReturn:
-        self.diagnostics.error(node.line, what, expected)
+    def fail_at(self, line: int, what: str, expected: str) -> NoReturn:
+        """Report a fault. Raises Unreadable."""
+        self.diagnostics.error(line, what, expected)
         raise Unreadable
 
     def fail_kind(self, node: Node, expected: str) -> NoReturn:
-        self.fail(node, f"{node.path or 'the file'} is {_NAMES[type(node)]}", expected)
+        self.fail_at(node.line, f"{node.path or 'the file'} is {_NAMES[type(node)]}", expected)
 
     def list_names(self, section: str) -> tuple[str, ...]:
         """Return the names that *section*, a table of the top level, defines."""
@@ -77,7 +79,7 @@ class Reader:
 class Kind(ABC, Generic[T]):
     """How a value is written."""
 
-    is_empty_absent: bool = False  # whether an empty text counts as an absent value
+    is_empty_absent = False  # whether an empty text counts as an absent value
     EMPTY: ClassVar[Any] = None  # what an absent value without a default is
 
     @abstractmethod
@@ -89,10 +91,10 @@ class Kind(ABC, Generic[T]):
         return self.is_empty_absent and isinstance(node, ScalarNode) and not node.value
 
     @abstractmethod
-    def describe(self) -> Schema:
+    def build_schema(self) -> Schema:
         """Return the JSON Schema."""
 
-    def format(self, value: T) -> str:
+    def format_value(self, value: T) -> str:
         """Return *value* as it is written in the file."""
         return str(value)
 
@@ -124,7 +126,7 @@ class Format(Kind[T]):
                 _check_literal(node)
             value = self.parse_node(node, reader)
         except Fault as fault:
-            reader.fail(node, f"{shown} {fault.what}", fault.expected)
+            reader.fail_at(node.line, f"{shown} {fault.what}", fault.expected)
         if self.is_odd(value):
             what, expected = self.oddity
             reader.diagnostics.warning(node.line, f"{shown}{what}", expected)
@@ -146,7 +148,7 @@ class Format(Kind[T]):
             raise Fault(*mistake)
         return value
 
-    def describe(self) -> Schema:
+    def build_schema(self) -> Schema:
         schema: Schema = {"type": self.types[0] if len(self.types) == 1 else list(self.types)}
         if pattern := self.schema_pattern or self.pattern:
             schema["pattern"] = rf"^(?:{pattern})$|\$\{{" + ("|^$" if self.is_empty_absent else "")
@@ -154,7 +156,7 @@ class Format(Kind[T]):
             schema["minimum"], schema["maximum"] = self.bounds
         return schema
 
-    def format(self, value: T) -> str:
+    def format_value(self, value: T) -> str:
         return self.write(value)
 
 
@@ -207,22 +209,20 @@ class ListOf(Kind[tuple[T, ...]]):
             reader.diagnostics.abort(line, f"more than {self.limit} {node.path}", "fewer")
         found = []
         for member in members:
-            try:
+            with suppress(Unreadable):
                 found.append(self.item.read(member, reader))
-            except Unreadable:
-                continue
         return tuple(found)
 
     def is_blank(self, node: Node) -> bool:
         return not self.is_strict and self.item.is_blank(node)
 
-    def describe(self) -> Schema:
-        item = self.item.describe()
+    def build_schema(self) -> Schema:
+        item = self.item.build_schema()
         several = {"type": "array", "items": item}
         return several if self.is_strict else {"anyOf": [item, several]}
 
-    def format(self, value: tuple[T, ...]) -> str:
-        return ", ".join(map(self.item.format, value))
+    def format_value(self, value: tuple[T, ...]) -> str:
+        return ", ".join(map(self.item.format_value, value))
 
 
 @dataclass(frozen=True)
@@ -244,7 +244,8 @@ class MapOf(Kind[Mapping[str, T]]):
                 self.check_name(name)
                 child = node.find_node(name)
                 if child is None and isinstance(self.item, Table):
-                    found[name] = self.item.read(_absent(line, node.path, name), reader)
+                    absent = MappingNode(line, join_path(node.path, name), {}, {})
+                    found[name] = self.item.read(absent, reader)
                 elif child is not None and not self.item.is_blank(child):
                     found[name] = self.item.read(child, reader)
             except Fault as fault:
@@ -253,14 +254,9 @@ class MapOf(Kind[Mapping[str, T]]):
                 continue
         return found
 
-    def describe(self) -> Schema:
-        schema: Schema = {"type": "object", "additionalProperties": self.item.describe()}
+    def build_schema(self) -> Schema:
+        schema: Schema = {"type": "object", "additionalProperties": self.item.build_schema()}
         return {**schema, "propertyNames": {"pattern": f"^(?:{self.pattern})$"}} if self.pattern else schema
-
-
-def _absent(line: int, path: str, name: str) -> MappingNode:
-    """Return a table without keys in place of one that is absent."""
-    return MappingNode(line, join_path(path, name), {}, {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,7 +267,7 @@ class ConfigSection:
 
     node: MappingNode = field(default=MappingNode(1, "", {}, {}), repr=False, compare=False)
 
-    def check(self, reader: Reader) -> None:
+    def report_faults(self, reader: Reader) -> None:
         """Report what is wrong or odd between the keys."""
 
     def has_value(self, name: str) -> bool:
@@ -302,45 +298,39 @@ class Table(Kind[S]):
             node = MappingNode(node.line, node.path, {self.list_as: node}, {self.list_as: node.line})
         if not isinstance(node, MappingNode):
             reader.fail_kind(node, self.form)
-        self._check_keys(node, [each.name for each in self.keys.values()], reader)
+        self._check_keys(node, reader)
         values: dict[str, Any] = {}
         for attribute, each in self.keys.items():
-            try:
+            with suppress(Unreadable):
                 values[attribute] = each.read(node, reader)
-            except Unreadable:
-                if each.default is not MISSING:
-                    values[attribute] = each.default
+            if each.default is not MISSING:
+                values.setdefault(attribute, each.default)
         if len(values) < len(self.keys):
             raise Unreadable
         section = self.section(node=node, **values)
-        section.check(reader)
+        section.report_faults(reader)
         return section
 
-    def _check_keys(self, node: MappingNode, known: list[str], reader: Reader) -> None:
-        place = f" in {node.path}" if node.path else ""
+    def _check_keys(self, node: MappingNode, reader: Reader) -> None:
+        known = [each.name for each in self.keys.values()]
         for name in node.items:
             if name not in known:
-                what = f"unknown key {quote_text(name)}{place}"
+                what = f"unknown key {quote_text(name)}{f' in {node.path}' if node.path else ''}"
                 reader.diagnostics.error(node.lines[name], what, suggest_choice(name, known))
         both = self.section.EXCLUSIVE
         if both and all(name in node.items for name in both):
             what = f"{node.path} has {' and '.join(both)}" if node.path else " and ".join(both)
             reader.diagnostics.error(min(node.lines[name] for name in both), what, "one of the two")
 
-    def describe(self) -> Schema:
+    def build_schema(self) -> Schema:
         texts = list_texts(self.section)
-        schema: Schema = {
-            "type": "object",
-            "properties": {
-                each.name: each.describe(texts.get(attribute, "")) for attribute, each in self.keys.items()
-            },
-            "additionalProperties": False,
-        }
+        properties = {each.name: each.build_schema(texts[attribute]) for attribute, each in self.keys.items()}
+        schema: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
         if required := [each.name for each in self.keys.values() if each.required]:
             schema["required"] = required
         if self.section.EXCLUSIVE:
             schema["not"] = {"required": list(self.section.EXCLUSIVE)}
-        return {"anyOf": [schema, schema["properties"][self.list_as]]} if self.list_as else schema
+        return {"anyOf": [schema, properties[self.list_as]]} if self.list_as else schema
 
 
 @dataclass(frozen=True)
@@ -355,27 +345,23 @@ class Key:
     shown: str  # the text for the default on the reference page, if *default* does not describe it
 
     def read(self, table: MappingNode, reader: Reader) -> Any:
-        node = table.find_node(self.name)
+        node, path = table.find_node(self.name), join_path(table.path, self.name)
+        line = table.lines.get(self.name, table.line)
         if node is None and self.variable:
-            path = join_path(table.path, self.name)
             value = reader.environ.get(self.variable, "").strip()
             node = ScalarNode(table.line, path, value, raw="", is_from_environment=True)
         is_empty_list = isinstance(node, SequenceNode) and not node.items
         if self.required and (node is None or is_empty_list or self.kind.is_blank(node)):
-            line = table.lines.get(self.name, table.line)
             what = f"{table.path} has no {self.name}" if table.path else f"no {self.name}"
-            reader.diagnostics.error(line, what, self.required)
-            raise Unreadable
+            reader.fail_at(line, what, self.required)
         if node is not None and not self.kind.is_blank(node):
             return self.kind.read(node, reader)
         if self.default is MISSING and isinstance(self.kind, Table):
-            return self.kind.read(
-                _absent(table.lines.get(self.name, table.line), table.path, self.name), reader
-            )
+            return self.kind.read(MappingNode(line, path, {}, {}), reader)
         return self.kind.EMPTY if self.default is MISSING else self.default
 
-    def describe(self, text: str) -> Schema:
-        schema = self.kind.describe()
+    def build_schema(self, text: str) -> Schema:
+        schema = self.kind.build_schema()
         if self.required:
             for each in schema.get("anyOf", [schema]):
                 each.update({"minItems": 1} if each["type"] == "array" else {})

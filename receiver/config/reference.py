@@ -30,7 +30,7 @@ def build_schema() -> Schema:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "routing.yaml of the receiver",
     }
-    return {**head, **Table(RoutingFile).describe()}
+    return {**head, **Table(RoutingFile).build_schema()}
 
 
 def render_page(page: str) -> str:
@@ -88,7 +88,7 @@ def _render_row(each: Key, text: str, prefix: str = "", absent: str = "none") ->
     elif each.default is MISSING or (not each.default and each.default != 0):
         default = absent
     else:
-        default = f"`{each.kind.format(each.default)}`"
+        default = f"`{each.kind.format_value(each.default)}`"
     return f"| `{prefix}{each.name}` | {default} | {text} |\n"
 
 

@@ -9,31 +9,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from receiver.business_hours import BusinessHours
+from receiver.config import formats
 from receiver.config.fields import ConfigSection, Fault, ListOf, MapOf, NameReference, Reader, Table, key
-from receiver.config.formats import (
-    BASE_URL,
-    CHANNEL,
-    COUNTRY,
-    DAYS,
-    FILE_BOT_TOKEN,
-    HANDLE,
-    MATCHER,
-    MEMBER,
-    MEMBERS,
-    RATE,
-    ROUTING_KEY,
-    RUNBOOK,
-    SECRET,
-    TEXT,
-    TIME,
-    TIMEZONE,
-    URL,
-    WORD,
-    by_pattern,
-    count,
-    duration,
-    is_channel,
-)
 from receiver.config.yaml_tree import ScalarNode, SequenceNode, describe_node, iter_items
 from receiver.model.alert import BUILT_IN, Severity, SeverityWords, normalize_word
 from receiver.model.routing import Matcher, RateLimit
@@ -43,7 +20,9 @@ NEXT_BUSINESS_DAY = "next-business-day"
 # Each route is compared with all routes before it, so their number is limited.
 MAX_ROUTES = 1_000
 _UNSET = Secret()
-_VERSION = replace(by_pattern("1", "is unknown", "version: 1"), types=("integer", "string"), bounds=(1, 1))
+_VERSION = replace(
+    formats.by_pattern("1", "is unknown", "version: 1"), types=("integer", "string"), bounds=(1, 1)
+)
 _ESCALATION = NameReference(str, section="escalations", noun="escalation")
 _RESPONDER = NameReference(str, section="responders", noun="responder")
 
@@ -52,7 +31,7 @@ class _Fallback(NameReference):
     """A responder, or a channel."""
 
     def parse_node(self, node: ScalarNode, reader: Reader) -> str:
-        if node.value not in reader.list_names(self.section) and not is_channel(node.value):
+        if node.value not in reader.list_names(self.section) and not formats.is_channel(node.value):
             raise Fault("is no fallback", "a Slack channel or a responder's name")
         return node.value
 
@@ -64,13 +43,13 @@ _FALLBACK = _Fallback(str, section="responders")
 class SeveritySection(ConfigSection):
     """A team's own words for severities."""
 
-    critical: tuple[str, ...] = key(ListOf(WORD))
-    error: tuple[str, ...] = key(ListOf(WORD))
-    warning: tuple[str, ...] = key(ListOf(WORD))
-    info: tuple[str, ...] = key(ListOf(WORD))
-    none: tuple[str, ...] = key(ListOf(WORD))
+    critical: tuple[str, ...] = key(ListOf(formats.WORD))
+    error: tuple[str, ...] = key(ListOf(formats.WORD))
+    warning: tuple[str, ...] = key(ListOf(formats.WORD))
+    info: tuple[str, ...] = key(ListOf(formats.WORD))
+    none: tuple[str, ...] = key(ListOf(formats.WORD))
 
-    def check(self, reader: Reader) -> None:
+    def report_faults(self, reader: Reader) -> None:
         """Report words with two meanings, and let matchers interpret severities by the others."""
         own: dict[str, tuple[Severity, int]] = {}
         for severity in Severity:
@@ -91,13 +70,13 @@ class SeveritySection(ConfigSection):
 
 @dataclass(frozen=True, kw_only=True)
 class PagerSection(ConfigSection):
-    routing_key: Secret = key(ROUTING_KEY, _UNSET, shown="empty")
+    routing_key: Secret = key(formats.ROUTING_KEY, _UNSET, shown="empty")
     """The integration key (Events API v2) of the PagerDuty service that pages them: 32 letters and digits.
     Empty: these pages are simulated."""
-    schedule: str = key(TEXT, "")
+    schedule: str = key(formats.TEXT, "")
     """ID of a PagerDuty schedule, to show who is on call."""
 
-    def check(self, reader: Reader) -> None:
+    def report_faults(self, reader: Reader) -> None:
         if not self.routing_key:
             line = self.node.lines.get("routing_key", self.node.line)
             reader.diagnostics.warning(
@@ -107,11 +86,11 @@ class PagerSection(ConfigSection):
 
 @dataclass(frozen=True, kw_only=True)
 class ResponderSection(ConfigSection):
-    slack: str = key(HANDLE, "")
+    slack: str = key(formats.HANDLE, "")
     """Who is mentioned in the thread: `@name`, or a Slack ID of a user or a user group."""
     pagerduty: PagerSection | None = key(Table(PagerSection), None)
 
-    def check(self, reader: Reader) -> None:
+    def report_faults(self, reader: Reader) -> None:
         if not (self.has_value("slack") or self.has_value("pagerduty")):
             reader.diagnostics.error(
                 self.node.line, f"{self.node.path} can't be reached", "slack or pagerduty"
@@ -122,7 +101,7 @@ class ResponderSection(ConfigSection):
 class StepSection(ConfigSection):
     notify: str = key(_RESPONDER, required="a responder's name")
     """Name of a responder."""
-    after: float = key(duration(), 0.0)
+    after: float = key(formats.duration(), 0.0)
     """Time since the step before was notified. In the first step leave it out."""
 
 
@@ -131,11 +110,11 @@ class EscalationSection(ConfigSection):
     steps: tuple[StepSection, ...] = key(
         ListOf(Table(StepSection), is_strict=True), required="{notify: NAME}"
     )
-    ack_timeout: float = key(duration(), 0.0)
+    ack_timeout: float = key(formats.duration(), 0.0)
     """An acknowledgement ends after this time, and the escalation goes on; `0`: never. At half of it the
     thread has a reminder with a button; acknowledging again, anywhere, restarts the time."""
 
-    def check(self, reader: Reader) -> None:
+    def report_faults(self, reader: Reader) -> None:
         for step in self.steps[1:]:
             if not step.has_value("after"):
                 what = f"{step.node.path} has no `after`: it is notified together with the step before"
@@ -144,28 +123,30 @@ class EscalationSection(ConfigSection):
 
 @dataclass(frozen=True, kw_only=True)
 class RouteSection(ConfigSection):
-    match: tuple[Matcher, ...] = key(ListOf(MATCHER), shown="`[]`")
+    match: tuple[Matcher, ...] = key(ListOf(formats.MATCHER), shown="`[]`")
     """List of matchers, or one of them; none matches everything."""
-    channel: str = key(CHANNEL, required="#name or a Slack ID")
+    channel: str = key(formats.CHANNEL, required="#name or a Slack ID")
     """Where the message is posted."""
     escalation: str = key(_ESCALATION, "")
     """Name of an escalation. None: nobody is paged."""
-    review: str = key(by_pattern(NEXT_BUSINESS_DAY, "is no review", NEXT_BUSINESS_DAY), "")
+    review: str = key(formats.by_pattern(NEXT_BUSINESS_DAY, "is no review", NEXT_BUSINESS_DAY), "")
     """`next-business-day`: a message lists these alerts when the next business day begins, see
     [review](#review)."""
     fallback: str = key(_FALLBACK, "")
     """A channel or a responder for what is refused permanently, see [fallback](#fallback)."""
-    links: Mapping[str, str] = key(MapOf(URL))
+    links: Mapping[str, str] = key(MapOf(formats.URL))
     """As at the top level, for this route."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeartbeatSection(ConfigSection):
-    match: tuple[Matcher, ...] = key(ListOf(MATCHER), required="a matcher like 'alertname=\"Watchdog\"'")
+    match: tuple[Matcher, ...] = key(
+        ListOf(formats.MATCHER), required="a matcher like 'alertname=\"Watchdog\"'"
+    )
     """Its matchers."""
-    every: float = key(duration(1.0), required="how often it comes, like 5m")
+    every: float = key(formats.duration(1.0), required="how often it comes, like 5m")
     """How often it comes. At least `1s`."""
-    grace: float = key(duration(), 120.0)
+    grace: float = key(formats.duration(), 120.0)
     """How late it may be."""
     notify: str = key(_RESPONDER, required="a responder's name")
     """The responder who is paged when it is missing."""
@@ -173,20 +154,20 @@ class HeartbeatSection(ConfigSection):
 
 @dataclass(frozen=True, kw_only=True)
 class BusinessHoursSection(ConfigSection):
-    timezone: str = key(TIMEZONE, BusinessHours.timezone)
+    timezone: str = key(formats.TIMEZONE, BusinessHours.timezone)
     """A name of the time zone database, like `Europe/Berlin`. Also for a time of day that is typed in Slack
     or on the page."""
-    days: tuple[frozenset[int], ...] = key(ListOf(DAYS), shown="`mon-fri`")
+    days: tuple[frozenset[int], ...] = key(ListOf(formats.DAYS), shown="`mon-fri`")
     """Spans and lists: `mon-fri`, `mon,wed`, `sun-thu`."""
-    start: int = key(TIME, BusinessHours.start, name="from")
+    start: int = key(formats.TIME, BusinessHours.start, name="from")
     """Time of day."""
-    end: int = key(TIME, BusinessHours.end, name="to")
+    end: int = key(formats.TIME, BusinessHours.end, name="to")
     """Time of day, later than `from`; `"24:00"` is midnight."""
-    holidays: str = key(COUNTRY, "")
+    holidays: str = key(formats.COUNTRY, "")
     """A country's code of two letters, like `US`, or one of its parts, like `DE-BY`, whose public holidays
     are free. The days are those of the Python package `holidays`."""
 
-    def check(self, reader: Reader) -> None:
+    def report_faults(self, reader: Reader) -> None:
         if self.start >= self.end:
             what = "business_hours.from is not before business_hours.to"
             reader.diagnostics.error(self.node.line, what, "an earlier time")
@@ -196,21 +177,21 @@ class BusinessHoursSection(ConfigSection):
 class AlertmanagerSection(ConfigSection):
     EXCLUSIVE: ClassVar = ("url", "urls")
 
-    url: str = key(BASE_URL, "")
+    url: str = key(formats.BASE_URL, "")
     """Its address. Empty: it isn't polled."""
-    urls: tuple[str, ...] = key(ListOf(BASE_URL))
+    urls: tuple[str, ...] = key(ListOf(formats.BASE_URL))
     """In place of `url`: the members of one cluster."""
-    look_every: float = key(duration(1.0), 60.0)
+    look_every: float = key(formats.duration(1.0), 60.0)
     """How often it is polled for open incidents. At least `1s`."""
-    looks: int = key(count(1), 3)
+    looks: int = key(formats.count(1), 3)
     """An alert counts as gone when this many polls in a row lack it."""
-    trust_after: float = key(duration(), 300.0)
+    trust_after: float = key(formats.duration(), 300.0)
     """An Alertmanager that started less than this ago does not make an alert count as gone."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OnlyAlertmanagerSection(AlertmanagerSection):
-    url: str = key(BASE_URL, "", variable="ALERTMANAGER_URL")
+    url: str = key(formats.BASE_URL, "", variable="ALERTMANAGER_URL")
     """Its address. Empty: it isn't polled."""
 
 
@@ -223,48 +204,50 @@ class LimitSettings(ConfigSection):
     each routing key: https://developer.pagerduty.com/docs/events-api-v2-overview.
     """
 
-    slack_posts: RateLimit = key(RATE, RateLimit(1, 1.0))
+    slack_posts: RateLimit = key(formats.RATE, RateLimit(1, 1.0))
     """New messages in each channel; Slack accepts no more."""
-    slack_updates: RateLimit = key(RATE, RateLimit(50, 60.0))
+    slack_updates: RateLimit = key(formats.RATE, RateLimit(50, 60.0))
     """Updates of messages, in all channels together."""
-    pagerduty: RateLimit = key(RATE, RateLimit(120, 60.0))
+    pagerduty: RateLimit = key(formats.RATE, RateLimit(120, 60.0))
     """Events for each routing key."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SlackSection(ConfigSection):
-    token: Secret = key(FILE_BOT_TOKEN, _UNSET, variable="SLACK_BOT_TOKEN")
+    token: Secret = key(formats.FILE_BOT_TOKEN, _UNSET, variable="SLACK_BOT_TOKEN")
     """The bot's token. Empty: Slack is simulated."""
     responders: tuple[str, ...] = key(
-        ListOf(MEMBER, is_strict=True), shown="every full member of the workspace"
+        ListOf(formats.MEMBER, is_strict=True), shown="every full member of the workspace"
     )
     """Who may respond in Slack: a list of `"@group"`, `"@user"`, `"#channel"` for its members, and users' IDs
     (`U…`). Others may list and show incidents. Guests and people of other workspaces never may."""
 
-    def check(self, reader: Reader) -> None:
+    def report_faults(self, reader: Reader) -> None:
         if not self.token:
             reader.diagnostics.warning(self.find_line("token"), "slack.token is empty: Slack is simulated")
         node = self.node.find_node("responders")
         if isinstance(node, SequenceNode) and not node.items:
-            reader.diagnostics.error(node.line, "slack.responders is empty: no member may respond", MEMBERS)
+            reader.diagnostics.error(
+                node.line, "slack.responders is empty: no member may respond", formats.MEMBERS
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class PagerDutySection(ConfigSection):
-    api_token: Secret = key(SECRET, _UNSET, variable="PAGERDUTY_API_TOKEN")
+    api_token: Secret = key(formats.SECRET, _UNSET, variable="PAGERDUTY_API_TOKEN")
     """For PagerDuty's REST API: which page a webhook is about, whether a responder has acknowledged it before
     the next step is notified, who is on call. Empty: it isn't called."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrometheusSection(ConfigSection):
-    url: str = key(BASE_URL, "", variable="PROMETHEUS_URL")
+    url: str = key(formats.BASE_URL, "", variable="PROMETHEUS_URL")
     """Your Prometheus. Empty: it isn't queried."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoticesSection(ConfigSection):
-    channel: str = key(CHANNEL, "")
+    channel: str = key(formats.CHANNEL, "")
     """The Slack channel for problems of the receiver itself: deliveries that failed permanently; once an
     hour at most, that a webhook was refused or came to a wrong address; criticals that page nobody, and
     unknown [severities](#severities). Each is posted once; many at once are counted."""
@@ -300,7 +283,7 @@ class RoutingFile(ConfigSection):
         MapOf(Table(EscalationSection, "a list of steps, or {steps: […], ack_timeout: 1h}", list_as="steps"))
     )
     """Who is notified, and who next, by name, see [escalations](#escalations)."""
-    runbooks: tuple[Path | str, ...] = key(ListOf(RUNBOOK))
+    runbooks: tuple[Path | str, ...] = key(ListOf(formats.RUNBOOK))
     """List of Markdown files and folders; a relative path starts at the folder of `routing.yaml`. An entry
     like `https://wiki.example.org/` allows runbook links to that host to be read; without it they are linked
     only."""
@@ -314,22 +297,22 @@ class RoutingFile(ConfigSection):
     """In place of `alertmanager`, for several clusters: `{SOURCE: {url: …}, …}`. SOURCE is the value of
     `?source=` in the webhook's address."""
     prometheus: PrometheusSection = key(Table(PrometheusSection))
-    links: Mapping[str, str] = key(MapOf(URL))
+    links: Mapping[str, str] = key(MapOf(formats.URL))
     """`{Label: address}`, shown under every message. One whose address is empty is left out."""
     notices: NoticesSection = key(Table(NoticesSection))
     business_hours: BusinessHoursSection | None = key(Table(BusinessHoursSection), None)
     """See [business hours](#business-hours)."""
-    flap_window: float = key(duration(), 600.0)
+    flap_window: float = key(formats.duration(), 600.0)
     """An incident whose alerts fire again within this time after they resolved is reopened, instead of a new
     one, and pages from its first step; who had acknowledged it is mentioned in the thread."""
-    flap_count: int = key(count(2), 4)
+    flap_count: int = key(formats.count(2), 4)
     """An alert that changes more often than this within `flap_window` is flapping: its incident stays open as
     one message, nobody is paged again, and it resolves after it was quiet for `flap_window`. At least 2."""
-    history: float = key(duration(1.0), 90 * 86400.0)
+    history: float = key(formats.duration(1.0), 90 * 86400.0)
     """How long closed incidents are kept. Open ones never expire."""
     heartbeats: tuple[HeartbeatSection, ...] = key(ListOf(Table(HeartbeatSection), is_strict=True))
     """List of [heartbeats](#heartbeats)."""
-    heartbeat_url: str = key(URL, "")
+    heartbeat_url: str = key(formats.URL, "")
     """An address that is called every minute while all is well, for a service that notices when the calls
     stop, see [heartbeat_url](#heartbeat_url)."""
     limits: LimitSettings = key(Table(LimitSettings), shown="see below")

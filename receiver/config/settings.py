@@ -11,23 +11,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from receiver.config import formats
 from receiver.config.fields import Fault, Format, Kind, key, list_keys
-from receiver.config.formats import (
-    BASE_URL,
-    FOLDER_URL,
-    HEADER,
-    HOSTS,
-    NETWORKS,
-    SECRET,
-    STORE_URL,
-    TEXT,
-    TOKENS,
-    Network,
-    count,
-    slack_token,
-    words,
-)
-from receiver.config.mistakes import APP_TOKEN, BOT_TOKEN, find_mistake
+from receiver.config.mistakes import APP_TOKEN, BOT_TOKEN, Mistake, find_mistake
 from receiver.config.yaml_tree import Interpolation
 from receiver.errors import ConfigError, Problem
 from receiver.text import Secret
@@ -40,80 +26,82 @@ _PEOPLE = "names, e-mail addresses and group:NAME, separated by commas"
 class Settings:
     """The environment variables; an empty one counts as unset. URLs have no trailing `/`, except Slack's."""
 
-    redis_url: Secret = key(STORE_URL, _UNSET, name="REDIS_URL")
+    redis_url: Secret = key(formats.STORE_URL, _UNSET, name="REDIS_URL")
     """Where the state is stored: `redis://host:6379/0`, `rediss://…` (TLS), `unix:///path/to/socket`,
     `redis+sentinel://host:port,host:port/service` or `redis+cluster://host:port,host:port`;
     [more](../redis.md). Unset, `receiver run` starts an embedded Valkey in the data folder; `web` and
     `worker` require it."""
-    redis_max_connections: int = key(count(2, 1000), 10, name="REDIS_MAX_CONNECTIONS")
+    redis_max_connections: int = key(formats.count(2, 1000), 10, name="REDIS_MAX_CONNECTIONS")
     """The most connections to Redis (in a cluster: to each node) of one process, from 2 to 1000. A request
     that finds none free waits for one, 2 seconds at most. [How many there are in
     all](../redis.md#connections)."""
-    embedded_max_memory: int = key(count(32, 1024 * 1024), 512, name="RECEIVER_EMBEDDED_MAX_MEMORY")
+    embedded_max_memory: int = key(formats.count(32, 1024 * 1024), 512, name="RECEIVER_EMBEDDED_MAX_MEMORY")
     """The memory limit, in MiB, of the Valkey that `receiver run` starts. When it is full, webhooks are
     answered 503 and Alertmanager sends them again."""
-    slack_bot_token: Secret = key(slack_token(BOT_TOKEN), _UNSET, name="SLACK_BOT_TOKEN")
+    slack_bot_token: Secret = key(formats.slack_token(BOT_TOKEN), _UNSET, name="SLACK_BOT_TOKEN")
     """The bot's token, `xoxb-…`; a user's (`xoxp-…`) or an app-level one is a fault. Unset: Slack is
     simulated."""
-    slack_signing_secret: Secret = key(slack_token(), _UNSET, name="SLACK_SIGNING_SECRET")
+    slack_signing_secret: Secret = key(formats.slack_token(), _UNSET, name="SLACK_SIGNING_SECRET")
     """Verifies that buttons and commands come from Slack. Unset: those webhooks are refused."""
-    slack_app_token: Secret = key(slack_token(APP_TOKEN), _UNSET, name="SLACK_APP_TOKEN")
+    slack_app_token: Secret = key(formats.slack_token(APP_TOKEN), _UNSET, name="SLACK_APP_TOKEN")
     """App-level token, `xapp-…`, for Socket Mode: buttons and commands without an open port. Unset: no
     socket."""
-    pagerduty_api_token: Secret = key(slack_token(), _UNSET, name="PAGERDUTY_API_TOKEN")
+    pagerduty_api_token: Secret = key(formats.slack_token(), _UNSET, name="PAGERDUTY_API_TOKEN")
     """For PagerDuty's REST API, for example to read who is on call. Pages don't need it: they use the routing
     keys in `routing.yaml`. Unset: the API isn't called."""
-    pagerduty_webhook_secret: Secret = key(slack_token(), _UNSET, name="PAGERDUTY_WEBHOOK_SECRET")
+    pagerduty_webhook_secret: Secret = key(formats.slack_token(), _UNSET, name="PAGERDUTY_WEBHOOK_SECRET")
     """Verifies that a webhook comes from PagerDuty. Unset: those webhooks are refused."""
-    webhook_tokens: tuple[Secret, ...] = key(TOKENS, (), name="RECEIVER_WEBHOOK_TOKEN")
+    webhook_tokens: tuple[Secret, ...] = key(formats.TOKENS, (), name="RECEIVER_WEBHOOK_TOKEN")
     """What Alertmanager must present, as a bearer token or as the password of basic auth."""
-    api_tokens: tuple[Secret, ...] = key(TOKENS, (), name="RECEIVER_API_TOKEN")
+    api_tokens: tuple[Secret, ...] = key(formats.TOKENS, (), name="RECEIVER_API_TOKEN")
     """What clients of the API, of `/metrics` and of the web page must present; the command line presents it,
     too."""
-    viewer_tokens: tuple[Secret, ...] = key(TOKENS, (), name="RECEIVER_VIEWER_TOKEN")
+    viewer_tokens: tuple[Secret, ...] = key(formats.TOKENS, (), name="RECEIVER_VIEWER_TOKEN")
     """Reads all of that and changes nothing: for dashboards, and for Prometheus to scrape `/metrics`."""
-    oidc_issuer: str = key(BASE_URL, "", name="OIDC_ISSUER")
+    oidc_issuer: str = key(formats.BASE_URL, "", name="OIDC_ISSUER")
     """Your OpenID provider, as it names itself: `https://login.example.org/realms/ops`. With the next two and
     `PUBLIC_URL`, users sign in there. Register `PUBLIC_URL` + `/sign-in/callback` as the redirect URI, for a
     confidential web client with the authorization code flow. It needs `pip install 'receiver[oidc]'`, which
     the image has; `receiver check --online` tries it."""
-    oidc_client_id: str = key(TEXT, "", name="OIDC_CLIENT_ID")
+    oidc_client_id: str = key(formats.TEXT, "", name="OIDC_CLIENT_ID")
     """The client ID that the provider gave us."""
-    oidc_client_secret: Secret = key(SECRET, _UNSET, name="OIDC_CLIENT_SECRET")
+    oidc_client_secret: Secret = key(formats.SECRET, _UNSET, name="OIDC_CLIENT_SECRET")
     """The client's secret. Changing it ends every session."""
-    oidc_scopes: str = key(TEXT, "openid profile email", name="OIDC_SCOPES")
+    oidc_scopes: str = key(formats.TEXT, "openid profile email", name="OIDC_SCOPES")
     """The scopes that are requested; some providers need `groups` here, too."""
-    oidc_groups_claim: str = key(TEXT, "groups", name="OIDC_GROUPS_CLAIM")
+    oidc_groups_claim: str = key(formats.TEXT, "groups", name="OIDC_GROUPS_CLAIM")
     """The claim that holds a user's groups."""
-    trusted_proxies: tuple[Network, ...] = key(NETWORKS, (), name="RECEIVER_TRUSTED_PROXY")
+    trusted_proxies: tuple[formats.Network, ...] = key(formats.NETWORKS, (), name="RECEIVER_TRUSTED_PROXY")
     """Addresses and networks of reverse proxies that authenticate users, like `10.0.0.5,10.1.0.0/16`. Unset:
     the two headers are ignored."""
-    user_header: str = key(HEADER, "", name="RECEIVER_USER_HEADER")
+    user_header: str = key(formats.HEADER, "", name="RECEIVER_USER_HEADER")
     """The header in which they send the user's name, like `X-Forwarded-User` or `Remote-User`."""
-    groups_header: str = key(HEADER, "", name="RECEIVER_GROUPS_HEADER")
+    groups_header: str = key(formats.HEADER, "", name="RECEIVER_GROUPS_HEADER")
     """The header with the user's groups, separated by commas."""
-    responders: tuple[str, ...] = key(words(_PEOPLE), (), name="RECEIVER_RESPONDERS")
+    responders: tuple[str, ...] = key(formats.words(_PEOPLE), (), name="RECEIVER_RESPONDERS")
     """Which of these users may respond: names, e-mail addresses and `group:NAME`, separated by commas. Unset:
     all of them."""
-    viewers: tuple[str, ...] = key(words(_PEOPLE), (), name="RECEIVER_VIEWERS")
+    viewers: tuple[str, ...] = key(formats.words(_PEOPLE), (), name="RECEIVER_VIEWERS")
     """Which other users may read, written likewise. Unset: all others."""
-    public_url: str = key(BASE_URL, "", name="PUBLIC_URL")
+    public_url: str = key(formats.BASE_URL, "", name="PUBLIC_URL")
     """How users reach this receiver, for links in messages. Unset: no such links. It may have a path, see
     [below a path](#below-a-path)."""
-    allowed_hosts: tuple[str, ...] = key(HOSTS, (), name="RECEIVER_ALLOWED_HOSTS")
+    allowed_hosts: tuple[str, ...] = key(formats.HOSTS, (), name="RECEIVER_ALLOWED_HOSTS")
     """Names (without port, separated by commas) to which the receiver answers where no token is required,
     beside IP addresses, `localhost` and the host of `PUBLIC_URL`. Unset: on loopback none, beyond it
     (`--insecure`) any."""
-    slack_api_url: str = key(FOLDER_URL, "https://slack.com/api/", name="SLACK_API_URL")
+    slack_api_url: str = key(formats.FOLDER_URL, "https://slack.com/api/", name="SLACK_API_URL")
     """Slack's API, or a proxy for it."""
-    pagerduty_events_url: str = key(BASE_URL, "https://events.pagerduty.com", name="PAGERDUTY_EVENTS_URL")
+    pagerduty_events_url: str = key(
+        formats.BASE_URL, "https://events.pagerduty.com", name="PAGERDUTY_EVENTS_URL"
+    )
     """PagerDuty's Events API, for pages. In the EU: `https://events.eu.pagerduty.com`."""
-    pagerduty_api_url: str = key(BASE_URL, "https://api.pagerduty.com", name="PAGERDUTY_API_URL")
+    pagerduty_api_url: str = key(formats.BASE_URL, "https://api.pagerduty.com", name="PAGERDUTY_API_URL")
     """PagerDuty's REST API. In the EU: `https://api.eu.pagerduty.com`."""
-    alertmanager_url: str = key(BASE_URL, "", name="ALERTMANAGER_URL")
+    alertmanager_url: str = key(formats.BASE_URL, "", name="ALERTMANAGER_URL")
     """Your Alertmanager, polled to learn whether an alert still fires. Used by `routing.yaml`, and by
     `receiver fire`."""
-    prometheus_url: str = key(BASE_URL, "", name="PROMETHEUS_URL")
+    prometheus_url: str = key(formats.BASE_URL, "", name="PROMETHEUS_URL")
     """Your Prometheus. Used by `routing.yaml`."""
 
     @property
@@ -127,18 +115,10 @@ class Settings:
         return bool(self.api_tokens or self.viewer_tokens or self.has_identity_source)
 
 
-SettingsFault = tuple[str, str]
 # Where a provider redirects to, below PUBLIC_URL; it has to be registered there.
 CALLBACK = "/sign-in/callback"
 # The cookie contains those names and groups of the user that are listed; a browser allows 4 KiB.
 MAX_NAME = 100
-
-
-def find_auth_faults(settings: Settings) -> Iterator[SettingsFault]:
-    """Yield each fault and what was expected."""
-    yield from _find_proxy_faults(settings)
-    yield from _find_provider_faults(settings)
-    yield from _find_role_faults(settings)
 
 
 def list_auth_methods(settings: Settings) -> list[str]:
@@ -153,16 +133,19 @@ def list_auth_methods(settings: Settings) -> list[str]:
     return methods
 
 
-def _find_proxy_faults(settings: Settings) -> Iterator[SettingsFault]:
+def _find_auth_faults(settings: Settings) -> Iterator[Mistake]:
+    """Yield what is wrong between the variables, and what was expected."""
     if settings.trusted_proxies and not settings.user_header:
         yield "RECEIVER_TRUSTED_PROXY is set without RECEIVER_USER_HEADER", "both"
     if (settings.user_header or settings.groups_header) and not settings.trusted_proxies:
         yield "a header with users' names is set, and RECEIVER_TRUSTED_PROXY is unset", "who may send it"
     if settings.groups_header and settings.groups_header.lower() == settings.user_header.lower():
         yield "RECEIVER_GROUPS_HEADER is RECEIVER_USER_HEADER", "another header"
+    yield from _find_provider_faults(settings)
+    yield from _find_role_faults(settings)
 
 
-def _find_provider_faults(settings: Settings) -> Iterator[SettingsFault]:
+def _find_provider_faults(settings: Settings) -> Iterator[Mistake]:
     needed = {
         "OIDC_ISSUER": settings.oidc_issuer,
         "OIDC_CLIENT_ID": settings.oidc_client_id,
@@ -188,7 +171,7 @@ def _find_provider_faults(settings: Settings) -> Iterator[SettingsFault]:
         yield "OIDC_ISSUER is not https", "https://…, or http:// on this machine"
 
 
-def _find_role_faults(settings: Settings) -> Iterator[SettingsFault]:
+def _find_role_faults(settings: Settings) -> Iterator[Mistake]:
     if set(settings.viewer_tokens) & set(settings.api_tokens):
         yield "RECEIVER_VIEWER_TOKEN and RECEIVER_API_TOKEN share a token", "others for those who only read"
     if settings.viewer_tokens and not (settings.api_tokens or settings.has_identity_source):
@@ -261,7 +244,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
             if text := environ.get(name, "").strip():
                 values[attribute] = _parse_value(declared.kind, text)
         except Fault as fault:
-            problems.append(_report(f"{name} {fault.what}", fault.expected))
+            problems.append(Problem("environment", 1, f"{name} {fault.what}", fault.expected))
             faulty.add(name)
             if isinstance(declared.default, str):
                 values[attribute] = text  # set, although it is unusable
@@ -270,9 +253,11 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
             faulty.add(name)
     settings = Settings(**values)
     # What is wrong between the variables, unless it follows from one that was reported.
-    for what, expected in find_auth_faults(settings):
-        if not any(name in what for name in faulty):
-            problems.append(_report(what, expected))
+    problems += [
+        Problem("environment", 1, what, expected)
+        for what, expected in _find_auth_faults(settings)
+        if not any(name in what for name in faulty)
+    ]
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
     return settings
@@ -282,7 +267,3 @@ def _parse_value(kind: Kind[Any], text: str) -> Any:
     if mistake := find_mistake(text):
         raise Fault(*mistake)
     return kind.parse_text(text) if isinstance(kind, Format) else None
-
-
-def _report(what: str, expected: str) -> Problem:
-    return Problem("environment", 1, what, expected)

@@ -10,39 +10,26 @@ from receiver.config.mistakes import Mistake, describe_raw_signs, find_raw_signs
 from receiver.config.yaml_tree import suggest_choice
 from receiver.text import is_web_link
 
-_STORES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
-_NO_STORE = (
-    "is no address of a store",
-    f"one that begins with {', '.join(f'{scheme}://' for scheme in _STORES)}",
-)
 _NO_DATABASE = ("ends in a database that is no number", "a number, like the 0 of redis://localhost:6379/0")
 _MAX_WAIT_S = 60.0
 _NO_OPTION = ("has an unknown option behind its ?", "none")
 
 
-def is_url(text: str) -> bool:
-    """Tell whether *text* is an http(s) URL with a host."""
-    return _split(text) is not None
-
-
-def is_base_url(text: str) -> bool:
-    """Tell whether paths can be appended to *text*: an http(s) URL without query or fragment."""
-    parts = _split(text)
-    return parts is not None and not parts.query and not parts.fragment
-
-
 def find_url_mistake(text: str, *, is_base: bool = False) -> Mistake | None:
-    """Return what is wrong with an http(s) URL, and what was expected; None if it is usable."""
-    if (is_base_url if is_base else is_url)(text):
-        parts = urlsplit(text)
+    """Return what is wrong with an http(s) URL, and what was expected; None if it is usable.
+
+    Paths are appended to one that *is_base*, so it may have no query and no fragment.
+    """
+    parts = _split(text)
+    if parts is not None:
         # `http://user:12/34@host` parses as a URL of the host `user`; such a path is never meant.
-        is_cut = is_base and "@" in parts.path and ":" in parts.netloc and "@" not in parts.netloc
-        if not is_cut:
+        is_cut = "@" in parts.path and ":" in parts.netloc and "@" not in parts.netloc
+        if not (is_base and (is_cut or parts.query or parts.fragment)):
             return None
     what = "is no usable address"
     if text.lower().startswith(("http://", "https://")) and (signs := find_raw_signs(text)):
         return what, f"what stands before its last @ with {describe_raw_signs(signs)}"
-    return what, "one without ? and #" if is_base and is_url(text) else "http://… or https://…"
+    return what, "one without ? and #" if is_base and parts is not None else "http://… or https://…"
 
 
 def find_store_mistake(text: str) -> Mistake | None:
@@ -94,15 +81,7 @@ def _is_database(text: str) -> bool:
 
 def _find_option_mistake(text: str, scheme: str) -> Mistake | None:
     """Return what is wrong after the `?`: redis-py would fail on it only when it connects."""
-    known = {**_OPTIONS, **(_TCP_OPTIONS if scheme != "unix" else {})}
-    if scheme in ("rediss", "redis+sentinel", "redis+cluster"):
-        known |= _TLS_OPTIONS
-    if scheme in ("redis+sentinel", "redis+cluster"):
-        known["ssl"] = _SWITCH
-    if scheme == "redis+cluster":
-        del known["db"]  # a cluster has only database 0
-    if scheme == "redis+sentinel":
-        known |= {"sentinel_username": _TEXT, "sentinel_password": _TEXT}
+    known = _STORES[scheme]
     for name, value in parse_qsl(urlsplit(text).query, keep_blank_values=True):
         if name not in known:
             if name in _TLS_OPTIONS:
@@ -130,7 +109,6 @@ _SWITCH: _Option = (re.compile("1|0|true|false|yes|no", re.IGNORECASE).fullmatch
 _VERIFICATION: _Option = (re.compile("none|optional|required").fullmatch, "none, optional or required")
 _WAIT: _Option = (_is_wait, f"seconds, more than 0 and {_MAX_WAIT_S:.0f} at most")
 _OPTIONS = {
-    "db": _WHOLE,
     "username": _TEXT,
     "password": _TEXT,
     "client_name": _TEXT,
@@ -145,6 +123,19 @@ _TLS_OPTIONS = {
     "ssl_check_hostname": _SWITCH,
     "ssl_ciphers": _TEXT,
 }
+_DATABASE = {"db": _WHOLE}  # a cluster has only database 0
+_SENTINEL = {"sentinel_username": _TEXT, "sentinel_password": _TEXT}
+_STORES = {
+    "redis": _DATABASE | _OPTIONS | _TCP_OPTIONS,
+    "rediss": _DATABASE | _OPTIONS | _TCP_OPTIONS | _TLS_OPTIONS,
+    "unix": _DATABASE | _OPTIONS,
+    "redis+sentinel": _DATABASE | _OPTIONS | _TCP_OPTIONS | _TLS_OPTIONS | {"ssl": _SWITCH} | _SENTINEL,
+    "redis+cluster": _OPTIONS | _TCP_OPTIONS | _TLS_OPTIONS | {"ssl": _SWITCH},
+}
+_NO_STORE = (
+    "is no address of a store",
+    f"one that begins with {', '.join(f'{scheme}://' for scheme in _STORES)}",
+)
 
 
 def find_host(text: str) -> str:

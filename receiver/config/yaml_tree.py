@@ -26,13 +26,13 @@ _TOKEN = re.compile(r"\b(?:xox[a-z]|xapp)-\S+|(?=[A-Za-z+/]*\d)(?=[\d+/]*[A-Za-z
 _LOGIN = re.compile(r"(?<=://)[^/\s@]+(?=@)")
 
 
+@dataclass
 class Diagnostics:
     """The faults and warnings of one file. A fault rejects the file, a warning doesn't."""
 
-    def __init__(self, file: str) -> None:
-        self.file = file
-        self._errors: list[Problem] = []
-        self._warnings: list[Problem] = []
+    file: str
+    _errors: list[Problem] = field(default_factory=list)
+    _warnings: list[Problem] = field(default_factory=list)
 
     def error(self, line: int, what: str, expected: str = "") -> None:
         self._errors.append(Problem(self.file, line, what, expected))
@@ -43,16 +43,16 @@ class Diagnostics:
     def abort(self, line: int, what: str, expected: str = "") -> NoReturn:
         """Raise at once, with the faults so far: what follows can't be read."""
         self.error(line, what, expected)
-        raise ConfigError(_in_order(self._errors))
+        raise ConfigError(_sort_problems(self._errors))
 
     def raise_errors(self) -> None:
         """Raise ConfigError with every fault, sorted by line, if there is one."""
         if self._errors:
-            raise ConfigError(_in_order(self._errors))
+            raise ConfigError(_sort_problems(self._errors))
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
-        return _in_order(self._warnings)
+        return _sort_problems(self._warnings)
 
 
 def quote_text(text: str) -> str:
@@ -73,7 +73,7 @@ def suggest_choice(word: str, known: Iterable[str]) -> str:
     return "one of " + ", ".join(one_line(choice, 40) for choice in choices[:_LISTED_LIMIT]) + more
 
 
-def _in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+def _sort_problems(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     """Sort by line and drop duplicates: an alias is read once for every place that uses it."""
     return tuple(sorted(dict.fromkeys(problems), key=lambda problem: problem.line))
 
@@ -165,19 +165,18 @@ def _compose_yaml(text: str, diagnostics: Diagnostics) -> yaml.Node | None:
         diagnostics.abort(1, "no YAML: a number or an escape is out of bounds")
 
 
+@dataclass
 class _Builder:
-    def __init__(self, diagnostics: Diagnostics, interpolation: Interpolation) -> None:
-        self._diagnostics = diagnostics
-        self._interpolation = interpolation
-        self._left = MAX_VALUES
+    diagnostics: Diagnostics
+    interpolation: Interpolation
+    remaining: int = MAX_VALUES
 
     def build_node(self, node: yaml.Node, path: str, depth: int) -> Node:
         line = node.start_mark.line + 1
-        self._left -= 1
-        if self._left < 0 or depth > MAX_DEPTH:  # an alias may expand to much, even to itself
-            self._diagnostics.abort(
-                line, f"more than {MAX_VALUES} values or {MAX_DEPTH} levels", "fewer aliases"
-            )
+        self.remaining -= 1
+        if self.remaining < 0 or depth > MAX_DEPTH:  # an alias may expand to much, even to itself
+            what = f"more than {MAX_VALUES} values or {MAX_DEPTH} levels"
+            self.diagnostics.abort(line, what, "fewer aliases")
         if isinstance(node, yaml.SequenceNode):
             self._check_tag(node, "seq")
             children = (self.build_node(item, f"{path}[{n}]", depth + 1) for n, item in enumerate(node.value))
@@ -197,9 +196,8 @@ class _Builder:
             key, line = self._read_key(key_node), key_node.start_mark.line + 1
             item = self.build_node(value_node, join_path(path, key), depth + 1)
             if key in table.items:
-                self._diagnostics.error(
-                    line, f"{quote_text(key)} is there twice (first in line {table.lines[key]})", "it once"
-                )
+                what = f"{quote_text(key)} is there twice (first in line {table.lines[key]})"
+                self.diagnostics.error(line, what, "it once")
                 continue
             table.items[key], table.lines[key] = item, line
         for value_node in merged:
@@ -211,7 +209,7 @@ class _Builder:
         other = self.build_node(node, table.path, depth + 1)
         for source in other.items if isinstance(other, SequenceNode) else (other,):
             if not isinstance(source, MappingNode):
-                self._diagnostics.error(source.line, "'<<' takes in something else", "an alias of a table")
+                self.diagnostics.error(source.line, "'<<' takes in something else", "an alias of a table")
                 continue
             for key, item in source.items.items():
                 table.lines.setdefault(key, source.lines[key])
@@ -220,7 +218,7 @@ class _Builder:
     def _read_key(self, node: yaml.Node) -> str:
         line = node.start_mark.line + 1
         if not isinstance(node, yaml.ScalarNode):
-            self._diagnostics.error(line, "a key is a list or a table", "a text")
+            self.diagnostics.error(line, "a key is a list or a table", "a text")
             return ""
         self._check_text(node.value, line, "a key")
         return str(node.value)
@@ -228,26 +226,26 @@ class _Builder:
     def _build_scalar(self, node: yaml.Node, path: str) -> ScalarNode:
         line, raw = node.start_mark.line + 1, str(node.value)
         if not node.tag.startswith(_STANDARD):
-            self._diagnostics.error(line, f"{path or 'it'} has an unknown tag {quote_text(node.tag)}", "none")
-        value, faults = self._interpolation.expand(raw)
+            self.diagnostics.error(line, f"{path or 'it'} has an unknown tag {quote_text(node.tag)}", "none")
+        value, faults = self.interpolation.expand(raw)
         for fault in faults:
-            self._diagnostics.error(line, f"{path}: {fault}")
+            self.diagnostics.error(line, f"{path}: {fault}")
         for name in list_bare_references(raw):
             what = f"{path or 'the file'} holds ${name}, which is not filled in"
-            self._diagnostics.warning(line, what, f"${{{name}}}, if that is meant")
+            self.diagnostics.warning(line, what, f"${{{name}}}, if that is meant")
         self._check_text(value, line, path or "the file")
         return ScalarNode(line, path, value.strip(), raw, is_null=node.tag == _STANDARD + "null")
 
     def _check_text(self, value: str, line: int, name: str) -> None:
         if len(value) > MAX_TEXT:
-            self._diagnostics.abort(line, f"{name} is longer than {MAX_TEXT} characters")
+            self.diagnostics.abort(line, f"{name} is longer than {MAX_TEXT} characters")
         if _SURROGATE.search(value):
-            self._diagnostics.abort(line, f"{name} holds half a character", "whole ones")
+            self.diagnostics.abort(line, f"{name} holds half a character", "whole ones")
 
     def _check_tag(self, node: yaml.Node, kind: str) -> None:
         if node.tag != _STANDARD + kind:
             line = node.start_mark.line + 1
-            self._diagnostics.error(line, f"an unknown tag {quote_text(node.tag)}", "none")
+            self.diagnostics.error(line, f"an unknown tag {quote_text(node.tag)}", "none")
 
 
 def join_path(path: str, key: str) -> str:
@@ -274,13 +272,13 @@ _REFERENCE = re.compile(r"\$\{([^}]*)(\}?)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
+@dataclass(frozen=True, repr=False)
 class Interpolation:
     """Expands references from one environment; a secret's file is read once, relative to *folder*."""
 
-    def __init__(self, environ: Mapping[str, str], folder: Path) -> None:
-        self._environ = environ
-        self._folder = folder
-        self._files: dict[str, tuple[str, str]] = {}
+    environ: Mapping[str, str]
+    folder: Path
+    _files: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def expand(self, text: str) -> tuple[str, list[str]]:
         """Return *text* expanded, and a sentence for each reference that can't be expanded.
@@ -302,10 +300,10 @@ class Interpolation:
         if is_closed and reference.startswith("file:"):
             path = reference.removeprefix("file:")
             if path not in self._files:
-                self._files[path] = _read_secret(self._folder, path)
+                self._files[path] = _read_secret(self.folder, path)
             return self._files[path]
         if is_closed and _NAME.fullmatch(reference):
-            return self._environ.get(reference, ""), ""
+            return self.environ.get(reference, ""), ""
         closing = "}" if is_closed else ""
         return "", f"{quote_text('${' + reference + closing)} is neither ${{NAME}} nor ${{file:/path}}"
 
