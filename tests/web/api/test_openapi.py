@@ -21,7 +21,7 @@ from tests.rig import ROUTING, Rig
 from tests.sampling import count_examples
 
 BEARER = {"Authorization": "Bearer api-token"}
-EXAMPLES = count_examples(60)
+EXAMPLES = count_examples(30)
 # A duration can be well-formed and still be longer than a year, or zero.
 LIMITED = {"snoozeIncident", "silenceIncident", "beginMaintenance"}
 ASKED = [
