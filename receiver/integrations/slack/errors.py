@@ -15,6 +15,50 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from receiver.errors import PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
 from receiver.text import one_line
 
+# The permanent error codes by their kind:
+# https://docs.slack.dev/reference/methods/chat.postMessage, …/chat.update and the reading methods we call
+_CODES: Mapping[RefusalKind, str] = {
+    # The request itself is invalid.
+    RefusalKind.CONTENT: """
+        app_missing_action_url as_user_not_supported bad_timestamp blocked_file_type cant_broadcast_message
+        deprecated_endpoint draft_already_deleted draft_already_sent draft_has_conflict draft_not_found
+        duplicate_channel_not_found duplicate_external_id duplicate_message_not_found exchanged_trigger_id
+        expired_trigger_id failed_for_some_users file_deleted file_is_deleted file_not_found
+        file_share_limit_reached insecure_request invalid_arg_name invalid_arguments invalid_array_arg
+        invalid_charset invalid_form_data invalid_json invalid_limit invalid_metadata_filter_keys
+        invalid_metadata_format invalid_metadata_schema invalid_post_type invalid_trigger_id
+        invalid_ts_latest invalid_ts_oldest invalid_types invalid_users json_not_object limit_required
+        markdown_text_conflict max_file_sharing_exceeded metadata_too_large method_deprecated missing_args
+        missing_argument missing_charset missing_file_data missing_post_type
+        no_dual_broadcast_content_update no_text no_users_provided plan_upgrade_required
+        send_on_behalf_not_allowed slack_connect_blocked_file_type slack_connect_canvas_sharing_blocked
+        slack_connect_clip_sharing_blocked slack_connect_file_link_sharing_blocked
+        slack_connect_file_upload_sharing_blocked slack_connect_lists_sharing_blocked
+        subteam_max_users_exceeded too_many_contact_cards too_many_members unable_to_share_files
+        unknown_method users_not_found view_too_large
+    """,
+    # The token or its scopes. Slack also returns `invalid_auth` to a client whose network is not allowed.
+    RefusalKind.CREDENTIALS: """
+        access_denied accesslimited account_inactive app_access_restricted enterprise_is_restricted
+        forbidden_team invalid_auth invalid_team is_bot metadata_must_be_sent_from_app missing_scope
+        no_permission not_allowed_token_type not_authed permission_denied team_access_not_granted
+        token_expired token_revoked two_factor_setup_required user_is_bot user_is_restricted
+        user_is_ultra_restricted
+    """,
+    # `team_not_found`: a channel name, and an org-wide token needs the channel ID
+    RefusalKind.TARGET_GONE: """
+        cant_post_message channel_is_limited_access channel_not_found channel_type_not_supported
+        ekm_access_denied invalid_channel is_archived is_inactive messages_tab_disabled
+        method_not_supported_for_channel_type not_in_channel posting_to_channel_denied restricted_action
+        restricted_action_read_only_channel restricted_action_thread_only_channel team_not_found
+        user_not_found user_not_in_channel
+    """,
+    RefusalKind.MESSAGE_GONE: "cant_update_message edit_window_closed message_not_found",
+    RefusalKind.THREAD: """
+        cannot_reply_to_message invalid_thread_ts restricted_action_non_threadable_channel
+        restricted_action_thread_locked thread_locked thread_not_found
+    """,
+}
 # Slack refuses the formatting; a lower FormattingLevel may be accepted.
 FORMAT_ERRORS = frozenset(
     {
@@ -30,6 +74,9 @@ FORMAT_ERRORS = frozenset(
         "unsupported_block",
     }
 )
+PERMANENT_ERRORS: Mapping[str, RefusalKind] = dict.fromkeys(FORMAT_ERRORS, RefusalKind.CONTENT) | {
+    code: kind for kind, codes in _CODES.items() for code in codes.split()
+}
 # Temporary: a rate limit, an internal error of Slack, a workspace or channel that is being moved.
 # An unknown code counts as temporary, so that a new code loses no alert.
 TEMPORARY_ERRORS = frozenset(
@@ -50,151 +97,6 @@ TEMPORARY_ERRORS = frozenset(
         "update_failed",
     }
 )
-# The token or its scopes: another token may be accepted. Slack also returns `invalid_auth` to a client whose
-# network is not allowed.
-_CREDENTIALS = frozenset(
-    {
-        "access_denied",
-        "accesslimited",
-        "account_inactive",
-        "app_access_restricted",
-        "enterprise_is_restricted",
-        "forbidden_team",
-        "invalid_auth",
-        "invalid_team",
-        "is_bot",
-        "metadata_must_be_sent_from_app",
-        "missing_scope",
-        "no_permission",
-        "not_allowed_token_type",
-        "not_authed",
-        "permission_denied",
-        "team_access_not_granted",
-        "token_expired",
-        "token_revoked",
-        "two_factor_setup_required",
-        "user_is_bot",
-        "user_is_restricted",
-        "user_is_ultra_restricted",
-    }
-)
-_TARGET_GONE = frozenset(
-    {
-        "cant_post_message",
-        "channel_is_limited_access",
-        "channel_not_found",
-        "channel_type_not_supported",
-        "ekm_access_denied",
-        "invalid_channel",
-        "is_archived",
-        "is_inactive",
-        "messages_tab_disabled",
-        "method_not_supported_for_channel_type",
-        "not_in_channel",
-        "posting_to_channel_denied",
-        "restricted_action",
-        "restricted_action_read_only_channel",
-        "restricted_action_thread_only_channel",
-        "team_not_found",  # a channel name, and an org-wide token needs the channel ID
-        "user_not_found",
-        "user_not_in_channel",
-    }
-)
-_MESSAGE_GONE = frozenset({"cant_update_message", "edit_window_closed", "message_not_found"})
-_THREAD = frozenset(
-    {
-        "cannot_reply_to_message",
-        "invalid_thread_ts",
-        "restricted_action_non_threadable_channel",
-        "restricted_action_thread_locked",
-        "thread_locked",
-        "thread_not_found",
-    }
-)
-# The request itself is invalid.
-_REQUEST = frozenset(
-    {
-        "app_missing_action_url",
-        "as_user_not_supported",
-        "bad_timestamp",
-        "blocked_file_type",
-        "cant_broadcast_message",
-        "deprecated_endpoint",
-        "draft_already_deleted",
-        "draft_already_sent",
-        "draft_has_conflict",
-        "draft_not_found",
-        "duplicate_channel_not_found",
-        "duplicate_external_id",
-        "duplicate_message_not_found",
-        "exchanged_trigger_id",
-        "expired_trigger_id",
-        "failed_for_some_users",
-        "file_deleted",
-        "file_is_deleted",
-        "file_not_found",
-        "file_share_limit_reached",
-        "insecure_request",
-        "invalid_arg_name",
-        "invalid_arguments",
-        "invalid_array_arg",
-        "invalid_charset",
-        "invalid_form_data",
-        "invalid_json",
-        "invalid_limit",
-        "invalid_metadata_filter_keys",
-        "invalid_metadata_format",
-        "invalid_metadata_schema",
-        "invalid_post_type",
-        "invalid_trigger_id",
-        "invalid_ts_latest",
-        "invalid_ts_oldest",
-        "invalid_types",
-        "invalid_users",
-        "json_not_object",
-        "limit_required",
-        "markdown_text_conflict",
-        "max_file_sharing_exceeded",
-        "metadata_too_large",
-        "method_deprecated",
-        "missing_args",
-        "missing_argument",
-        "missing_charset",
-        "missing_file_data",
-        "missing_post_type",
-        "no_dual_broadcast_content_update",
-        "no_text",
-        "no_users_provided",
-        "plan_upgrade_required",
-        "send_on_behalf_not_allowed",
-        "slack_connect_blocked_file_type",
-        "slack_connect_canvas_sharing_blocked",
-        "slack_connect_clip_sharing_blocked",
-        "slack_connect_file_link_sharing_blocked",
-        "slack_connect_file_upload_sharing_blocked",
-        "slack_connect_lists_sharing_blocked",
-        "subteam_max_users_exceeded",
-        "too_many_contact_cards",
-        "too_many_members",
-        "unable_to_share_files",
-        "unknown_method",
-        "users_not_found",
-        "view_too_large",
-    }
-)
-# The kind of each permanent error code.
-# https://docs.slack.dev/reference/methods/chat.postMessage, …/chat.update and the reading methods we call
-PERMANENT_ERRORS: Mapping[str, RefusalKind] = {
-    code: kind
-    for codes, kind in (
-        (FORMAT_ERRORS | _REQUEST, RefusalKind.CONTENT),
-        (_CREDENTIALS, RefusalKind.CREDENTIALS),
-        (_TARGET_GONE, RefusalKind.TARGET_GONE),
-        (_MESSAGE_GONE, RefusalKind.MESSAGE_GONE),
-        (_THREAD, RefusalKind.THREAD),
-    )
-    for code in codes
-}
 # According to Slack, the request may have been executed before one of these errors was raised.
 _MAYBE_DONE = frozenset({"fatal_error", "internal_error", "request_timeout", "service_unavailable"})
 # Slack sends Retry-After with every 429; a 429 of a proxy may have none.
