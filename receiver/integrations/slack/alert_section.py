@@ -54,7 +54,7 @@ _MAX_NAME = 120
 _MAX_SUMMARY = 300
 _MAX_DESCRIPTION = 500
 _MAX_LABELS = 500
-_NAMELESS = "*alert without a name*"
+NAMELESS = "*alert without a name*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ def _in_full(shown: AlertView, shared: Collection[str], summary: str) -> str:
 
 def _head(shown: AlertView) -> str:
     alert, alert_state = shown.alert, shown.alert_state
-    name = bold(alert.name, _MAX_NAME) or _NAMELESS
+    name = bold(alert.name, _MAX_NAME) or NAMELESS
     when = f"since {format_timestamp(alert_state.starts_at)}"
     mark = SEVERITY_MARKS[alert_state.severity]
     if not alert_state.is_firing:
@@ -166,5 +166,5 @@ def short_lines(alerts: Sequence[AlertView], shared: Collection[str] = ()) -> It
         mark = SEVERITY_MARKS[shown.alert_state.severity] if shown.alert_state.is_firing else "✅"
         labels = render_labels(_own_labels(shown, shared), 100)
         summary = escape_line(shown.alert.summary, 80)
-        name = bold(shown.alert.name, 60) or _NAMELESS
+        name = bold(shown.alert.name, 60) or NAMELESS
         yield " ".join(filter(None, (mark, name, labels, f"· {summary}" if summary else "")))

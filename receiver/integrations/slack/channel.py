@@ -21,8 +21,7 @@ from receiver.integrations.slack.directory import ChannelDirectory, UserDirector
 from receiver.integrations.slack.errors import FORMAT_ERRORS
 from receiver.integrations.slack.incident_message import render_message
 from receiver.integrations.slack.mrkdwn import cut_escaped, disable_mentions, escape_line, join_lines, link
-from receiver.integrations.slack.review_message import render_review
-from receiver.integrations.slack.storm_message import render_storm
+from receiver.integrations.slack.overview_messages import render_review, render_storm
 from receiver.model.actions import DeliveryAction, Post, Reply, Update
 from receiver.model.delivery import Receipt, format_version
 from receiver.notices import MAX_LINE, NoticeMessage, NoticeNotification

@@ -16,6 +16,7 @@ from slack_sdk.models.blocks.basic_components import MarkdownTextObject
 from slack_sdk.models.blocks.blocks import SectionBlock
 from slack_sdk.models.views import View
 
+from receiver.integrations.slack.alert_section import NAMELESS
 from receiver.integrations.slack.blocks import MAX_TEXT, BlockBudget, pack_sections, section
 from receiver.integrations.slack.escalation_section import (
     render_page_failures,
@@ -161,7 +162,7 @@ def _format_until(text: TextReply | TextLine) -> str:
 def _render_row(incident: Incident) -> str:
     """Return an incident on one line: severity, name, ID, who acknowledged it, and a link to its message."""
     heading = find_heading(incident)
-    name = bold(heading.name or heading.summary, _MAX_NAME) or "*alert without a name*"
+    name = bold(heading.name or heading.summary, _MAX_NAME) or NAMELESS
     said = [
         f"{SEVERITY_MARKS[incident.severity]} {name} {code(incident.id, 60)}",
         f"{incident.firing} firing",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from receiver.integrations.slack.blocks import MAX_TEXT, MAX_TOTAL, FormattingLevel, measure
-from receiver.integrations.slack.storm_message import render_storm
+from receiver.integrations.slack.overview_messages import render_storm
 from receiver.model.actions import Post, Reply
 from receiver.model.routing import SLACK, Step, Target
 from receiver.storms.model import Member, MemberState, Storm, StormNotification, summarize_storm

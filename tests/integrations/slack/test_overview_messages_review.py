@@ -15,7 +15,7 @@ from receiver.engine.ports import Channel
 from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
 from receiver.integrations.slack.blocks import MAX_TEXT, MAX_TOTAL, FormattingLevel, Message, measure
 from receiver.integrations.slack.channel import SimulatedSlack, SlackChannel
-from receiver.integrations.slack.review_message import render_review
+from receiver.integrations.slack.overview_messages import render_review
 from receiver.model.actions import Post, Update
 from receiver.model.alert import Severity
 from receiver.model.incident import Person

@@ -1,0 +1,292 @@
+"""The messages about many incidents: a storm's, with its replies, and a review's. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from receiver.integrations.slack.alert_section import NAMELESS
+from receiver.integrations.slack.blocks import (
+    MAX_TEXT,
+    Block,
+    BlockBudget,
+    FormattingLevel,
+    Message,
+    actions,
+    button,
+    context,
+    header,
+    pack_sections,
+    section,
+)
+from receiver.integrations.slack.headline import SEVERITY_MARKS, severity_word
+from receiver.integrations.slack.mrkdwn import (
+    MAX_BY,
+    bold,
+    escape,
+    escape_line,
+    format_timestamp,
+    is_link,
+    join_lines,
+    join_links,
+    link,
+    mention,
+    plain,
+    render_person,
+    take_fitting,
+)
+from receiver.model.actions import Reply
+from receiver.model.heading import find_heading
+from receiver.model.incident import Incident
+from receiver.model.routing import PAGERDUTY, SLACK
+from receiver.reviews.model import Review, ReviewItem, ReviewNotification, ReviewRecord
+from receiver.storms.model import StormNotification, StormSummary
+from receiver.text import is_web_link
+
+_MAX_NAME = 80
+STORM_BUTTONS = "storm"  # the block_id by which a click on the button comes back
+ACKNOWLEDGE = "acknowledge_storm"
+_MAX_ACKNOWLEDGED_BY = 5
+_MAX_NAMES = 15
+
+
+def render_storm(notification: StormNotification, level: FormattingLevel = FormattingLevel.FULL) -> Message:
+    """Return the message or reply of a storm; at level PLAIN without blocks and thus without the button."""
+    action = notification.action
+    if isinstance(action, Reply):
+        if action.reply_kind == "storm_step":
+            return Message(_step(notification, action), links_names=True)
+        if action.reply_kind == "storm_page_delayed":
+            return Message(_page_delayed(notification, action), links_names=True)
+        return Message(_end(notification))
+    title = _storm_title(notification)
+    lines = list(_storm_lines(notification))
+    if level is FormattingLevel.PLAIN:
+        return Message(join_lines([f"*{escape(title)}*", *lines], MAX_TEXT))
+    return Message(escape(title), tuple(_storm_blocks(notification, title, lines)))
+
+
+def _storm_blocks(notification: StormNotification, title: str, lines: Sequence[str]) -> Iterator[Block]:
+    yield header(plain(title))
+    yield section(join_lines(lines[:-1], MAX_TEXT))
+    yield context([lines[-1]])
+    if notification.summary.open:
+        yield actions(
+            [button("Acknowledge all", ACKNOWLEDGE, notification.storm.id, "primary")], STORM_BUTTONS
+        )
+
+
+def _storm_title(notification: StormNotification) -> str:
+    """Return the headline, plain: `🌪 37 incidents in #alerts-critical: 30 open, 7 acknowledged`."""
+    storm, summary = notification.storm, notification.summary
+    mark = "🌪" if storm.is_active else ("✅" if summary.resolved == summary.total else "🌤")
+    over = "" if storm.is_active else " · storm over"
+    return f"{mark} {_count(summary.total, 'incident')} in {storm.name}: {_states(summary)}{over}"
+
+
+def _states(summary: StormSummary) -> str:
+    numbers = ((summary.open, "open"), (summary.acknowledged, "acknowledged"), (summary.resolved, "resolved"))
+    return ", ".join(f"{number} {word}" for number, word in numbers if number) or "none"
+
+
+def _storm_lines(notification: StormNotification) -> Iterator[str]:
+    """Yield the lines of the message; the last one is for the context block."""
+    summary = notification.summary
+    yield " · ".join(
+        f"{SEVERITY_MARKS[severity]} {number} {severity_word(severity).lower()}"
+        for severity, number in summary.severities
+    )
+    yield _names(summary.names)
+    if summary.newest:
+        newest = summary.newest[0]
+        name = escape_line(newest.alertname, _MAX_NAME) or "an alert without a name"
+        heading = escape_line(find_heading(newest).counted_summary, 200)
+        yield f"Newest: {_linked(notification, newest, name)} · {heading}".rstrip(" ·")
+    if summary.acknowledged_by:
+        yield f"👀 Acknowledged by {_acknowledged_by(summary.acknowledged_by)}"
+    yield _small_print(notification)
+
+
+def _names(names: Sequence[tuple[str, int]]) -> str:
+    """Return the first *names* with their numbers, one on a line, and the sum of the others."""
+    lines = [f"{number} × {bold(name, _MAX_NAME) or NAMELESS}" for name, number in names[:_MAX_NAMES]]
+    if rest := sum(number for _, number in names[_MAX_NAMES:]):
+        lines.append(f"… and {_count(rest, 'incident')} by other names")
+    return "\n".join(lines)
+
+
+def _acknowledged_by(people: Sequence[tuple[str, int]]) -> str:
+    """Return the first *people* with their numbers of incidents, and the count of the others."""
+    shown = [
+        f"{escape_line(name, MAX_BY) or 'somebody'}{f' ({number})' if len(people) > 1 else ''}"
+        for name, number in people[:_MAX_ACKNOWLEDGED_BY]
+    ]
+    rest = len(people) - len(shown)
+    return ", ".join(shown) + (f", {rest} more" if rest else "")
+
+
+def _linked(notification: StormNotification, incident: Incident, words: str) -> str:
+    if not is_web_link(notification.public_url):
+        return words
+    return link(f"{notification.public_url.rstrip('/')}/incidents/{incident.id}", incident.alertname) or words
+
+
+def _small_print(notification: StormNotification) -> str:
+    since = f"Since {format_timestamp(notification.storm.began_at)}"
+    text = f"{since} · each incident keeps its own state and escalation"
+    page = f"{notification.public_url.rstrip('/')}/storms/{notification.storm.id}"
+    return f"{text} · {link(page, 'all of them')}" if is_link(page) else text
+
+
+def _step(notification: StormNotification, reply: Reply) -> str:
+    """Return which responder is notified of the members that reached a step; sent with `link_names`."""
+    if reply.step is None:
+        return ""
+    responder = reply.step.responder
+    target = responder.find_target(SLACK)
+    who = f"{escape_line(responder.title, _MAX_NAME)} {mention(target.address) if target else ''}".rstrip()
+    doing = "Paging" if responder.find_target(PAGERDUTY) else "Telling"
+    return (
+        f"📟 {doing} {who}: {_count(notification.summary.total, 'incident')} in this storm not acknowledged"
+    )
+
+
+def _page_delayed(notification: StormNotification, reply: Reply) -> str:
+    """Return that PagerDuty can't be reached, the number of unpaged members, and the responder's mention."""
+    if reply.step is None:
+        return ""
+    target = reply.step.responder.find_target(SLACK)
+    handle = mention(target.address) if target else "<!here>"
+    who = f"{escape_line(reply.step.responder.title, _MAX_NAME)} {handle}"
+    return f"⚠️ PagerDuty can't be reached: {who}, {_count(notification.summary.total, 'incident')} not paged"
+
+
+def _end(notification: StormNotification) -> str:
+    """Return that the storm is over, and the names that still fire without a message of their own."""
+    number = len(notification.storm.released)
+    own = "gets a message of its own" if number == 1 else "get messages of their own"
+    head = "🌤 The storm is over"
+    if number:
+        head += f"; {_count(number, 'incident')} {own}"
+    if not notification.without_message:
+        return head
+    total = sum(number for _, number in notification.without_message)
+    return join_lines(
+        [f"{head}. {_count(total, 'incident')} more still firing:", _names(notification.without_message)],
+        MAX_TEXT,
+    )
+
+
+REVIEW_BUTTONS = "review"  # the block_id by which a click on the button comes back
+_MAX_NAME = 80
+_MAX_LINKS = 1500
+_MAX_LINKED = 10
+_WEEKDAY_IS_CLEAR_S = 6 * 86400.0
+_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+# Links from a row to its newest incidents: three if the message has room for that, else one.
+_LINKS_A_ROW = (3, 1)
+
+
+def render_review(notification: ReviewNotification, level: FormattingLevel = FormattingLevel.FULL) -> Message:
+    """Return the review as one message; at level PLAIN without blocks and therefore without the button."""
+    title = _review_title(notification)
+    if level is FormattingLevel.PLAIN:
+        return Message(_plain_review(notification, title))
+    firing = notification.record.review.still_firing
+    return Message(
+        escape(f"{title}{f', {firing} still firing' if firing else ''}"),
+        tuple(_review_blocks(notification, title)),
+    )
+
+
+def _review_blocks(notification: ReviewNotification, title: str) -> list[Block]:
+    head, tail = [header(title)], list(_review_tail(notification))
+    review = notification.record.review
+    # Omitted rows are counted on a line, as are the names that the review has no item for.
+    budget = BlockBudget.remaining([*head, *tail, section(_rest(review, len(review.items)))])
+    shown: list[Block] = []
+    left_out = 0
+    for links in _LINKS_A_ROW:
+        rows = [_review_row(item, notification.public_url, links) for item in review.items]
+        shown, left_out = pack_sections(rows, replace(budget))
+        if not left_out:
+            break
+    rest = _rest(review, left_out)
+    return [*head, *shown, *([section(rest)] if rest else []), *tail]
+
+
+def _review_tail(notification: ReviewNotification) -> Iterator[Block]:
+    if links := join_links(notification.links[:_MAX_LINKED], _MAX_LINKS):
+        yield section(links)
+    record = notification.record
+    if record.is_reviewed:
+        yield context([_reviewed(record)])
+    else:
+        yield actions([button("Reviewed", "reviewed", record.id, "primary")], REVIEW_BUTTONS)
+
+
+def _review_title(notification: ReviewNotification) -> str:
+    """Return the headline, plain: `Review: 12 alerts since Friday 17:02`, in the team's time zone."""
+    review = notification.record.review
+    since = datetime.fromtimestamp(review.since, notification.zone)
+    day = _WEEKDAYS[since.weekday()]
+    if review.until - review.since >= _WEEKDAY_IS_CLEAR_S:
+        day = f"{day} {since.day} {_MONTHS[since.month - 1]}"
+    return f"Review: {_count(review.count, 'alert')} since {day} {since:%H:%M}"
+
+
+def _review_row(item: ReviewItem, public_url: str, links: int) -> str:
+    name = bold(item.alertname, _MAX_NAME) or NAMELESS
+    mark = SEVERITY_MARKS[item.severity] if item.still_firing else "✅"
+    counts = _count(item.count, "alert")
+    if item.still_firing:
+        counts += f", {item.still_firing} still firing" if item.count > 1 else ", still firing"
+    shown = (f"{mark} {name}", counts, f"last {format_timestamp(item.last_at)}")
+    return " · ".join(filter(None, (*shown, _incident_links(item, public_url, links))))
+
+
+def _incident_links(item: ReviewItem, public_url: str, links: int) -> str:
+    if not is_web_link(public_url):
+        return ""
+    base = f"{public_url.rstrip('/')}/incidents"
+    labels = ("latest", "before", "earlier") if len(item.incident_ids) > 1 else ("incident",)
+    shown = zip(item.incident_ids[:links], labels, strict=False)
+    return " ".join(link(f"{base}/{incident_id}", label) for incident_id, label in shown)
+
+
+def _rest(review: Review, left_out: int) -> str:
+    """Return a line that counts the names without a row, including the last *left_out* items."""
+    items = review.items[len(review.items) - left_out :]
+    names = review.more_names + len(items)
+    if not names:
+        return ""
+    alerts = review.more_alerts + sum(item.count for item in items)
+    firing = review.more_firing + sum(item.still_firing for item in items)
+    return f"… and {names} more by name: {_count(alerts, 'alert')} ({firing} still firing)"
+
+
+def _reviewed(record: ReviewRecord) -> str:
+    by = record.reviewed_by
+    # The message is edited then, so a mention notifies no one.
+    who = render_person(by.name, by.slack_id, is_edit=True) if by is not None else ""
+    return f"✅ Reviewed by {who or 'somebody'} {format_timestamp(record.reviewed_at)}"
+
+
+def _plain_review(notification: ReviewNotification, title: str) -> str:
+    """Return the review as text without blocks, with as many rows as fit."""
+    record = notification.record
+    items = record.review.items
+    end = [
+        join_links(notification.links[:_MAX_LINKED], _MAX_LINKS),
+        _reviewed(record) if record.is_reviewed else "",
+    ]
+    head = f"*{escape(title)}*"
+    room = MAX_TEXT - sum(len(text) + 1 for text in (head, _rest(record.review, len(items)), *end))
+    rows = take_fitting([_review_row(item, notification.public_url, 1) for item in items], room)
+    return join_lines([head, *rows, _rest(record.review, len(items) - len(rows)), *end], MAX_TEXT)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
