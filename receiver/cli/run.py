@@ -106,7 +106,7 @@ def _supervise(
         for child in children:
             child.start()
         click.echo(banner)
-        supervisor.run()
+        supervisor.run_forever()
     except StoreError:
         if not signals.is_ending:  # asked to end while Valkey was still loading: not an error
             raise

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import KW_ONLY, dataclass, field
 
 from receiver.process import Signals, kill_process_group
 
@@ -19,21 +20,22 @@ HEALTHY_AFTER_S = 10.0
 Start = Callable[[], "subprocess.Popen[bytes]"]
 
 
+@dataclass
 class Child:
-    """One child process: *start* starts it, and again after each exit.
+    """One child process: *start_process* starts it, and again after each exit.
 
     *ends_by_s* is how many seconds after `Supervisor.stop` began the others wait for it at most.
     """
 
-    def __init__(self, name: str, start: Start, *, ends_by_s: float, reloads: bool = False) -> None:
-        self.name = name
-        self.ends_by_s = ends_by_s
-        self.reloads = reloads
-        self.process: subprocess.Popen[bytes] | None = None
-        self._start = start
-        self._delay_s = FIRST_DELAY_S
-        self._started_at = 0.0
-        self._restart_at = 0.0
+    name: str
+    start_process: Start
+    _: KW_ONLY
+    ends_by_s: float
+    reloads: bool = False
+    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _delay_s: float = field(default=FIRST_DELAY_S, init=False)
+    _started_at: float = field(default=0.0, init=False)
+    _restart_at: float = field(default=0.0, init=False)
 
     @property
     def is_running(self) -> bool:
@@ -42,7 +44,7 @@ class Child:
     def start(self) -> subprocess.Popen[bytes]:
         """Start the process; raises what *start* raises."""
         self._started_at = time.monotonic()
-        self.process = self._start()
+        self.process = self.start_process()
         logger.info("child started", extra={"fields": {"child": self.name, "process": self.process.pid}})
         return self.process
 
@@ -62,21 +64,17 @@ class Child:
             self._plan_restart()
         return FIRST_DELAY_S
 
-    def send(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         """Send a signal; does nothing if it has died."""
         if self.process is not None:
             with suppress(ProcessLookupError):
                 self.process.send_signal(number)
 
-    def wait(self, timeout_s: float) -> bool:
-        """Return whether it ends within *timeout_s*."""
-        if self.process is None:
-            return True
-        try:
-            self.process.wait(max(0.0, timeout_s))
-        except subprocess.TimeoutExpired:
-            return False
-        return True
+    def wait(self, timeout_s: float) -> None:
+        """Wait until it ends, *timeout_s* at most."""
+        if self.process is not None:
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(max(0.0, timeout_s))
 
     def kill(self) -> None:
         """Kill it and its own children."""
@@ -100,6 +98,7 @@ class Child:
         self._delay_s = min(max(self._delay_s * 2, FIRST_DELAY_S), LAST_DELAY_S)
 
 
+@dataclass(frozen=True)
 class Supervisor:
     """Runs *children* until a stop signal; they are started in the given order.
 
@@ -107,19 +106,19 @@ class Supervisor:
     is noticed at once.
     """
 
-    def __init__(
-        self, children: Sequence[Child], signals: Signals, is_reload_wanted: Callable[[], bool]
-    ) -> None:
-        self._children = children
-        self._signals = signals
-        self._is_reload_wanted = is_reload_wanted
+    children: Sequence[Child]
+    signals: Signals
+    is_reload_wanted: Callable[[], bool]
 
-    def run(self) -> None:
+    def run_forever(self) -> None:
         """Keep every child running until SIGTERM or SIGINT; the caller must call `stop()`."""
-        while not self._signals.is_ending:
-            wait_s = min(child.restart_if_due() for child in self._children)
-            if self._signals.wait_for_signal(wait_s) == signal.SIGHUP and self._is_reload_wanted():
-                self._reload()
+        while not self.signals.is_ending:
+            wait_s = min(child.restart_if_due() for child in self.children)
+            if self.signals.wait_for_signal(wait_s) == signal.SIGHUP and self.is_reload_wanted():
+                for child in self.children:
+                    if child.reloads:
+                        child.send_signal(signal.SIGHUP)
+                logger.info("reload sent")
 
     def stop(self) -> None:
         """End the children from last to first, each before the next, and leave no process.
@@ -129,20 +128,10 @@ class Supervisor:
         """
         started_at = time.monotonic()
         stopping: list[Child] = []
-        for child in reversed(self._children):
-            child.send(signal.SIGTERM)
+        for child in reversed(self.children):
+            child.send_signal(signal.SIGTERM)
             stopping.append(child)
-            _wait_for(stopping, started_at + child.ends_by_s)
-        for child in reversed(self._children):
+            for one in stopping:
+                one.wait(started_at + child.ends_by_s - time.monotonic())
+        for child in stopping:
             child.kill()
-
-    def _reload(self) -> None:
-        for child in self._children:
-            if child.reloads:
-                child.send(signal.SIGHUP)
-        logger.info("reload sent")
-
-
-def _wait_for(stopping: Sequence[Child], deadline: float) -> None:
-    for child in stopping:
-        child.wait(deadline - time.monotonic())

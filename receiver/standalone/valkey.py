@@ -10,8 +10,8 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
@@ -28,19 +28,30 @@ class DataDirError(ReceiverError):
     """The data folder can't be used."""
 
 
+@contextmanager
+def _convert_os_errors(kind: type[ReceiverError], problem: str, remedy: str, folder: Path) -> Iterator[None]:
+    """Raise an OSError as *kind*; `{}` in *problem* is the file that it concerns, or else *folder*."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise kind(f"{problem.format(error.filename or folder)}: {reason}. {remedy}") from error
+
+
 class DataDir:
     """A data folder that we lock until `close()` or our exit; created with mode 700 if missing."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
+        with self._convert_os_errors():
             self.path = path.resolve()
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._acquire_lock()
-        except OSError as error:
-            raise self._describe_os_error(error) from error
-        self._make_private()
+        try:
+            self.path.chmod(0o700)
+        except PermissionError:  # a mounted volume of another user that we may write to
+            logger.warning("data folder is not private", extra={"fields": {"path": str(self.path)}})
 
     def close(self) -> None:
         """Release the lock for another `run`."""
@@ -49,19 +60,14 @@ class DataDir:
     def empty_metrics_dir(self) -> Path:
         """Return an empty folder for the metrics of this run's processes."""
         folder = self.path / "metrics"
-        try:
+        with self._convert_os_errors():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(mode=0o700, exist_ok=True)
-        except OSError as error:
-            raise self._describe_os_error(error) from error
         return folder
 
-    def _describe_os_error(self, error: OSError) -> DataDirError:
-        reason = error.strerror or type(error).__name__
-        return DataDirError(
-            f"can't use the data folder {self.path}: {reason}. "
-            "Make it a folder that this user can write to, or choose another with --data-dir"
-        )
+    def _convert_os_errors(self) -> AbstractContextManager[None]:
+        remedy = "Make it a folder that this user can write to, or choose another with --data-dir"
+        return _convert_os_errors(DataDirError, f"can't use the data folder {self.path}", remedy, self.path)
 
     def _acquire_lock(self) -> None:
         try:
@@ -76,12 +82,6 @@ class DataDir:
             ) from None
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
-
-    def _make_private(self) -> None:
-        try:
-            self.path.chmod(0o700)
-        except PermissionError:  # a mounted volume of another user that we may write to
-            logger.warning("data folder is not private", extra={"fields": {"path": str(self.path)}})
 
 
 # sun_path holds 108 bytes with the final NUL on Linux, 104 on macOS:
@@ -123,10 +123,8 @@ class EmbeddedValkey:
         self._dir = data_dir.resolve()
         self._max_memory_mib = max_memory_mib
         self._server = server if server is not None else find_server()
-        try:
+        with self._convert_os_errors():
             self._socket = _choose_socket(self._dir)
-        except OSError as error:
-            raise _describe_os_error(self._dir, error) from error
 
     @property
     def url(self) -> str:
@@ -138,23 +136,21 @@ class EmbeddedValkey:
         First stops an orphaned server, whose supervisor was killed. Raises StoreError if that takes longer
         than 10 s or *is_cancelled* becomes true meanwhile, or if the folder isn't writable.
         """
-        try:
-            return self._start_server(is_cancelled)
-        except OSError as error:
-            raise _describe_os_error(self._dir, error) from error
+        with self._convert_os_errors():
+            lock = self._acquire_lock(is_cancelled)
+            try:
+                self._socket.unlink(missing_ok=True)
+                command, environ = self._build_command(), _list_environ()
+                with self._open_log() as log:
+                    # The server inherits the lock, and so does its child that rewrites the file: the lock
+                    # is free only when both have ended.
+                    return start_child(command, environ, pass_fds=[lock], output=log, umask=0o077)
+            finally:
+                os.close(lock)
 
-    def _start_server(self, is_cancelled: Callable[[], bool]) -> subprocess.Popen[bytes]:
-        lock = self._acquire_lock(is_cancelled)
-        try:
-            self._socket.unlink(missing_ok=True)
-            with self._open_log() as log:
-                # The server inherits the lock, and so does its child that rewrites the file: the lock
-                # is free only when both have ended.
-                return start_child(
-                    self._build_command(), _list_environ(), pass_fds=[lock], output=log, umask=0o077
-                )
-        finally:
-            os.close(lock)
+    def _convert_os_errors(self) -> AbstractContextManager[None]:
+        remedy = "Make it writable for this user, or choose another folder with --data-dir"
+        return _convert_os_errors(StoreError, "the embedded Valkey can't use {}", remedy, self._dir)
 
     def wait_ready(
         self, process: subprocess.Popen[bytes], is_cancelled: Callable[[], bool] = lambda: False
@@ -205,28 +201,23 @@ class EmbeddedValkey:
         """Return the open, inheritable lock that excludes another server on these files."""
         lock = os.open(self._dir / "valkey.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         deadline = time.monotonic() + LEFTOVER_TIMEOUT_S
-        asked = False
+        is_stopping = False
         while True:
-            try:
+            with suppress(BlockingIOError):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if is_cancelled() or time.monotonic() > deadline:
-                    os.close(lock)
-                    raise StoreError(
-                        f"another Valkey still works on {self._dir}: end it, or use another --data-dir"
-                    ) from None
-            else:
                 return lock
-            if not asked:
-                asked = True
+            if is_cancelled() or time.monotonic() > deadline:
+                os.close(lock)
+                raise StoreError(
+                    f"another Valkey still works on {self._dir}: end it, or use another --data-dir"
+                )
+            if not is_stopping:
+                is_stopping = True
                 logger.warning("stopping orphaned valkey", extra={"fields": {"dir": str(self._dir)}})
-                self._end_leftover()
+                # It still listens on our socket; its file keeps all data.
+                with suppress(redis.RedisError, OSError):
+                    redis.Redis.from_url(self.url, socket_timeout=2, retry=None).shutdown(nosave=True)
             time.sleep(0.05)
-
-    def _end_leftover(self) -> None:
-        """Ask the server that still listens on our socket to end; its file keeps all data."""
-        with suppress(redis.RedisError, OSError):
-            redis.Redis.from_url(self.url, socket_timeout=2, retry=None).shutdown(nosave=True)
 
     def _open_log(self) -> IO[bytes]:
         path = self._dir / "valkey.log"
@@ -242,21 +233,11 @@ class EmbeddedValkey:
 
 def _list_environ() -> dict[str, str]:
     """Return the part of our environment for the server: without our tokens."""
-    names = ("PATH", "HOME")
     return {
         name: value
         for name, value in os.environ.items()
-        if name in names or name.startswith("LD_")  # settings of the dynamic loader
+        if name in ("PATH", "HOME") or name.startswith("LD_")  # settings of the dynamic loader
     }
-
-
-def _describe_os_error(folder: Path, error: OSError) -> StoreError:
-    reason = error.strerror or type(error).__name__
-    place = error.filename or folder
-    return StoreError(
-        f"the embedded Valkey can't use {place}: {reason}. "
-        "Make it writable for this user, or choose another folder with --data-dir"
-    )
 
 
 def _probe_state(client: redis.Redis) -> str:
@@ -293,5 +274,4 @@ def _is_private(folder: Path) -> bool:
         found = folder.lstat()
     except OSError:
         return False
-    is_ours = found.st_uid == os.getuid() and stat.S_IMODE(found.st_mode) == 0o700
-    return is_ours and stat.S_ISDIR(found.st_mode)
+    return found.st_uid == os.getuid() and found.st_mode == stat.S_IFDIR | 0o700

@@ -122,7 +122,7 @@ def test_a_reload_is_sent_to_children_that_reload_and_only_if_the_check_passes(
 
     driver = threading.Thread(target=drive)
     driver.start()
-    supervisor.run()
+    supervisor.run_forever()
     driver.join(5)
     is_store_running = store.is_running
     supervisor.stop()
