@@ -106,8 +106,8 @@ def build_services(
         routing.heartbeats,
         heartbeat_store,
         partial(work_queue.enqueue, TASKS, HEARTBEATS),
-        sources=routing.sources,
-        notices=notices,
+        routing.sources,
+        notices,
     )
     former_routes = FormerRoutes(incidents, build_route_settings(routing), pause)
     return Services(

@@ -153,12 +153,17 @@ def _build_periodic_tasks(
         services.maintenance, services.incidents, services.work_queue, _build_notifier(services)
     )
     heartbeat_monitor = HeartbeatMonitor(
-        routing, routing.heartbeats, services.heartbeat_store, services.ingester, services.incidents
+        routing,
+        routing.heartbeats,
+        services.heartbeat_store,
+        services.ingester,
+        services.incidents,
+        services.incident_service,
     )
     refused = RefusedDeliveries(services.failures, routing.secret_digests)
     runs: dict[str, Callable[[float], float]] = {
         MAINTENANCE: maintenance_task.run,
-        HEARTBEATS: heartbeat_monitor.run,
+        HEARTBEATS: heartbeat_monitor.check_signals,
         REFUSED: refused.run,
     }
     for source, one in routing.alertmanagers.items():

@@ -43,10 +43,6 @@ class Heartbeat:
     def matches(self, labels: Mapping[str, str]) -> bool:
         return all(matcher.matches(labels) for matcher in self.matchers)
 
-    def is_signal(self, alert: Alert) -> bool:
-        """Tell whether *alert* is a signal of this heartbeat: it matches and is firing."""
-        return alert.is_firing and self.matches(alert.labels)
-
     def missing_at(self, signal_at: float, up_since: float) -> float:
         """Return when it counts as missing after the signal at *signal_at*, if no other comes.
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import msgspec
 from msgspec.structs import replace
@@ -14,7 +16,7 @@ from receiver.incidents.ingest import IncidentIngester
 from receiver.incidents.service import IncidentService
 from receiver.incidents.store import RedisIncidents
 from receiver.model.alert import Alert, Group, fingerprint
-from receiver.model.incident import AlertState, Incident, IncidentChange, TimelineEvent, VersionedIncident
+from receiver.model.incident import Incident, IncidentChange, TimelineEvent
 from receiver.model.merge import merge
 from receiver.model.routing import RouteSettings, RoutingTable
 from receiver.storage.connection import Client, Scripts, store_errors
@@ -43,16 +45,13 @@ class RedisHeartbeats:
 
     def save_signals(self, signals: Sequence[HeartbeatSignal]) -> list[float | None]:
         """Save *signals* as the latest ones, in one round trip; return the previous time of each."""
-        fields = [_field(signal) for signal in signals]
-        values = {
-            field: _json.encode((b.at, b.external_url)) for field, b in zip(fields, signals, strict=True)
-        }
+        values = {_field(signal): _json.encode((signal.at, signal.external_url)) for signal in signals}
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.hmget(HEARTBEATS, fields)
+            pipe.hmget(HEARTBEATS, list(values))
             pipe.hset(HEARTBEATS, mapping=values)
             pipe.expire(HEARTBEATS, HEARTBEATS_FOR_S)
             former = pipe.execute()[0]
-        return [_decode(packed)[0] if packed else None for packed in former]
+        return [_json.decode(packed, type=_Value)[0] if packed else None for packed in former]
 
     def admit_source(self, source: str, now: float, *, at_most: int, within_s: float) -> bool:
         """Tell whether *source* is known, or new with fewer than *at_most* other new ones in *within_s*.
@@ -65,19 +64,19 @@ class RedisHeartbeats:
             pipe.hgetall(HEARTBEATS_FIRST)
             is_new, _, rows = pipe.execute()
         others = sum(float(at) > now - within_s for name, at in rows.items() if name != source.encode())
-        is_admitted = not is_new or others < at_most
-        if not is_admitted:
-            with store_errors():
-                self._redis.hdel(HEARTBEATS_FIRST, source)
-        return is_admitted
+        if not is_new or others < at_most:
+            return True
+        with store_errors():
+            self._redis.hdel(HEARTBEATS_FIRST, source)
+        return False
 
     def list_signals(self) -> list[HeartbeatSignal]:
         """Return the latest signal of each heartbeat and source, newest first."""
         with store_errors():
             rows = self._redis.hgetall(HEARTBEATS)
         signals = [
-            HeartbeatSignal(*_json.decode(field, type=tuple[str, str]), *_decode(row))
-            for field, row in rows.items()
+            HeartbeatSignal(*_json.decode(name, type=tuple[str, str]), *_json.decode(row, type=_Value))
+            for name, row in rows.items()
         ]
         return sorted(signals, key=lambda signal: (-signal.at, signal.heartbeat, signal.source))
 
@@ -112,29 +111,15 @@ class RedisHeartbeats:
         seconds by Redis' clock, or this host's clock was set. The clock was set if its lead over Redis' clock
         differs from *ahead_s*, the lead at the last call, by more than *differ_s* seconds.
         """
+        times = [self._moments.after(now), repr(now), "" if ahead_s is None else f"{ahead_s:.6f}"]
+        limits = [differ_s, down_after_s, HEARTBEAT_UPTIME_FOR_S]
         with store_errors():
-            since, ahead = self._scripts.run_script(
-                "record_uptime",
-                [HEARTBEAT_UPTIME],
-                [
-                    self._moments.after(now),
-                    repr(now),
-                    "" if ahead_s is None else f"{ahead_s:.6f}",
-                    differ_s,
-                    down_after_s,
-                    HEARTBEAT_UPTIME_FOR_S,
-                ],
-            )
+            since, ahead = self._scripts.run_script("record_uptime", [HEARTBEAT_UPTIME], [*times, *limits])
         return float(since), float(ahead)
 
 
 def _field(signal: HeartbeatSignal) -> bytes:
     return _json.encode((signal.heartbeat, signal.source))
-
-
-def _decode(packed: bytes) -> _Value:
-    at, external_url = _json.decode(packed, type=_Value)
-    return at, external_url
 
 
 logger = logging.getLogger(__name__)
@@ -152,6 +137,10 @@ _DAY_S = 86400.0
 _MAX_URL = 200
 
 
+_Found = dict[tuple[str, str], tuple[Heartbeat, HeartbeatSignal]]  # by heartbeat's name and source
+
+
+@dataclass
 class HeartbeatFilter:
     """Extracts heartbeat signals from incoming alerts. *wake* makes the monitor run at once.
 
@@ -159,48 +148,40 @@ class HeartbeatFilter:
     reported in *notices*.
     """
 
-    def __init__(
-        self,
-        heartbeats: Sequence[Heartbeat],
-        signals: RedisHeartbeats,
-        wake: Callable[[float], None],
-        *,
-        sources: Collection[str],
-        notices: Notices,
-    ) -> None:
-        self._heartbeats = tuple(heartbeats)
-        self._heartbeat_store = signals
-        self._wake = wake
-        self._sources = frozenset(sources)
-        self._notices = notices
-        self._matched = tuple({matcher.name for one in heartbeats for matcher in one.matchers})
+    heartbeats: Sequence[Heartbeat]
+    heartbeat_store: RedisHeartbeats
+    wake: Callable[[float], None]
+    sources: Collection[str]
+    notices: Notices
+
+    @cached_property
+    def _label_names(self) -> tuple[str, ...]:
+        """The labels that the heartbeats match."""
+        return tuple({matcher.name for one in self.heartbeats for matcher in one.matchers})
 
     def extract(self, groups: tuple[Group, ...], now: float) -> tuple[tuple[Group, ...], int]:
         """Save the signals among *groups*; return the groups without them, and the number of signals.
 
         When this returns, they are saved. Raises StoreError.
         """
-        if not self._heartbeats:
+        if not self.heartbeats:
             return groups, 0
-        found: dict[tuple[str, str], tuple[Heartbeat, HeartbeatSignal]] = {}
+        found: _Found = {}
         left, count = [], 0
         for group in groups:
-            if not self._may_hold_signal(group):
-                left.append(group)
-                continue
-            others = tuple(
-                alert for alert in group.alerts if not self._find_signals(alert, group, now, found)
-            )
+            others = group.alerts
+            if self._may_hold_signal(group):
+                others = tuple(alert for alert in others if not self._find_signals(alert, group, now, found))
             count += len(group.alerts) - len(others)
             left.append(group if len(others) == len(group.alerts) else replace(group, alerts=others))
-        if found and self._sources:
+        if found and self.sources:
             found = {key: one for key, one in found.items() if self._is_listed(one[1], now)}
         if found:
             self._save_signals(list(found.values()), now)
         return tuple(left), count
 
     def _is_listed(self, signal: HeartbeatSignal, now: float) -> bool:
-        if signal.source in self._sources:
+        if signal.source in self.sources:
             return True
         self._reject_signal(signal, "it is not in `alertmanagers` of routing.yaml", now)
         return False
@@ -211,124 +192,108 @@ class HeartbeatFilter:
         fields = {"source": source, "reason": why}
         logger.warning("heartbeat not counted", extra={"fields": fields, "state": why})
         text = f"Heartbeats from the source {source} do not count: {why}"
-        self._notices.save_notice(
+        self.notices.save_notice(
             "heartbeat sources", text, now, about="Heartbeats that do not count", every=_DAY_S
         )
 
     def _may_hold_signal(self, group: Group) -> bool:
         """Tell whether *group* may hold a signal; tries each combination of the matched labels once."""
-        names = self._matched
-        values = {tuple(map(alert.labels.get, names)) for alert in group.alerts}
-        labels_tried = [
-            {name: value or "" for name, value in zip(names, each, strict=True)} for each in values
-        ]
-        return any(heartbeat.matches(labels) for heartbeat in self._heartbeats for labels in labels_tried)
+        names = self._label_names
+        combinations = {tuple(map(alert.labels.get, names)) for alert in group.alerts}
+        tried = [{name: value or "" for name, value in zip(names, one, strict=True)} for one in combinations]
+        return any(heartbeat.matches(labels) for heartbeat in self.heartbeats for labels in tried)
 
-    def _find_signals(
-        self,
-        alert: Alert,
-        group: Group,
-        now: float,
-        found: dict[tuple[str, str], tuple[Heartbeat, HeartbeatSignal]],
-    ) -> bool:
+    def _find_signals(self, alert: Alert, group: Group, now: float, found: _Found) -> bool:
         """Tell whether *alert* is a signal of any heartbeat, and add it to *found*."""
-        mine = [heartbeat for heartbeat in self._heartbeats if heartbeat.is_signal(alert)]
+        mine = [one for one in self.heartbeats if alert.is_firing and one.matches(alert.labels)]
+        url = one_line(group.external_url, _MAX_URL)
         for heartbeat in mine:
-            signal = HeartbeatSignal(
-                heartbeat.name, group.source, now, one_line(group.external_url, _MAX_URL)
-            )
+            signal = HeartbeatSignal(heartbeat.name, group.source, now, url)
             found[heartbeat.name, group.source] = heartbeat, signal
         return bool(mine)
 
     def _save_signals(self, found: Sequence[tuple[Heartbeat, HeartbeatSignal]], now: float) -> None:
-        former = self._heartbeat_store.save_signals([signal for _, signal in found])
+        former = self.heartbeat_store.save_signals([signal for _, signal in found])
         for (heartbeat, signal), before in zip(found, former, strict=True):
             if before is None and not self._admit_source(signal, now):
                 continue
             if before is None or not 0 <= now - before < heartbeat.every + heartbeat.grace:
-                self._wake(now)  # it may be back: resolve its incident without delay
+                self.wake(now)  # it may be back: resolve its incident without delay
                 return
 
     def _admit_source(self, signal: HeartbeatSignal, now: float) -> bool:
         """Tell whether the first signal of a source counts; it is deleted where it does not."""
-        if self._sources:
+        if self.sources:
             return True
         most = _NEW_SOURCES_AT_MOST
-        if self._heartbeat_store.admit_source(signal.source, now, at_most=most, within_s=_DAY_S):
+        if self.heartbeat_store.admit_source(signal.source, now, at_most=most, within_s=_DAY_S):
             return True
-        self._heartbeat_store.delete_signal(signal)
+        self.heartbeat_store.delete_signal(signal)
         why = f"{most} new sources came within a day; list yours in `alertmanagers` of routing.yaml"
         self._reject_signal(signal, why, now)
         return False
 
 
+@dataclass
 class HeartbeatMonitor:
     """Checks which signals are missing, and opens or resolves their incidents."""
 
-    def __init__(
-        self,
-        routing: RoutingTable,
-        heartbeats: Sequence[Heartbeat],
-        signals: RedisHeartbeats,
-        ingester: IncidentIngester,
-        incidents: RedisIncidents,
-    ) -> None:
-        self._routing = routing
-        self._heartbeats: Mapping[str, Heartbeat] = {one.name: one for one in heartbeats}
-        self._heartbeat_store = signals
-        self._ingester = ingester
-        self._incidents = incidents
-        self._incident_service = IncidentService(incidents)
-        self._ahead_s: float | None = None  # of Redis' clock, at the last check
+    routing: RoutingTable
+    heartbeats: Sequence[Heartbeat]
+    heartbeat_store: RedisHeartbeats
+    ingester: IncidentIngester
+    incidents: RedisIncidents
+    incident_service: IncidentService
+    _ahead_s: float | None = field(default=None, init=False)  # of Redis' clock, at the last check
 
-    def run(self, now: float) -> float:
+    def check_signals(self, now: float) -> float:
         """Check once; return when to check again. Doing it twice changes nothing. Raises StoreError."""
-        since, self._ahead_s = self._heartbeat_store.record_uptime(
+        since, self._ahead_s = self.heartbeat_store.record_uptime(
             now, self._ahead_s, down_after_s=_DOWN_AFTER_S, differ_s=_CLOCKS_DIFFER_S
         )
-        signals = self._heartbeat_store.list_signals()
+        signals = self.heartbeat_store.list_signals()
         for signal in signals[_SOURCES_AT_MOST:]:
             logger.warning("too many heartbeat sources", extra={"fields": {"deleted": signal.source}})
-            self._heartbeat_store.delete_signal(signal)
+            self.heartbeat_store.delete_signal(signal)
         del signals[_SOURCES_AT_MOST:]
         if not signals:
             return now + _IDLE_S  # the first signal enqueues this task
-        loaded = self._incidents.load_latest([signal.group_id for signal in signals])
-        missed = self._heartbeat_store.check_missed(signals)
-        next_moments = [
-            self._update_incident(*each, since, now) for each in zip(signals, loaded, missed, strict=True)
+        loaded = self.incidents.load_latest([signal.group_id for signal in signals])
+        missed = self.heartbeat_store.check_missed(signals)
+        due = [
+            self._update_incident(signal, latest.incident, is_missed, since, now)
+            for signal, latest, is_missed in zip(signals, loaded, missed, strict=True)
         ]
-        return min(now + CHECK_EVERY_S, *next_moments)
+        return min(now + CHECK_EVERY_S, *due)
 
     def _update_incident(
-        self, signal: HeartbeatSignal, loaded: VersionedIncident, is_missed: bool, since: float, now: float
+        self, signal: HeartbeatSignal, incident: Incident | None, is_missed: bool, since: float, now: float
     ) -> float:
         """Open or resolve the incident of one signal; return when to check it again."""
-        heartbeat, alert_state = self._heartbeats.get(signal.heartbeat), _find_alert_state(loaded, signal)
+        heartbeat = next((one for one in self.heartbeats if one.name == signal.heartbeat), None)
         later = now + CHECK_EVERY_S
         if heartbeat is None:
-            self._retire_signal(signal, loaded.incident, now)
+            self._retire_signal(signal, incident, now)
             return later
         if signal.at > now + _CLOCKS_DIFFER_S and not is_missed:
-            self._heartbeat_store.save_signals([replace(signal, at=now)])
+            self.heartbeat_store.save_signals([replace(signal, at=now)])
             return later
+        alert_state = incident.alert_states.get(fingerprint(signal.labels)) if incident is not None else None
+        firing_since = alert_state.starts_at if alert_state is not None and alert_state.is_firing else None
+        route_settings = self._build_route_settings(signal, heartbeat)
         missing_at = heartbeat.missing_at(signal.at, since)
         if now < missing_at:
-            if alert_state is not None and alert_state.is_firing and not is_missed:
-                self._ingester.ingest_group(
-                    signal.build_group(heartbeat, alert_state.starts_at, now),
-                    self._build_route_settings(signal, heartbeat),
-                    now,
+            if firing_since is not None and not is_missed:
+                self.ingester.ingest_group(
+                    signal.build_group(heartbeat, firing_since, now), route_settings, now
                 )
             return missing_at
-        if loaded.incident is None or alert_state is None or not alert_state.is_firing:
-            self._heartbeat_store.record_missed(signal)
+        if firing_since is None:
+            self.heartbeat_store.record_missed(signal)
             starts_at = max(signal.at, alert_state.starts_at if alert_state is not None else 0.0)
-            self._ingester.ingest_group(
-                signal.build_group(heartbeat, starts_at), self._build_route_settings(signal, heartbeat), now
-            )
-        elif loaded.incident.is_closed_by_hand:
-            self._heartbeat_store.delete_signal(signal)  # a person closed it: wait for the next signal
+            self.ingester.ingest_group(signal.build_group(heartbeat, starts_at), route_settings, now)
+        elif incident is not None and incident.is_closed_by_hand:
+            self.heartbeat_store.delete_signal(signal)  # a person closed it: wait for the next signal
         return later
 
     def _retire_signal(self, signal: HeartbeatSignal, incident: Incident | None, now: float) -> None:
@@ -341,24 +306,18 @@ class HeartbeatMonitor:
                 change = merge(latest, signal.build_group(None, signal.at, now), route_settings, now)
                 return replace(change, events=(*change.events, TimelineEvent(now, "noted", text)))
 
-            self._incident_service.update(incident.id, retire, now)
-        self._heartbeat_store.delete_signal(signal)
+            self.incident_service.update(incident.id, retire, now)
+        self.heartbeat_store.delete_signal(signal)
 
     def _build_route_settings(self, signal: HeartbeatSignal, heartbeat: Heartbeat) -> RouteSettings:
         """Return the route `heartbeat`, with the channel that the labels route to and its one responder."""
         policy = heartbeat.policy
         return RouteSettings(
             route=ROUTE,
-            channel=self._routing.find_route(signal.labels).channel,
+            channel=self.routing.find_route(signal.labels).channel,
             policy=policy.name,
             steps=tuple(step.name for step in policy.steps),
-            flap_window=self._routing.flap_window,
-            flap_count=self._routing.flap_count,
-            severities=self._routing.severities,
+            flap_window=self.routing.flap_window,
+            flap_count=self.routing.flap_count,
+            severities=self.routing.severities,
         )
-
-
-def _find_alert_state(loaded: VersionedIncident, signal: HeartbeatSignal) -> AlertState | None:
-    if loaded.incident is None:
-        return None
-    return loaded.incident.alert_states.get(fingerprint(signal.labels))
