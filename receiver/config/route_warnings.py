@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from receiver.config.yaml_tree import Diagnostics, MappingNode
 from receiver.model.alert import LABEL, Severity
@@ -15,10 +14,10 @@ PlacedRoute = tuple[Route, MappingNode]  # with its place in the file
 
 def warn_of_routes(routes: Sequence[PlacedRoute], diagnostics: Diagnostics) -> None:
     """Warn of unreachable routes, of alerts that no route matches, and of criticals that page nobody."""
-    seen: list[tuple[_MatcherSets, str]] = []
+    seen: list[tuple[frozenset[Matcher], str]] = []
     for route, node in routes:
-        matchers = _split_matchers(route)
-        before = next((path for earlier, path in seen if earlier.covers(matchers)), "")
+        matchers = frozenset(route.matchers)
+        before = next((path for earlier, path in seen if _covers(earlier, matchers)), "")
         if before:
             diagnostics.warning(node.line, f"{node.path} is never reached: {before} takes all its alerts")
         seen.append((matchers, node.path))
@@ -29,36 +28,17 @@ def warn_of_routes(routes: Sequence[PlacedRoute], diagnostics: Diagnostics) -> N
     _warn_of_unpaged_criticals(routes, diagnostics)
 
 
-@dataclass(frozen=True)
-class _MatcherSets:
-    """A route's matchers: those of the severity, which may cover one another, and the others."""
-
-    severities: frozenset[Matcher]
-    others: frozenset[Matcher]
-
-    def covers(self, later: _MatcherSets) -> bool:
-        """Tell whether each alert that matches *later* matches these: fewer matchers, or a wider severity."""
-        return self.others <= later.others and all(
-            one in later.severities or any(_covers_matcher(one, other) for other in later.severities)
-            for one in self.severities
-        )
-
-
-def _split_matchers(route: Route) -> _MatcherSets:
-    severities = frozenset(matcher for matcher in route.matchers if matcher.name == LABEL)
-    return _MatcherSets(severities, frozenset(route.matchers) - severities)
-
-
-def _covers_matcher(earlier: Matcher, later: Matcher) -> bool:
-    """Tell whether *earlier* matches all that *later* matches (two severity matchers); False if unknown.
+def _covers(earlier: frozenset[Matcher], later: frozenset[Matcher]) -> bool:
+    """Tell whether each alert that matches *later* matches *earlier*: fewer matchers, or a wider severity.
 
     What matches `severity="page"` is read as critical; what matches `severity="error"` matches warning, too.
     """
-    return (
-        later.operator == "="
-        and earlier.operator in ("=", "=~")
-        and later.value != ""
-        and earlier.matches({LABEL: later.value})
+    severities = [one.value for one in later if one.name == LABEL and one.operator == "=" and one.value]
+    return all(
+        one.name == LABEL
+        and one.operator in ("=", "=~")
+        and any(one.matches({LABEL: value}) for value in severities)
+        for one in earlier - later
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from receiver.clock import format_duration, parse_duration
@@ -11,7 +11,7 @@ from receiver.config.model import Routing
 from receiver.config.yaml_tree import quote_text
 from receiver.errors import Problem
 from receiver.model.alert import Severity
-from receiver.model.routing import EscalationPolicy, Route
+from receiver.model.routing import EscalationPolicy
 from receiver.runbooks.escalation_matrix import MatrixRow
 from receiver.runbooks.model import Runbook
 from receiver.text import one_line
@@ -44,7 +44,7 @@ def _check_runbook(routing: Routing, runbook: Runbook, matrix: Sequence[MatrixRo
     row = next((row for row in matrix if routing.severities.find_severity(row.severity) is severity), None)
     if row is not None and not _is_review(row):
         expectation = f"the Escalation Matrix names {_format_path(row.path)}"
-    elif row is None and severity is Severity.CRITICAL and not _is_meant(route, labels):
+    elif row is None and severity is Severity.CRITICAL and not (route.matchers and route.matches(labels)):
         expectation = "no route is meant for that"
     else:
         return
@@ -57,41 +57,30 @@ def _check_runbook(routing: Routing, runbook: Runbook, matrix: Sequence[MatrixRo
     )
 
 
-def _is_meant(route: Route, labels: Mapping[str, str]) -> bool:
-    """Tell whether the route matches these labels explicitly, and isn't only the catch-all."""
-    return bool(route.matchers) and route.matches(labels)
-
-
 def _check_row(routing: Routing, row: MatrixRow) -> Iterator[Problem]:
     """Yield how the escalation of this row's severity differs from the row."""
     route = routing.find_route({"severity": row.severity.strip().lower()})
     policy = routing.get_policy(route.escalation)
     statement = f"the Escalation Matrix says {quote_text(row.severity)}"
+    titles = [step.responder.title for step in policy.steps]
+    paging = f"route {quote_text(route.name)} pages {_format_path(titles) or 'nobody'}"
     if _is_review(row):
         if policy.steps:
-            what = (
-                f"{statement} is for review, but "
-                f"route {quote_text(route.name)} pages {_format_titles(policy)}"
-            )
+            what = f"{statement} is for review, but {paging}"
             yield Problem(row.file, row.line, what, "a route with review and without escalation")
         elif not route.review:
             what = f"{statement} is for review, but route {quote_text(route.name)} has none"
             yield Problem(row.file, row.line, what, "review: next-business-day")
-        return
-    if _normalize_titles(row.path) != _normalize_titles(_list_titles(policy)):
-        what = (
-            f"{statement} goes to {_format_path(row.path)}, but "
-            f"route {quote_text(route.name)} pages {_format_titles(policy)}"
-        )
+    elif _normalize_titles(row.path) != _normalize_titles(titles):
+        what = f"{statement} goes to {_format_path(row.path)}, but {paging}"
         yield Problem(row.file, row.line, what, "the same responders in the same order")
-        return
-    yield from _check_waits(row, policy, statement)
+    elif found := _RESPONSE.search(row.response):  # `5 minutes` or `1 h`, not `immediately`
+        yield from _check_waits(row, policy, statement, parse_duration(f"{found[1]}{found[2][0].lower()}"))
 
 
-def _check_waits(row: MatrixRow, policy: EscalationPolicy, statement: str) -> Iterator[Problem]:
-    response = _find_response(row.response)
-    if response is None:
-        return
+def _check_waits(
+    row: MatrixRow, policy: EscalationPolicy, statement: str, response: float
+) -> Iterator[Problem]:
     for before, step in pairwise(policy.steps):
         if step.after != response:
             what = (
@@ -101,28 +90,14 @@ def _check_waits(row: MatrixRow, policy: EscalationPolicy, statement: str) -> It
             yield Problem(row.file, row.line, what, f"after: {format_duration(response)} on that step")
 
 
-def _find_response(text: str) -> float | None:
-    """Return the seconds of `5 minutes` or `1 h`; None for words like `immediately`."""
-    found = _RESPONSE.search(text)
-    return parse_duration(f"{found[1]}{found[2][0].lower()}") if found else None
-
-
 def _is_review(row: MatrixRow) -> bool:
     """Tell whether the row demands a later review instead of a page."""
     return not row.path or any(_REVIEW.search(text) for text in (row.response, *row.path))
 
 
-def _list_titles(policy: EscalationPolicy) -> tuple[str, ...]:
-    return tuple(step.responder.title for step in policy.steps)
-
-
 def _normalize_titles(titles: Sequence[str]) -> list[str]:
     """Return titles in a comparable form: `Team Lead` and `team-lead` are the same."""
     return [re.sub(r"[\s_-]+", "", title).casefold() for title in titles]
-
-
-def _format_titles(policy: EscalationPolicy) -> str:
-    return _format_path(_list_titles(policy)) if policy.steps else "nobody"
 
 
 def _format_path(path: Sequence[str]) -> str:

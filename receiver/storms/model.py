@@ -15,7 +15,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -309,14 +309,6 @@ def find_storm_of(deliveries: Mapping[DeliveryKey, Delivery]) -> str:
     return next((deliveries[key].storm for key in keys if key in deliveries and deliveries[key].storm), "")
 
 
-def channel_target_key(address: str) -> str:
-    return f"{CHANNEL}:{address}"
-
-
-def responder_target_key(name: str) -> str:
-    return f"{RESPONDER}:{name}"
-
-
 def new_storm_id(target_key: str, began_at: float) -> str:
     """Return the id of a storm of *target_key*: `storm-` and base 32 digits that sort by *began_at*."""
     digest = hashlib.sha256(target_key.encode("utf-8", "replace")).digest()
@@ -382,7 +374,7 @@ class StormNotification(Notification):
     summary: StormSummary
     now: float
     public_url: str = ""
-    without_message: tuple[tuple[str, int], ...] = field(default=())
+    without_message: tuple[tuple[str, int], ...] = ()
 
     @property
     def subject(self) -> SubjectId:

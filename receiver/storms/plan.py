@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from msgspec.structs import replace
+
 from receiver.model.actions import (
     AcknowledgePage,
     Action,
@@ -78,24 +80,15 @@ class PropagateResponse(Transition, frozen=True, kw_only=True):
     response: StormResponse
 
 
-class CloseBatch(Transition, frozen=True, kw_only=True):
-    """Close a batch: members that join from now on belong to the next one."""
-
-    batch: int
-
-
-class EndStorm(Transition, frozen=True, kw_only=True):
-    """End the storm: no incident joins any more, and those in `released` get their own message."""
-
-    released: tuple[str, ...]
-
-
 class ReleaseIncidents(Transition, frozen=True, kw_only=True):
     """Let the released incidents send their own messages."""
 
 
-class CloseStorm(Transition, frozen=True, kw_only=True):
-    """Mark the storm as resolved: nothing is left to do."""
+class ChangeStorm(Transition, frozen=True, kw_only=True):
+    """Save *storm*: with a batch closed, ended, or resolved; unless *if_none_joined* and a member joined."""
+
+    storm: Storm
+    if_none_joined: bool = True
 
 
 # The delivery key that records that the released incidents were released.
@@ -161,7 +154,8 @@ def plan_storm(view: StormView) -> Plan:
     ]
     missing = [action for action in wanted if isinstance(action, Transition) or not _is_done(view, action)]
     if not missing and not storm.is_active and all(one.is_resolved for one in view.counted_members):
-        missing = [CloseStorm(queue=storm.queue)]
+        resolved = replace(storm, resolved_at=view.now)
+        missing = [ChangeStorm(queue=storm.queue, storm=resolved, if_none_joined=False)]
     next_check_at = view.now + view.check_every_s
     if storm.is_active and (ends_at := _find_end_at(view)) > view.now:
         next_check_at = min(next_check_at, ends_at)
@@ -221,7 +215,8 @@ def _list_page_events(view: StormView, batch: int, responder: Responder, target:
     if not page.may_have_arrived or is_open:
         return
     if storm.closed_batch < batch:
-        yield CloseBatch(queue=storm.queue, batch=batch)
+        # Members that join from now on belong to the next batch.
+        yield ChangeStorm(queue=storm.queue, storm=replace(storm, closed_batch=batch))
         return
     build_key = resolve_key if is_over else acknowledge_key
     kind = ResolvePage if is_over else AcknowledgePage
@@ -360,7 +355,8 @@ def _list_end_actions(view: StormView) -> Iterator[Action]:
     if storm.released and not _is_recorded(view, RELEASE_INCIDENTS):
         yield ReleaseIncidents(queue=storm.queue)
     if storm.is_active and _find_end_at(view) <= view.now and _is_everyone_notified(view):
-        yield EndStorm(queue=storm.queue, released=_choose_released(view))
+        ended = replace(storm, ended_at=view.now, released=_choose_released(view))
+        yield ChangeStorm(queue=storm.queue, storm=ended)
 
 
 def _find_end_at(view: StormView) -> float:

@@ -36,9 +36,7 @@ from receiver.storms.model import (
 from receiver.storms.page_confirmation import StormPageConfirmer
 from receiver.storms.plan import (
     RELEASE_INCIDENTS,
-    CloseBatch,
-    CloseStorm,
-    EndStorm,
+    ChangeStorm,
     PropagateResponse,
     ReleaseIncidents,
     StormView,
@@ -127,16 +125,13 @@ class StormReconciler:
     def _apply_action(self, action: Action, loaded: VersionedStorm, view: StormView, worker: str) -> None:
         storm, now = loaded.storm, view.now
         match action:
-            case CloseBatch():
-                closed = replace(storm, closed_batch=max(storm.closed_batch, action.batch))
-                self.storms.store.save_if_unchanged(loaded, closed, if_none_joined=True)
-            case EndStorm():
-                ended = replace(storm, ended_at=now, released=action.released)
-                self.storms.store.save_if_unchanged(loaded, ended, if_none_joined=True)
-            case CloseStorm():
-                self.storms.store.save_if_unchanged(loaded, replace(storm, resolved_at=now))
-                fields = {"storm": storm.id, "target_key": storm.target_key}
-                logger.info("storm closed", extra={"fields": fields})
+            case ChangeStorm():
+                self.storms.store.save_if_unchanged(
+                    loaded, action.storm, if_none_joined=action.if_none_joined
+                )
+                if action.storm.resolved_at:
+                    fields = {"storm": storm.id, "target_key": storm.target_key}
+                    logger.info("storm closed", extra={"fields": fields})
             case PropagateResponse():
                 self._propagate_response(action.response, view)
                 self._mark_done(storm.id, action.response.key, action.response.instance, now)

@@ -35,20 +35,20 @@ from receiver.model.incident import Incident, Person, TimelineEvent
 from receiver.model.plan import queues_for
 from receiver.model.routing import PAGERDUTY, EscalationPolicy
 from receiver.storms.model import (
+    CHANNEL,
     MAX_MEMBERS,
+    RESPONDER,
     BatchPage,
     JoinView,
     Member,
     Storm,
     StormResponse,
     VersionedStorm,
-    channel_target_key,
     hint_key,
     may_renew,
     member_name,
     new_storm_id,
     page_delayed_step,
-    responder_target_key,
     with_delivery,
 )
 from receiver.storms.store import RedisStorms
@@ -331,11 +331,11 @@ class StormService:
 def _find_target_key(action: DeliveryAction) -> str:
     """Return the target key of an initial message, a fallback mention or a page; empty for other actions."""
     if isinstance(action, Page):
-        return responder_target_key(action.step.responder.name)
+        return f"{RESPONDER}:{action.step.responder.name}"
     if isinstance(action, FallbackMention) or (
         isinstance(action, Post) and action.key in (MESSAGE, FALLBACK)
     ):
-        return channel_target_key(action.target.address)
+        return f"{CHANNEL}:{action.target.address}"
     return ""
 
 

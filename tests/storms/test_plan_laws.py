@@ -29,7 +29,7 @@ from receiver.storms.model import (
     parse_storm_dedup_key,
     storm_dedup_key,
 )
-from receiver.storms.plan import CloseBatch, CloseStorm, EndStorm, StormView, plan_storm
+from receiver.storms.plan import ChangeStorm, StormView, plan_storm
 from tests.builders import OPENED_AT, a_responder, an_incident
 from tests.sampling import count_examples
 
@@ -72,12 +72,8 @@ class Life:
 
     def performs(self, action: Action, outcome: str) -> None:
         match action:
-            case CloseBatch(batch=batch):
-                self.storm = replace(self.storm, closed_batch=batch)
-            case EndStorm():
-                self.storm = replace(self.storm, ended_at=self.now)
-            case CloseStorm():
-                self.storm = replace(self.storm, resolved_at=self.now)
+            case ChangeStorm():
+                self.storm = action.storm
             case _:
                 self.delivers(action, outcome)
 
