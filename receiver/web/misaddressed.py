@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable
+from io import BytesIO
 from typing import IO, TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
@@ -139,7 +140,7 @@ class _RewoundStream:
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
-        self._head = memoryview(b"")
+        self._head = BytesIO()
         self._error: ParseException | None = None
 
     def read_head(self) -> bytes:
@@ -151,20 +152,14 @@ class _RewoundStream:
                 yield_to_others()
         except ParseException as error:
             self._error = error
-        self._head = memoryview(bytes(head))
+        self._head = BytesIO(head)
         return bytes(head)
 
     def read(self, size: int = -1) -> bytes:
         """Return up to *size* bytes; all remaining ones for a negative *size*."""
-        if size < 0:
-            head, self._head = bytes(self._head), self._head[:0]
-            return head + self._read_on(size)
-        if self._head:
-            head, self._head = bytes(self._head[:size]), self._head[size:]
+        head = self._head.read(size)
+        if head and size >= 0:
             return head
-        return self._read_on(size)
-
-    def _read_on(self, size: int) -> bytes:
         if self._error is not None:
             raise self._error
-        return self._stream.read(size)
+        return head + self._stream.read(size)
