@@ -150,24 +150,19 @@ def _handle_rejections(hooks: Blueprint, rejected: RejectedWebhooks) -> None:
     @hooks.errorhandler(PayloadError)
     def invalid_payload(error: PayloadError) -> Response:
         _alerts("rejected").inc()
-        _record_rejected(rejected, error.reason)
-        return error_response(413 if isinstance(error, PayloadTooLarge) else 400, error.reason)
+        return _refuse_webhook(rejected, 413 if isinstance(error, PayloadTooLarge) else 400, error.reason)
 
     @hooks.errorhandler(RequestEntityTooLarge)
     def too_large(_: RequestEntityTooLarge) -> Response:
-        _record_rejected(rejected, "too large; see max_alerts in Alertmanager")
-        return error_response(
-            413, f"the body is larger than {MAX_BODY // 1024 // 1024} MiB; see max_alerts in Alertmanager"
-        )
+        message = f"the body is larger than {MAX_BODY // 1024 // 1024} MiB; see max_alerts in Alertmanager"
+        return _refuse_webhook(rejected, 413, message, "too large; see max_alerts in Alertmanager")
 
     @hooks.errorhandler(ParseException)
     def malformed_request(error: ParseException) -> Response:
         # gunicorn raises this while the body is read: invalid chunked encoding.
         if (found := find_malformed_request(error)) is None:
             raise error
-        status, message = found
-        _record_rejected(rejected, message)
-        return error_response(status, message)
+        return _refuse_webhook(rejected, *found)
 
     @hooks.errorhandler(ClientDisconnected)
     def client_disconnected(_: ClientDisconnected) -> Response:
@@ -176,9 +171,11 @@ def _handle_rejections(hooks: Blueprint, rejected: RejectedWebhooks) -> None:
         return error_response(503, "the body came too slowly or was incomplete, send it again")
 
 
-def _record_rejected(rejected: RejectedWebhooks, reason: str) -> None:
-    logger.error("webhook refused", extra={"fields": {"reason": reason, "from": request.remote_addr}})
-    rejected.record_rejection(reason, str(request.remote_addr))
+def _refuse_webhook(rejected: RejectedWebhooks, status: int, message: str, reason: str = "") -> Response:
+    fields = {"reason": reason or message, "from": request.remote_addr}
+    logger.error("webhook refused", extra={"fields": fields})
+    rejected.record_rejection(reason or message, str(request.remote_addr))
+    return error_response(status, message)
 
 
 def _read_body() -> bytes:
