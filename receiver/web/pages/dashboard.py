@@ -36,7 +36,7 @@ from receiver.web.api.serializers import (
 )
 from receiver.web.api.status import MaintenanceHandler, StatusHandler, StormHandler
 from receiver.web.misaddressed import find_hook_url
-from receiver.web.pages.rendering import (
+from receiver.web.pages.blueprint import (
     PageQuery,
     PageSlice,
     conditional_response,

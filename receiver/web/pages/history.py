@@ -36,8 +36,8 @@ from receiver.model.statistics import (
 from receiver.web.api.incidents import LATEST, parse_since
 from receiver.web.api.requests import read_query
 from receiver.web.api.serializers import format_moment
+from receiver.web.pages.blueprint import PageQuery, paginate
 from receiver.web.pages.dashboard import describe_state
-from receiver.web.pages.rendering import PageQuery, paginate
 from receiver.web.urls import url_for
 
 # In units of the chart of days, as in _charts.html.

@@ -32,14 +32,14 @@ from receiver.web.api.requests import CreateSilenceRequest, read_query
 from receiver.web.api.responses import AlertRow, AlertStatus, DeliveryState
 from receiver.web.api.serializers import format_moment
 from receiver.web.api.status import StatusHandler
-from receiver.web.pages.dashboard import DashboardQuery, build_card
-from receiver.web.pages.rendering import (
+from receiver.web.pages.blueprint import (
     PAGE_SIZE,
     VIA,
     conditional_response,
     current_actor,
     current_user_name,
 )
+from receiver.web.pages.dashboard import DashboardQuery, build_card
 from receiver.web.pages.warnings import WarningList, delivery_label, list_severity_warnings
 from receiver.web.urls import url_for
 

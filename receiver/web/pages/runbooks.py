@@ -17,7 +17,7 @@ from receiver.model.alert import LABEL, SeverityWords
 from receiver.runbooks.html import render_page
 from receiver.runbooks.model import Runbook
 from receiver.web.api.requests import read_query
-from receiver.web.pages.rendering import PAGE_SIZE, PageQuery, paginate
+from receiver.web.pages.blueprint import PAGE_SIZE, PageQuery, paginate
 from receiver.web.urls import url_for
 
 _MAX_INCIDENTS = 5000

@@ -115,16 +115,14 @@ def _link_incident(incident: Incident | OpenIncident) -> Link:
     return Link(url_for("pages.incident", incident_id=incident.id), incident.alertname or incident.id)
 
 
+@dataclass(frozen=True, slots=True)
 class WarningList:
     """Lists the warnings of the pages. Raises StoreError."""
 
-    def __init__(
-        self, failures: RedisFailures, storms: StormHandler, config: ConfigReport, routing: Routing
-    ) -> None:
-        self._failures = failures
-        self._storms = storms
-        self._config = config
-        self._simulated = tuple(_find_simulated(routing))
+    failures: RedisFailures
+    storms: StormHandler
+    config: ConfigReport
+    routing: Routing
 
     def list_all(
         self, status: Status, stale: int = 0, alarms: Sequence[StatusWarning] = ()
@@ -140,7 +138,7 @@ class WarningList:
             *self._find_failed(),
             *self._find_storms(),
             *_find_stale(stale),
-            *self._simulated,
+            *_find_simulated(self.routing),
         ]
         return sorted(found, key=lambda warning: _LEVELS.index(warning.level))
 
@@ -149,14 +147,14 @@ class WarningList:
         return [warning for warning in self.list_all(status, alarms=alarms) if warning.level != "note"]
 
     def _find_refused_config(self) -> Iterator[StatusWarning]:
-        refused = self._config.list_refused()
+        refused = self.config.list_refused()
         if refused:
             since = min(state.refused_at for state in refused.values())
             words = f"The old one stays in force: {describe_refusals(refused)}."
             yield StatusWarning("alarm", "A new configuration was refused.", words, format_moment(since))
 
     def _find_failed(self) -> Iterator[StatusWarning]:
-        count = self._failures.count()
+        count = self.failures.count()
         if not count:
             return
         links = tuple(
@@ -164,14 +162,14 @@ class WarningList:
                 url_for("pages.incident", incident_id=failure.incident.id, _anchor="deliveries"),
                 f"{failure.incident.alertname or failure.incident.id}: {delivery_label(failure.key)}",
             )
-            for failure in self._failures.list_failures(_NAMED_AT_MOST).failures
+            for failure in self.failures.list_failures(_NAMED_AT_MOST).failures
         )
         title = f"{count} {'delivery' if count == 1 else 'deliveries'} failed permanently."
         words = f"The newest {len(links)}:" if count > len(links) else ""
         yield StatusWarning("alarm", title, words, links=links)
 
     def _find_storms(self) -> Iterator[StatusWarning]:
-        for storm in self._storms.list_unresolved():
+        for storm in self.storms.list_unresolved():
             if storm.is_active:
                 link = Link(url_for("pages.storm", storm_id=storm.id), "what it counts")
                 yield StatusWarning("warn", f"A storm is on in {storm.name}.", links=(link,))
