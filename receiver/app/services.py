@@ -30,7 +30,7 @@ from receiver.maintenance import MaintenanceService, RedisMaintenance
 from receiver.notices import RedisNotices
 from receiver.reviews.service import RedisReviews
 from receiver.runbooks.catalogue import RunbookCatalogue
-from receiver.runbooks.remote import RunbookFetcher, connect_tls, resolve_host
+from receiver.runbooks.remote import PinnedConnection, RunbookFetcher, resolve_host
 from receiver.storage.connection import Client, connect, count_shards
 from receiver.storage.keys import TASKS
 from receiver.storage.server_check import RedisServerCheck
@@ -150,6 +150,6 @@ def build_runbook_catalogue(
     return RunbookCatalogue(
         routing.runbooks,
         public_url=settings.public_url,
-        fetcher=RunbookFetcher(routing.runbook_hosts, clock, connect_tls, resolve_host),
+        fetcher=RunbookFetcher(routing.runbook_hosts, clock, PinnedConnection, resolve_host),
         clock=clock,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
@@ -25,96 +25,79 @@ MAX_FILES = 5000
 MAX_ENTRIES = 200_000
 SUFFIXES = (".md", ".markdown")
 # Changes with a file's content: mtime and ctime in ns (a copy can set the mtime), size, inode.
-Stamp = tuple[int, int, int, int]
+FileVersion = tuple[int, int, int, int]
 
 
 @dataclass
-class Listing:
-    """The runbook files with their stamps, in the order of reading, and the problems found."""
+class _Listing:
+    """The runbook files with their versions, in the order of reading, and the problems found."""
 
-    files: dict[Path, Stamp] = field(default_factory=dict)
+    files: dict[Path, FileVersion] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    seen: set[tuple[int, int]] = field(default_factory=set)
 
+    def add_problem(self, path: Path, what: str, expected: str) -> None:
+        self.problems.append(Problem(str(path), 1, what, expected))
 
-def list_files(paths: Sequence[Path]) -> Listing:
-    """Return the Markdown files of *paths* (files, or folders with all their subfolders).
+    def add_paths(self, paths: Iterable[Path]) -> None:
+        """Add the files *paths*, and of folders the Markdown files in them and in their subfolders.
 
-    Skips hidden files and folders, and symbolic links that point outside their folder. Never raises.
-    """
-    listing = Listing()
-    seen: set[tuple[int, int]] = set()
-    for path in paths:
-        try:
-            if path.is_dir():
-                _list_folder(path, listing, seen)
-            else:
-                _list_file(path, listing, seen)
-        except (OSError, ValueError) as error:
-            listing.problems.append(describe_problem(path, error))
-    return listing
+        Skips hidden files and folders, and symbolic links that point outside their folder. Never raises.
+        """
+        for path in paths:
+            try:
+                if path.is_dir():
+                    self._add_folder(path)
+                else:
+                    self._add_file(path)
+            except (OSError, ValueError) as error:
+                self.problems.append(_describe_error(path, error))
 
+    def _add_folder(self, folder: Path) -> None:
+        top = Path(os.path.realpath(folder))
+        for path in self._walk_folder(folder):
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(top):
+                continue
+            if len(self.files) >= MAX_FILES:
+                self.add_problem(
+                    folder, f"more than {MAX_FILES} runbook files", "fewer; the rest is not read"
+                )
+                return
+            try:
+                self._add_file(path)
+            except OSError as error:
+                self.problems.append(_describe_error(path, error))
 
-def read_file(path: Path) -> str:
-    """Return the file's text, with invalid UTF-8 replaced; raises OSError."""
-    with path.open("rb") as file:
-        return file.read(MAX_FILE_BYTES).decode("utf-8-sig", "replace")
+    def _walk_folder(self, folder: Path) -> Iterator[Path]:
+        """Yield the Markdown files below *folder* in the order of their names."""
+        left = MAX_ENTRIES
+        errors: list[OSError] = []
+        for place, folders, names in os.walk(folder, onerror=errors.append):
+            # Kubernetes mounts a volume twice, once under a hidden name.
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            left -= len(names)
+            if left < 0:
+                self.add_problem(folder, "too many files to look through", "a smaller folder")
+                return
+            for name in sorted(names):
+                if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+                    yield Path(place) / name
+        self.problems += [_describe_error(Path(str(error.filename)), error) for error in errors]
 
-
-def _list_folder(folder: Path, listing: Listing, seen: set[tuple[int, int]]) -> None:
-    root = Path(os.path.realpath(folder))
-    for path in _walk_folder(folder, listing):
-        if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
-            continue
-        if len(listing.files) >= MAX_FILES:
-            listing.problems.append(
-                Problem(str(folder), 1, f"more than {MAX_FILES} runbook files", "fewer; the rest is not read")
-            )
+    def _add_file(self, path: Path) -> None:
+        """Add *path* unless the same file was added under another name; raises OSError when it is missing."""
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) or (found.st_dev, found.st_ino) in self.seen:
             return
-        try:
-            _list_file(path, listing, seen)
-        except OSError as error:
-            listing.problems.append(describe_problem(path, error))
-
-
-def _walk_folder(folder: Path, listing: Listing) -> Iterator[Path]:
-    """Yield the Markdown files below *folder* in the order of their names."""
-    left = MAX_ENTRIES
-    errors: list[OSError] = []
-    for place, folders, names in os.walk(folder, onerror=errors.append):
-        # Kubernetes mounts a volume twice, once under a hidden name.
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        left -= len(names)
-        if left < 0:
-            listing.problems.append(
-                Problem(str(folder), 1, "too many files to look through", "a smaller folder")
-            )
+        if found.st_size > MAX_FILE_BYTES:
+            what = f"{found.st_size} bytes are too many for a runbook"
+            self.add_problem(path, what, f"at most {MAX_FILE_BYTES}")
             return
-        for name in sorted(names):
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                yield Path(place) / name
-    listing.problems += [describe_problem(Path(str(error.filename)), error) for error in errors]
+        self.seen.add((found.st_dev, found.st_ino))
+        self.files[path] = (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
 
 
-def _list_file(path: Path, listing: Listing, seen: set[tuple[int, int]]) -> None:
-    """Add *path* unless the same file was added under another name; raises OSError when it is missing."""
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
-        return
-    if (found.st_dev, found.st_ino) in seen:
-        return
-    if found.st_size > MAX_FILE_BYTES:
-        listing.problems.append(
-            Problem(
-                str(path), 1, f"{found.st_size} bytes are too many for a runbook", f"at most {MAX_FILE_BYTES}"
-            )
-        )
-        return
-    seen.add((found.st_dev, found.st_ino))
-    listing.files[path] = (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
-
-
-def describe_problem(path: Path, error: Exception) -> Problem:
-    """Return the problem to report for a path that cannot be read."""
+def _describe_error(path: Path, error: Exception) -> Problem:
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return Problem(str(path), 1, f"can't be read: {reason}", "a Markdown file or a folder of them")
 
@@ -129,7 +112,7 @@ ANNOTATIONS = ("runbook_url", "runbook")
 class _File:
     """The parsed contents of one file."""
 
-    stamp: Stamp
+    version: FileVersion
     runbooks: tuple[Runbook, ...]
     rows: tuple[MatrixRow, ...]
 
@@ -169,8 +152,8 @@ class RunbookCatalogue:
         self._clock = clock
         self._fetcher = fetcher
         self._reload_lock = threading.Lock()
-        self._checked_at = clock()
-        self._loaded = _read_contents(list_files(self._paths), _Contents())
+        self._loaded = _Contents()
+        self._reload_if_changed()
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -204,7 +187,7 @@ class RunbookCatalogue:
         A `runbook` annotation may also name a runbook of the catalogue. Never waits for a link: the first
         call starts fetching it in the background, and later calls return the text.
         """
-        link = _find_link(alert)
+        link = next(filter(is_web_link, _list_annotations(alert)), "")
         runbook = self._find_named(alert) or self.find_runbook(alert.name)
         if runbook is not None:
             return self._build_excerpt(runbook, link)
@@ -217,9 +200,8 @@ class RunbookCatalogue:
 
     def _find_named(self, alert: Alert) -> Runbook | None:
         """Return the runbook named in an annotation: `DiskFull`, or a path like `runbooks/DiskFull.md`."""
-        for key in ANNOTATIONS:
-            text = alert.annotations.get(key, "").strip()
-            if text and len(text) <= MAX_LINK_CHARS and not is_web_link(text):
+        for text in _list_annotations(alert):
+            if not is_web_link(text):
                 runbook = self.find_runbook(text) or self.find_runbook(PurePosixPath(text).stem)
                 if runbook is not None:
                     return runbook
@@ -251,58 +233,52 @@ class RunbookCatalogue:
 
     def _reload_if_changed(self) -> None:
         self._checked_at = self._clock()
-        listing = list_files(self._paths)
-        if not _is_same(listing, self._loaded):
-            self._loaded = _read_contents(listing, self._loaded)
+        listing, before = _Listing(), self._loaded
+        listing.add_paths(self._paths)
+        versions = {path: file.version for path, file in before.files.items()}
+        # After an error on reading a file the two differ, so that it is read again.
+        if (
+            list(versions.items()) != list(listing.files.items())
+            or tuple(listing.problems) != before.problems
+        ):
+            self._loaded = _read_contents(listing, before)
 
 
-def _is_same(listing: Listing, contents: _Contents) -> bool:
-    """Return whether the files are unchanged; false after a read error, so that the file is read again."""
-    stamps = [(path, file.stamp) for path, file in contents.files.items()]
-    return stamps == list(listing.files.items()) and tuple(listing.problems) == contents.problems
-
-
-def _read_contents(listing: Listing, before: _Contents) -> _Contents:
+def _read_contents(listing: _Listing, before: _Contents) -> _Contents:
     """Return the contents of the listed files; unchanged files are taken from *before*."""
     files: dict[Path, _File] = {}
     problems = list(listing.problems)
-    for path, stamp in listing.files.items():
+    for path, version in listing.files.items():
         known = before.files.get(path)
-        if known is not None and known.stamp == stamp:
-            files[path] = known
-            continue
         try:
-            files[path] = _read_file(path, stamp)
+            files[path] = known if known and known.version == version else _read_file(path, version)
         except OSError as error:
-            problems.append(describe_problem(path, error))
+            problems.append(_describe_error(path, error))
     return _index_files(files, problems)
 
 
-def _read_file(path: Path, stamp: Stamp) -> _File:
-    text = read_file(path)
-    return _File(stamp, parse_runbooks(text, str(path)), find_matrix(text, str(path)))
+def _read_file(path: Path, version: FileVersion) -> _File:
+    """Return the parsed file, with invalid UTF-8 replaced; raises OSError."""
+    with path.open("rb") as file:
+        text = file.read(MAX_FILE_BYTES).decode("utf-8-sig", "replace")
+    return _File(version, parse_runbooks(text, str(path)), find_matrix(text, str(path)))
 
 
 def _index_files(files: dict[Path, _File], problems: Sequence[Problem]) -> _Contents:
-    by_name: dict[str, Runbook] = {}
-    by_folded: dict[str, Runbook] = {}
-    warnings: list[Problem] = []
+    contents = _Contents(files, problems=tuple(problems))
+    warnings = []
     for runbook in (runbook for file in files.values() for runbook in file.runbooks):
-        first = by_name.setdefault(runbook.name, runbook)
-        by_folded.setdefault(runbook.name.casefold(), runbook)
+        first = contents.by_name.setdefault(runbook.name, runbook)
+        contents.by_folded.setdefault(runbook.name.casefold(), runbook)
         if first is not runbook:
             what = f"a second runbook for {runbook.name}; {first.file}:{first.line} is used"
             warnings.append(Problem(runbook.file, runbook.line, what, "one runbook an alert"))
-    return _Contents(files, by_name, by_folded, {}, tuple(problems), tuple(warnings))
+    return replace(contents, warnings=tuple(warnings))
 
 
-def _find_link(alert: Alert) -> str:
-    """Return the web link of the alert's runbook annotations, or an empty string."""
-    for key in ANNOTATIONS:
-        text = alert.annotations.get(key, "").strip()
-        if len(text) <= MAX_LINK_CHARS and is_web_link(text):
-            return text
-    return ""
+def _list_annotations(alert: Alert) -> list[str]:
+    texts = [alert.annotations.get(key, "").strip() for key in ANNOTATIONS]
+    return [text for text in texts if text and len(text) <= MAX_LINK_CHARS]
 
 
 def _choose_runbook(runbooks: Sequence[Runbook], name: str) -> Runbook | None:

@@ -43,8 +43,8 @@ def find_matrix(text: str, file: str) -> tuple[MatrixRow, ...]:
     """
     if _TITLE.search(text) is None:
         return ()  # most files have none; do not parse them
-    root = build_outline(split_blocks(text), text.count("\n") + 1)
-    matrices = [heading for heading in root.walk() if _TITLE.search(heading.title)]
+    outline = build_outline(split_blocks(text), text.count("\n") + 1)
+    matrices = [heading for heading in outline.walk() if _TITLE.search(heading.title)]
     return tuple(row for heading in matrices for row in _read_tables(heading, file))
 
 
@@ -54,7 +54,8 @@ def _read_tables(heading: MarkdownHeading, file: str) -> Iterator[MatrixRow]:
             (_, head), *rows = read_rows(block.tokens)
             columns = _find_columns(head)
             for line, cells in rows:
-                severity, response, path = (_read_cell(cells, column) for column in columns)
+                texts = [plain_title(cells[n]) if n < len(cells) else "" for n in columns]
+                severity, response, path = (one_line(text, MAX_CELL_CHARS) for text in texts)
                 if severity:
                     steps = tuple(step for step in _ARROW.split(path) if step)
                     yield MatrixRow(severity.lower(), response, steps, file, line)
@@ -67,7 +68,3 @@ def _find_columns(head: Sequence[str]) -> list[int]:
         named = (n for n, cell in enumerate(head) if pattern.search(cell) and n not in found)
         found.append(next(named, place))
     return found
-
-
-def _read_cell(cells: Sequence[str], column: int) -> str:
-    return one_line(plain_title(cells[column]), MAX_CELL_CHARS) if column < len(cells) else ""

@@ -30,7 +30,7 @@ def cut_excerpt(runbook: Runbook, limit: int = EXCERPT_LIMIT, url: str = "") -> 
     stacks = {section.title: _Stack(section, limit) for section in shown}
     left = limit
     for title, share in _list_shares(stacks, limit):
-        left -= stacks[title].take_share(share, left)
+        left -= stacks[title].add_units(share, left)
     kept = [replace(section, parts=tuple(stacks[section.title].chosen)) for section in shown]
     is_cut = any(part.parts != whole.parts for part, whole in zip(kept, shown, strict=True))
     return Excerpt(runbook.name, tuple(section for section in kept if section.parts), is_cut, url)
@@ -79,8 +79,8 @@ class _Stack:
         self._remaining = [(size, unit) for size, unit in sized if self._head + size <= limit]
         self._next = 0
 
-    def take_share(self, share: int, left: int) -> int:
-        """Take units within *share* and *left* characters; return how many characters they used.
+    def add_units(self, share: int, left: int) -> int:
+        """Add units within *share* and *left* characters; return how many characters they used.
 
         The first unit of the Symptom, the Impact or an untitled section may take two fifths of the limit.
         """

@@ -7,8 +7,9 @@ to parse.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count, repeat
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -59,10 +60,6 @@ class Block:
             return self.tokens[1].content
         return ""
 
-    def with_text(self, text: str) -> Block:
-        """Return a paragraph of *text* that replaces this heading or paragraph."""
-        return Block((self.tokens[1].copy(content=text),), self.references)
-
 
 def blank_front_matter(text: str) -> str:
     """Return *text* with its front matter (`---` … `---`) as blank lines, which keeps line numbers."""
@@ -112,39 +109,28 @@ def read_rows(tokens: Sequence[Token]) -> list[tuple[int, list[str]]]:
 
 
 @dataclass
-class _List:
-    number: int | None  # of the next item; None for bullets
-
-    def next_marker(self) -> str:
-        if self.number is None:
-            return "-"
-        self.number += 1
-        return f"{self.number - 1}."
-
-
 class _PartReader:
     """Turns the tokens of one block into parts."""
 
-    def __init__(self, references: dict[str, str]) -> None:
-        self.parts: list[Part] = []
-        self._references = references
-        self._lists: list[_List] = []
-        self._marker = ""  # of a list item without text so far
-        self._is_heading = False
-        self._table: list[Token] = []
-        self._is_table = False
+    _references: dict[str, str]
+    parts: list[Part] = field(default_factory=list)
+    _lists: list[Iterator[str]] = field(default_factory=list)  # the markers of the next items
+    _marker: str = ""  # of a list item without text so far
+    _is_heading: bool = False
+    _table: list[Token] | None = None  # the tokens of the table that is being read
 
     def read_token(self, token: Token) -> None:
-        if self._is_table:
-            self._read_table_token(token)
+        if self._table is not None:
+            self._read_table_token(token, self._table)
         elif token.type == "inline":
             self._add_text(self._resolve_references(token.content))
         elif token.type in ("fence", "code_block"):
             self._add_part("code", token.content.rstrip("\n"), lang=(token.info.split() or [""])[0])
         elif token.type == "html_block":
-            self._add_html(token.content)
+            if len(token.content) <= MAX_HTML_CHARS:
+                self._add_text(_TAG.sub("", token.content))
         elif token.type == "table_open":
-            self._is_table = True
+            self._table = []
         else:
             self._read_structure(token)
 
@@ -152,25 +138,25 @@ class _PartReader:
         if token.type in ("bullet_list_open", "ordered_list_open"):
             self._begin_item()
             is_ordered = token.type.startswith("ordered")
-            self._lists.append(_List(int(token.attrs.get("start", 1)) if is_ordered else None))
+            numbers = map("{}.".format, count(int(token.attrs.get("start", 1))))
+            self._lists.append(numbers if is_ordered else repeat("-"))
         elif token.type in ("bullet_list_close", "ordered_list_close"):
             self._lists.pop()
         elif token.type == "list_item_open":
-            self._marker = self._lists[-1].next_marker()
+            self._marker = next(self._lists[-1])
         elif token.type == "list_item_close":
             self._marker = ""
         elif token.type in ("heading_open", "heading_close"):
             self._is_heading = token.nesting > 0
 
-    def _read_table_token(self, token: Token) -> None:
+    def _read_table_token(self, token: Token, table: list[Token]) -> None:
         if token.type != "table_close":
-            self._table.append(token)
+            table.append(token)
             return
-        rows = [cells for _, cells in read_rows(self._table)]
-        self._table.clear()
-        self._is_table = False
+        rows = [[cell.replace("|", "\\|") for cell in cells] for _, cells in read_rows(table)]
+        self._table = None
         if rows:
-            lines = [_table_line(cells) for cells in rows]
+            lines = [f"| {' | '.join(cells)} |" for cells in rows]
             lines.insert(1, "|" + " --- |" * len(rows[0]))
             self._add_part("table", "\n".join(lines))
 
@@ -184,10 +170,6 @@ class _PartReader:
         elif text:
             self.parts.append(Part("paragraph", text, len(self._lists)))
 
-    def _add_html(self, html: str) -> None:
-        if len(html) <= MAX_HTML_CHARS:
-            self._add_text(_TAG.sub("", html))
-
     def _add_part(self, kind: str, text: str, lang: str = "") -> None:
         self._begin_item()
         if text.strip():
@@ -200,9 +182,7 @@ class _PartReader:
 
     def _resolve_references(self, text: str) -> str:
         """Replace reference links by inline links, since a part may be shown without the definitions."""
-        if not self._references:
-            return text
-        return _REFERENCE.sub(self._link, text)
+        return _REFERENCE.sub(self._link, text) if self._references else text
 
     def _link(self, found: re.Match[str]) -> str:
         name = " ".join((found[2] or found[1]).split()).upper()
@@ -214,7 +194,3 @@ def bold(text: str) -> str:
     """Return *text* as a bold line, as a heading is shown inside a section."""
     line = " ".join(text.replace("**", "").split())
     return f"**{line}**" if line else ""
-
-
-def _table_line(cells: list[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -90,18 +90,13 @@ _BLOCK_MARK = re.compile(r"^(\d{0,9})([>#+.)=~|-](?=\s|$|[>#=~|-]))", re.MULTILI
 
 def render_markdown(excerpt: Excerpt) -> str:
     """Return the excerpt as Markdown, with the link to the rest at its end."""
-    blocks = [render_section(section) for section in excerpt.sections]
+    blocks = [f"{_title(one.title)}{''.join(_blocks(one.parts))}".strip("\n") for one in excerpt.sections]
     if excerpt.url:
         words = "The rest of the runbook" if excerpt.is_cut else "The runbook"
         blocks.append(f"{words}: <{excerpt.url}>")
     elif excerpt.is_cut:
         blocks.append("…")
     return "\n\n".join(blocks)
-
-
-def render_section(section: Section) -> str:
-    """Return a section as Markdown: its title in bold, then its parts."""
-    return f"{_title(section.title)}{''.join(_blocks(section.parts))}".strip("\n")
 
 
 def markdown_size(parts: Iterable[Part], title: str = "") -> int:

@@ -91,38 +91,25 @@ ESCALATION = "Escalation"
 # In reading order.
 CANONICAL = (SYMPTOM, IMPACT, DIAGNOSIS, RESOLUTION, ESCALATION)
 _SYNONYMS = {
-    **dict.fromkeys(("symptom", "symptoms", "meaning", "description", "alert description"), SYMPTOM),
-    **dict.fromkeys(("impact", "impacts", "user impact", "customer impact"), IMPACT),
-    **dict.fromkeys(
+    synonym: title
+    for title, synonyms in (
+        (SYMPTOM, "symptom, symptoms, meaning, description, alert description"),
+        (IMPACT, "impact, impacts, user impact, customer impact"),
         (
-            "diagnosis",
-            "diagnostics",
-            "diagnose",
-            "investigation",
-            "troubleshooting",
-            "possible checks",
-            "checks",
+            DIAGNOSIS,
+            "diagnosis, diagnostics, diagnose, investigation, troubleshooting, possible checks, checks",
         ),
-        DIAGNOSIS,
-    ),
-    **dict.fromkeys(
         (
-            "resolution",
-            "mitigation",
-            "mitigations",
-            "remediation",
-            "solution",
-            "fix",
-            "how to fix",
-            "what to do",
+            RESOLUTION,
+            "resolution, mitigation, mitigations, remediation, solution, fix, how to fix, what to do",
         ),
-        RESOLUTION,
-    ),
-    **dict.fromkeys(
-        ("resolution steps", "mitigation steps", "remediation steps", "steps", "actions", "possible actions"),
-        RESOLUTION,
-    ),
-    **dict.fromkeys(("escalation", "escalate", "escalation path", "when to escalate"), ESCALATION),
+        (
+            RESOLUTION,
+            "resolution steps, mitigation steps, remediation steps, steps, actions, possible actions",
+        ),
+        (ESCALATION, "escalation, escalate, escalation path, when to escalate"),
+    )
+    for synonym in synonyms.split(", ")
 }
 # Bold labels that begin a section of their own. Any other label (`**Note**:`, `**Step 1**:`) stays in its
 # section, so that no step of a resolution is lost because of an unknown word.
@@ -142,14 +129,6 @@ _LABEL = re.compile(
 _NUMBERING = re.compile(r"^\W*(?:\d+[.)]\s*)?|[\W_]+$")
 
 
-@dataclass(frozen=True)
-class Label:
-    """A bold label at the beginning of a paragraph, and the text after it."""
-
-    title: str
-    rest: str
-
-
 def section_title(text: str) -> str:
     """Return the section's title: the one of `CANONICAL` that *text* is a synonym of, else *text* itself."""
     return _SYNONYMS.get(_bare(text), text.strip().rstrip(":"))
@@ -159,8 +138,10 @@ def is_canonical(text: str) -> bool:
     return _bare(text) in _SYNONYMS
 
 
-def read_label(text: str) -> Label | None:
-    """Return the label at the start of *text* (`**Impact**: all tests wait`), if it begins a section."""
+def read_label(text: str) -> tuple[str, str] | None:
+    """Return the bold label at the start of *text* and the text after it, if the label begins a section:
+    `**Impact**: all tests wait`.
+    """
     found = _LABEL.match(text.lstrip())
     if found is None:
         return None
@@ -169,7 +150,7 @@ def read_label(text: str) -> Label | None:
         return None  # bold words in a sentence
     bare = _bare(found["title"])
     if bare in _SYNONYMS or bare in _OTHER_LABELS:
-        return Label(section_title(found["title"]), rest)
+        return section_title(found["title"]), rest
     return None
 
 
@@ -238,17 +219,14 @@ def read_sections(
     reader.read_labelled(alert.blocks)
     for child in alert.children:
         reader.read_heading(child)
-    return reader.build_sections()
+    return tuple(Section(title, tuple(parts)) for title, parts in reader.parts.items() if parts)
 
 
+@dataclass
 class _SectionReader:
-    def __init__(self, is_other_alert: Callable[[MarkdownHeading], bool]) -> None:
-        self._parts: dict[str, list[Part]] = {}
-        self._title = ""
-        self._is_other_alert = is_other_alert
-
-    def build_sections(self) -> tuple[Section, ...]:
-        return tuple(Section(title, tuple(parts)) for title, parts in self._parts.items() if parts)
+    _is_other_alert: Callable[[MarkdownHeading], bool]
+    parts: dict[str, list[Part]] = field(default_factory=dict)  # by the section's title
+    _title: str = ""
 
     def read_heading(self, heading: MarkdownHeading) -> None:
         """Begin a section; headings inside a canonical section become bold lines."""
@@ -262,9 +240,8 @@ class _SectionReader:
         for child in heading.children:
             if is_canonical(child.title):
                 self.read_heading(child)
-            elif not self._is_other_alert(child):
-                self._add_parts([Part("paragraph", bold(child.title))])
-                self._read_subtree(child)
+            else:
+                self._read_child(child)
 
     def read_labelled(self, blocks: Iterable[Block]) -> None:
         """Add *blocks* to the current section; a bold label begins a new one."""
@@ -274,21 +251,23 @@ class _SectionReader:
                 continue
             for label, text in _split_labels(block.text):
                 self._title = label or self._title
-                self._add_text(block, text)
+                if text:
+                    paragraph = Block((block.tokens[1].copy(content=text),), block.references)
+                    self._add_parts(read_parts([paragraph]))
 
     def _read_subtree(self, heading: MarkdownHeading) -> None:
         self._add_parts(read_parts(heading.blocks))
         for child in heading.children:
-            if not self._is_other_alert(child):
-                self._add_parts([Part("paragraph", bold(child.title))])
-                self._read_subtree(child)
+            self._read_child(child)
 
-    def _add_text(self, block: Block, text: str) -> None:
-        if text:
-            self._add_parts(read_parts([block.with_text(text)]))
+    def _read_child(self, heading: MarkdownHeading) -> None:
+        """Add a heading inside the current section, as a bold line and its contents."""
+        if not self._is_other_alert(heading):
+            self._add_parts([Part("paragraph", bold(heading.title))])
+            self._read_subtree(heading)
 
     def _add_parts(self, parts: Iterable[Part]) -> None:
-        self._parts.setdefault(self._title, []).extend(part for part in parts if part.text or part.marker)
+        self.parts.setdefault(self._title, []).extend(part for part in parts if part.text or part.marker)
 
 
 def _split_labels(text: str) -> list[tuple[str, str]]:
@@ -299,7 +278,7 @@ def _split_labels(text: str) -> list[tuple[str, str]]:
         if label is None:
             pieces[-1][1].append(line)
         else:
-            pieces.append((label.title, [label.rest]))
+            pieces.append((label[0], [label[1]]))
     return [(title, "\n".join(lines).strip()) for title, lines in pieces if title or lines]
 
 
@@ -314,10 +293,10 @@ def parse_runbooks(text: str, file: str) -> tuple[Runbook, ...]:
     """
     text = blank_front_matter(clean_text(text))
     lines = text.split("\n")
-    root = build_outline(split_blocks(text), len(lines))
-    titles = dict(_find_alerts(root)) or _find_file_alert(root, file)
+    outline = build_outline(split_blocks(text), len(lines))
+    titles = dict(_find_alerts(outline)) or _find_file_alert(outline, file)
     runbooks: list[Runbook] = []
-    for heading in root.walk():
+    for heading in outline.walk():
         if title := titles.get(heading.line):
             runbooks += _read_runbooks(heading, title, titles.keys(), lines, file)
     return tuple(runbooks)
@@ -365,11 +344,9 @@ def _find_file_alert(root: MarkdownHeading, file: str) -> dict[int, AlertTitle]:
         is_alert = is_camel(stem) and _has_content(root)
         return {root.line: AlertTitle((stem,))} if is_alert else {}
     is_titled = _normalize_title(top.title) == _normalize_title(stem)
-    if (is_camel(stem) and (is_titled or _list_canonical_sections(top))) or (
-        is_titled and _list_canonical_sections(top)
-    ):
-        return {top.line: AlertTitle((stem,))}
-    return {}
+    # Two of three signs are enough: the name, the title, the sections.
+    signs = (is_camel(stem), is_titled, bool(_list_canonical_sections(top)))
+    return {top.line: AlertTitle((stem,))} if sum(signs) >= 2 else {}
 
 
 def _list_canonical_sections(heading: MarkdownHeading) -> set[str]:
@@ -378,8 +355,8 @@ def _list_canonical_sections(heading: MarkdownHeading) -> set[str]:
     for block in heading.blocks:
         for line in block.text.split("\n"):
             label = read_label(line)
-            if label is not None and is_canonical(label.title):
-                titles.add(label.title)
+            if label is not None and is_canonical(label[0]):
+                titles.add(label[0])
     return titles - {ESCALATION}
 
 
@@ -388,8 +365,8 @@ def _find_labelled_severity(heading: MarkdownHeading) -> str:
     for part in heading.walk():
         for block in part.blocks:
             label = read_label(block.text)
-            if label is not None and label.title.casefold() == "severity":
-                return read_severity(label.rest)
+            if label is not None and label[0].casefold() == "severity":
+                return read_severity(label[1])
     return ""
 
 

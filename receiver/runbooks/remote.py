@@ -44,23 +44,19 @@ _LOCAL = tuple(
 _ISATAP = (0x00005EFE, 0x02005EFE)
 
 
-def is_address(host: str) -> bool:
-    """Return whether *host* is an IP address, not a name."""
+def parse_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the IP address *host*; None where it is a name."""
     try:
-        ipaddress.ip_address(host)
+        return ipaddress.ip_address(host)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def is_public(address: str) -> bool:
     """Return whether *address* is a public unicast address: not loopback, private or multicast."""
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
+    found = parse_address(address.partition("%")[0])
     inner = _find_inner(found)
-    return _is_global(found) and (inner is None or _is_global(inner))
+    return found is not None and _is_global(found) and (inner is None or _is_global(inner))
 
 
 def _is_global(found: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
@@ -68,9 +64,11 @@ def _is_global(found: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     return found.is_global and not found.is_multicast and not is_local
 
 
-def _find_inner(found: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+def _find_inner(
+    found: ipaddress.IPv4Address | ipaddress.IPv6Address | None,
+) -> ipaddress.IPv4Address | None:
     """Return the IPv4 address in an IPv6 one: mapped, compatible, translated, 6to4, ISATAP, NAT64."""
-    if isinstance(found, ipaddress.IPv4Address):
+    if not isinstance(found, ipaddress.IPv6Address):
         return None
     if found.ipv4_mapped or found.sixtofour:
         return found.ipv4_mapped or found.sixtofour
@@ -195,18 +193,14 @@ class RunbookFetcher:
 
     def _find_address(self, host: str, port: int) -> str:
         """Return an address of *host* to connect to; all its addresses must be allowed."""
-        is_named_by_address = is_address(host)
-        addresses = [host] if is_named_by_address else list(self._resolve(host, port))
+        if parse_address(host) is not None:
+            return host
+        addresses = list(self._resolve(host, port))
         if not addresses:
             raise FetchError("no address")
-        if not is_named_by_address and not all(is_public(address) for address in addresses):
+        if not all(map(is_public, addresses)):
             raise FetchError("its address is not a public one")
         return addresses[0]
-
-
-def connect_tls(host: str, port: int, address: str) -> http.client.HTTPConnection:
-    """Return a verified TLS connection to *host* at exactly *address*."""
-    return _PinnedConnection(host, port, address)
 
 
 def resolve_host(host: str, port: int) -> list[str]:
@@ -215,8 +209,10 @@ def resolve_host(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-class _PinnedConnection(http.client.HTTPSConnection):
-    """An HTTPS connection to an already checked address, so that a second DNS lookup cannot change it."""
+class PinnedConnection(http.client.HTTPSConnection):
+    """A verified HTTPS connection to *host* at exactly the *address* that was checked: a second DNS lookup
+    cannot change it.
+    """
 
     def __init__(self, host: str, port: int, address: str) -> None:
         self._tls = get_tls_context()

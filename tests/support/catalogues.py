@@ -8,9 +8,9 @@ from pathlib import Path
 from receiver import clock as wall
 from receiver.runbooks.catalogue import RunbookCatalogue
 from receiver.runbooks.excerpt import EXCERPT_LIMIT
-from receiver.runbooks.remote import RunbookFetcher, connect_tls, resolve_host
+from receiver.runbooks.remote import PinnedConnection, RunbookFetcher, resolve_host
 
-NO_LINKS = RunbookFetcher((), wall.now, connect_tls, resolve_host)
+NO_LINKS = RunbookFetcher((), wall.now, PinnedConnection, resolve_host)
 
 
 def a_catalogue(
