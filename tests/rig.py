@@ -164,7 +164,7 @@ class Rig:
         """Advance the clock, processing each queue entry when it is due.
 
         *every* is the shortest interval between two runs of the worker: for long times with only periodic
-        tasks.
+        tasks, or with a storm, which is checked every second.
         """
         end, pause = self.clock() + parse_duration(duration), max(parse_duration(every), 0.001)
         while True:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.sampling import build_random, is_exhaustive
 
-SAMPLED, EXHAUSTIVE = 60, 5000
+SAMPLED, EXHAUSTIVE = 30, 5000
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -38,7 +38,7 @@ def build_apart(rig: Rig, seconds: float) -> Services:
     return build_services(settings, routing, clock, moments=SkewedClock(clock, rig.clock))
 
 
-@pytest.fixture(params=ALL_APART if is_exhaustive() else sample(ALL_APART, 4, "clocks apart"))
+@pytest.fixture(params=ALL_APART if is_exhaustive() else sample(ALL_APART, 2, "clocks apart"))
 def apart(request: pytest.FixtureRequest) -> float:
     return float(request.param)
 

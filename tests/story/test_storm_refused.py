@@ -98,7 +98,7 @@ def test_the_mention_notifies_the_step_of_each_incident_and_the_next_is_due_on_t
     for one in ids:
         first, second, _ = rig.shows(one)["escalation"]["steps"]
         assert (first["state"], second["state"]) == ("notified", "waiting")
-    rig.passes("6m")
+    rig.passes("6m", every="3s")
     assert len(pages(rig, "team-lead")) == 1
 
 
@@ -199,7 +199,7 @@ def test_steps_are_notified_in_the_thread_of_the_storm_in_the_fallback_channel(r
     configure(rig, NOTICES + with_fallback(OPS))
     fire_groups(rig)
     rig.slack.archive(CRITICAL)
-    rig.passes("6m30s")
+    rig.passes("6m30s", every="3s")
     (summary,) = [root for root in in_channel(rig, OPS) if f"incidents in {OPS}" in root.text]
     texts = [reply.words for reply in rig.slack.replies() if reply.thread_ts == summary.ts]
     assert len([words for words in texts if "@team-lead" in words]) == 1

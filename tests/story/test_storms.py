@@ -148,20 +148,20 @@ def test_the_web_page_of_an_incident_does_not_show_the_storms_page_as_its_own(ri
 
 def test_further_steps_are_bundled_into_one_page_for_their_responder(rig: Rig) -> None:
     fire_groups(rig)
-    rig.passes("4m50s")
+    rig.passes("4m50s", every="3s")
     assert "team-lead" not in rig.paged()
     rig.passes("1m30s")
     own = rig.paged().count("on-call") - len(pages(rig))  # the incidents with their own pages
     assert rig.paged().count("team-lead") == own + 1
     (page,) = pages(rig, "team-lead")
     assert f"{MANY - own} incidents" in page["payload"]["summary"]
-    rig.passes("5m")
+    rig.passes("5m", every="3s")
     assert rig.paged().count("manager") == own + 1
 
 
 def test_a_step_is_mentioned_once_in_the_thread_of_the_storm(rig: Rig) -> None:
     fire_groups(rig)
-    rig.passes("6m30s")
+    rig.passes("6m30s", every="3s")
     (summary,) = summaries(rig)
     mentions = [reply for reply in rig.slack.replies() if reply.thread_ts == summary.ts]
     (mention,) = [reply for reply in mentions if "@team-lead" in reply.words]
@@ -176,7 +176,7 @@ def test_a_responder_without_pagerduty_is_notified_in_the_thread_of_the_storm(ri
     rig.configure(pagerless + LIMITS)
     rig.worker_services = build_worker_services(rig.services)
     last = fire_groups(rig)[-1]
-    rig.passes("5m30s")
+    rig.passes("5m30s", every="3s")
     steps = {step["step"]: step for step in rig.shows(last)["escalation"]["steps"]}
     assert steps["team-lead"]["state"] == "notified"
     assert len([reply for reply in rig.replies() if "incidents in this storm" in reply]) == 1
@@ -193,7 +193,7 @@ def test_acknowledging_the_storm_acknowledges_all_its_incidents(rig: Rig) -> Non
     states = [rig.shows(one)["acknowledged_by"] for one in ids]
     assert states.count("alice") == answer.json["total"]
     assert len(pages(rig, action="acknowledge")) == 1
-    rig.passes("20m")
+    rig.passes("20m", every="10s")
     open_ones = MANY - answer.json["total"]
     assert rig.triggered().count("team-lead") <= open_ones + 1
 
@@ -224,7 +224,7 @@ def test_acknowledging_a_storm_again_renews_the_incidents_acknowledged_with_it(r
     one = storm(rig, "responder:on-call")["id"]
     for by in ("alice", "bob"):
         rig.client.post(f"/api/v1/storms/{one}/acknowledge", json={"by": by})
-        rig.passes("50m")
+        rig.passes("50m", every="10s")
     counted = [rig.shows(one) for one in ids if rig.shows(one)["acknowledged_by"] == "bob"]
     assert len(counted) == storm(rig, "responder:on-call")["total"] - 1
     assert {one["state"] for one in counted} == {"acknowledged"}
@@ -306,7 +306,7 @@ def storm_total(summary: SlackMessage) -> str:
 
 def test_an_incident_that_got_its_own_message_is_updated(rig: Rig) -> None:
     ids = fire_groups(rig)
-    rig.passes("5m")
+    rig.passes("5m", every="3s")
     own = next(
         one for one in ids if rig.shows(one)["deliveries"] and _link(rig, one) not in ("", _summary_link(rig))
     )
@@ -344,7 +344,7 @@ def test_a_second_storm_has_its_own_message(rig: Rig) -> None:
     fire_groups(rig)
     rig.passes("20s")
     resolve_groups(rig)
-    rig.passes("30m")
+    rig.passes("30m", every="10s")
     fire_groups(rig)
     rig.passes("20s")
     assert len(summaries(rig)) == 2
@@ -397,7 +397,7 @@ def test_an_acknowledgement_whose_webhook_was_lost_is_found_before_the_next_step
     counted = storm(rig, "responder:on-call")["total"]
     page = storm_page(rig)
     rig.pagerduty.acknowledges(page, "Alice Doe")
-    rig.passes("10m")
+    rig.passes("10m", every="3s")
     assert [rig.shows(one)["acknowledged_by"] for one in ids].count("Alice Doe") == counted
     assert pages(rig, "team-lead") == []
     asked = [query.get("incident_key") for path, query in rig.pagerduty.rest.asked if path == "/incidents"]
@@ -407,7 +407,7 @@ def test_an_acknowledgement_whose_webhook_was_lost_is_found_before_the_next_step
 def test_the_next_step_is_notified_if_the_storms_page_is_not_acknowledged(rig_with_responses: Rig) -> None:
     rig = rig_with_responses
     fire_groups(rig)
-    rig.passes("10m")
+    rig.passes("10m", every="3s")
     assert len(pages(rig, "team-lead")) == 1
 
 
