@@ -32,35 +32,35 @@ class TrueAlert:
 
 
 @dataclass(frozen=True)
-class Way:
-    """A receiver of Alertmanager and its grouping; with *is_apart* each alert is its own group."""
+class AlertmanagerRoute:
+    """A route of Alertmanager: its receiver and its grouping; with *is_apart* each alert is its own group."""
 
     receiver: str
-    route: str = "{}"
+    key_prefix: str = "{}"
     is_apart: bool = False
 
     def key_of(self, name: str, alert: TrueAlert) -> str:
         host = f', instance="{alert.labels["instance"]}"' if self.is_apart else ""
-        return f'{self.route}:{{alertname="{name}"{host}}}'
+        return f'{self.key_prefix}:{{alertname="{name}"{host}}}'
 
 
 @dataclass
 class TrueGroup:
     """Alerts that are grouped together; *busy* are the Alertmanagers that are posting it, by group key.
 
-    It arrives on all of *ways*, as with `continue: true`; *former* are ways that it arrived on before.
+    It matches all of *routes*, as with `continue: true`; *former* are routes that it matched before.
     """
 
     name: str
     alerts: list[TrueAlert]
-    ways: list[Way] = field(default_factory=lambda: [Way("receiver")])
-    former: list[Way] = field(default_factory=list)
+    routes: list[AlertmanagerRoute] = field(default_factory=lambda: [AlertmanagerRoute("receiver")])
+    former: list[AlertmanagerRoute] = field(default_factory=list)
     busy: set[tuple[int, str]] = field(default_factory=set)
 
     @property
     def keys(self) -> set[str]:
         """Return the group keys that it has or had."""
-        return {way.key_of(self.name, a) for way in (*self.ways, *self.former) for a in self.alerts}
+        return {route.key_of(self.name, a) for route in (*self.routes, *self.former) for a in self.alerts}
 
     def has_begun(self) -> bool:
         return any(alert.starts_at for alert in self.alerts)
@@ -82,18 +82,21 @@ def draw_groups(rng: random.Random) -> list[TrueGroup]:
             )
             for n in range(rng.choice((1, 1, 2, 3)))
         ]
-        groups.append(TrueGroup(name, alerts, rng.choice(_WAYS)[:]))
+        groups.append(TrueGroup(name, alerts, rng.choice(_ROUTES)[:]))
     return groups
 
 
-_ONE, _OTHER = Way("receiver"), Way("another", '{}/{severity="critical"}')
-_APART, _RENAMED = Way("apart", '{}/{severity="critical"}', is_apart=True), Way("renamed")
-_WAYS = ([_ONE], [_ONE], [_ONE], [_ONE, _OTHER], [_ONE, _RENAMED], [_OTHER, _APART])
+_ONE, _OTHER = AlertmanagerRoute("receiver"), AlertmanagerRoute("another", '{}/{severity="critical"}')
+_APART, _RENAMED = (
+    AlertmanagerRoute("apart", '{}/{severity="critical"}', is_apart=True),
+    AlertmanagerRoute("renamed"),
+)
+_ROUTES = ([_ONE], [_ONE], [_ONE], [_ONE, _OTHER], [_ONE, _RENAMED], [_OTHER, _APART])
 
 
-def change_ways(group: TrueGroup, rng: random.Random) -> None:
-    """Change Alertmanager's routes, so that the group arrives on other ways from now on."""
-    former, group.ways = group.ways, rng.choice(_WAYS)[:]
+def change_routes(group: TrueGroup, rng: random.Random) -> None:
+    """Change Alertmanager's routes, so that the group matches other routes from now on."""
+    former, group.routes = group.routes, rng.choice(_ROUTES)[:]
     group.former += former
 
 
@@ -107,15 +110,19 @@ def change_truth(group: TrueGroup, rng: random.Random, now: float) -> None:
 
 
 def write_bodies(
-    group: TrueGroup, way: Way, replica: int, now: float, alerts: list[TrueAlert] | None = None
+    group: TrueGroup,
+    route: AlertmanagerRoute,
+    replica: int,
+    now: float,
+    alerts: list[TrueAlert] | None = None,
 ) -> dict[str, bytes]:
-    """Return the webhooks, by group key, that one Alertmanager posts on *way*: of *alerts*, or of all."""
+    """Return the webhooks, by group key, that one Alertmanager posts for *route*: of *alerts*, or of all."""
     fired = [alert for alert in (group.alerts if alerts is None else alerts) if alert.starts_at]
     by_key: dict[str, list[TrueAlert]] = {}
     for alert in fired:
-        by_key.setdefault(way.key_of(group.name, alert), []).append(alert)
+        by_key.setdefault(route.key_of(group.name, alert), []).append(alert)
     frame = {
-        "receiver": way.receiver,
+        "receiver": route.receiver,
         "groupLabels": {"alertname": group.name},
         "externalURL": f"http://alertmanager-{replica}:9093",
     }

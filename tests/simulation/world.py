@@ -34,7 +34,7 @@ from tests.simulation.connections import SimulatedRedis
 from tests.simulation.fakes import FakePagerDuty, FakeSlack
 from tests.simulation.pager_rest import FakePagerDutyRest
 from tests.simulation.scheduler import NEVER, Actor, Scheduler
-from tests.simulation.sender import TrueGroup, change_truth, change_ways, draw_groups, write_bodies
+from tests.simulation.sender import TrueGroup, change_routes, change_truth, draw_groups, write_bodies
 
 WORKERS = ("worker-1", "worker-2")
 RENEW_EVERY_S = 0.7
@@ -351,13 +351,13 @@ class Scenario:
 
     def _post_group(self, group: TrueGroup) -> None:
         for replica in self.rng.choice(((1,), (2,), (1, 2), (1, 2))):
-            for way in group.ways:
+            for route in group.routes:
                 if self.rng.random() < 0.1:  # each receiver has its own timing
                     continue
                 alerts = None
                 if self.rng.random() < 0.2:
                     alerts = [alert for alert in group.alerts if self.rng.random() < 0.6]
-                for key, body in write_bodies(group, way, replica, self.scheduler.moment, alerts).items():
+                for key, body in write_bodies(group, route, replica, self.scheduler.moment, alerts).items():
                     if (replica, key) not in group.busy:
                         self._post(group, replica, key, body)
 
@@ -416,7 +416,7 @@ class Scenario:
 
     def _routes_change(self) -> None:
         if self.rng.random() < 0.5:
-            change_ways(self.rng.choice(self.groups), self.rng)
+            change_routes(self.rng.choice(self.groups), self.rng)
 
     # --- events inside PagerDuty ---
 
@@ -551,8 +551,8 @@ class Scenario:
         self._work_until(self.scheduler.moment + 30.0)
         for group in self.groups:
             for replica in (1, 2):
-                for way in group.ways:
-                    for key, body in write_bodies(group, way, replica, self.scheduler.moment).items():
+                for route in group.routes:
+                    for key, body in write_bodies(group, route, replica, self.scheduler.moment).items():
                         self._post(group, replica, key, body)
         self._work_until(self.scheduler.moment + REST_S)
         for queue in QUEUES:  # a lost wake-up is compensated by regular polling

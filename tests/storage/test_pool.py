@@ -71,7 +71,7 @@ def test_a_process_opens_at_most_its_allowed_connections_and_every_command_gets_
 
 
 def test_if_redis_refuses_further_connections_the_open_ones_are_used(tmp_path: Path) -> None:
-    """Before, failed connections were lent again and again, before the working ones."""
+    """Before, failed connections were handed out again and again, before the working ones."""
     server = Server(tmp_path, "--maxclients", "10").start()
     try:
         client = connect(server.url, max_connections=100)

@@ -409,7 +409,7 @@ def keyed(key: OctKey | RSAKey, alg: str = "RS256") -> Callable[[dict[str, Any],
 def test_an_id_token_without_a_valid_signature_of_the_provider_is_refused(
     rig: Rig, provider: MockProvider, method: str
 ) -> None:
-    ways = {
+    signers = {
         "none": unsigned,
         "our secret": keyed(OctKey.import_key(CLIENT_SECRET), "HS256"),
         "public key": keyed(OctKey.import_key(provider.key.as_pem(private=False)[27:]), "HS256"),
@@ -417,7 +417,7 @@ def test_an_id_token_without_a_valid_signature_of_the_provider_is_refused(
         "no token": lambda _claims, _head: "",
         "nonsense": lambda _claims, _head: "a.b.c",
     }
-    provider.write = ways[method]
+    provider.write = signers[method]
     client = browse(rig)
     is_refused(client, signs_in(client, provider), "ID token")
 
