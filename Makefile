@@ -35,7 +35,8 @@ test-exhaustive: $(VENV)/.installed-dev ## all cases: crashes at every instant, 
 		$(if $(BUDGET),--budget $(BUDGET)) --numprocesses 3 --dist loadfile --no-loadscope-reorder
 ifeq ($(BUDGET),)
 	$(BIN)/python -m pytest tests/story/test_clocks_apart.py --exhaustive --numprocesses 2 --dist load
-	CHAOS_SECONDS=120 $(BIN)/python -m pytest tests/e2e/test_chaos.py tests/e2e/test_refused_bodies.py --exhaustive
+	CHAOS_SECONDS=120 $(BIN)/python -m pytest --exhaustive \
+		$(addprefix tests/e2e/,test_chaos.py test_refused_bodies.py test_redis_connections.py)
 endif
 
 check: $(VENV)/.installed-dev ## style, types, imports, habits that are dangerous, the shipped configuration
