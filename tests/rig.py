@@ -125,7 +125,7 @@ class Rig:
     @functools.cached_property
     def client(self) -> FlaskClient:
         """A client of the application with the last configuration; tests may give a worker other services."""
-        return create_app(self._web_services).test_client()
+        return create_app(self._web_services, rate_limits=None).test_client()
 
     def works(self, queues: tuple[str, ...] = QUEUES) -> float | None:
         """Let the worker process everything that is due in *queues*; return when the next entry is due."""

@@ -203,9 +203,7 @@ def build_link_settings(services: Services) -> LinkSettings:
     )
 
 
-def build_notification_builder(
-    services: Services, rest: PagerDutyRestClient | None = None
-) -> NotificationBuilder:
+def build_notification_builder(services: Services, rest: PagerDutyRestClient | None) -> NotificationBuilder:
     """Return the builder of notifications under this configuration."""
     return NotificationBuilder(
         services.runbooks,

@@ -25,15 +25,13 @@ class LinkSettings:
     more: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
 class NotificationBuilder:
     """Builds notifications from the state of an incident."""
 
-    def __init__(
-        self, runbooks: Runbooks, link_settings: LinkSettings, on_call: OnCallLookup | None = None
-    ) -> None:
-        self._runbooks = runbooks
-        self._link_settings = link_settings
-        self._on_call = on_call
+    runbooks: Runbooks
+    link_settings: LinkSettings
+    on_call: OnCallLookup
 
     def build(self, action: DeliveryAction, view: IncidentView) -> IncidentNotification:
         """Return *action* with everything a channel needs to render it."""
@@ -45,7 +43,7 @@ class NotificationBuilder:
             incident=incident,
             escalation=view.escalation,
             now=view.now,
-            excerpt=self._runbooks.find_excerpt(most_severe) if most_severe else None,
+            excerpt=self.runbooks.find_excerpt(most_severe) if most_severe else None,
             links=self._build_links(incident),
             on_call=self._find_on_call(action, incident, view.policy),
         )
@@ -56,20 +54,20 @@ class NotificationBuilder:
         """Return who is on call, for a step that is posted in the thread. For a reopening, return the person
         who had acknowledged the incident before, if only their PagerDuty name is known.
         """
-        if self._on_call is None or not isinstance(action, Reply | FallbackMention):
+        if not isinstance(action, Reply | FallbackMention):
             return ()
         if action.step is not None:
-            return tuple(self._on_call.list_on_call(action.step.responder))
+            return tuple(self.on_call.list_on_call(action.step.responder))
         is_reopening = isinstance(action, Reply) and action.reply_kind == "reopened"
         if not is_reopening or not incident.former_by or incident.former_ref:
             return ()
         responders = dict.fromkeys(step.responder for step in policy.steps)
-        people = chain.from_iterable(self._on_call.list_on_call(responder) for responder in responders)
+        people = chain.from_iterable(self.on_call.list_on_call(responder) for responder in responders)
         return tuple(person for person in people if person.name == incident.former_by)[:1]
 
     def _build_links(self, incident: Incident) -> Links:
         message = incident.message
-        link_settings = self._link_settings
+        link_settings = self.link_settings
         return find_links(
             incident,
             public_url=link_settings.public_url,

@@ -50,7 +50,7 @@ _HEADERS = {
 }
 
 
-def create_app(services: Services, rate_limits: RateLimits | None = None) -> Flask:
+def create_app(services: Services, rate_limits: RateLimits | None) -> Flask:
     """Return the application on *services*; without *rate_limits* requests are not rate-limited."""
     app = Flask("receiver.web")
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1
@@ -110,7 +110,7 @@ def _build_api_and_pages(services: Services) -> Iterator[Blueprint]:
     pages = build_pages(maintenance, clock)
     lists = IncidentListBuilder(services.incidents, open_incidents, services.maintenance, routing, clock)
     warnings = WarningList(services.failures, storms, services.config, routing)
-    sent_messages = SentMessageList(services.simulated, build_notification_builder(services))
+    sent_messages = SentMessageList(services.simulated, build_notification_builder(services, rest=None))
     add_dashboard(pages, services, lists, warnings, status)
     add_incident(pages, IncidentPage(services, incidents, sent_messages, warnings, status))
     add_storm(pages, storms, lists, warnings, status)

@@ -50,7 +50,7 @@ def play_week(folder: Path, valkey_url: str) -> Iterator[Rig]:
 @contextmanager
 def serve(rig: Rig) -> Iterator[str]:
     """Yield the URL at which the pages of the rig are served."""
-    server = make_server("127.0.0.1", 0, create_app(rig.services), threaded=True)
+    server = make_server("127.0.0.1", 0, create_app(rig.services, rate_limits=None), threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

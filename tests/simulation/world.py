@@ -144,7 +144,9 @@ class Scenario:
         self.rest = FakePagerDutyRest(self.scheduler, self.pager.account)
         self.auto_resolved: list[str] = []  # the dedup key of each page that PagerDuty itself resolved
         self.worker_services: WorkerServices = self._build_worker_services(self.services)
-        self.web = create_app(self.services).test_client() if self.rng.random() < 0.1 else None
+        self.web = (
+            create_app(self.services, rate_limits=None).test_client() if self.rng.random() < 0.1 else None
+        )
         self.groups = draw_groups(self.rng)
         self.fault_rates = draw_fault_rates(self.rng)
         self.scheduler.ahead = self._ahead

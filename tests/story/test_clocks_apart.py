@@ -45,7 +45,7 @@ def apart(request: pytest.FixtureRequest) -> float:
 
 @pytest.fixture
 def rig(rig: Rig, apart: float) -> Rig:
-    rig.client = create_app(build_apart(rig, apart)).test_client()
+    rig.client = create_app(build_apart(rig, apart), rate_limits=None).test_client()
     return rig
 
 

@@ -84,7 +84,7 @@ def test_a_process_reports_the_refusal_of_another(rig: Rig) -> None:
 
 def test_a_process_reports_its_own_refusal_at_once(rig: Rig) -> None:
     web = Process(rig, "web on host-1 (process 8)")
-    rig.client = create_app(web.parts).test_client()
+    rig.client = create_app(web.parts, rate_limits=None).test_client()
     web.state = web.state.with_refusal([FAULT], rig.clock())  # not saved yet
     assert status(rig)["error"] == f"{SAID} [web on host-1 (process 8)]"
 

@@ -26,7 +26,7 @@ class Browser:
     """A browser that stores cookies by path; below PUBLIC it reaches the receiver through such an nginx."""
 
     def __init__(self, rig: Rig, *, headers: dict[str, str] | None = None) -> None:
-        self.client: FlaskClient = create_app(rig.services).test_client(use_cookies=False)
+        self.client: FlaskClient = create_app(rig.services, rate_limits=None).test_client(use_cookies=False)
         self.headers = headers or {}
         self.cookies: dict[tuple[str, str, str], tuple[str, bool]] = {}  # by host, path and name
         self.url = ""
@@ -189,7 +189,7 @@ def test_the_origin_of_public_url_is_accepted_whatever_the_host_header(
 ) -> None:
     rig.environ["RECEIVER_API_TOKEN"] = "api-token"
     rig.configure(ROUTING)
-    rig.client = create_app(rig.services).test_client(use_cookies=False)
+    rig.client = create_app(rig.services, rate_limits=None).test_client(use_cookies=False)
     page = rig.client.get("/", headers={**API, **HTML}, base_url=f"http://{host}")
     token = re.search(r'name="csrf_token" value="([0-9a-f]+)"', page.text)
     assert token is not None
@@ -224,7 +224,7 @@ def test_the_cookie_of_our_own_address_is_accepted_only_there(rig: Rig) -> None:
     token = re.search(r'name="csrf_token" value="([0-9a-f]+)"', page.text)
     assert token is not None
     data = {"csrf_token": token[1], "for": "1h", "by": "mallory"}
-    client = create_app(rig.services).test_client(use_cookies=False)
+    client = create_app(rig.services, rate_limits=None).test_client(use_cookies=False)
     for origin, status in (("https://ops.example.org", 403), ("http://127.0.0.1:9080", 303)):
         headers = {**HTML, "Host": "127.0.0.1:9080", "Cookie": direct, "Origin": origin}
         assert client.post("/maintenance", data=data, headers=headers).status_code == status

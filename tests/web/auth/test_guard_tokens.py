@@ -15,7 +15,7 @@ from tests.rig import ROUTING, Rig
 def guarded(rig: Rig) -> Rig:
     rig.environ |= {"RECEIVER_WEBHOOK_TOKEN": "hook-old,hook-new", "RECEIVER_API_TOKEN": "api-token"}
     rig.configure(ROUTING)
-    rig.client = create_app(rig.services).test_client()
+    rig.client = create_app(rig.services, rate_limits=None).test_client()
     return rig
 
 

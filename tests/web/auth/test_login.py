@@ -46,7 +46,7 @@ def provider(rig: Rig) -> Iterator[MockProvider]:
 
 
 def fires(rig: Rig) -> str:
-    rig.client = create_app(rig.services).test_client()
+    rig.client = create_app(rig.services, rate_limits=None).test_client()
     body = rig.payload(rig.alert("DiskFull"))
     incident = str(rig.client.post("/webhooks/alertmanager", json=body, headers=HOOK).json["incidents"][0])
     rig.works()

@@ -40,7 +40,7 @@ def set_up(rig: Rig, **environ: str) -> None:
         **environ,
     }
     rig.configure(ROUTING)
-    rig.client = create_app(rig.services).test_client()
+    rig.client = create_app(rig.services, rate_limits=None).test_client()
 
 
 def behind_proxy(rig: Rig, **environ: str) -> None:
@@ -87,7 +87,7 @@ def test_a_viewers_token_is_refused_for_every_change(viewed: Rig) -> None:
     """Checked for every existing route, so that a new one can't be forgotten."""
     incident = fires(viewed)
     refused = 0
-    for rule in create_app(viewed.services).url_map.iter_rules():
+    for rule in create_app(viewed.services, rate_limits=None).url_map.iter_rules():
         for method in (rule.methods or set()) & {"POST", "PUT", "PATCH", "DELETE"}:
             if rule.rule.startswith("/webhooks/"):
                 continue
@@ -396,7 +396,7 @@ def test_a_signed_in_viewer_can_not_make_changes_by_page_or_api(
 ) -> None:
     caplog.set_level(logging.INFO)
     configure(rig, provider, RECEIVER_RESPONDERS="alice")
-    rig.client = create_app(rig.services).test_client()
+    rig.client = create_app(rig.services, rate_limits=None).test_client()
     incident, client, responder = fires(rig), browse(rig), browse(rig)
     signs_in(client, provider, "bob")
     signs_in(responder, provider, "alice")
