@@ -165,14 +165,8 @@ def build_acknowledgement_check(
     services: Services, status_client: PagerDutyStatusClient
 ) -> AcknowledgementCheck:
     """Return the check for an acknowledgement in PagerDuty before a further step."""
-    return AcknowledgementCheck(
-        status_client,
-        build_pagerduty_sync(services),
-        services.incident_service,
-        services.storms,
-        services.incidents,
-        services.clock,
-    )
+    sync, storms = build_pagerduty_sync(services), services.storms
+    return AcknowledgementCheck(status_client, sync, services.incident_service, storms, services.clock)
 
 
 def build_page_confirmer(services: Services, status_client: PagerDutyStatusClient | None) -> PageConfirmer:

@@ -19,15 +19,8 @@ from receiver.model.alert import Alert, Group, fingerprint
 from receiver.model.incident import Incident, IncidentChange, TimelineEvent
 from receiver.model.merge import merge
 from receiver.model.routing import RouteSettings, RoutingTable
+from receiver.storage import keys
 from receiver.storage.connection import Client, Scripts, store_errors
-from receiver.storage.keys import (
-    HEARTBEAT_UPTIME,
-    HEARTBEAT_UPTIME_FOR_S,
-    HEARTBEATS,
-    HEARTBEATS_FIRST,
-    HEARTBEATS_FOR_S,
-    HEARTBEATS_MISSED,
-)
 from receiver.storage.timestamps import BY_WALL_CLOCK, Moments
 from receiver.text import one_line
 
@@ -47,9 +40,9 @@ class RedisHeartbeats:
         """Save *signals* as the latest ones, in one round trip; return the previous time of each."""
         values = {_field(signal): _json.encode((signal.at, signal.external_url)) for signal in signals}
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.hmget(HEARTBEATS, list(values))
-            pipe.hset(HEARTBEATS, mapping=values)
-            pipe.expire(HEARTBEATS, HEARTBEATS_FOR_S)
+            pipe.hmget(keys.HEARTBEATS, list(values))
+            pipe.hset(keys.HEARTBEATS, mapping=values)
+            pipe.expire(keys.HEARTBEATS, keys.HEARTBEATS_FOR_S)
             former = pipe.execute()[0]
         return [_json.decode(packed, type=_Value)[0] if packed else None for packed in former]
 
@@ -59,21 +52,21 @@ class RedisHeartbeats:
         It is written before counting, so that concurrent calls can't exceed the limit.
         """
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.hsetnx(HEARTBEATS_FIRST, source, repr(now))
-            pipe.expire(HEARTBEATS_FIRST, HEARTBEATS_FOR_S)
-            pipe.hgetall(HEARTBEATS_FIRST)
+            pipe.hsetnx(keys.HEARTBEATS_FIRST, source, repr(now))
+            pipe.expire(keys.HEARTBEATS_FIRST, keys.HEARTBEATS_FOR_S)
+            pipe.hgetall(keys.HEARTBEATS_FIRST)
             is_new, _, rows = pipe.execute()
         others = sum(float(at) > now - within_s for name, at in rows.items() if name != source.encode())
         if not is_new or others < at_most:
             return True
         with store_errors():
-            self._redis.hdel(HEARTBEATS_FIRST, source)
+            self._redis.hdel(keys.HEARTBEATS_FIRST, source)
         return False
 
     def list_signals(self) -> list[HeartbeatSignal]:
         """Return the latest signal of each heartbeat and source, newest first."""
         with store_errors():
-            rows = self._redis.hgetall(HEARTBEATS)
+            rows = self._redis.hgetall(keys.HEARTBEATS)
         signals = [
             HeartbeatSignal(*_json.decode(name, type=tuple[str, str]), *_json.decode(row, type=_Value))
             for name, row in rows.items()
@@ -83,8 +76,8 @@ class RedisHeartbeats:
     def delete_signal(self, signal: HeartbeatSignal) -> None:
         """Delete a signal and its missed mark; the heartbeat then waits for its first signal."""
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.hdel(HEARTBEATS, _field(signal))
-            pipe.hdel(HEARTBEATS_MISSED, _field(signal))
+            pipe.hdel(keys.HEARTBEATS, _field(signal))
+            pipe.hdel(keys.HEARTBEATS_MISSED, _field(signal))
             pipe.execute()
 
     def check_missed(self, signals: Sequence[HeartbeatSignal]) -> list[bool]:
@@ -92,14 +85,14 @@ class RedisHeartbeats:
         if not signals:
             return []
         with store_errors():
-            moments = self._redis.hmget(HEARTBEATS_MISSED, [_field(signal) for signal in signals])
+            moments = self._redis.hmget(keys.HEARTBEATS_MISSED, [_field(signal) for signal in signals])
         return [bool(at) and float(at) == signal.at for signal, at in zip(signals, moments, strict=True)]
 
     def record_missed(self, signal: HeartbeatSignal) -> None:
         """Record that the signal after this one is missing."""
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.hset(HEARTBEATS_MISSED, _field(signal), repr(signal.at))
-            pipe.expire(HEARTBEATS_MISSED, HEARTBEATS_FOR_S)
+            pipe.hset(keys.HEARTBEATS_MISSED, _field(signal), repr(signal.at))
+            pipe.expire(keys.HEARTBEATS_MISSED, keys.HEARTBEATS_FOR_S)
             pipe.execute()
 
     def record_uptime(
@@ -112,9 +105,11 @@ class RedisHeartbeats:
         differs from *ahead_s*, the lead at the last call, by more than *differ_s* seconds.
         """
         times = [self._moments.after(now), repr(now), "" if ahead_s is None else f"{ahead_s:.6f}"]
-        limits = [differ_s, down_after_s, HEARTBEAT_UPTIME_FOR_S]
+        limits = [differ_s, down_after_s, keys.HEARTBEAT_UPTIME_FOR_S]
         with store_errors():
-            since, ahead = self._scripts.run_script("record_uptime", [HEARTBEAT_UPTIME], [*times, *limits])
+            since, ahead = self._scripts.run_script(
+                "record_uptime", [keys.HEARTBEAT_UPTIME], [*times, *limits]
+            )
         return float(since), float(ahead)
 
 

@@ -13,22 +13,6 @@ from msgspec.structs import replace
 
 from receiver.errors import PayloadError, PayloadTooLarge
 from receiver.integrations import payload
-from receiver.integrations.payload import (
-    MAX_GROUPS,
-    MAX_KEY,
-    Object,
-    describe_type,
-    parse_count,
-    parse_json,
-    parse_link,
-    parse_status,
-    parse_text,
-    parse_texts,
-    parse_timestamp,
-    record_repair,
-    shorten_name,
-    truncate_texts,
-)
 from receiver.model.alert import Alert, Group, ReceivedAlerts
 from receiver.text import truncate_text
 
@@ -53,17 +37,19 @@ def group_alerts(header: Group, alerts: Sequence[Alert]) -> tuple[Group, ...]:
     if not key and header.group_labels:
         key = _encode(header.group_labels).decode()
     if key:
-        return (replace(header, group_key=shorten_name(key, MAX_KEY), alerts=tuple(alerts)),)
+        return (replace(header, group_key=payload.shorten_name(key, payload.MAX_KEY), alerts=tuple(alerts)),)
     apart: dict[str, list[Alert]] = {}
     for alert in alerts:
         key = _encode(alert.labels).decode() if alert.labels else alert.fingerprint
         apart.setdefault(key, []).append(alert)
-    if len(apart) > MAX_GROUPS:
-        raise too_large(f"has {len(apart):,} alerts without a group key, and {MAX_GROUPS:,} are taken")
+    if len(apart) > payload.MAX_GROUPS:
+        raise too_large(
+            f"has {len(apart):,} alerts without a group key, and {payload.MAX_GROUPS:,} are taken"
+        )
     return tuple(
         replace(
             header,
-            group_key=shorten_name(key, MAX_KEY),
+            group_key=payload.shorten_name(key, payload.MAX_KEY),
             group_labels=members[0].labels,
             alerts=tuple(members),
         )
@@ -85,18 +71,18 @@ def parse_leniently(body: bytes, source: str, now: float) -> ReceivedAlerts:
     """
     _check_size(body)
     try:
-        raw = parse_json(body)
+        raw = payload.parse_json(body)
     except ValueError as error:
         raise PayloadError("alertmanager", str(error)) from None
     if not isinstance(raw, dict):
-        raise PayloadError("alertmanager", f"the body is {describe_type(raw)}, not a JSON object")
+        raise PayloadError("alertmanager", f"the body is {payload.describe_type(raw)}, not a JSON object")
     entries = _find_alerts(raw)
     readable = [entry for entry in entries if isinstance(entry, dict) and _find_refusal_reason(entry) is None]
     if entries and not readable:
         raise _unreadable(f"the first one {_find_refusal_reason(entries[0])}")
     repairs: list[str] = []
     header = _parse_header(raw, source, repairs)
-    alerts, repaired = _parse_alerts(readable, parse_status(raw.get("status")), now)
+    alerts, repaired = _parse_alerts(readable, payload.parse_status(raw.get("status")), now)
     return ReceivedAlerts(
         group_alerts(header, alerts), len(entries) - len(readable), len(alerts) if repairs else repaired
     )
@@ -111,7 +97,7 @@ def _check_size(body: bytes) -> None:
         raise too_large(f"{prefix} of more than the {payload.MAX_REPAIRED_VALUES:,} values that are mended")
 
 
-def _find_alerts(raw: Object) -> list[object]:
+def _find_alerts(raw: payload.Object) -> list[object]:
     """Return the entries of `alerts`; a single alert without a list is accepted, too."""
     if "alerts" not in raw:
         name = next((name for field, name in _RESEMBLANCES.items() if field in raw), "")
@@ -124,7 +110,7 @@ def _find_alerts(raw: Object) -> list[object]:
         return entries
     if _find_refusal_reason(entries) is None:
         return [entries]
-    raise _unreadable(f"`alerts` is {describe_type(entries)}, not a list")
+    raise _unreadable(f"`alerts` is {payload.describe_type(entries)}, not a list")
 
 
 def _unreadable(why: str) -> PayloadError:
@@ -134,11 +120,11 @@ def _unreadable(why: str) -> PayloadError:
 def _find_refusal_reason(entry: object) -> str | None:
     """Return why *entry* is not a valid alert, or None when it is one."""
     if not isinstance(entry, dict):
-        return f"is {describe_type(entry)}, not an object"
+        return f"is {payload.describe_type(entry)}, not an object"
     if "labels" not in entry:
         return "has no `labels`"
     if not isinstance(entry["labels"], dict):
-        return f"has `labels` that are {describe_type(entry['labels'])}, not an object"
+        return f"has `labels` that are {payload.describe_type(entry['labels'])}, not an object"
     return None
 
 
@@ -158,34 +144,35 @@ _RESEMBLANCES = {
 _CUSTOM = "; if Alertmanager's webhook_config has a `payload`, remove it"
 
 
-def _parse_header(raw: Object, source: str, repairs: list[str]) -> Group:
-    labels = _get_object(raw, "groupLabels", repairs)
+def _parse_header(raw: payload.Object, source: str, repairs: list[str]) -> Group:
     return Group(
         source=source,
-        receiver=truncate_text(parse_text(raw, "receiver", repairs), payload.MAX_NAME),
-        group_key=parse_text(raw, "groupKey", repairs),
-        group_labels=truncate_texts(parse_texts(labels, "groupLabels", repairs), payload.MAX_LABEL, repairs),
+        receiver=truncate_text(payload.parse_text(raw, "receiver", repairs), payload.MAX_NAME),
+        group_key=payload.parse_text(raw, "groupKey", repairs),
+        group_labels=_get_texts(raw, "groupLabels", payload.MAX_LABEL, repairs),
         alerts=(),
-        truncated=parse_count(raw.get("truncatedAlerts"), repairs),
-        external_url=parse_link(raw, "externalURL", repairs),
+        truncated=payload.parse_count(raw.get("truncatedAlerts"), repairs),
+        external_url=payload.parse_link(raw, "externalURL", repairs),
     )
 
 
-def _get_object(raw: Object, name: str, repairs: list[str]) -> Object:
-    """Return the JSON object in a field; an empty one where there is none, a repair unless it is null."""
+def _get_texts(raw: payload.Object, name: str, limit: int, repairs: list[str]) -> dict[str, str]:
+    """Return the texts of the JSON object in a field; none where it has no object, a repair unless null."""
     value = raw.get(name)
-    if isinstance(value, dict):
-        return value
-    record_repair(repairs, name, value is not None)
-    return {}
+    if not isinstance(value, dict):
+        payload.record_repair(repairs, name, value is not None)
+        return {}
+    return payload.truncate_texts(payload.parse_texts(value, name, repairs), limit, repairs)
 
 
-def _parse_alerts(readable: list[Object], group_status: str, now: float) -> tuple[list[Alert], int]:
+def _parse_alerts(readable: list[payload.Object], group_status: str, now: float) -> tuple[list[Alert], int]:
     alerts, repaired, left = [], 0, payload.MAX_UNIDENTIFIED
     for raw in readable:
         repairs: list[str] = []
-        labels = parse_texts(raw["labels"], "labels", repairs)
-        fingerprint = payload.shorten_name(parse_text(raw, "fingerprint", repairs), payload.MAX_FINGERPRINT)
+        labels = payload.parse_texts(raw["labels"], "labels", repairs)
+        fingerprint = payload.shorten_name(
+            payload.parse_text(raw, "fingerprint", repairs), payload.MAX_FINGERPRINT
+        )
         if not fingerprint:
             if (left := left - payload.count_characters(labels)) < 0:
                 raise too_large(UNIDENTIFIED)
@@ -197,7 +184,7 @@ def _parse_alerts(readable: list[Object], group_status: str, now: float) -> tupl
 
 
 def _parse_alert(
-    raw: Object,
+    raw: payload.Object,
     fingerprint: str,
     labels: dict[str, str],
     group_status: str,
@@ -206,34 +193,34 @@ def _parse_alert(
     repairs: list[str],
 ) -> Alert:
     """Return the alert; add the names of repaired fields to *repairs*."""
-    annotations = _get_object(raw, "annotations", repairs)
-    starts_at = parse_timestamp(raw.get("startsAt"), now)
-    record_repair(repairs, "startsAt", starts_at == 0.0)
+    annotations = _get_texts(raw, "annotations", payload.MAX_ANNOTATION, repairs)
+    starts_at = payload.parse_timestamp(raw.get("startsAt"), now)
+    payload.record_repair(repairs, "startsAt", starts_at == 0.0)
     return Alert(
         fingerprint,
-        truncate_texts(labels, payload.MAX_LABEL, repairs),
-        truncate_texts(parse_texts(annotations, "annotations", repairs), payload.MAX_ANNOTATION, repairs),
+        payload.truncate_texts(labels, payload.MAX_LABEL, repairs),
+        annotations,
         min(starts_at, now) or now,
         _parse_end(raw, group_status, now, repairs),
-        parse_link(raw, "generatorURL", repairs),
+        payload.parse_link(raw, "generatorURL", repairs),
     )
 
 
-def _parse_end(raw: Object, group_status: str, now: float, repairs: list[str]) -> float:
+def _parse_end(raw: payload.Object, group_status: str, now: float, repairs: list[str]) -> float:
     """Return when the alert ended, 0 while it fires.
 
     Its own status decides; without a status, whether its end has passed; without an end either, the status
     of the group.
     """
-    ends_at = parse_timestamp(raw.get("endsAt"), now)
-    status = parse_status(raw.get("status"))
+    ends_at = payload.parse_timestamp(raw.get("endsAt"), now)
+    status = payload.parse_status(raw.get("status"))
     if not status:
-        record_repair(repairs, "status", True)
+        payload.record_repair(repairs, "status", True)
         if raw.get("endsAt") is None:
             status = group_status
         elif 0.0 < ends_at <= now:
             status = "resolved"
     if status != "resolved":
         return 0.0
-    record_repair(repairs, "endsAt", ends_at == 0.0)
+    payload.record_repair(repairs, "endsAt", ends_at == 0.0)
     return min(ends_at, now) or now

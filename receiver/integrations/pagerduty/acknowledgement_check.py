@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 
 from receiver.errors import DeliveryError, NotFound, TemporaryDeliveryError
 from receiver.incidents.service import IncidentService
-from receiver.incidents.store import RedisIncidents
 from receiver.integrations.pagerduty.page_state import ResponderPage
 from receiver.integrations.pagerduty.rest_api import PagerDutyRestClient
-from receiver.integrations.pagerduty.sync import PagerDutySync
+from receiver.integrations.pagerduty.sync import TRANSITIONS, PagerDutySync
 from receiver.model import transitions
 from receiver.model.actions import CheckBeforeStep
 from receiver.model.delivery_status import find_storm_paging, page_state
@@ -73,7 +72,6 @@ class PagerDutyStatusClient:
 
 
 logger = logging.getLogger(__name__)
-_RESPONSES = {"acknowledged": "acknowledge", "resolved": "resolve"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,6 @@ class AcknowledgementCheck:
     pagerduty_sync: PagerDutySync
     incident_service: IncidentService
     storms: StormService
-    incidents: RedisIncidents
     clock: Callable[[], float]
 
     def check_incident(self, action: CheckBeforeStep, incident: Incident) -> None:
@@ -103,9 +100,8 @@ class AcknowledgementCheck:
             fields = {"incident": incident.id, "reason": error.reason}
             logger.warning("pagerduty can't be asked", extra={"fields": fields, "state": error.reason})
             # A permanent error would only repeat: do not ask again for this step.
-            self._record_check(
-                incident, reason=error.reason, is_over=not isinstance(error, TemporaryDeliveryError)
-            )
+            is_over = not isinstance(error, TemporaryDeliveryError)
+            self._record_check(incident, reason=error.reason, is_over=is_over)
             return
         for page in pages:
             outcome = self._apply(page, found.get(page.key, ()), incident)
@@ -140,31 +136,27 @@ class AcknowledgementCheck:
         status = finding.status
         if not finding.is_by_person or status is None:
             if finding.what == "resolved" and status is not None:
-                self._record_hint(page, f"{status.id}@{status.changed_at:.0f}", incident)
+                self._record_hint(page, f"{status.id}@{status.changed_at:.0f}")
             return finding.what
         by = Person(status.by or "PagerDuty", via=PAGERDUTY)
         if isinstance(page, BatchPage):
-            self._respond_to_storm(page, _RESPONSES[finding.what], by, incident)
+            self._respond_to_storm(page, TRANSITIONS[finding.what], by, incident)
         else:
             self.pagerduty_sync.apply_status(page, finding.what, by)
         return finding.what
 
-    def _record_hint(self, page: ResponderPage | BatchPage, reference: str, incident: Incident) -> None:
-        """Schedule a check of a page that was not resolved by a person."""
-        now = self.clock()
+    def _record_hint(self, page: ResponderPage | BatchPage, reference: str) -> None:
         if isinstance(page, BatchPage):
             with suppress(NotFound):
-                self.storms.record_hint(page.storm.id, page.batch, reference, now)
+                self.storms.record_hint(page.storm.id, page.batch, reference, self.clock())
         else:
-            hint = page.build_hint(reference, now)
-            self.incidents.record_delivery(incident.id, *hint, wake=(PAGERDUTY,), due=now)
+            self.pagerduty_sync.record_hint(page, reference)
 
     def _respond_to_storm(self, page: BatchPage, what: str, by: Person, incident: Incident) -> None:
         """Apply the response to all incidents of *page*, and to *incident* at once, as its step is due."""
         with suppress(NotFound):
-            self.storms.respond(
-                page.storm.id, what, by, self.clock(), batch=page.batch, done_in_pagerduty=True
-            )
+            now = self.clock()
+            self.storms.respond(page.storm.id, what, by, now, batch=page.batch, done_in_pagerduty=True)
         self._respond(incident, what, by)
 
     def _respond(self, incident: Incident, what: str, by: Person) -> None:

@@ -68,11 +68,13 @@ class ResponderPage:
         return max((page.first_attempt_at for page in pages if page.instance == instance), default=0.0)
 
     def mark_done(self, status: str, now: float) -> tuple[DeliveryKey, Delivery] | None:
-        """Return the key and the delivery of our event, as PagerDuty has *status* already (not `triggered`).
+        """Return the key and the delivery of our event for a *status* that PagerDuty has already.
 
         Its receipt keeps us from sending PagerDuty its own action. None when no page is open there, or the
         receipt exists. *now* is the time of the incident's acknowledgement.
         """
+        if status == "triggered":  # an acknowledgement was revoked
+            return acknowledge_key(self.responder.name), Delivery("0")
         instance, before = str(self.state.opened), self._find_delivery(status)
         if status == "acknowledged":
             instance = acknowledgement_instance(self.state.opened, now)
@@ -81,10 +83,6 @@ class ResponderPage:
         attempt = before.with_attempt(instance, None, f"{PAGERDUTY}:{self.responder.name}", now)
         receipt = Receipt(now, self.key, note=DONE_THERE)
         return _EVENT_KEYS[status](self.responder.name), attempt.with_receipt(receipt)
-
-    def mark_undone(self) -> tuple[DeliveryKey, Delivery]:
-        """Return the key and the reset delivery of an `acknowledge` that was revoked in PagerDuty."""
-        return acknowledge_key(self.responder.name), Delivery("0")
 
     def build_hint(self, reference: str, now: float) -> tuple[DeliveryKey, Delivery]:
         """Return the key and the delivery that requests a check of a page resolved by no person.

@@ -60,7 +60,7 @@ class PagerDutyRestClient:
 
     def find_alert_keys(self, incident_id: str) -> tuple[str, ...]:
         """Return the dedup keys of the alerts in a PagerDuty incident, without repeats."""
-        alerts = self._list_objects(f"incidents/{_require_id(incident_id)}/alerts", "alerts", {})
+        alerts = self._list_objects(f"incidents/{_require_id(incident_id)}/alerts", {})
         return tuple(dict.fromkeys(filter(None, (_text(alert.get("alert_key")) for alert in alerts))))
 
     def find_status(self, incident_id: str) -> PagerDutyStatus:
@@ -71,9 +71,7 @@ class PagerDutyRestClient:
     def find_open(self, dedup_key: str) -> tuple[str, ...]:
         """Return the IDs of the open PagerDuty incidents with a page of that key."""
         query = {"incident_key": dedup_key, "statuses[]": ["triggered", "acknowledged"]}
-        return tuple(
-            _text(incident.get("id")) for incident in self._list_objects("incidents", "incidents", query)
-        )
+        return tuple(_text(incident.get("id")) for incident in self._list_objects("incidents", query))
 
     def find_statuses(self, dedup_keys: Sequence[str]) -> dict[str, tuple[PagerDutyStatus, ...]]:
         """Return the statuses of the latest PagerDuty incidents with a page of each key, newest first.
@@ -81,12 +79,12 @@ class PagerDutyRestClient:
         A request takes one key, so all keys are requested in parallel, within 2.5 s in total:
         https://developer.pagerduty.com/api-reference/9d0b4b12e36f9-list-incidents
         """
-        questions = [partial(self._list_latest, dedup_key) for dedup_key in dedup_keys]
         found: dict[str, tuple[PagerDutyStatus, ...]] = {}
-        for dedup_key, response in zip(dedup_keys, gather(questions, _STATUSES_TIMEOUT_S), strict=True):
-            if isinstance(response, DeliveryError):
-                raise response
-            found[dedup_key] = response
+        requests = [partial(self._list_latest, dedup_key) for dedup_key in dedup_keys]
+        for dedup_key, statuses in zip(dedup_keys, gather(requests, _STATUSES_TIMEOUT_S), strict=True):
+            if isinstance(statuses, DeliveryError):
+                raise statuses
+            found[dedup_key] = statuses
         return found
 
     def _list_latest(self, dedup_key: str) -> tuple[PagerDutyStatus, ...]:
@@ -109,22 +107,21 @@ class PagerDutyRestClient:
         """Return who is on call now by the schedule with that ID: lowest level first, each person once."""
         query = {"schedule_ids[]": [schedule], "include[]": ["users"], "earliest": "true"}
         found: dict[str, OnCallPerson] = {}
-        for entry in self._list_objects("oncalls", "oncalls", query, _ON_CALL_TIMEOUT_S):
+        for entry in self._list_objects("oncalls", query, _ON_CALL_TIMEOUT_S):
             person, user_id = _parse_person(entry), _text(as_object(entry.get("user")).get("id"))
-            if person.name:
-                known = found.setdefault(user_id or person.name, person)
-                if person.level < known.level:
-                    found[user_id or person.name] = person
+            known = found.get(user_id or person.name)
+            if person.name and (known is None or person.level < known.level):
+                found[user_id or person.name] = person
         return tuple(sorted(found.values(), key=lambda person: (person.level, person.name)))
 
     def _list_objects(
-        self, path: str, name: str, query: Mapping[str, Any], timeout_s: float | None = None
+        self, path: str, query: Mapping[str, Any], timeout_s: float | None = None
     ) -> Iterator[Json]:
-        """Yield the objects of a list, page by page."""
+        """Yield the objects of a list, which *path* ends with, page by page."""
         for number in range(_PAGES_AT_MOST):
             more = {"limit": _PAGE_SIZE, "offset": number * _PAGE_SIZE}
             body, _ = self._request(path, {**query, **more}, timeout_s or self.timeout_s)
-            yield from as_objects(body.get(name))
+            yield from as_objects(body.get(path.rpartition("/")[2]))
             if body.get("more") is not True:
                 return
 
@@ -235,9 +232,9 @@ def _parse_person(entry: Json) -> OnCallPerson:
 
 def _require_id(incident_id: str) -> str:
     """Return *incident_id* if it is a valid ID, as it becomes part of a URL; else raise `not_found`."""
-    if not parse_id(incident_id):
-        raise PermanentDeliveryError("not_found", "that is no incident's id")
-    return incident_id
+    if parse_id(incident_id):
+        return incident_id
+    raise PermanentDeliveryError("not_found", "that is no incident's id")
 
 
 def _text(value: object) -> str:

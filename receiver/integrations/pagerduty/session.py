@@ -18,16 +18,9 @@ from functools import lru_cache
 from ssl import SSLCertVerificationError
 from typing import Any
 
-from requests import Session, exceptions
+from requests import RequestException, Session
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, select_proxy
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    HTTPError,
-    MaxRetryError,
-    NewConnectionError,
-    ProxyError,
-    SSLError,
-)
+from urllib3 import exceptions as errors
 
 from receiver.errors import TemporaryDeliveryError
 from receiver.http_client import HttpResponse, parse_base_url, send_bytes
@@ -136,7 +129,7 @@ def _send_once(session: PDSession, timeout_s: float, path: str, data: bytes | No
             found = session.request("POST" if data else "GET", path, data=data, allow_redirects=False)
         except PDHTTPError as error:  # pdpyras' way to return a 401
             found = error.response
-        except (PDClientError, HTTPError, OSError, ValueError) as error:
+        except (PDClientError, errors.HTTPError, OSError, ValueError) as error:
             raise _convert_failure(error.__cause__ if isinstance(error, PDClientError) else error) from None
     if isinstance(found, _Response):
         return found
@@ -147,26 +140,29 @@ def _send_once(session: PDSession, timeout_s: float, path: str, data: bytes | No
 
 def _convert_failure(cause: BaseException | None) -> TemporaryDeliveryError:
     """Return the DeliveryError for a request of requests without a response."""
-    inner = cause.args[0] if isinstance(cause, exceptions.RequestException) and cause.args else cause
-    reason = inner.reason if isinstance(inner, MaxRetryError) else inner
-    detail = one_line(f"{type(reason).__name__}: {reason}", _MAX_DETAIL)
-    if isinstance(cause, ValueError) or (isinstance(inner, MaxRetryError) and _was_unsent(reason)):
-        return TemporaryDeliveryError("unreachable", detail)
-    return TemporaryDeliveryError("no_answer", detail, maybe_sent=True)
+    error = cause.args[0] if isinstance(cause, RequestException) and cause.args else cause
+    is_unsent = isinstance(cause, ValueError)
+    if isinstance(error, errors.MaxRetryError):
+        error = error.reason
+        is_unsent = _was_unsent(error)
+    reason = "unreachable" if is_unsent else "no_answer"
+    return TemporaryDeliveryError(
+        reason, one_line(f"{type(error).__name__}: {error}", _MAX_DETAIL), maybe_sent=not is_unsent
+    )
 
 
-def _was_unsent(reason: object) -> bool:
+def _was_unsent(error: object) -> bool:
     """Return whether PagerDuty certainly received nothing, by an error that urllib3 wrapped in MaxRetryError.
 
     urllib3 wraps a lost response in a ProxyError, too. Of TLS errors, a bad certificate is detected before
     the request is sent.
     """
-    if isinstance(reason, ProxyError):
-        reason = reason.original_error
-    if isinstance(reason, SSLError):
-        return bool(reason.args) and isinstance(reason.args[0], SSLCertVerificationError)
+    if isinstance(error, errors.ProxyError):
+        error = error.original_error
+    if isinstance(error, errors.SSLError):
+        return bool(error.args) and isinstance(error.args[0], SSLCertVerificationError)
     # A plain OSError: the proxy refused the tunnel.
-    return isinstance(reason, NewConnectionError | ConnectTimeoutError) or type(reason) is OSError
+    return isinstance(error, errors.NewConnectionError | errors.ConnectTimeoutError) or type(error) is OSError
 
 
 def find_retry_after(response: HttpResponse, *names: str, at_most: float) -> float | None:

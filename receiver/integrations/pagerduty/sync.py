@@ -66,14 +66,19 @@ class PagerDutySync:
 
         # After an un-acknowledge PagerDuty notifies its users again by itself. If the page still counted as
         # acknowledged, it would be resolved and triggered anew for that.
-        done = page.mark_undone() if status == "triggered" else page.mark_done(status, now)
-        if done is not None:
+        if done := page.mark_done(status, now):
             self.incidents.record_delivery(page.incident.id, *done)
         self._update_incident(page, occurred_at, transition, now)
 
     def mark_seen(self, page: ResponderPage, occurred_at: float) -> None:
         """Record the time of an event that changes nothing here, so that older events are outdated."""
         self._update_incident(page, occurred_at, IncidentChange, self.clock())
+
+    def record_hint(self, page: ResponderPage, reference: str) -> None:
+        """Schedule a check of a page that was not resolved by a person."""
+        now = self.clock()
+        hint = page.build_hint(reference, now)
+        self.incidents.record_delivery(page.incident.id, *hint, wake=(PAGERDUTY,), due=now)
 
     def _update_incident(
         self,
@@ -96,6 +101,8 @@ class PagerDutySync:
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
+# The transition of an incident for a status in PagerDuty.
+TRANSITIONS = {"acknowledged": "acknowledge", "resolved": "resolve"}
 # Events that change an incident, with the status that PagerDuty's incident must have then.
 _STATUSES = {
     "incident.acknowledged": "acknowledged",
@@ -158,8 +165,6 @@ class PagerDutyWebhookHandler:
         for storm_id, batch in batches:
             _log(parsed, self._apply_to_storm(storm_id, batch, parsed, status), storm_id)
 
-    # --- find the pages ---
-
     def _find_pages(self, keys: Iterable[str]) -> Iterator[ResponderPage]:
         """Yield the pages of ours with *keys*; several when PagerDuty grouped or merged alerts."""
         for key in keys:
@@ -177,14 +182,12 @@ class PagerDutyWebhookHandler:
     def _find_keys(self, event: PagerDutyEvent) -> Iterable[str]:
         key = event.incident_key
         if parse_dedup_key(key) or parse_storm_dedup_key(key) or self.rest is None:
-            return (event.incident_key,)
+            return (key,)
         try:
             return self.rest.find_alert_keys(event.incident_id)
         except PermanentDeliveryError as error:
             _log_refusal("alerts", error)
             return ()
-
-    # --- get the current status ---
 
     def _find_status(self, event: PagerDutyEvent, expected: str) -> PagerDutyStatus:
         """Return the status of PagerDuty's incident: as the API says, or *expected* from the event.
@@ -208,16 +211,13 @@ class PagerDutyWebhookHandler:
                 raise
         return otherwise
 
-    # --- apply the event ---
-
     def _apply(self, page: ResponderPage, event: PagerDutyEvent, status: PagerDutyStatus) -> str:
         """Apply the event to one page; return the outcome for the log."""
         if event.event_type in _NOTED_EVENTS:
             return self._record_note(page, event, _describe_event(page, event))
         if status.status == "merged" and event.event_type == "incident.resolved":
-            return self._record_note(
-                page, event, "PagerDuty: merged into another incident, where the page goes on"
-            )
+            text = "PagerDuty: merged into another incident, where the page goes on"
+            return self._record_note(page, event, text)
         reason = _find_reason_to_ignore(page, event, status)
         if reason in _NO_CHANGE:
             self.pagerduty_sync.mark_seen(page, event.occurred_at)
@@ -237,23 +237,28 @@ class PagerDutyWebhookHandler:
         Un-acknowledging does nothing here: PagerDuty notifies its users again by itself, and each incident of
         the page is un-acknowledged on its own.
         """
-        what = {"incident.acknowledged": "acknowledge", "incident.resolved": "resolve"}.get(event.event_type)
-        if what is None:
+        expected = _STATUSES.get(event.event_type)
+        if expected not in TRANSITIONS:
             return "nothing to do"
-        if status.status != _STATUSES[event.event_type]:
-            return "outdated"
+        if status.status != expected:
+            return _OUTDATED
         by = Person(event.by or status.by or "PagerDuty", via=PAGERDUTY)
         try:
-            if what == "resolve" and not (event.is_person or status.is_person):
+            if expected == "resolved" and not (event.is_person or status.is_person):
                 self.storms.record_hint(storm_id, batch, event.event_id or event.incident_id, self.clock())
                 return "resolved by no person"
-            is_renewing, now = event.is_person, self.clock()
             self.storms.respond(
-                storm_id, what, by, now, batch=batch, done_in_pagerduty=True, is_renewing=is_renewing
+                storm_id,
+                TRANSITIONS[expected],
+                by,
+                self.clock(),
+                batch=batch,
+                done_in_pagerduty=True,
+                is_renewing=event.is_person,
             )
         except NotFound:
             return "no storm of ours any more"
-        return _STATUSES[event.event_type]
+        return expected
 
     def _resolve(self, page: ResponderPage, event: PagerDutyEvent, by: Person, *, is_person: bool) -> str:
         """Resolve the incident, unless the resolved page is a former one and another is open now.
@@ -266,9 +271,7 @@ class PagerDutyWebhookHandler:
         if any(incident_id != event.incident_id for incident_id in still_open):
             return _FORMER
         if not is_person:
-            now = self.clock()
-            hint = page.build_hint(event.event_id or event.incident_id, now)
-            self.incidents.record_delivery(page.incident.id, *hint, wake=(PAGERDUTY,), due=now)
+            self.pagerduty_sync.record_hint(page, event.event_id or event.incident_id)
             return "resolved by no person"
         self.pagerduty_sync.apply_status(page, "resolved", by, event.occurred_at)
         return "resolved"

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterable
 
+from receiver.http_client import as_object
 from receiver.integrations import payload
 from receiver.integrations.payload import Object, parse_timestamp, replace_surrogates
 from receiver.model.page_confirmation import PagerDutyEvent
@@ -59,12 +60,13 @@ def parse_event(body: bytes) -> PagerDutyEvent | None:
         content = payload.parse_json(body)
     except ValueError:
         return None
-    event = _object(_object(content).get("event"))
-    event_type, data = _text(event.get("event_type")), _object(event.get("data"))
+    event = as_object(as_object(content).get("event"))
+    event_type, data = _text(event.get("event_type")), as_object(event.get("data"))
+    agent = as_object(event.get("agent"))
     if not event_type.startswith("incident."):
         return None
     # A responder, a note or an update refers to its incident; else the data is the incident.
-    incident = _object(data.get("incident")) or data
+    incident = as_object(data.get("incident")) or data
     incident_id = parse_id(incident.get("id"))
     if not incident_id:
         return None
@@ -74,18 +76,13 @@ def parse_event(body: bytes) -> PagerDutyEvent | None:
         incident_id=incident_id,
         incident_key=_text(incident.get("incident_key")),
         status=_text(incident.get("status")) or _text(data.get("state")),
-        by=_find_actor(event),
+        # The name of its client program where it has no agent.
+        by=_name(agent) or _text(as_object(event.get("client")).get("name")),
         occurred_at=parse_timestamp(event.get("occurred_at"), math.inf),
         to=_list_receivers(event_type, data),
-        merged_into=parse_id(_object(_object(incident.get("resolve_reason")).get("incident")).get("id")),
-        is_person=_text(_object(event.get("agent")).get("type")) in USER_TYPES,
+        merged_into=parse_id(as_object(as_object(incident.get("resolve_reason")).get("incident")).get("id")),
+        is_person=_text(agent.get("type")) in USER_TYPES,
     )
-
-
-def _find_actor(event: Object) -> str:
-    """Return the name of the event's agent, else of its client program; empty without both."""
-    agent = _object(event.get("agent"))
-    return _name(agent) or _text(_object(event.get("client")).get("name"))
 
 
 def _list_receivers(event_type: str, data: Object) -> tuple[str, ...]:
@@ -95,16 +92,12 @@ def _list_receivers(event_type: str, data: Object) -> tuple[str, ...]:
         found = [data.get("escalation_policy")]
     elif isinstance(assignees := data.get("assignees"), list):
         found = assignees
-    names = [_name(_object(each)) for each in found[:_MAX_NAMES]]
+    names = [_name(as_object(each)) for each in found[:_MAX_NAMES]]
     return tuple(dict.fromkeys(filter(None, names)))
 
 
 def _name(reference: Object) -> str:
     return _text(reference.get("summary")) or _text(reference.get("name"))
-
-
-def _object(value: object) -> Object:
-    return value if isinstance(value, dict) else {}
 
 
 def _text(value: object) -> str:
