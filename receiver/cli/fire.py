@@ -109,7 +109,12 @@ def _send_webhook(sample: TestAlert, environ: Mapping[str, str]) -> str:
     answer = api.send_request("POST", "/webhooks/alertmanager?warnings=true", sample.render_webhook())
     found = answer.parse_json()
     if answer.is_ok and isinstance(found, dict) and "alerts" in found:
-        return "\n".join([_describe_outcome(sample, found), *_list_warnings(found)])
+        warnings = found.get("warnings")  # none from an older version
+        lines = [
+            f"warning: {one_line(str(each), 300)}"
+            for each in (warnings if isinstance(warnings, list) else [])
+        ]
+        return "\n".join([_describe_outcome(sample, found), *lines])
     message = read_error(answer)[1] or f"status {answer.status}: is RECEIVER_URL right?"
     raise ReceiverApiError(f"{api.address} did not take the alert: {message}")
 
@@ -129,12 +134,6 @@ def _describe_outcome(sample: TestAlert, found: Mapping[str, Any]) -> str:
         labels = one_line(", ".join(f"{name}={value}" for name, value in sample.labels.items()), 300)
         return f"Nothing changed: no alert fires with just these labels ({labels})."
     return f"{name} fires already, so no one is notified again: {where}.\nTo start anew, {end}"
-
-
-def _list_warnings(found: Mapping[str, Any]) -> list[str]:
-    """Return the receiver's warnings; an older version sends none."""
-    warnings = found.get("warnings")
-    return [f"warning: {one_line(str(each), 300)}" for each in warnings] if isinstance(warnings, list) else []
 
 
 def _describe_end(sample: TestAlert) -> str:
@@ -174,7 +173,6 @@ def _send_alertmanager(sample: TestAlert, environ: Mapping[str, str]) -> str:
 
 def _describe_refusal(answer: HttpResponse) -> str:
     found = answer.parse_json()
-    if isinstance(found, dict):
-        found = found.get("message")
-    words = one_line(found, 300) if isinstance(found, str) else ""
-    return f"status {answer.status}" + (f", {words}" if words else "")
+    message = found.get("message") if isinstance(found, dict) else found
+    words = one_line(message, 300) if isinstance(message, str) else ""
+    return f"status {answer.status}{', ' if words else ''}{words}"

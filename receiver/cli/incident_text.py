@@ -20,7 +20,6 @@ from receiver.text import one_line
 from receiver.web.api.responses import (
     AlertRow,
     DeliveryRow,
-    EventRow,
     IncidentDetail,
     IncidentRow,
     SilenceRow,
@@ -87,14 +86,13 @@ def render_incident(incident: IncidentDetail, now: float, zone: tzinfo | None = 
 
 
 def _list_cells(row: IncidentRow, now: float) -> tuple[str, ...]:
-    state = format_state(row, now)
     return (
         row.id,
         row.severity,
         one_line(row.alertname, 40),
         _format_firing(row),
         render_age(row.opened_at, now),
-        state,
+        format_state(row, now),
         row.summary,
     )
 
@@ -207,13 +205,10 @@ def _silence_cells(silence: SilenceRow, now: float, zone: tzinfo | None) -> tupl
 
 def _event_cells(incident: IncidentDetail, zone: tzinfo | None) -> Iterator[tuple[str, ...]]:
     for event in incident.timeline:
-        text = one_line(event.text or event.what, MAX_LINE)
-        yield (render_moment(event.at, zone), f"{_format_by(text, event.by)}{_format_via(event)}")
-
-
-def _format_via(event: EventRow) -> str:
-    """Return ` (slack)`: where the action came from, unless only that is known of the user."""
-    return f" ({one_line(event.via, 40)})" if event.by and event.via and event.via != event.by else ""
+        text = _format_by(one_line(event.text or event.what, MAX_LINE), event.by)
+        # Where an action came from is left out where only that is known of the user.
+        via = f" ({one_line(event.via, 40)})" if event.by and event.via not in (None, "", event.by) else ""
+        yield (render_moment(event.at, zone), f"{text}{via}")
 
 
 def _table_lines(rows: Iterator[tuple[str, ...]]) -> list[str]:

@@ -16,6 +16,7 @@ from datetime import datetime, tzinfo
 import click
 
 from receiver.clock import format_duration, is_tomorrow
+from receiver.http_client import parse_timestamp
 from receiver.text import clean_text, one_line
 
 MAX_CELL = 120
@@ -71,11 +72,8 @@ def measure_width(text: str) -> int:
 
 
 def read_moment(text: str | None) -> float | None:
-    """Parse RFC 3339 into seconds since 1970; None for None."""
-    try:
-        return datetime.fromisoformat(text).timestamp() if text else None
-    except (ValueError, OverflowError, OSError):
-        return None
+    """Parse RFC 3339 into seconds since 1970; None for None or another form."""
+    return parse_timestamp(text) or None
 
 
 def render_moment(text: str | None, zone: tzinfo | None = None) -> str:

@@ -59,7 +59,7 @@ def create_app(services: Services, rate_limits: RateLimits | None) -> Flask:
     app.wsgi_app = ignore_slashes(app.wsgi_app)  # type: ignore[method-assign, assignment]
     settings, clock = services.settings, services.clock
     request_guard = RequestGuard(settings, clock, services.run_id, rate_limits)
-    request_guard.guard_against_sites(app)
+    app.before_request(request_guard.refuse_other_site)
     # Before tokens are checked: a misaddressed webhook gets its 404 everywhere.
     add_misaddressed_check(app, services)
     request_guard.init_app(app)
@@ -100,7 +100,7 @@ def _build_api_and_pages(services: Services) -> Iterator[Blueprint]:
         channels=ChannelHandler(services.health, routing, clock),
         heartbeats=HeartbeatHandler(services.heartbeat_store, routing.heartbeats),
         maintenance=maintenance,
-        storms=storms,
+        storms=services.storm_store,
         config=services.config,
         last_webhooks=services.last_webhooks,
     )
@@ -109,7 +109,7 @@ def _build_api_and_pages(services: Services) -> Iterator[Blueprint]:
 
     pages = build_pages(maintenance, clock)
     lists = IncidentListBuilder(services.incidents, open_incidents, services.maintenance, routing, clock)
-    warnings = WarningList(services.failures, storms, services.config, routing)
+    warnings = WarningList(services.failures, services.storm_store, services.config, routing)
     sent_messages = SentMessageList(services.simulated, build_notification_builder(services, rest=None))
     add_dashboard(pages, services, lists, warnings, status)
     add_incident(pages, IncidentPage(services, incidents, sent_messages, warnings, status))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from http import HTTPStatus
 
 from receiver.clock import Clock, parse_duration
@@ -15,6 +14,7 @@ from receiver.engine.health import RedisHealth, evaluate_channel
 from receiver.errors import NotFound
 from receiver.heartbeats.model import Heartbeat, HeartbeatSignal
 from receiver.heartbeats.service import RedisHeartbeats
+from receiver.http_client import parse_timestamp
 from receiver.incidents.store import RedisIncidents
 from receiver.last_webhooks import LastWebhooks
 from receiver.maintenance import LONGEST_S, Maintenance, MaintenanceService, RedisMaintenance
@@ -32,11 +32,7 @@ from receiver.storms.store import RedisStorms
 from receiver.text import one_line
 from receiver.web.api.incidents import read_actor
 from receiver.web.api.openapi import operation
-from receiver.web.api.requests import (
-    ActorFields,
-    EndMaintenanceRequest,
-    StartMaintenanceRequest,
-)
+from receiver.web.api.requests import ActorFields, EndMaintenanceRequest, StartMaintenanceRequest
 from receiver.web.api.responses import (
     ChannelRow,
     ChannelState,
@@ -107,21 +103,15 @@ def _read_until(fields: StartMaintenanceRequest, now: float) -> float:
     """Return the requested end; raises RequestError with a message for none, two, or one too far ahead."""
     if bool(fields.for_) == bool(fields.until):
         raise RequestError(400, "expected for, like 2h, or until, like 2026-11-23T14:00:00Z")
-    name, text = ("for", fields.for_ or "") if fields.for_ else ("until", fields.until or "")
+    name, text = ("for" if fields.for_ else "until"), fields.for_ or fields.until or ""
     try:
-        until = now + parse_duration(text) if fields.for_ else _parse_moment(text)
-    except (ValueError, OverflowError):
+        until = now + parse_duration(text) if fields.for_ else parse_timestamp(text)
+    except ValueError:
         until = 0.0
     if not now < until <= now + LONGEST_S:
         expected = "a time like 30m or 2h" if fields.for_ else "a moment ahead like 2026-11-23T14:00:00Z"
         raise RequestError(400, f"{name} is {one_line(text, 100)!r}, expected {expected}, 7 days at most")
     return until
-
-
-def _parse_moment(text: str) -> float:
-    """Return the moment for an RFC 3339 text; without a zone it is UTC."""
-    moment = datetime.fromisoformat(text)
-    return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
 
 
 @dataclass(frozen=True)
@@ -132,10 +122,6 @@ class StormHandler:
     service: StormService
     incidents: RedisIncidents
     clock: Clock
-
-    def list_unresolved(self) -> list[Storm]:
-        """Return the storms that are not resolved, newest first."""
-        return self.storms.list_unresolved()
 
     @operation("GET", "/storms", "listStorms")
     def list_storms(self) -> StormList:
@@ -176,15 +162,11 @@ def _serialize_storm(loaded: VersionedStorm, heads: Mapping[str, Incident]) -> S
         open=summary.open,
         acknowledged=summary.acknowledged,
         resolved=summary.resolved,
-        severities=_name_counts((str(severity), number) for severity, number in summary.severities),
-        alertnames=_name_counts(summary.names[:_MAX_NAMES]),
+        severities=[NameCount(str(severity), number) for severity, number in summary.severities],
+        alertnames=[NameCount(name, number) for name, number in summary.names[:_MAX_NAMES]],
         acknowledged_by=acknowledgement.by.name if acknowledgement else None,
         link=(message.receipt.link if message and message.receipt else "") or None,
     )
-
-
-def _name_counts(pairs: Iterable[tuple[str, int]]) -> list[NameCount]:
-    return [NameCount(name, number) for name, number in pairs]
 
 
 @dataclass(frozen=True)
@@ -254,7 +236,7 @@ class StatusHandler:
     channels: ChannelHandler
     heartbeats: HeartbeatHandler
     maintenance: MaintenanceHandler
-    storms: StormHandler
+    storms: RedisStorms
     config: ConfigReport
     last_webhooks: LastWebhooks
 

@@ -184,10 +184,6 @@ class RequestGuard:
         secrets = (*settings.api_tokens, *filter(None, [settings.oidc_client_secret]))
         self._csrf = CsrfProtection(secrets, run_id, settings.public_url)
 
-    def guard_against_sites(self, app: Flask) -> None:
-        """Refuse requests from other sites' pages on all routes of *app* that need no token."""
-        app.before_request(self._refuse_other_site)
-
     def init_app(self, app: Flask) -> None:
         """Check the requests to all routes of *app* except the webhooks, which have their own checks."""
         app.jinja_env.globals["csrf_field"] = self._csrf.render_field
@@ -259,9 +255,7 @@ class RequestGuard:
             return limiter.acquire(client_key(request.remote_addr))
         return limiter.acquire(f"{principal.auth_method} {principal.digest} {principal.name}")
 
-    # --- routes that need no token ---
-
-    def _refuse_other_site(self) -> Response | None:
+    def refuse_other_site(self) -> Response | None:
         """Refuse what another site's page made a browser send, on routes that need no token.
 
         The same-origin policy does not protect us if the attacker's host name resolves to our address (DNS

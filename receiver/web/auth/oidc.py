@@ -105,11 +105,11 @@ class ProviderMetadata:
     """The provider's endpoints and its method of client authentication."""
 
     issuer: str
+    client_auth_method: str
     authorization_endpoint: str
     token_endpoint: str
     jwks_uri: str
-    userinfo_endpoint: str
-    client_auth_method: str
+    userinfo_endpoint: str = ""
 
 
 class OidcClient:
@@ -207,15 +207,10 @@ class OidcClient:
         supported = found.get("token_endpoint_auth_methods_supported")
         known = supported if isinstance(supported, list) else []
         auth_method = next((one for one in _CLIENT_AUTH_METHODS if one in known), _CLIENT_AUTH_METHODS[0])
-        has_userinfo = bool(found.get("userinfo_endpoint"))
-        return ProviderMetadata(
-            issuer,
-            authorization_endpoint=self._get_endpoint(found, "authorization_endpoint"),
-            token_endpoint=self._get_endpoint(found, "token_endpoint"),
-            jwks_uri=self._get_endpoint(found, "jwks_uri"),
-            userinfo_endpoint=self._get_endpoint(found, "userinfo_endpoint") if has_userinfo else "",
-            client_auth_method=auth_method,
-        )
+        optional = ["userinfo_endpoint"] if found.get("userinfo_endpoint") else []
+        names = ("authorization_endpoint", "token_endpoint", "jwks_uri", *optional)
+        endpoints = {name: self._get_endpoint(found, name) for name in names}
+        return ProviderMetadata(issuer, client_auth_method=auth_method, **endpoints)
 
     def _get_endpoint(self, found: dict[str, Any], name: str) -> str:
         address = found.get(name)

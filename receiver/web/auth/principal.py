@@ -194,15 +194,12 @@ def parse_identity(claims: Mapping[str, Any], groups_claim: str) -> Identity:
     if not name:
         raise SignInDenied("the provider gives no name")
     names = {name_attribute(one) for one in (email, user if "@" not in user else "") if one}
-    return Identity(name, frozenset(names | group_attributes(_list_texts(claims.get(groups_claim)))))
+    # Most providers send a list, some a single name.
+    groups = claims.get(groups_claim)
+    listed = [one for one in (groups if isinstance(groups, list) else [groups]) if isinstance(one, str)]
+    return Identity(name, frozenset(names | group_attributes(listed)))
 
 
 def _find_claim(claims: Mapping[str, Any], name: str) -> str:
     value = claims.get(name)
     return value.strip() if isinstance(value, str) else ""
-
-
-def _list_texts(value: Any) -> list[str]:
-    """Return the group names: most providers send a list, some a single name."""
-    found = value if isinstance(value, list) else [value]
-    return [one for one in found if isinstance(one, str)]

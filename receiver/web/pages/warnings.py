@@ -13,9 +13,10 @@ from receiver.incidents.routing_preview import REMEDY, is_unpaged_critical
 from receiver.model.alert import describe_unknown_severity
 from receiver.model.incident import Incident
 from receiver.model.routing import PAGERDUTY
+from receiver.storms.store import RedisStorms
 from receiver.web.api.responses import ChannelState, HeartbeatState, Status
 from receiver.web.api.serializers import format_moment
-from receiver.web.api.status import StormHandler, describe_refusals
+from receiver.web.api.status import describe_refusals
 from receiver.web.urls import url_for
 
 # By the kind of the delivery's key; one that ends in a colon is followed by a name.
@@ -120,7 +121,7 @@ class WarningList:
     """Lists the warnings of the pages. Raises StoreError."""
 
     failures: RedisFailures
-    storms: StormHandler
+    storms: RedisStorms
     config: ConfigReport
     routing: Routing
 
