@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from receiver import clock as real_clock
 from receiver.engine.notification import IncidentNotification, Notification
 from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
+from receiver.http_client import as_objects
 from receiver.integrations.slack.blocks import MAX_TEXT, FormattingLevel, Message, section
-from receiver.integrations.slack.client import (
-    MessageReference,
-    SlackClient,
-    find_ts,
-    parse_reference,
-    permalink,
-)
+from receiver.integrations.slack.client import MessageReference, SlackClient, parse_reference, permalink
 from receiver.integrations.slack.directory import ChannelDirectory, UserDirectory
 from receiver.integrations.slack.errors import FORMAT_ERRORS
 from receiver.integrations.slack.incident_message import render_message
@@ -79,41 +76,25 @@ FOUND_OUTSIDE_THREAD = "The thread takes no reply: said in the channel"
 _MAX_NAME = 100
 # A reply to a deleted message has no thread either.
 _NO_THREAD = (RefusalKind.THREAD, RefusalKind.MESSAGE_GONE)
+logger = logging.getLogger(__name__)
+# Allows for the difference between our clock and Slack's; a longer search finds no wrong message, because the
+# metadata must be equal.
+_CLOCK_SLACK_S = 60.0
+# Few messages are posted between an attempt and the search for it.
+_PAGES = 3
+_PAGE_SIZE = 200
 
 
-def is_thread_refusal(error: Exception) -> bool:
-    """Return whether Slack refused a reply because of its thread; the channel may accept it."""
-    return isinstance(error, PermanentDeliveryError) and error.kind in _NO_THREAD
-
-
-def render_outside_thread(reply: Message, url: str, name: str) -> Message:
+def _render_outside_thread(reply: Message, url: str, name: str) -> Message:
     """Return *reply* as a message for the channel, with a link to the message that it belongs to.
 
     *url* is the permalink of that message, empty if not known; *name* is untrusted and gets escaped.
     """
-    tail = (
-        f"↪️ In place of a reply to {link(url, disable_mentions(escape_line(name, _MAX_NAME))) or 'a message'}"
-    )
+    label = link(url, disable_mentions(escape_line(name, _MAX_NAME))) or "a message"
+    tail = f"↪️ In place of a reply to {label}"
     text = f"{cut_escaped(reply.text, MAX_TEXT - len(tail) - 1)}\n{tail}"
     blocks = (*reply.blocks, section(tail)) if reply.blocks else ()
     return Message(text, blocks, reply.links_names)
-
-
-def format_outside_thread_note(error: Exception) -> str:
-    """Return the receipt's note for a reply that was posted in the channel because of *error*."""
-    reason = error.reason if isinstance(error, PermanentDeliveryError) else type(error).__name__
-    return f"The thread takes no reply ({reason}): said in the channel"
-
-
-LogEvent = Callable[[str, Mapping[str, object]], None]
-_LOG = logging.getLogger(__name__)
-# Allows for the difference between our clock and Slack's; a longer search finds no wrong message, because the
-# metadata must be equal.
-_CLOCK_SLACK_S = 60.0
-
-
-def _log(event: str, fields: Mapping[str, object]) -> None:
-    _LOG.warning(event, extra={"fields": dict(fields)})
 
 
 class SlackChannel:
@@ -124,13 +105,12 @@ class SlackChannel:
         token: Secret,
         base_url: str = "https://slack.com/api/",
         timeout_s: float = 10.0,
-        log_event: LogEvent = _log,
+        *,
         clock: Callable[[], float] = real_clock.now,
     ) -> None:
         self._client = SlackClient(token, base_url, timeout_s)
         self._channel_directory = ChannelDirectory(self._client, clock)
         self._user_directory = UserDirectory(self._client, clock)
-        self._log_event = log_event
         self._clock = clock
 
     def send(self, notification: Notification) -> Receipt:
@@ -144,35 +124,37 @@ class SlackChannel:
         try:
             return self._send_formatted(notification)
         except PermanentDeliveryError as error:
-            if _find_root(notification.action) is None or not is_thread_refusal(error):
+            if _find_parent(notification.action) is None or error.kind not in _NO_THREAD:
                 raise
-            self._log_event("slack's thread takes no reply", _log_fields(notification, error))
-            return self._send_formatted(notification, outside_thread_note=format_outside_thread_note(error))
+            _log_failure("slack's thread takes no reply", notification, error)
+            note = f"The thread takes no reply ({error.reason}): said in the channel"
+            return self._send_formatted(notification, outside_thread_note=note)
 
     def _send_formatted(self, notification: Notification, *, outside_thread_note: str = "") -> Receipt:
         """Send at the highest level that Slack accepts; with *outside_thread_note*, post in the channel."""
         refused: Message | None = None
         for level in FormattingLevel:
-            rendered = render_notification(notification, level)
+            rendered = message = render_notification(notification, level)
             if rendered == refused:
                 continue
-            message = self._render_outside_thread(notification, rendered) if outside_thread_note else rendered
+            if outside_thread_note:
+                parent = _find_parent(notification.action)
+                url = permalink(self._channel_directory.find_team_url(), parent) if parent is not None else ""
+                message = _render_outside_thread(rendered, url, notification.title)
+            method, arguments = _build_call(notification, message, is_in_thread=not outside_thread_note)
             try:
-                response = self._post_or_update(
-                    notification, message, is_outside_thread=bool(outside_thread_note)
-                )
+                response = self._client.post(method, arguments)
             except PermanentDeliveryError as error:
-                if not self._can_degrade(notification, level, error):
+                if error.reason not in FORMAT_ERRORS:
+                    raise
+                fields = {"formatting": level.name.lower()}
+                _log_failure("slack refused the formatting", notification, error, fields)
+                if level is FormattingLevel.PLAIN:
                     raise
                 refused = rendered
             else:
                 return self._build_receipt(notification, response, level, note=outside_thread_note)
         raise PermanentDeliveryError("invalid_blocks")
-
-    def _render_outside_thread(self, notification: Notification, message: Message) -> Message:
-        root = _find_root(notification.action)
-        url = permalink(self._channel_directory.find_team_url(), root) if root is not None else ""
-        return render_outside_thread(message, url, notification.title)
 
     def find_receipt(self, notification: Notification) -> Receipt | None:
         """Return the receipt of a post or reply that was attempted before and did arrive; else None.
@@ -184,51 +166,14 @@ class SlackChannel:
             found, is_outside_thread = self._find_sent_message(notification)
             if found is None:
                 return None
-            return self._build_receipt(
-                notification,
-                found,
-                FormattingLevel.FULL,
-                note=FOUND_OUTSIDE_THREAD if is_outside_thread else "",
-            )
+            note = FOUND_OUTSIDE_THREAD if is_outside_thread else ""
+            return self._build_receipt(notification, found, FormattingLevel.FULL, note=note)
         except DeliveryError as error:
-            self._log_event("slack could not be searched", _log_fields(notification, error))
+            _log_failure("slack could not be searched", notification, error)
             return None
 
-    def _post_or_update(
-        self, notification: Notification, message: Message, *, is_outside_thread: bool
-    ) -> dict[str, Any]:
-        action = notification.action
-        if isinstance(action, Update):
-            reference = _require_reference(action.message)
-            # An empty list of blocks removes the previous ones.
-            content = {"text": message.text, "blocks": list(message.blocks)}
-            target = {"channel": reference.channel, "ts": reference.ts}
-            # Only chat.update turns plain URLs and names into links and mentions by default.
-            return self._client.post("chat.update", {**target, **content, "parse": "none"})
-        return self._client.post(
-            "chat.postMessage", _post_arguments(notification, message, is_outside_thread=is_outside_thread)
-        )
-
-    def _can_degrade(
-        self,
-        notification: Notification,
-        level: FormattingLevel,
-        error: PermanentDeliveryError,
-    ) -> bool:
-        """Return whether to try the next level; log a refused formatting with Slack's detail."""
-        refused = error.reason in FORMAT_ERRORS
-        if refused:
-            fields = {**_log_fields(notification, error), "formatting": level.name.lower()}
-            self._log_event("slack refused the formatting", fields)
-        return refused and level is not FormattingLevel.PLAIN
-
     def _build_receipt(
-        self,
-        notification: Notification,
-        response: Mapping[str, Any],
-        level: FormattingLevel,
-        *,
-        note: str = "",
+        self, notification: Notification, response: Mapping[str, Any], level: FormattingLevel, *, note: str
     ) -> Receipt:
         at = self._clock()
         reference = parse_reference(f"{response.get('channel')}:{response.get('ts')}")
@@ -239,36 +184,33 @@ class SlackChannel:
             thread_ts = "" if note else _require_reference(action.message).ts
         else:
             self._channel_directory.remember_channel(action.target.address, reference.channel)
-        link = permalink(self._channel_directory.find_team_url(), reference, thread_ts)
-        refused = (
-            ""
-            if level is FormattingLevel.FULL
-            else f"Slack refused the formatting: sent as {level.name.lower()}"
-        )
-        return Receipt(at, str(reference), link=link, note="; ".join(filter(None, (note, refused))))
+        url = permalink(self._channel_directory.find_team_url(), reference, thread_ts)
+        refused = f"Slack refused the formatting: sent as {level.name.lower()}"
+        notes = (note, "" if level is FormattingLevel.FULL else refused)
+        return Receipt(at, str(reference), link=url, note="; ".join(filter(None, notes)))
 
     def _find_sent_message(self, notification: Notification) -> tuple[dict[str, Any] | None, bool]:
         """Return channel and ts of the notification's message (None if not found), and whether it is a reply
         that was posted outside its thread.
         """
         action = notification.action
-        root = _find_root(action)
-        if root is not None and (found := self._find_reply(notification, root)):
-            return found, False
-        if root is None and not isinstance(action, Post):
+        parent = _find_parent(action)
+        if parent is None and not isinstance(action, Post):
             return None, False
+        if parent is not None and (found := self._find_reply(notification, parent)):
+            return found, False
         channel = self._channel_directory.find_channel(_get_channel(action))
         if channel is None:
             return None, False
         found = self._search_messages("conversations.history", {"channel": channel}, notification)
-        return found, root is not None
+        return found, parent is not None
 
-    def _find_reply(self, notification: Notification, root: MessageReference) -> dict[str, Any] | None:
-        query = {"channel": root.channel, "ts": root.ts}
+    def _find_reply(self, notification: Notification, parent: MessageReference) -> dict[str, Any] | None:
+        query = {"channel": parent.channel, "ts": parent.ts}
         try:
             return self._search_messages("conversations.replies", query, notification)
         except PermanentDeliveryError as error:
-            if not is_thread_refusal(error):
+            if error.kind not in _NO_THREAD:
                 raise
             return None
 
@@ -277,31 +219,38 @@ class SlackChannel:
     ) -> dict[str, Any] | None:
         """Return channel and ts of the notification's message in the latest pages; None if not found."""
         oldest = f"{notification.first_attempt_at - _CLOCK_SLACK_S:.6f}"
-        ts = find_ts(
-            self._client,
-            method,
-            {**query, "oldest": oldest},
-            lambda message: matches_metadata(message, notification),
-        )
-        return {"channel": query["channel"], "ts": ts} if ts is not None else None
+        query = {**query, "oldest": oldest, "include_all_metadata": True}
+        for page in self._client.get_pages(method, query, at_most=_PAGES, size=_PAGE_SIZE):
+            for message in as_objects(page.get("messages")):
+                if matches_metadata(message, notification):
+                    return {"channel": query["channel"], "ts": str(message.get("ts"))}
+        return None
 
 
-def _find_root(action: DeliveryAction) -> MessageReference | None:
+def _find_parent(action: DeliveryAction) -> MessageReference | None:
     """Return the message that a reply belongs to; None for other actions and for a simulated message."""
     return parse_reference(action.message) if isinstance(action, Reply) else None
 
 
 def _get_channel(action: DeliveryAction) -> str:
     """Return the channel for *action*; for a reply, the channel ID of its message."""
-    root = _find_root(action)
-    return root.channel if root is not None else action.target.address
+    parent = _find_parent(action)
+    return parent.channel if parent is not None else action.target.address
 
 
-def _post_arguments(
-    notification: Notification, message: Message, *, is_outside_thread: bool
-) -> dict[str, Any]:
+def _build_call(
+    notification: Notification, message: Message, *, is_in_thread: bool
+) -> tuple[str, dict[str, Any]]:
+    """Return the method of the Web API that sends *message*, and its arguments."""
     action = notification.action
-    arguments: dict[str, Any] = {
+    arguments: dict[str, Any]
+    if isinstance(action, Update):
+        reference = _require_reference(action.message)
+        arguments = {"channel": reference.channel, "ts": reference.ts, "text": message.text}
+        # An empty list of blocks removes the previous ones. Only chat.update turns plain URLs and names into
+        # links and mentions by default.
+        return "chat.update", {**arguments, "blocks": list(message.blocks), "parse": "none"}
+    arguments = {
         "channel": _get_channel(action),
         "text": message.text,
         "parse": "none",
@@ -313,9 +262,9 @@ def _post_arguments(
         arguments["blocks"] = list(message.blocks)
     if message.links_names:
         arguments["link_names"] = True
-    if isinstance(action, Reply) and not is_outside_thread:
+    if isinstance(action, Reply) and is_in_thread:
         arguments["thread_ts"] = _require_reference(action.message).ts
-    return arguments
+    return "chat.postMessage", arguments
 
 
 def _require_reference(text: str) -> MessageReference:
@@ -328,21 +277,24 @@ def _require_reference(text: str) -> MessageReference:
     return reference
 
 
-def _log_fields(notification: Notification, error: DeliveryError) -> dict[str, object]:
+def _log_failure(
+    event: str,
+    notification: Notification,
+    error: DeliveryError,
+    more: Mapping[str, object] = MappingProxyType({}),
+) -> None:
     subject = notification.subject
-    fields: dict[str, object] = {subject.kind: subject.id, "key": notification.action.key}
-    return {**fields, "reason": error.reason, "detail": error.detail}
+    fields = {subject.kind: subject.id, "key": notification.action.key}
+    fields |= {"reason": error.reason, "detail": error.detail}
+    logger.warning(event, extra={"fields": {**fields, **more}})
 
 
-Record = Callable[[Mapping[str, object]], None]
-
-
+@dataclass(frozen=True)
 class SimulatedSlack:
     """Replaces SlackChannel if there is no token: records messages and returns simulated receipts."""
 
-    def __init__(self, record: Record, clock: Callable[[], float] = real_clock.now) -> None:
-        self._record = record
-        self._clock = clock
+    record_message: Callable[[Mapping[str, object]], None]
+    clock: Callable[[], float] = real_clock.now
 
     def send(self, notification: Notification) -> Receipt:
         """Record the message that would have been sent; an edit keeps the message's reference."""
@@ -351,11 +303,10 @@ class SimulatedSlack:
             notification.subject,
             render_notification(notification),
         )
-        reference = f"simulated:{subject.id}:{action.key}"
-        if isinstance(action, Update):
-            reference = action.message
-        at = self._clock()
-        self._record(
+        simulated = f"simulated:{subject.id}:{action.key}"
+        reference = action.message if isinstance(action, Update) else simulated
+        at = self.clock()
+        self.record_message(
             {
                 "at": at,
                 "incident": "",

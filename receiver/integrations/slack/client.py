@@ -7,7 +7,7 @@ import re
 import select
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.message import Message as Headers
 from functools import lru_cache
@@ -22,7 +22,7 @@ from slack_sdk import WebClient
 from slack_sdk.webhook import WebhookClient
 
 from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
-from receiver.http_client import get_tls_context
+from receiver.http_client import as_object, get_tls_context
 from receiver.integrations.slack.errors import slack_errors
 from receiver.text import Secret, one_line
 
@@ -62,6 +62,18 @@ class SlackClient(WebClient):
     def get(self, method: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Call a *method* that accepts no JSON body, with query parameters; see `post`."""
         return self._call_method(method, params=dict(arguments))
+
+    def get_pages(
+        self, method: str, query: Mapping[str, Any], *, at_most: int, size: int = 1000
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the pages of a list, *at_most* of them, with *size* items each; raises a DeliveryError."""
+        cursor = ""
+        for _ in range(at_most):
+            page = self.get(method, {"limit": size, **query} | ({"cursor": cursor} if cursor else {}))
+            yield page
+            cursor = str(as_object(page.get("response_metadata")).get("next_cursor") or "")
+            if not cursor:
+                return
 
     def _call_method(self, method: str, **body: dict[str, Any]) -> dict[str, Any]:
         with slack_errors():
@@ -148,18 +160,6 @@ def post_response(url: str, message: Mapping[str, Any], timeout_s: float) -> Non
         raise PermanentDeliveryError(f"http_{response.status_code}", one_line(str(response.body), 200))
 
 
-def list_objects(page: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    """Return the objects in the list *name* of *page*; other items are skipped."""
-    found = page.get(name)
-    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
-
-
-def next_cursor(page: Mapping[str, Any]) -> str:
-    """Return the cursor of the next page; empty after the last."""
-    metadata = page.get("response_metadata")
-    return str(metadata.get("next_cursor") or "") if isinstance(metadata, dict) else ""
-
-
 _REFERENCE = re.compile(r"(?P<channel>[A-Z][A-Z0-9]+):(?P<ts>\d+\.\d+)")
 _CHANNEL_ID = re.compile(r"[CGD](?=[A-Z]*\d)[A-Z0-9]{7,20}")
 
@@ -192,27 +192,3 @@ def permalink(team_url: str, reference: MessageReference, thread_ts: str = "") -
         return ""
     url = f"{team_url.rstrip('/')}/archives/{reference.channel}/p{reference.ts.replace('.', '')}"
     return f"{url}?thread_ts={thread_ts}&cid={reference.channel}" if thread_ts else url
-
-
-# Few messages are posted between an attempt and the search for it.
-_PAGES = 3
-_PAGE_SIZE = 200
-
-
-def find_ts(
-    client: SlackClient, method: str, arguments: Mapping[str, Any], is_ours: Callable[[dict[str, Any]], bool]
-) -> str | None:
-    """Return the ts of the first message for which *is_ours* is true, else None; raises a DeliveryError.
-
-    *method* must return pages of `messages`; the first `_PAGES` pages are searched.
-    """
-    query = {**arguments, "limit": _PAGE_SIZE, "include_all_metadata": True}
-    for _ in range(_PAGES):
-        page = client.get(method, query)
-        found = next((message for message in list_objects(page, "messages") if is_ours(message)), None)
-        if found is not None:
-            return str(found.get("ts"))
-        query["cursor"] = next_cursor(page)
-        if not query["cursor"]:
-            return None
-    return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -15,15 +15,15 @@ from msgspec.structs import replace as change
 from receiver.cache import Cache
 from receiver.engine.notification import IncidentNotification, Notification
 from receiver.errors import DeliveryError, PermanentDeliveryError
-from receiver.integrations.slack.client import SlackClient, is_channel_id, list_objects, next_cursor
+from receiver.http_client import as_object, as_objects
+from receiver.integrations.slack.client import SlackClient, is_channel_id
 from receiver.model.actions import FallbackMention, Reply
 from receiver.model.incident import OnCallPerson
-from receiver.model.routing import SLACK, Responder, Target
+from receiver.model.routing import SLACK, Responder
 from receiver.text import lowercase_ascii
 
 # A workspace may have ten thousand channels; a search after a crash must not take minutes.
 _CHANNEL_PAGES = 3
-_PAGE_SIZE = 1000
 _RETRY_AFTER_S = 300.0
 
 
@@ -52,8 +52,8 @@ class ChannelDirectory:
 
     def _fetch_channels(self, name: str) -> None:
         query = {"types": "public_channel,private_channel", "exclude_archived": True}
-        for page in fetch_pages(self._client, "conversations.list", _CHANNEL_PAGES, query):
-            for channel in list_objects(page, "channels"):
+        for page in self._client.get_pages("conversations.list", query, at_most=_CHANNEL_PAGES):
+            for channel in as_objects(page.get("channels")):
                 self.remember_channel(str(channel.get("name", "")), str(channel.get("id", "")))
             if name in self._channels:
                 return
@@ -72,19 +72,6 @@ class ChannelDirectory:
         return url
 
 
-def fetch_pages(
-    client: SlackClient, method: str, at_most: int, query: Mapping[str, Any]
-) -> Iterator[dict[str, Any]]:
-    """Yield the pages of a list, *at_most* of them; raises a DeliveryError."""
-    cursor = ""
-    for _ in range(at_most):
-        page = client.get(method, {"limit": _PAGE_SIZE, **query} | ({"cursor": cursor} if cursor else {}))
-        yield page
-        cursor = next_cursor(page)
-        if not cursor:
-            return
-
-
 # A page must not wait long for the look-up of a mention.
 _WAIT_S = 2.0
 _KEEP_S = 600.0
@@ -99,9 +86,8 @@ Ids = dict[str, str]
 class UserDirectory:
     """IDs of users and user groups, cached for ten minutes. Threads may share it."""
 
-    def __init__(self, client: SlackClient, clock: Callable[[], float], wait_s: float = _WAIT_S) -> None:
+    def __init__(self, client: SlackClient, clock: Callable[[], float]) -> None:
         self._client = client
-        self._wait_s = wait_s
         self._groups = self._build_cache("usergroups.list", self._fetch_groups, clock)
         self._users = self._build_cache("users.list", self._fetch_users, clock)
         self._emails: Cache[str] = Cache(
@@ -120,7 +106,7 @@ class UserDirectory:
         action = notification.action
         if not isinstance(action, Reply | FallbackMention):
             return notification
-        deadline = time.monotonic() + self._wait_s
+        deadline = time.monotonic() + _WAIT_S
         if isinstance(notification, IncidentNotification):
             on_call = tuple(self._resolve_person(person, deadline) for person in notification.on_call)
             notification = replace(notification, on_call=on_call)
@@ -133,12 +119,12 @@ class UserDirectory:
         """Return the ID of the user group, else of the user, with this *handle*; empty if not found within
         two seconds.
         """
-        return self._find_handle_id(handle, time.monotonic() + self._wait_s)
+        return self._find_handle_id(handle, time.monotonic() + _WAIT_S)
 
     def _resolve_responder(self, responder: Responder, deadline: float) -> Responder:
         targets = (
             replace(target, address=self._find_handle_id(target.address, deadline) or target.address)
-            if _is_handle(target)
+            if target.kind == SLACK and target.address.startswith("@")
             else target
             for target in responder.targets
         )
@@ -160,7 +146,7 @@ class UserDirectory:
         return ""
 
     def _fetch_groups(self, _: str) -> Ids:
-        groups = list_objects(self._client.get("usergroups.list", {}), "usergroups")
+        groups = as_objects(self._client.get("usergroups.list", {}).get("usergroups"))
         found = {lowercase_ascii(str(group.get("handle", ""))): str(group.get("id", "")) for group in groups}
         return {handle: group_id for handle, group_id in found.items() if handle and group_id}
 
@@ -169,13 +155,14 @@ class UserDirectory:
 
         A display name that several users share is left out.
         """
-        pages = fetch_pages(self._client, "users.list", _PAGES, {})
-        members = chain.from_iterable(list_objects(page, "members") for page in pages)
+        pages = self._client.get_pages("users.list", {}, at_most=_PAGES)
+        members = chain.from_iterable(as_objects(page.get("members")) for page in pages)
         users = [user for user in members if not user.get("deleted") and user.get("id")]
-        names = [(_display_name(user), str(user["id"])) for user in users]
-        times = Counter(name for name, _ in names)
-        shown = {name: user_id for name, user_id in names if name and times[name] == 1}
-        return shown | {name: str(user["id"]) for user in users if (name := _user_name(user))}
+        ids = {lowercase_ascii(str(user.get("name") or "")): str(user["id"]) for user in users}
+        shown = [(_find_display_name(user), str(user["id"])) for user in users]
+        times = Counter(name for name, _ in shown)
+        unique = {name: user_id for name, user_id in shown if times[name] == 1}
+        return {name: user_id for name, user_id in (unique | ids).items() if name}
 
     def _fetch_id_by_email(self, email: str) -> str:
         """Return the ID of the user with that e-mail address; empty if there is none."""
@@ -185,22 +172,11 @@ class UserDirectory:
             if error.reason in _UNKNOWN:
                 return ""
             raise
-        if not isinstance(user, dict) or user.get("deleted"):
-            return ""
-        return str(user.get("id") or "")
+        return "" if as_object(user).get("deleted") else str(as_object(user).get("id") or "")
 
 
-def _is_handle(target: Target) -> bool:
-    return target.kind == SLACK and target.address.startswith("@")
-
-
-def _user_name(user: dict[str, Any]) -> str:
-    return lowercase_ascii(str(user.get("name") or ""))
-
-
-def _display_name(user: dict[str, Any]) -> str:
-    profile = user.get("profile")
-    return lowercase_ascii(str(profile.get("display_name") or "")) if isinstance(profile, dict) else ""
+def _find_display_name(user: dict[str, Any]) -> str:
+    return lowercase_ascii(str(as_object(user.get("profile")).get("display_name") or ""))
 
 
 def remaining_s(deadline: float) -> float:

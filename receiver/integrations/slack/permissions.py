@@ -15,11 +15,11 @@ from msgspec import Struct
 
 from receiver.cache import Cache
 from receiver.errors import DeliveryError, PermanentDeliveryError
+from receiver.http_client import as_object
 from receiver.integrations.slack.client import SlackClient
 from receiver.integrations.slack.directory import (
     ChannelDirectory,
     UserDirectory,
-    fetch_pages,
     remaining_s,
 )
 from receiver.integrations.slack.mrkdwn import is_user
@@ -76,28 +76,20 @@ class SlackResponderCheck:
         client: SlackClient,
         clock: Callable[[], float],
         listed: tuple[str, ...] = (),
-        wait_s: float = _WAIT_S,
     ) -> None:
         self._client = client
         self._listed = listed
-        self._wait_s = wait_s
         self._user_directory = UserDirectory(client, clock)
         self._channel_directory = ChannelDirectory(client, clock)
-        self._team: Cache[_Team] = Cache(
-            "auth.test", lambda _: self._fetch_team(), clock, ttl_s=_KEEP_S, retry_s=_RETRY_S
-        )
-        self._users: Cache[_User] = Cache(
-            "users.info", self._fetch_user, clock, ttl_s=_KEEP_S, retry_s=_RETRY_S
-        )
-        self._members: Cache[frozenset[str]] = Cache(
-            "slack.responders", self._fetch_members, clock, ttl_s=_KEEP_S, retry_s=_RETRY_S
-        )
+        self._team = Cache("auth.test", self._fetch_team, clock, ttl_s=_KEEP_S, retry_s=_RETRY_S)
+        self._users = Cache("users.info", self._fetch_user, clock, ttl_s=_KEEP_S, retry_s=_RETRY_S)
+        self._members = Cache("slack.responders", self._fetch_members, clock, ttl_s=_KEEP_S, retry_s=_RETRY_S)
 
     def find_refusal_reason(self, request: Request) -> str:
         """Return the message for the user why *request* is refused; empty if it is allowed. Never raises, and
         waits one second at most in total.
         """
-        deadline = time.monotonic() + self._wait_s
+        deadline = time.monotonic() + _WAIT_S
         user_id = request.by.slack_id
         team = self._team.find_value(_OURS, remaining_s(deadline))
         user = self._users.find_value(user_id, remaining_s(deadline))
@@ -127,7 +119,7 @@ class SlackResponderCheck:
                 return ""
         return NOT_LISTED if is_known else MEMBERS_UNKNOWN
 
-    def _fetch_team(self) -> _Team:
+    def _fetch_team(self, _: str) -> _Team:
         response = self._client.post("auth.test", {})
         return _Team(str(response.get("team_id") or ""), str(response.get("enterprise_id") or ""))
 
@@ -140,10 +132,10 @@ class SlackResponderCheck:
             raise
         if not isinstance(user, dict):
             raise PermanentDeliveryError("no_user")
-        organization = user.get("enterprise_user")
+        organization = as_object(user.get("enterprise_user"))
         return _User(
             team=str(user.get("team_id") or ""),
-            enterprise=str(organization.get("enterprise_id") or "") if isinstance(organization, dict) else "",
+            enterprise=str(organization.get("enterprise_id") or ""),
             is_guest=bool(user.get("is_restricted") or user.get("is_ultra_restricted")),
             is_external=bool(user.get("is_stranger")),
             is_deleted=bool(user.get("deleted")),
@@ -155,7 +147,8 @@ class SlackResponderCheck:
             channel = self._channel_directory.find_channel(name)
             if channel is None:
                 raise PermanentDeliveryError("channel_not_found")
-            pages = fetch_pages(self._client, "conversations.members", _PAGES, {"channel": channel})
+            query = {"channel": channel}
+            pages = self._client.get_pages("conversations.members", query, at_most=_PAGES)
             return frozenset(chain.from_iterable(_texts(page.get("members")) for page in pages))
         found = self._user_directory.find_handle_id(name)
         if not found:

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl
 from msgspec import DecodeError, json
 
 from receiver.errors import PayloadError
+from receiver.http_client import as_object, as_objects
 from receiver.model.escalation import EscalationState
 from receiver.model.incident import Incident, Person
 from receiver.text import Secret, one_line
@@ -213,7 +214,7 @@ def parse_command_fields(fields: object) -> Command:
     if not isinstance(fields, dict):
         raise PayloadError(SOURCE, "the command is no object")
     by = _parse_person(fields.get("user_id"), fields.get("user_name"))
-    team = _team(fields.get("team_id"))
+    team = _text(fields.get("team_id"))[:MAX_ID]
     text, url = one_line(_text(fields.get("text")), MAX_TEXT), _token(fields.get("response_url"))
     return Command(text, by, url, team=team, origin_team=team)
 
@@ -228,42 +229,42 @@ def _parse_form(body: bytes) -> dict[str, str]:
 
 def _parse_click(payload: Json) -> ButtonClick | None:
     """Return the clicked button; None for links, menus and other elements."""
-    action = next(iter(_list(payload.get("actions"))), None)
-    button = _text(_map(action).get("action_id"))
-    if _map(action).get("type") != "button" or not button:
+    action = next(iter(as_objects(payload.get("actions"))), {})
+    button = _text(action.get("action_id"))
+    if action.get("type") != "button" or not button:
         return None
-    user = _map(payload.get("user"))
+    user = as_object(payload.get("user"))
     return ButtonClick(
         button=button[:MAX_ID],
-        value=_text(_map(action).get("value"))[:MAX_ID],
+        value=_text(action.get("value"))[:MAX_ID],
         by=_parse_person(user.get("id"), user.get("username") or user.get("name")),
         trigger_id=_token(payload.get("trigger_id")),
         response_url=_token(payload.get("response_url")),
-        team=_team(user.get("team_id")),
-        origin_team=_team(_map(payload.get("team")).get("id")),
+        team=_text(user.get("team_id"))[:MAX_ID],
+        origin_team=_text(as_object(payload.get("team")).get("id"))[:MAX_ID],
     )
 
 
 def _parse_submission(payload: Json) -> ModalSubmit | None:
-    view, user = _map(payload.get("view")), _map(payload.get("user"))
+    view, user = as_object(payload.get("view")), as_object(payload.get("user"))
     if view.get("callback_id") != SILENCE_FORM:
         return None
-    values = _map(_map(view.get("state")).get("values"))
+    values = as_object(as_object(view.get("state")).get("values"))
     return ModalSubmit(
         incident_id=_text(view.get("private_metadata"))[:MAX_ID],
         choice=_value(values, FIELD_CHOICE),
         custom=_value(values, FIELD_CUSTOM),
         comment=_value(values, FIELD_COMMENT),
         by=_parse_person(user.get("id"), user.get("username") or user.get("name")),
-        team=_team(user.get("team_id")),
-        origin_team=_team(_map(payload.get("team")).get("id")),
+        team=_text(user.get("team_id"))[:MAX_ID],
+        origin_team=_text(as_object(payload.get("team")).get("id"))[:MAX_ID],
     )
 
 
 def _value(values: Json, name: str) -> str:
     """Return the value of the form field *name*: its text or its selected option."""
-    element = _map(_map(values.get(name)).get(name))
-    text = element.get("value") or _map(element.get("selected_option")).get("value")
+    element = as_object(as_object(values.get(name)).get(name))
+    text = element.get("value") or as_object(element.get("selected_option")).get("value")
     return one_line(_text(text), MAX_TEXT)
 
 
@@ -275,10 +276,6 @@ def _parse_person(user_id: object, name: object) -> Person:
     return Person(one_line(_text(name), _MAX_NAME) or slack_id, SOURCE, slack_id)
 
 
-def _team(thing: object) -> str:
-    return _text(thing)[:MAX_ID]
-
-
 def _token(thing: object) -> str:
     text = _text(thing)
     return text if len(text) <= _MAX_TOKEN else ""
@@ -286,11 +283,3 @@ def _token(thing: object) -> str:
 
 def _text(thing: object) -> str:
     return thing if isinstance(thing, str) else ""
-
-
-def _map(thing: object) -> Json:
-    return thing if isinstance(thing, dict) else {}
-
-
-def _list(thing: object) -> list[Any]:
-    return thing if isinstance(thing, list) else []

@@ -24,21 +24,15 @@ from tests.mocks.slack import MockSlack
 NOW = OPENED_AT + 0.25
 
 
-class FakeLog(list):
-    """Records the log events."""
-
-    def __call__(self, event, fields):
-        self.append((event, dict(fields)))
-
-
 @pytest.fixture
-def log_events() -> FakeLog:
-    return FakeLog()
+def channel(slack: MockSlack) -> SlackChannel:
+    return SlackChannel(Secret("xoxb-test"), slack.url, 2.0, clock=lambda: NOW)
 
 
-@pytest.fixture
-def channel(slack: MockSlack, log_events: FakeLog) -> SlackChannel:
-    return SlackChannel(Secret("xoxb-test"), slack.url, 2.0, log_events, clock=lambda: NOW)
+def logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, dict[str, str]]]:
+    """Return what the channel logged: the events and their fields."""
+    records = [record for record in caplog.records if record.name == SlackChannel.__module__]
+    return [(record.getMessage(), vars(record)["fields"]) for record in records]
 
 
 def test_it_is_a_channel(channel):
@@ -113,12 +107,12 @@ def test_without_the_workspace_url_only_the_link_is_missing(slack, channel):
 @pytest.mark.parametrize(
     "error", ["invalid_blocks", "msg_blocks_too_long", "invalid_blocks_format", "msg_too_long"]
 )
-def test_formatting_that_slack_refuses_is_a_permanent_error_and_is_logged(slack, channel, log_events, error):
+def test_formatting_that_slack_refuses_is_a_permanent_error_and_is_logged(slack, channel, caplog, error):
     slack.fail_next("chat.postMessage", error=error, messages=("[ERROR] bad [json-pointer:/blocks/3]",))
     receipt = channel.send(a_notification(excerpt=an_excerpt()))
     assert receipt.note == "Slack refused the formatting: sent as compact"
     assert "📖" not in slack.roots[0].words
-    event, fields = log_events[0]
+    event, fields = logged(caplog)[0]
     assert (event, fields["reason"], fields["formatting"]) == ("slack refused the formatting", error, "full")
     assert "/blocks/3" in fields["detail"]
 
@@ -138,11 +132,11 @@ def test_an_edit_without_blocks_removes_the_old_blocks(slack, channel):
     assert slack.roots[0].blocks == []
 
 
-def test_a_text_that_slack_refuses_on_every_formatting_level_is_a_permanent_error(slack, channel, log_events):
+def test_a_text_that_slack_refuses_on_every_formatting_level_is_a_permanent_error(slack, channel, caplog):
     slack.fail_next("chat.postMessage", error="msg_too_long", times=9)
     with pytest.raises(PermanentDeliveryError, match="msg_too_long"):
         channel.send(a_notification())
-    assert [fields["formatting"] for _, fields in log_events] == ["full", "compact", "plain"]
+    assert [fields["formatting"] for _, fields in logged(caplog)] == ["full", "compact", "plain"]
 
 
 def test_any_other_error_ends_the_attempts_with_simpler_formatting(slack, channel):

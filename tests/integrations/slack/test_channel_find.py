@@ -23,7 +23,7 @@ def sought(notification: Notification, since: float = SINCE) -> Notification:
 
 
 def a_channel(slack: MockSlack) -> SlackChannel:
-    return SlackChannel(Secret("xoxb-test"), slack.url, 2.0, lambda *_: None, clock=lambda: OPENED_AT)
+    return SlackChannel(Secret("xoxb-test"), slack.url, 2.0, clock=lambda: OPENED_AT)
 
 
 @pytest.fixture
