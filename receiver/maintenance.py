@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import msgspec
 from msgspec import Struct
@@ -40,7 +41,7 @@ class Maintenance(Struct, frozen=True, omit_defaults=True):
         """Tell whether it is active at *now*; it starts when it is requested."""
         return not self.ended_at and now < self.until
 
-    def name(self, now: float) -> str:
+    def format_state(self, now: float) -> str:
         """Return a short text that changes whenever a new announcement is due."""
         return f"{self.since:.3f}-{self.until:.3f}-{'on' if self.is_in_force(now) else 'over'}"
 
@@ -49,16 +50,16 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Maintenance)
 
 
+@dataclass(frozen=True)
 class RedisMaintenance:
     """Stores the latest maintenance. Every method raises StoreError when Redis is unavailable."""
 
-    def __init__(self, client: Client) -> None:
-        self._redis = client
+    redis: Client
 
     def find_latest(self) -> Maintenance | None:
         """Return the latest maintenance, ended or not; None when it ended so long ago that it expired."""
         with store_errors():
-            packed = self._redis.get(MAINTENANCE)
+            packed = self.redis.get(MAINTENANCE)
         return _decoder.decode(packed) if packed else None
 
     def find_active(self, now: float) -> Maintenance | None:
@@ -71,21 +72,11 @@ class RedisMaintenance:
         found = self.find_active(now)
         return found.until if found is not None else 0.0
 
-    def save(self, maintenance: Maintenance, now: float) -> None:
+    def save_maintenance(self, maintenance: Maintenance, now: float) -> None:
         """Save it in place of the previous one, for a day longer than it lasts."""
         expires_in_s = math.ceil(max(0.0, maintenance.until - now)) + MAINTENANCE_FOR_S
         with store_errors():
-            self._redis.set(MAINTENANCE, _encoder.encode(maintenance), ex=expires_in_s)
-
-    def load_announced(self) -> str:
-        """Return the name of the last announced maintenance state."""
-        with store_errors():
-            return (self._redis.get(MAINTENANCE_ANNOUNCED) or b"").decode()
-
-    def save_announced(self, name: str) -> None:
-        """Record that *name* was announced."""
-        with store_errors():
-            self._redis.set(MAINTENANCE_ANNOUNCED, name, ex=MAINTENANCE_ANNOUNCED_FOR_S)
+            self.redis.set(MAINTENANCE, _encoder.encode(maintenance), ex=expires_in_s)
 
 
 TASK_NAME = "maintenance"
@@ -93,70 +84,68 @@ TASK_NAME = "maintenance"
 # minute while pages are paused, since an end that was saved must take effect.
 _CHECK_PAUSED_EVERY_S = 60.0
 _CHECK_EVERY_S = 3600.0
-# Saves a notice: its id, which makes it appear once, its text, and the time.
-SendNotice = Callable[[str, str, float], None]
 
 
+@dataclass(frozen=True)
 class MaintenanceService:
     """Starts and ends maintenance. Raises StoreError; both are harmless the second time."""
 
-    def __init__(self, store: RedisMaintenance, work_queue: WorkQueue) -> None:
-        self._store = store
-        self._work_queue = work_queue
+    store: RedisMaintenance
+    work_queue: WorkQueue
 
-    def start(self, by: Person, until: float, comment: str, now: float) -> Maintenance:
+    def start_maintenance(self, by: Person, until: float, comment: str, now: float) -> Maintenance:
         """Pause pages from *now* to *until*, replacing any current maintenance."""
         maintenance = Maintenance(since=now, until=until, by=by.name, comment=comment)
-        self._store.save(maintenance, now)
-        self._work_queue.enqueue(TASKS, TASK_NAME, now)
+        self.store.save_maintenance(maintenance, now)
+        self.work_queue.enqueue(TASKS, TASK_NAME, now)
         return maintenance
 
-    def stop(self, by: Person, now: float) -> None:
+    def end_maintenance(self, by: Person, now: float) -> None:
         """End the current maintenance, if any."""
-        found = self._store.find_active(now)
+        found = self.store.find_active(now)
         if found is not None:
-            self._store.save(replace(found, ended_at=now, ended_by=by.name), now)
+            self.store.save_maintenance(replace(found, ended_at=now, ended_by=by.name), now)
         # Also where it had ended already: the earlier call may have failed before this line.
-        self._work_queue.enqueue(TASKS, TASK_NAME, now)
+        self.work_queue.enqueue(TASKS, TASK_NAME, now)
 
 
+@dataclass(frozen=True)
 class MaintenanceTask:
-    """Enqueues every open incident when maintenance begins or ends, and saves one notice about it."""
+    """Enqueues every open incident when maintenance begins or ends, and saves one notice about it.
 
-    def __init__(
-        self,
-        store: RedisMaintenance,
-        incidents: RedisListing,
-        work_queue: WorkQueue,
-        send_notice: SendNotice,
-    ) -> None:
-        self._store = store
-        self._incidents = incidents
-        self._work_queue = work_queue
-        self._send_notice = send_notice
+    *send_notice* takes the notice's ID, which makes it appear once, its text, and the time.
+    """
 
-    def run(self, now: float) -> float:
+    store: RedisMaintenance
+    incidents: RedisListing
+    work_queue: WorkQueue
+    send_notice: Callable[[str, str, float], None]
+
+    def announce_state(self, now: float) -> float:
         """Announce a new state; return when to run again. Announcing it twice changes nothing."""
-        latest = self._store.find_latest()
+        latest = self.store.find_latest()
         if latest is None:
             return now + _CHECK_EVERY_S
-        name = latest.name(now)
-        if name != self._store.load_announced():
+        state = latest.format_state(now)
+        with store_errors():
+            announced = self.store.redis.get(MAINTENANCE_ANNOUNCED)
+        if announced != state.encode():
             self._enqueue_open_incidents(now)
-            self._send_notice(f"maintenance-{name}", describe_maintenance(latest, now), now)
-            self._store.save_announced(name)
+            self.send_notice(f"maintenance-{state}", _describe_maintenance(latest, now), now)
+            with store_errors():
+                self.store.redis.set(MAINTENANCE_ANNOUNCED, state, ex=MAINTENANCE_ANNOUNCED_FOR_S)
         if latest.is_in_force(now):
             return min(latest.until, now + _CHECK_PAUSED_EVERY_S)
         return now + _CHECK_EVERY_S
 
     def _enqueue_open_incidents(self, now: float) -> None:
-        for incident in self._incidents.list_open(is_brief=True):
+        for incident in self.incidents.list_open(is_brief=True):
             if incident.policy:
                 for queue in (SLACK, PAGERDUTY):
-                    self._work_queue.enqueue(queue, incident.id, now)
+                    self.work_queue.enqueue(queue, incident.id, now)
 
 
-def describe_maintenance(maintenance: Maintenance, now: float) -> str:
+def _describe_maintenance(maintenance: Maintenance, now: float) -> str:
     """Return the state in a sentence, with times in UTC."""
     if not maintenance.is_in_force(now):
         by = f", ended by {maintenance.ended_by}" if maintenance.ended_by else ""

@@ -162,7 +162,7 @@ def _build_periodic_tasks(
     )
     refused = RefusedDeliveries(services.failures, routing.secret_digests)
     runs: dict[str, Callable[[float], float]] = {
-        MAINTENANCE: maintenance_task.run,
+        MAINTENANCE: maintenance_task.announce_state,
         HEARTBEATS: heartbeat_monitor.check_signals,
         REFUSED: refused.run,
     }

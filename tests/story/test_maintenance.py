@@ -133,7 +133,7 @@ def test_a_worker_killed_before_it_reported_the_end_delays_it_by_a_minute_at_mos
     found = rig.services.maintenance.find_active(rig.clock())
     from msgspec.structs import replace
 
-    rig.services.maintenance.save(replace(found, ended_at=rig.clock()), rig.clock())
+    rig.services.maintenance.save_maintenance(replace(found, ended_at=rig.clock()), rig.clock())
     rig.passes("1m")
     assert rig.paged() == ["on-call"]
 

@@ -76,7 +76,7 @@ class MaintenanceHandler:
         """
         by, now = read_actor(fields), self.clock()
         until, comment = _read_until(fields, now), one_line(fields.comment or "", _MAX_COMMENT)
-        return _serialize_maintenance(self.service.start(by, until, comment, now))
+        return _serialize_maintenance(self.service.start_maintenance(by, until, comment, now))
 
     @operation("DELETE", "/maintenance", "endMaintenance")
     def end_maintenance(self, fields: EndMaintenanceRequest) -> MaintenanceRow:
@@ -84,7 +84,7 @@ class MaintenanceHandler:
 
         The second time changes nothing.
         """
-        self.service.stop(read_actor(ActorFields(by=fields.by, via=fields.via)), self.clock())
+        self.service.end_maintenance(read_actor(ActorFields(by=fields.by, via=fields.via)), self.clock())
         return _serialize_maintenance(None)
 
 
