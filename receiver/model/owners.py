@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -94,12 +95,16 @@ def is_owned_by(incident: Incident | None, fingerprint: str, now: float, flap_wi
 
 def find_unmatched_resolves(incident: Incident | None, group: Group) -> tuple[Alert, ...]:
     """Return the unmatched resolves: resolved alerts whose firing *incident* does not have."""
-    return tuple(a for a in group.alerts if not a.is_firing and _is_unmatched(incident, a))
-
-
-def _is_unmatched(incident: Incident | None, alert: Alert) -> bool:
-    known = incident.alert_states.get(alert.fingerprint) if incident is not None else None
-    return known is None or (not known.is_firing and alert.starts_at > known.starts_at)
+    states = incident.alert_states if incident is not None else {}
+    return tuple(
+        alert
+        for alert in group.alerts
+        if not alert.is_firing
+        and (
+            (known := states.get(alert.fingerprint)) is None
+            or (not known.is_firing and alert.starts_at > known.starts_at)
+        )
+    )
 
 
 class OwnershipContext(Struct, frozen=True):
@@ -125,13 +130,10 @@ class OwnerAssignment:
     *pending* are alerts that another group ID claimed a moment ago and that its incident does not have yet.
     """
 
-    by_group_id: dict[str, list[Alert]] = field(default_factory=dict)
+    by_group_id: defaultdict[str, list[Alert]] = field(default_factory=lambda: defaultdict(list))
     unread_groups: dict[str, str] = field(default_factory=dict)  # by fingerprint
     claims: dict[str, tuple[str, str]] = field(default_factory=dict)  # target and former claim by fingerprint
     pending: list[Alert] = field(default_factory=list)
-
-    def add_alert(self, group_id: str, alert: Alert) -> None:
-        self.by_group_id.setdefault(group_id, []).append(alert)
 
 
 def assign_owners(alerts: Sequence[Alert], context: OwnershipContext, *, is_divided: bool) -> OwnerAssignment:
@@ -152,7 +154,7 @@ def _assign_owner(
     name, own = alert.fingerprint, context.group_id
     owner = context.owners.get(name)
     if is_firing_in(context.loaded[own].incident, name):
-        assignment.add_alert(own, alert)
+        assignment.by_group_id[own].append(alert)
         return
     target = own
     if owner is not None:
@@ -162,11 +164,11 @@ def _assign_owner(
         if is_owned_by(context.loaded[owner.group_id].incident, name, context.now, context.flap_window):
             target = owner.group_id
     if not is_divided or not alert.is_firing or is_firing_in(context.loaded[target].incident, name):
-        assignment.add_alert(target, alert)
+        assignment.by_group_id[target].append(alert)
     elif owner is None:
         assignment.claims[name] = (target, "")
     elif owner.group_id == target and owner.age_s < _FRESH_FOR_S:
-        assignment.add_alert(target, alert)
+        assignment.by_group_id[target].append(alert)
     elif owner.group_id != target and owner.age_s < OWNERSHIP_CLAIM_FOR_S:
         assignment.pending.append(alert)
     else:

@@ -175,13 +175,8 @@ def record_resolve_check(resolve: Delivery, finding: Finding, now: float) -> Del
     checked = replace(check, at=now, attempt=resolve.attempts)
     if status is None or not status.is_open:
         return replace(resolve, check=replace(checked, found=CONFIRMED))
-    still = replace(
-        checked,
-        found=STILL_OPEN,
-        misses=check.misses + 1,
-        incident=status.id or check.incident,
-        link=status.link,
-    )
+    known = {"incident": status.id or check.incident, "link": status.link}
+    still = replace(checked, found=STILL_OPEN, misses=check.misses + 1, **known)
     if still.misses > RESOLVES_AGAIN:
         return replace(resolve, check=still)
     return _mark_undone(resolve, still, STILL_OPEN, now)
@@ -192,9 +187,8 @@ def record_repeat(page: Delivery, now: float, received_at: float) -> Delivery:
 
     That happens once for each *received_at*, the time of the repeat, also where the clock was set back since.
     """
-    return _mark_undone(
-        page, replace(start_confirmation(page), hint=format_repeat(received_at)), REPEATED, now
-    )
+    check = replace(start_confirmation(page), hint=format_repeat(received_at))
+    return _mark_undone(page, check, REPEATED, now)
 
 
 def format_repeat(received_at: float) -> str:
@@ -222,10 +216,8 @@ def find_check_due_at(page: Delivery) -> float | None:
     receipt, check = page.receipt, page.check
     if receipt is None or receipt.is_simulated or page.storm:
         return None
-    if check is None or check.attempt != page.attempts:
-        due_at = receipt.at + CHECK_AFTER_S
-    else:
-        due_at = check.at + CHECK_EVERY_S
+    is_checked = check is not None and check.attempt == page.attempts
+    due_at = check.at + CHECK_EVERY_S if check and is_checked else receipt.at + CHECK_AFTER_S
     return max(due_at, postponed_until(page))
 
 

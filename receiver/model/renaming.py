@@ -51,22 +51,18 @@ def find_renamings(incident: Incident) -> list[Renaming]:
     for alert, alert_state in sorted(_list_known(incident), key=lambda one: (one[1].join, one[1].starts_at)):
         if not alert_state.join:
             continue
-        for shape in _list_shapes(alert):
-            label = shape[0]
-            former = next(
-                (
-                    other
-                    for other, end in ended.get(shape, ())
-                    if other.fingerprint not in taken
-                    and _differ_in(other, alert, label)
-                    and _are_together(end, alert_state)
-                ),
-                None,
-            )
-            if former is not None:
-                taken.add(former.fingerprint)
-                found.append(Renaming(alert.fingerprint, label, alert_state.join))
-                break
+        candidates = (
+            (label, other.fingerprint)
+            for label, shape in _list_shapes(alert)
+            for other, end in ended.get((label, shape), ())
+            if other.fingerprint not in taken
+            and _differ_in(other, alert, label)
+            and _are_together(end, alert_state)
+        )
+        for label, former in candidates:
+            taken.add(former)
+            found.append(Renaming(alert.fingerprint, label, alert_state.join))
+            break
     return found
 
 

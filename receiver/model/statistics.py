@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from statistics import median, quantiles
 
 from receiver.model.alert import Severity
-from receiver.model.delivery import Delivery
 from receiver.model.delivery_keys import RENAMED, is_page_key
 from receiver.model.incident import Incident
 from receiver.text import one_line
@@ -17,7 +16,6 @@ from receiver.text import one_line
 SHORT_S = 300.0
 _OFTEN = 10
 _MOSTLY = 0.8
-_NIGHT = (22, 7)
 
 
 @dataclass(frozen=True)
@@ -95,13 +93,13 @@ def compute_alert_stats(incidents: Iterable[Incident], zone: tzinfo) -> list[Ale
     return sorted(stats, key=lambda one: (-one.count, one.alertname))
 
 
-def list_recommendations(stats: Iterable[AlertStats]) -> list[str]:
-    """Return recommendations for noisy alerts, each as a sentence with its figures."""
-    return [recommendation for one in stats for recommendation in _recommend(one)]
-
-
 def _build_alert_stats(name: str, group: Sequence[Incident], zone: tzinfo) -> AlertStats:
-    paged = [at for incident in group for at in _paged_at(incident)]
+    paged = [
+        page.receipt.at
+        for incident in group
+        for key, page in incident.deliveries.items()
+        if is_page_key(key) and page.receipt is not None
+    ]
     return AlertStats(
         name,
         len(group),
@@ -110,54 +108,38 @@ def _build_alert_stats(name: str, group: Sequence[Incident], zone: tzinfo) -> Al
             bool(one.policy) and one.is_resolved and not one.first_acknowledged_at for one in group
         ),
         pages=len(paged),
-        night_pages=sum(_is_night(at, zone) for at in paged),
+        night_pages=sum(not 7 <= datetime.fromtimestamp(at, zone).hour < 22 for at in paged),
         reopened=sum(incident.generation for incident in group),
-        label=next(filter(None, (one.deliveries.get(RENAMED, Delivery()).instance for one in group)), ""),
+        label=next(filter(None, (one.find_delivery(RENAMED).instance for one in group)), ""),
     )
 
 
-def _recommend(one: AlertStats) -> list[str]:
-    name, often = one.alertname, one.count >= _OFTEN
-    found = []
-    if one.label:
-        found.append(
-            f"{name}: `{one_line(one.label, 100)}` is part of the labels, "
-            "so each new value of it is a new alert: move it to the annotations"
-        )
-    if often and one.short >= _MOSTLY * one.count:
-        found.append(f"{name}: {one.count} times, {one.short} gone within 5 min: raise its `for:`")
-    elif often and one.unacknowledged >= _MOSTLY * one.count:
-        found.append(
-            f"{name}: {one.count} times, {one.unacknowledged} ended without anybody taking it: "
-            "does it need to page?"
-        )
-    if one.reopened >= _OFTEN and one.reopened >= one.count:
-        found.append(
-            f"{name}: fired again {one.reopened} times soon after it ended: raise its `keep_firing_for:`"
-        )
-    if one.night_pages >= _OFTEN // 2:
-        found.append(
-            f"{name}: paged {one.night_pages} times between 22:00 and 7:00: can it wait for the day?"
-        )
-    return found
+def list_recommendations(stats: Iterable[AlertStats]) -> Iterator[str]:
+    """Yield recommendations for noisy alerts, each as a sentence with its figures."""
+    for one in stats:
+        name, often = one.alertname, one.count >= _OFTEN
+        if one.label:
+            yield (
+                f"{name}: `{one_line(one.label, 100)}` is part of the labels, "
+                "so each new value of it is a new alert: move it to the annotations"
+            )
+        if often and one.short >= _MOSTLY * one.count:
+            yield f"{name}: {one.count} times, {one.short} gone within 5 min: raise its `for:`"
+        elif often and one.unacknowledged >= _MOSTLY * one.count:
+            yield (
+                f"{name}: {one.count} times, {one.unacknowledged} ended without anybody taking it: "
+                "does it need to page?"
+            )
+        if one.reopened >= _OFTEN and one.reopened >= one.count:
+            times = f"{one.reopened} times soon after it ended"
+            yield f"{name}: fired again {times}: raise its `keep_firing_for:`"
+        if one.night_pages >= _OFTEN // 2:
+            yield f"{name}: paged {one.night_pages} times between 22:00 and 7:00: can it wait for the day?"
 
 
 def _is_short(incident: Incident) -> bool:
     is_by_itself = incident.is_resolved and not incident.resolved_by
     return is_by_itself and incident.resolved_at - incident.opened_at <= SHORT_S
-
-
-def _paged_at(incident: Incident) -> list[float]:
-    return [
-        delivery.receipt.at
-        for key, delivery in incident.deliveries.items()
-        if is_page_key(key) and delivery.receipt is not None
-    ]
-
-
-def _is_night(at: float, zone: tzinfo) -> bool:
-    hour = datetime.fromtimestamp(at, zone).hour
-    return hour >= _NIGHT[0] or hour < _NIGHT[1]
 
 
 def _day(at: float, zone: tzinfo) -> date:

@@ -253,7 +253,7 @@ def add_history(pages: Blueprint, services: Services) -> None:
             query=query,
             incidents=paginate(found, query.page),
             is_cut=newest.next_cursor is not None,
-            recommendations=list_recommendations(stats),
+            recommendations=list(list_recommendations(stats)),
             severities=sorted(severities, key=lambda severity: -severity.rank),
             days=days,
             days_chart=draw_days(days),
