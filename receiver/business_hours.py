@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from receiver.clock import find_moments
+from receiver.clock import find_timestamps
 
 # More than a year, so that any configured business day occurs.
 _SEARCHED_DAYS = 400
@@ -76,7 +76,7 @@ def _list_business_day_starts(hours: BusinessHours, since: float) -> Iterator[fl
     for day in (first + timedelta(days=n) for n in range(_SEARCHED_DAYS)):
         if not is_business_day(hours, day):
             continue
-        moment = find_moments(datetime.combine(day, _MIDNIGHT) + timedelta(minutes=hours.start), zone)[0]
+        moment = find_timestamps(datetime.combine(day, _MIDNIGHT) + timedelta(minutes=hours.start), zone)[0]
         # Samoa skipped 30 December 2011: such a day has no start.
         if datetime.fromtimestamp(moment, zone).date() == day:
             yield moment

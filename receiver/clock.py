@@ -74,11 +74,11 @@ def parse_time(text: str, now: float, zone: tzinfo | None) -> float:
     today = _to_wall(now, zone).date()
     # Include yesterday: when clocks go back at midnight, its last hour occurs again.
     days = (today + timedelta(days=n) for n in (-1, 0, 1, 2))
-    moments = (moment for day in days for moment in find_moments(datetime.combine(day, of_day), zone))
+    moments = (moment for day in days for moment in find_timestamps(datetime.combine(day, of_day), zone))
     return next(moment for moment in moments if moment > now)
 
 
-def find_moments(wall: datetime, zone: tzinfo | None) -> tuple[float, ...]:
+def find_timestamps(wall: datetime, zone: tzinfo | None) -> tuple[float, ...]:
     """Return the one or two times at which the clock of *zone* shows *wall*, a datetime without a zone.
 
     For a *wall* in the gap of a clock change it is the first time after the gap.
@@ -99,7 +99,7 @@ def _parse_moment(text: str, now: float, zone: tzinfo | None) -> float:
     if moment.tzinfo is not None:
         return moment.timestamp()
     try:
-        moments = find_moments(moment, zone)
+        moments = find_timestamps(moment, zone)
     except (OverflowError, OSError) as error:
         raise ValueError(f"{text!r} is too far away") from error
     return next((each for each in moments if each > now), moments[-1])

@@ -159,7 +159,7 @@ class RedisNotices:
         with store_errors():
             packed = self._redis.hgetall(self._keys.notices)
         left_out = int(packed.pop(_LEFT_OUT, 0))
-        found = {name.decode(): _unpack(one) for name, one in packed.items()}
+        found = {name.decode(): _decode_notice(one) for name, one in packed.items()}
         return dict(sorted(found.items(), key=lambda item: item[1].at)), left_out
 
     def load_message(self) -> NoticeMessage:
@@ -185,7 +185,7 @@ class RedisNotices:
             )
 
 
-def _unpack(packed: bytes) -> Notice:
+def _decode_notice(packed: bytes) -> Notice:
     repeats, _, notice = packed.partition(b" ")
     return replace(_notice_decoder.decode(notice), repeats=int(repeats))
 
@@ -193,8 +193,6 @@ def _unpack(packed: bytes) -> Notice:
 logger = logging.getLogger(__name__)
 # Every saved notice enqueues the task; this interval covers a lost enqueue.
 _IDLE_S = 3600.0
-# All pending notices go into one message, so they are one waiter of the token bucket.
-_WAITER = "notices"
 
 
 @dataclass(frozen=True)
@@ -227,7 +225,7 @@ class NoticeService:
             return wanted_at + GATHER_S
         action = Post(key=DeliveryKey("notice"), target=self.target)
         priority = min(wanted_at, now) + LOW_PRIORITY_OFFSET_S
-        permit = self.rate_limiter.acquire_by_priority(action, _WAITER, priority, now)
+        permit = self.rate_limiter.acquire_by_priority(action, TASK_NAME, priority, now)
         if permit.retry_after_s > 0:
             return now + permit.retry_after_s
         if not delivery.maybe_sent:  # otherwise the channel searches for the same message
@@ -291,10 +289,5 @@ class NoticeSubject:
 def _build_message(message: NoticeMessage, pending: dict[str, Notice], left_out: int) -> NoticeMessage:
     """Return the message for all pending notices; attempts to post an earlier version of it count."""
     names = tuple(pending)
-    return NoticeMessage(
-        id=hashlib.sha256("/".join((*names, str(left_out))).encode()).hexdigest()[:16],
-        names=names,
-        lines=render_lines(list(pending.values()), left_out),
-        delivery=message.delivery,
-        posted_at=message.posted_at,
-    )
+    message_id = hashlib.sha256("/".join((*names, str(left_out))).encode()).hexdigest()[:16]
+    return replace(message, id=message_id, names=names, lines=render_lines(list(pending.values()), left_out))

@@ -288,7 +288,7 @@ def build_slack_interactions(services: Services) -> SlackInteractions:
             services.work_queue.enqueue(TASKS, f"review-{record.review.route}", max(now, record.edit_at))
 
     def acknowledge_storm(storm_id: str, by: Person, now: float) -> None:
-        services.storms.respond(storm_id, "acknowledge", by, now, is_renewing=True)
+        services.storms.record_response(storm_id, "acknowledge", by, now, is_renewing=True)
 
     commands = SlackCommands(
         services.incident_service,

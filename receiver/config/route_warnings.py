@@ -1,4 +1,4 @@
-"""Warnings about the order of the routes: which alerts reach which, and which of them page nobody."""
+"""Warnings about the order of the routes: which alerts reach which, and which of them page no responder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PlacedRoute = tuple[Route, MappingNode]  # with its place in the file
 
 
 def warn_of_routes(routes: Sequence[PlacedRoute], diagnostics: Diagnostics) -> None:
-    """Warn of unreachable routes, of alerts that no route matches, and of criticals that page nobody."""
+    """Warn of unreachable routes, alerts that no route matches, and criticals that page no responder."""
     seen: list[tuple[frozenset[Matcher], str]] = []
     for route, node in routes:
         matchers = frozenset(route.matchers)

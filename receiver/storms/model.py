@@ -95,6 +95,12 @@ class Storm(Struct, frozen=True, omit_defaults=True):
     resolved_at: float = 0.0  # all members are resolved and all deliveries are done
     deliveries: dict[DeliveryKey, Delivery] = {}
 
+    def find_delivery(self, key: DeliveryKey) -> Delivery:
+        return self.deliveries.get(key, Delivery())
+
+    def with_delivery(self, key: DeliveryKey, delivery: Delivery) -> Storm:
+        return replace(self, deliveries={**self.deliveries, key: delivery})
+
     @property
     def is_active(self) -> bool:
         return self.ended_at == 0.0
@@ -133,10 +139,10 @@ class Storm(Struct, frozen=True, omit_defaults=True):
         """Return the delivery that notifies *member*: the message, its batch's page or its step's mention."""
         step = parse_member_name(name)[1]
         if not self.is_of_channel:
-            return self.deliveries.get(page_key(member.batch), Delivery())
+            return self.find_delivery(page_key(member.batch))
         if not step:
-            return self.deliveries.get(MESSAGE, Delivery())
-        mention = self.deliveries.get(mention_key(step), Delivery())
+            return self.find_delivery(MESSAGE)
+        mention = self.find_delivery(mention_key(step))
         return mention if covers(mention, member) else Delivery()
 
 
@@ -217,10 +223,6 @@ class StormSummary:
     acknowledged_by: tuple[tuple[str, int], ...]  # the person, and how many they acknowledged
     channels: tuple[str, ...]
     newest: tuple[Incident, ...]
-
-
-def with_delivery(storm: Storm, key: DeliveryKey, delivery: Delivery) -> Storm:
-    return replace(storm, deliveries={**storm.deliveries, key: delivery})
 
 
 def list_counted_members(states: Sequence[MemberState]) -> list[MemberState]:
@@ -341,11 +343,11 @@ class BatchPage:
     @property
     def may_be_open(self) -> bool:
         """Tell whether the page may have reached PagerDuty."""
-        return self._delivery.may_have_arrived
+        return self.storm.find_delivery(page_key(self.batch)).may_have_arrived
 
     @property
     def sent_at(self) -> float:
-        return self._delivery.first_attempt_at
+        return self.storm.find_delivery(page_key(self.batch)).first_attempt_at
 
     @property
     def response(self) -> StormResponse | None:
@@ -356,10 +358,6 @@ class BatchPage:
     def former_until(self) -> float:
         """The time until which an event may belong to an earlier page: 0, as each page has its own key."""
         return 0.0
-
-    @property
-    def _delivery(self) -> Delivery:
-        return self.storm.deliveries.get(page_key(self.batch), Delivery())
 
 
 @dataclass(frozen=True)

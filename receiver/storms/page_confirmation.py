@@ -15,7 +15,7 @@ from receiver.model.delivery_keys import is_page_key
 from receiver.model.incident import Person
 from receiver.model.page_confirmation import Finding, PagerDutyStatus
 from receiver.model.routing import PAGERDUTY
-from receiver.storms.model import Storm, VersionedStorm, parse_batch, storm_dedup_key, with_delivery
+from receiver.storms.model import Storm, VersionedStorm, parse_batch, storm_dedup_key
 from receiver.storms.service import StormService
 
 logger = logging.getLogger(__name__)
@@ -49,19 +49,21 @@ class StormPageConfirmer:
             finding = self._evaluate_page(action, storm, before, is_page=is_page)
         except DeliveryError:
             store.save_if_unchanged(
-                loaded, with_delivery(storm, key, page_confirmation.postpone_check(before, now))
+                loaded, storm.with_delivery(key, page_confirmation.postpone_check(before, now))
             )
             return
         if is_page and finding.is_by_person and finding.status is not None:
             transition = "acknowledge" if finding.what == "acknowledged" else "resolve"
             by = Person(finding.status.by or "PagerDuty", via=PAGERDUTY)
-            self.storms.respond(storm.id, transition, by, now, batch=parse_batch(key), done_in_pagerduty=True)
+            self.storms.record_response(
+                storm.id, transition, by, now, batch=parse_batch(key), done_in_pagerduty=True
+            )
             return
         record = page_confirmation.record_check if is_page else page_confirmation.record_resolve_check
         after = page_confirmation.record_hint(record(before, finding, now), action.hint)
         if text := _format_check(before, after, action.responder.title):
             self.notices.save_notice(f"{storm.id}/{key}/{text}", f"{text} ({storm.id})", now)
-        if store.save_if_unchanged(loaded, with_delivery(storm, key, after)):
+        if store.save_if_unchanged(loaded, storm.with_delivery(key, after)):
             if is_page:
                 self.health.record_delivery(PAGERDUTY, action.responder.name, after, now)
             fields = {"storm": storm.id, "key": key, "outcome": finding.what}

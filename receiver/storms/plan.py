@@ -25,7 +25,7 @@ from receiver.model.actions import (
     Transition,
     Update,
 )
-from receiver.model.delivery import Delivery, PostedStorm
+from receiver.model.delivery import PostedStorm
 from receiver.model.delivery_keys import (
     MESSAGE,
     UPDATE,
@@ -134,11 +134,8 @@ class StormView:
         age = self.now - self.storm.began_at
         return next((every for until, every in _CHECK_INTERVALS if age < until), _LONGEST_CHECK_INTERVAL_S)
 
-    def find_delivery(self, key: DeliveryKey) -> Delivery:
-        return self.storm.deliveries.get(key, Delivery())
-
     def ready_at(self, key: DeliveryKey, instance: str = "") -> float:
-        delivery = self.find_delivery(key)
+        delivery = self.storm.find_delivery(key)
         return 0.0 if delivery.is_settled or delivery.instance != instance else delivery.retry_at
 
 
@@ -163,13 +160,13 @@ def plan_storm(view: StormView) -> Plan:
 
 
 def _is_done(view: StormView, action: DeliveryAction) -> bool:
-    done = view.find_delivery(action.key)
+    done = view.storm.find_delivery(action.key)
     is_shown = not isinstance(action, Update) or done.content_version == action.content_version
     return _is_recorded(view, action.key, action.instance) and is_shown
 
 
 def _is_recorded(view: StormView, key: DeliveryKey, instance: str = "") -> bool:
-    done = view.find_delivery(key)
+    done = view.storm.find_delivery(key)
     return done.is_settled and done.instance == instance
 
 
@@ -191,7 +188,7 @@ def _list_pages(view: StormView) -> Iterator[Action]:
     if target is None:
         return
     for batch in sorted({one.member.batch for one in view.members}):
-        if name in view.responders or view.find_delivery(page_key(batch)).may_have_arrived:
+        if name in view.responders or view.storm.find_delivery(page_key(batch)).may_have_arrived:
             yield from _list_page_events(view, batch, responder, target)
             yield from _list_page_confirmations(view, batch, responder)
 
@@ -200,7 +197,7 @@ def _list_page_events(view: StormView, batch: int, responder: Responder, target:
     """Yield the next PagerDuty events of one batch; events with one dedup key are sent in order."""
     members, storm = view.list_batch(batch), view.storm
     key, dedup_key = page_key(batch), storm_dedup_key(storm.id, batch)
-    page = view.find_delivery(key)
+    page = view.storm.find_delivery(key)
     is_over, is_open = all(one.is_resolved for one in members), any(one.is_open for one in members)
     if is_open and not page.is_settled and storm.closed_batch < batch:
         yield Page(
@@ -239,11 +236,11 @@ def _list_page_confirmations(view: StormView, batch: int, responder: Responder) 
     """Yield the check of one batch's page in PagerDuty, one for all its members."""
     is_open = any(one.is_open for one in view.list_batch(batch)) and view.storm.closed_batch < batch
     of = page_key(batch) if is_open else resolve_key(str(batch))
-    event = view.find_delivery(of)
+    event = view.storm.find_delivery(of)
     due_at = find_check_due_at(event) if is_open else find_resolve_check_due_at(event)
     if due_at is None:
         return
-    hint_receipt = view.find_delivery(hint_key(batch)).receipt
+    hint_receipt = view.storm.find_delivery(hint_key(batch)).receipt
     hint = hint_receipt.reference if hint_receipt is not None and is_open else ""
     hint = "" if event.check is not None and event.check.hint == hint else hint
     if hint or view.checks_pagerduty:
@@ -278,7 +275,7 @@ def _gathered_at(members: Sequence[Member], view: StormView) -> float:
 def _list_messages(view: StormView) -> Iterator[Action]:
     storm, target = view.storm, Target(SLACK, view.storm.name)
     content_version = _find_posted_state(view)
-    message = view.find_delivery(MESSAGE).receipt
+    message = view.storm.find_delivery(MESSAGE).receipt
     if message is None:
         if view.counted_members:
             yield Post(
@@ -294,8 +291,8 @@ def _list_messages(view: StormView) -> Iterator[Action]:
             message=message.reference,
             reply_kind="storm_over",
         )
-    edit = view.find_delivery(UPDATE)
-    last = edit if edit.receipt is not None else view.find_delivery(MESSAGE)
+    edit = view.storm.find_delivery(UPDATE)
+    last = edit if edit.receipt is not None else view.storm.find_delivery(MESSAGE)
     if content_version not in (last.content_version, edit.content_version if edit.failed_at else None):
         last_at = last.receipt.at if last.receipt is not None else 0.0
         pause_s = min(view.check_every_s, _LONGEST_EDIT_PAUSE_S)
@@ -329,7 +326,7 @@ def _list_mentions(view: StormView, target: Target, reference: str) -> Iterator[
     """Yield a mention for each step that members reached and that no settled mention covers yet."""
     for step in sorted({one.step for one in view.mentioned}):
         key, responder = mention_key(step), view.responders.get(step.partition("#")[0])
-        before = view.find_delivery(key)
+        before = view.storm.find_delivery(key)
         reached = [one.member for one in view.mentioned if one.step == step and one.is_open]
         not_notified = [member for member in reached if not covers(before, member)]
         if responder is None or not not_notified:

@@ -31,7 +31,6 @@ from receiver.storms.model import (
     is_page_delayed,
     parse_batch,
     summarize_storm,
-    with_delivery,
 )
 from receiver.storms.page_confirmation import StormPageConfirmer
 from receiver.storms.plan import (
@@ -148,7 +147,7 @@ class StormReconciler:
     def _mark_done(self, storm_id: str, key: DeliveryKey, instance: str, now: float) -> None:
         """Save a receipt for a transition that is applied once."""
         done = Delivery(instance, attempts=1, receipt=Receipt(now))
-        self.storms.update_storm(storm_id, lambda loaded: with_delivery(loaded.storm, key, done))
+        self.storms.update_storm(storm_id, lambda loaded: loaded.storm.with_delivery(key, done))
 
     def _propagate_response(self, response: StormResponse, view: StormView) -> None:
         """Apply *response* to the members, except those of later batches or with a later escalation run."""
@@ -190,17 +189,17 @@ class StormSubject:
     loaded: VersionedStorm
 
     def find_delivery(self, key: DeliveryKey) -> Delivery:
-        return self.loaded.storm.deliveries.get(key, Delivery())
+        return self.loaded.storm.find_delivery(key)
 
     def save_attempt(self, action: DeliveryAction, attempt: Delivery, worker: str) -> bool:
         """Save the attempt by compare-and-set, which decides between two workers; not by the lease."""
         del worker
-        changed = with_delivery(self.loaded.storm, action.key, attempt)
+        changed = self.loaded.storm.with_delivery(action.key, attempt)
         return self.storms.store.save_if_unchanged(self.loaded, changed)
 
     def save_outcome(self, action: DeliveryAction, after: Delivery) -> None:
         self.storms.update_storm(
-            self.loaded.storm.id, lambda latest: with_delivery(latest.storm, action.key, after)
+            self.loaded.storm.id, lambda latest: latest.storm.with_delivery(action.key, after)
         )
 
 

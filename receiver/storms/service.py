@@ -49,7 +49,6 @@ from receiver.storms.model import (
     member_name,
     new_storm_id,
     page_delayed_step,
-    with_delivery,
 )
 from receiver.storms.store import RedisStorms
 
@@ -230,7 +229,7 @@ class StormService:
             if not storm.is_of_channel:
                 return replace(storm, closed_batch=max(storm.closed_batch, member.batch))
             (key,) = (key for key, delivery in storm.deliveries.items() if delivery is notifying)
-            return with_delivery(storm, key, replace(notifying, failed_at=0.0, retry_at=0.0))
+            return storm.with_delivery(key, replace(notifying, failed_at=0.0, retry_at=0.0))
 
         self.update_storm(storm_id, change, due=self.clock())
 
@@ -258,7 +257,7 @@ class StormService:
             return None
         return BatchPage(join_view.storm, join_view.member.batch)
 
-    def respond(
+    def record_response(
         self,
         storm_id: str,
         transition: str,
@@ -312,7 +311,7 @@ class StormService:
         def change(loaded: VersionedStorm) -> Storm:
             if resolve_key(str(batch)) in loaded.storm.deliveries:  # caused by our own resolve event
                 return loaded.storm
-            return with_delivery(loaded.storm, hint_key(batch), delivery)
+            return loaded.storm.with_delivery(hint_key(batch), delivery)
 
         self.update_storm(storm_id, change, due=now)
 

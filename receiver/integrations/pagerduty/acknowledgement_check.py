@@ -156,7 +156,9 @@ class AcknowledgementCheck:
         """Apply the response to all incidents of *page*, and to *incident* at once, as its step is due."""
         with suppress(NotFound):
             now = self.clock()
-            self.storms.respond(page.storm.id, what, by, now, batch=page.batch, done_in_pagerduty=True)
+            self.storms.record_response(
+                page.storm.id, what, by, now, batch=page.batch, done_in_pagerduty=True
+            )
         self._respond(incident, what, by)
 
     def _respond(self, incident: Incident, what: str, by: Person) -> None:

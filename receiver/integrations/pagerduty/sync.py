@@ -247,7 +247,7 @@ class PagerDutyWebhookHandler:
             if expected == "resolved" and not (event.is_person or status.is_person):
                 self.storms.record_hint(storm_id, batch, event.event_id or event.incident_id, self.clock())
                 return "resolved by no person"
-            self.storms.respond(
+            self.storms.record_response(
                 storm_id,
                 TRANSITIONS[expected],
                 by,

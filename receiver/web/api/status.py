@@ -138,7 +138,9 @@ class StormHandler:
 
         When this returns, a worker still goes through them.
         """
-        self.service.respond(storm_id, "acknowledge", read_actor(fields), self.clock(), is_renewing=True)
+        self.service.record_response(
+            storm_id, "acknowledge", read_actor(fields), self.clock(), is_renewing=True
+        )
         return self.load_storm(storm_id)[0]
 
     def load_storm(self, storm_id: str) -> tuple[StormRow, Storm, list[Incident]]:
