@@ -102,18 +102,19 @@ def digest_of(*content: object) -> str:
     return sha256(repr(content).encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
-def conditional_response(template: str, shown: tuple[object, ...], **context: object) -> Response:
+def conditional_response(template: str, shown: dict[str, object], **context: object) -> Response:
     """Return the page, or 204 if the request carries the ETag of *shown* in X-Receiver-Stamp.
 
-    *shown* is what the page renders, without the current time.
+    *shown* are the variables of the template that change while the page is open; none may be the current
+    time. *context* are the others.
     """
     # The CSRF token is part of it: a page with forms for another token must be loaded again.
     render_token = cast("Callable[[], str]", current_app.jinja_env.globals["csrf_field"])
-    etag = digest_of(shown, render_token())
+    etag = digest_of(list(shown.values()), render_token())
     if request.headers.get(_HEADER) == etag:
         return Response(status=204)
     pieces = []
-    for number, piece in enumerate(stream_template(template, etag=etag, **context)):
+    for number, piece in enumerate(stream_template(template, etag=etag, **shown, **context)):
         pieces.append(piece)
         if number % _PIECES_AT_ONCE == 0:
             yield_to_others()

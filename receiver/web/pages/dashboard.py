@@ -282,10 +282,11 @@ def _explain_no_step(incident: Incident, escalation: EscalationState) -> str:
         return "nobody, it is taken"
     if incident.is_paused:
         return "waits while it is muted" if incident.is_suppressed else "waits while it is quiet"
-    notifying = [
+    titles = (
         one.step.responder.title for one in escalation.steps if step_status(one) is StepStatus.NOTIFYING
-    ]
-    return f"{notifying[0]}, being notified now" if notifying else "nobody further"
+    )
+    notifying = next(titles, None)
+    return f"{notifying}, being notified now" if notifying is not None else "nobody further"
 
 
 def _searchable_text(incident: Incident) -> str:
@@ -346,25 +347,21 @@ def add_dashboard(
         query = read_query(DashboardQuery, request.args)
         dashboard = lists.build_dashboard(query)
         counts, current = dashboard.counts, status.get_status()
-        status_warnings = warnings.list_all(current, counts.stale, counts.alarms)
         webhooks = current.last_webhook_at
         response = conditional_response(
             "dashboard.html",
             # The time of the last webhook always changes, so it is sent in a header and not part of the ETag.
-            (
-                dashboard.digest,
-                status_warnings,
-                current.heartbeats,
-                current.maintenance,
-                list(webhooks),
-            ),
+            {
+                "digest": dashboard.digest,
+                "status_warnings": warnings.list_all(current, counts.stale, counts.alarms),
+                "heartbeats": current.heartbeats,
+                "maintenance": current.maintenance,
+                "webhook_sources": list(webhooks),
+            },
             query=query,
             incidents=dashboard.incidents,
             counts=counts,
             routes=[route.name for route in routing.routes],
-            status_warnings=status_warnings,
-            heartbeats=current.heartbeats,
-            maintenance=current.maintenance,
             zone=routing.zone,
             webhooks=webhooks,
             hook_url=find_hook_url(settings.public_url),
@@ -390,15 +387,16 @@ def add_storm(
         """Show a storm: its counts and its incidents, most urgent first."""
         query = read_query(PageQuery, request.args)
         shown, storm, members = storms.load_storm(storm_id)
-        current, incidents = status.get_status(), lists.build_list(members, query.page)
-        status_warnings = warnings.list_serious(current)
+        current = status.get_status()
         return conditional_response(
             "storm.html",
-            (shown, incidents, status_warnings, current.maintenance),
-            storm=shown,
+            {
+                "storm": shown,
+                "incidents": lists.build_list(members, query.page),
+                "status_warnings": warnings.list_serious(current),
+                "maintenance": current.maintenance,
+            },
             name=storm.name,
-            incidents=incidents,
-            status_warnings=status_warnings,
             page_url=lambda page: url_for("pages.storm", storm_id=storm_id, **query.list_fields(page)),
         )
 

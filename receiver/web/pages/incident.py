@@ -200,31 +200,27 @@ class IncidentPage:
         escalation = evaluate_escalation(found, policy, now)
         upcoming = escalation.next_step if not found.is_paused else None
         whole = self.handler.serialize_detail(found, policy, now)
-        card = build_card(found, escalation, now)
-        simulated, status = self.sent_messages.list_simulated(found), self.status.get_status()
+        status = self.status.get_status()
         alarms = list_severity_warnings(self.services.routing, [] if found.is_resolved else [found])
-        status_warnings = self.warnings.list_serious(status, alarms)
-        deliveries = sorted(
-            whole.deliveries, key=lambda row: (row.state is not DeliveryState.FAILED, row.at or "")
-        )
+        rows = sorted(whole.deliveries, key=lambda row: (row.state is not DeliveryState.FAILED, row.at or ""))
         return conditional_response(
             "incident.html",
-            (whole, card, simulated, status_warnings, status.maintenance),
-            incident=whole,
-            card=card,
+            {
+                "incident": whole,
+                "card": build_card(found, escalation, now),
+                "simulated": self.sent_messages.list_simulated(found),
+                "status_warnings": self.warnings.list_serious(status, alarms),
+                "maintenance": status.maintenance,
+            },
             titles={step.responder.name: step.responder.title for step in policy.steps},
             upcoming=escalation.steps.index(upcoming) if upcoming is not None else -1,
             alerts=list_alerts(whole.alerts),
             timeline=whole.timeline[: -PAGE_SIZE - 1 : -1],
-            deliveries=deliveries[:PAGE_SIZE],
+            deliveries=rows[:PAGE_SIZE],
             message_link=_find_link(found),
             can_silence=found.source in self.services.routing.alertmanagers,
             name_delivery=delivery_label,
-            simulated=simulated,
-            is_sent=any(
-                row.state is DeliveryState.DELIVERED and not row.simulated for row in whole.deliveries
-            ),
-            status_warnings=status_warnings,
+            is_sent=any(row.state is DeliveryState.DELIVERED and not row.simulated for row in rows),
             **self._find_runbook(found),
         )
 
@@ -257,15 +253,8 @@ def add_incident(pages: Blueprint, page: IncidentPage) -> None:
         "resolve": handler.resolve,
     }
 
-    @pages.get("/incidents/<incident_id>")
-    def incident(incident_id: str) -> Response:
-        """Show one incident."""
-        return page.render_incident(incident_id)
-
-    @pages.get("/incidents/<incident_id>/sent")
-    def sent_messages(incident_id: str) -> str:
-        """Show the messages of one incident, as they read now."""
-        return page.render_sent_messages(incident_id)
+    pages.add_url_rule("/incidents/<incident_id>", "incident", page.render_incident)
+    pages.add_url_rule("/incidents/<incident_id>/sent", "sent_messages", page.render_sent_messages)
 
     @pages.post("/incidents/<incident_id>/<what>")
     def post_transition(incident_id: str, what: str) -> Response:
