@@ -17,14 +17,7 @@ from receiver.cli.terminal import (
 from receiver.clock import format_duration
 from receiver.model.routing import Responder
 from receiver.text import one_line
-from receiver.web.api.responses import (
-    AlertRow,
-    DeliveryRow,
-    IncidentDetail,
-    IncidentRow,
-    SilenceRow,
-    StepRow,
-)
+from receiver.web.api import responses
 
 MAX_LINE = 300
 # `--json` contains the whole list; the terminal shows an overview.
@@ -32,12 +25,12 @@ MAX_ALERTS = 20
 _HEAD = ("ID", "SEVERITY", "ALERT", "FIRING", "OPENED", "STATE", "SUMMARY")
 
 
-def render_list(rows: Sequence[IncidentRow], now: float, width: int | None = None) -> str:
+def render_list(rows: Sequence[responses.IncidentRow], now: float, width: int | None = None) -> str:
     """Return incidents as a table, at most *width* columns wide where there is room."""
     return render_table(_HEAD, [_list_cells(row, now) for row in rows], width)
 
 
-def format_state(row: IncidentRow, now: float) -> str:
+def format_state(row: responses.IncidentRow, now: float) -> str:
     """Return `open, next: Team Lead in 3m 12s`, `acknowledged by alice` or `resolved`."""
     if row.state == "acknowledged" and row.acknowledged_by:
         return f"acknowledged by {one_line(row.acknowledged_by, 60)}"
@@ -53,7 +46,7 @@ def format_storm(storm: Mapping[str, object]) -> str:
     return one_line(f"Storm of {place}: {counts}{over} ({storm.get('id')})", MAX_LINE)
 
 
-def format_next_step(row: IncidentRow, now: float) -> str:
+def format_next_step(row: responses.IncidentRow, now: float) -> str:
     """Return `next: Team Lead in 3m 12s` or `next: Team Lead (paused)`, empty if there is no further step."""
     if not row.next_step:
         return ""
@@ -67,7 +60,7 @@ def format_step(name: str) -> str:
     return Responder(responder, ()).title + (" (again)" if again else "")
 
 
-def render_incident(incident: IncidentDetail, now: float, zone: tzinfo | None = None) -> str:
+def render_incident(incident: responses.IncidentDetail, now: float, zone: tzinfo | None = None) -> str:
     """Return the incident's details as paragraphs."""
     title = f"{one_line(incident.alertname, 100)} ({incident.severity}) {format_state(incident, now)}"
     paragraphs = [
@@ -85,7 +78,7 @@ def render_incident(incident: IncidentDetail, now: float, zone: tzinfo | None = 
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
 
 
-def _list_cells(row: IncidentRow, now: float) -> tuple[str, ...]:
+def _list_cells(row: responses.IncidentRow, now: float) -> tuple[str, ...]:
     return (
         row.id,
         row.severity,
@@ -97,7 +90,7 @@ def _list_cells(row: IncidentRow, now: float) -> tuple[str, ...]:
     )
 
 
-def _format_firing(row: IncidentRow) -> str:
+def _format_firing(row: responses.IncidentRow) -> str:
     return str(row.firing) if row.firing == row.total else f"{row.firing} of {row.total}"
 
 
@@ -108,7 +101,9 @@ def _format_when(text: str | None, now: float) -> str:
     return f"in {format_duration(moment - now)}" if moment - now >= 0.5 else "now"
 
 
-def _list_facts(incident: IncidentDetail, now: float, zone: tzinfo | None) -> Iterator[tuple[str, str]]:
+def _list_facts(
+    incident: responses.IncidentDetail, now: float, zone: tzinfo | None
+) -> Iterator[tuple[str, str]]:
     yield "id", incident.id
     yield "opened", render_since(incident.opened_at, now, zone)
     yield (
@@ -137,7 +132,7 @@ def _format_until(text: str | None, now: float, zone: tzinfo | None) -> str:
     return f"until {render_until(text, now, zone)} ({left})"
 
 
-def _format_suppression(incident: IncidentDetail, now: float, zone: tzinfo | None) -> str:
+def _format_suppression(incident: responses.IncidentDetail, now: float, zone: tzinfo | None) -> str:
     """Return why escalation is suppressed: `silenced by bob until 2026-11-23 13:03:00 (in 12m)`."""
     if incident.suppressed is None:
         return ""
@@ -149,7 +144,7 @@ def _render_labels(labels: dict[str, str]) -> str:
     return one_line(", ".join(f"{name}={labels[name]}" for name in sorted(labels)), MAX_LINE)
 
 
-def _alert_lines(alerts: Sequence[AlertRow], zone: tzinfo | None) -> Iterator[str]:
+def _alert_lines(alerts: Sequence[responses.AlertRow], zone: tzinfo | None) -> Iterator[str]:
     for alert in sorted(alerts, key=lambda each: each.status != "firing")[:MAX_ALERTS]:
         moment = alert.starts_at if alert.status == "firing" else alert.ends_at
         since = f"{one_line(alert.status, 20)} since {render_moment(moment, zone)}"
@@ -169,7 +164,7 @@ _STEP_WORDS = {
 }
 
 
-def _step_cells(step: StepRow, now: float, zone: tzinfo | None) -> tuple[str, ...]:
+def _step_cells(step: responses.StepRow, now: float, zone: tzinfo | None) -> tuple[str, ...]:
     if step.notified_at:
         text = f"notified {render_moment(step.notified_at, zone)}"
         if step.state == "unconfirmed":
@@ -181,7 +176,7 @@ def _step_cells(step: StepRow, now: float, zone: tzinfo | None) -> tuple[str, ..
     return (format_step(step.step), text)
 
 
-def _delivery_cells(delivery: DeliveryRow, now: float, zone: tzinfo | None) -> tuple[str, ...]:
+def _delivery_cells(delivery: responses.DeliveryRow, now: float, zone: tzinfo | None) -> tuple[str, ...]:
     text = str(delivery.state)
     if delivery.reason:
         text += f" ({': '.join(filter(None, (delivery.reason, delivery.detail)))})"
@@ -194,7 +189,7 @@ def _delivery_cells(delivery: DeliveryRow, now: float, zone: tzinfo | None) -> t
     return (delivery.id, delivery.target, render_moment(delivery.at, zone), text, tries)
 
 
-def _silence_cells(silence: SilenceRow, now: float, zone: tzinfo | None) -> tuple[str, ...]:
+def _silence_cells(silence: responses.SilenceRow, now: float, zone: tzinfo | None) -> tuple[str, ...]:
     if silence.ended_at:
         text = f"expired {render_moment(silence.ended_at, zone)}"
     else:
@@ -203,7 +198,7 @@ def _silence_cells(silence: SilenceRow, now: float, zone: tzinfo | None) -> tupl
     return (str(silence.number), text, _format_by("made", silence.by), one_line(silence.comment, MAX_LINE))
 
 
-def _event_cells(incident: IncidentDetail, zone: tzinfo | None) -> Iterator[tuple[str, ...]]:
+def _event_cells(incident: responses.IncidentDetail, zone: tzinfo | None) -> Iterator[tuple[str, ...]]:
     for event in incident.timeline:
         text = _format_by(one_line(event.text or event.what, MAX_LINE), event.by)
         # Where an action came from is left out where only that is known of the user.

@@ -9,45 +9,16 @@ from msgspec.structs import asdict, replace
 
 from receiver.config.model import Routing
 from receiver.incidents.failures import delivery_id
+from receiver.model import delivery_keys as keys
 from receiver.model.actions import DeliveryAction
 from receiver.model.delivery import Delivery
-from receiver.model.delivery_keys import (
-    FALLBACK,
-    MESSAGE,
-    REPLACEMENT,
-    DeliveryKey,
-    acknowledge_key,
-    list_step_keys,
-    page_key,
-    reply_key,
-    resolve_key,
-    silence_key,
-)
 from receiver.model.escalation import EscalationState, IncidentView, StepState
 from receiver.model.heading import find_heading
 from receiver.model.incident import Incident, SilenceRequest, Suppression, TimelineEvent
 from receiver.model.plan import IncidentPlan
 from receiver.runbooks.model import Runbook
 from receiver.storms.model import find_storm_of
-from receiver.web.api.responses import (
-    AlertRow,
-    AlertStatus,
-    DeliveryRow,
-    DeliveryState,
-    Escalation,
-    EventRow,
-    HistoryRow,
-    IncidentDetail,
-    IncidentRow,
-    MatcherRow,
-    RunbookDetail,
-    RunbookSection,
-    SilenceRow,
-    State,
-    StepRow,
-    StepStatus,
-    SuppressionRow,
-)
+from receiver.web.api import responses
 
 
 def format_moment(moment: float) -> str:
@@ -60,13 +31,13 @@ def format_optional_moment(moment: float | None) -> str | None:
     return format_moment(moment) if moment else None
 
 
-def serialize_row(incident: Incident, escalation: EscalationState) -> IncidentRow:
+def serialize_row(incident: Incident, escalation: EscalationState) -> responses.IncidentRow:
     """Return one row of the list. *incident* needs its deliveries but not its alerts."""
     heading = find_heading(incident)
     upcoming = escalation.next_step
-    return IncidentRow(
+    return responses.IncidentRow(
         id=incident.id,
-        state=State(incident.state),
+        state=responses.State(incident.state),
         severity=incident.severity,
         alertname=heading.name,
         summary=heading.counted_summary,
@@ -85,9 +56,9 @@ def serialize_row(incident: Incident, escalation: EscalationState) -> IncidentRo
     )
 
 
-def serialize_history_row(incident: Incident, escalation: EscalationState) -> HistoryRow:
+def serialize_history_row(incident: Incident, escalation: EscalationState) -> responses.HistoryRow:
     """Return one row of the history: that of the list, and the durations."""
-    return HistoryRow(
+    return responses.HistoryRow(
         **asdict(serialize_row(incident, escalation)),
         resolved_at=format_optional_moment(incident.resolved_at),
         duration_s=_seconds_after_opening(incident, incident.resolved_at),
@@ -95,7 +66,7 @@ def serialize_history_row(incident: Incident, escalation: EscalationState) -> Hi
     )
 
 
-def serialize_incident(planned: IncidentPlan, timeline: list[TimelineEvent]) -> IncidentDetail:
+def serialize_incident(planned: IncidentPlan, timeline: list[TimelineEvent]) -> responses.IncidentDetail:
     """Return one incident with its alerts, timeline, escalation and deliveries.
 
     A delivery that failed and that the plan no longer wants is not tried again. While the escalation is
@@ -105,7 +76,7 @@ def serialize_incident(planned: IncidentPlan, timeline: list[TimelineEvent]) -> 
     keys = {action.key for action in planned.actions if isinstance(action, DeliveryAction)}
     if incident.is_paused or escalation.paused_until:
         keys |= set(incident.deliveries)
-    return IncidentDetail(
+    return responses.IncidentDetail(
         **asdict(serialize_row(incident, escalation)),
         source=incident.source,
         truncated=incident.truncated,
@@ -128,16 +99,16 @@ def serialize_incident(planned: IncidentPlan, timeline: list[TimelineEvent]) -> 
     )
 
 
-def step_status(step_state: StepState) -> StepStatus:
+def step_status(step_state: StepState) -> responses.StepStatus:
     """Return the status of an escalation step."""
     if not step_state.is_due:
-        return StepStatus.WAITING if step_state.due_at is not None else StepStatus.LATER
+        return responses.StepStatus.WAITING if step_state.due_at is not None else responses.StepStatus.LATER
     if step_state.is_unconfirmed:
-        return StepStatus.UNCONFIRMED
+        return responses.StepStatus.UNCONFIRMED
     if step_state.is_timed_out:
-        return StepStatus.TIMED_OUT
+        return responses.StepStatus.TIMED_OUT
     is_notified = step_state.notified_at is not None or step_state.is_carried_over
-    return StepStatus.NOTIFIED if is_notified else StepStatus.NOTIFYING
+    return responses.StepStatus.NOTIFIED if is_notified else responses.StepStatus.NOTIFYING
 
 
 def _seconds_after_opening(incident: Incident, moment: float) -> float | None:
@@ -145,10 +116,10 @@ def _seconds_after_opening(incident: Incident, moment: float) -> float | None:
     return round(max(0.0, moment - incident.opened_at), 3) if moment else None
 
 
-def _serialize_suppression(suppression: Suppression | None) -> SuppressionRow | None:
+def _serialize_suppression(suppression: Suppression | None) -> responses.SuppressionRow | None:
     if suppression is None:
         return None
-    return SuppressionRow(
+    return responses.SuppressionRow(
         reason=suppression.reason,
         by=suppression.by or None,
         since=format_moment(suppression.since),
@@ -156,12 +127,12 @@ def _serialize_suppression(suppression: Suppression | None) -> SuppressionRow | 
     )
 
 
-def _serialize_silence(incident: Incident, request: SilenceRequest) -> SilenceRow:
-    made = incident.deliveries.get(silence_key(request.number))
-    return SilenceRow(
+def _serialize_silence(incident: Incident, request: SilenceRequest) -> responses.SilenceRow:
+    made = incident.deliveries.get(keys.silence_key(request.number))
+    return responses.SilenceRow(
         number=request.number,
         silence_id=made.receipt.reference if made and made.receipt else None,
-        matchers=[MatcherRow(name=name, value=value) for name, value in request.matchers],
+        matchers=[responses.MatcherRow(name=name, value=value) for name, value in request.matchers],
         by=request.by,
         comment=request.comment,
         until=format_optional_moment(request.until),
@@ -170,11 +141,11 @@ def _serialize_silence(incident: Incident, request: SilenceRequest) -> SilenceRo
     )
 
 
-def _serialize_alert(incident: Incident, fingerprint: str) -> AlertRow:
+def _serialize_alert(incident: Incident, fingerprint: str) -> responses.AlertRow:
     alert_state, alert = incident.alert_states[fingerprint], incident.alerts.get(fingerprint)
-    return AlertRow(
+    return responses.AlertRow(
         fingerprint=fingerprint,
-        status=AlertStatus.FIRING if alert_state.is_firing else AlertStatus.RESOLVED,
+        status=responses.AlertStatus.FIRING if alert_state.is_firing else responses.AlertStatus.RESOLVED,
         severity=alert_state.severity,
         starts_at=format_optional_moment(alert_state.starts_at),
         ends_at=format_optional_moment(alert_state.ends_at),
@@ -184,8 +155,8 @@ def _serialize_alert(incident: Incident, fingerprint: str) -> AlertRow:
     )
 
 
-def _serialize_event(event: TimelineEvent) -> EventRow:
-    return EventRow(
+def _serialize_event(event: TimelineEvent) -> responses.EventRow:
+    return responses.EventRow(
         at=format_moment(event.at),
         what=event.what,
         text=event.text,
@@ -194,13 +165,13 @@ def _serialize_event(event: TimelineEvent) -> EventRow:
     )
 
 
-def _serialize_escalation(view: IncidentView) -> Escalation:
+def _serialize_escalation(view: IncidentView) -> responses.Escalation:
     """Return the escalation; while it is paused, the due time of the next step is unknown."""
     is_paused = view.incident.is_paused
-    return Escalation(
+    return responses.Escalation(
         policy=view.policy.name or None,
         steps=[
-            StepRow(
+            responses.StepRow(
                 step=step_state.step.name,
                 responder=step_state.step.responder.name,
                 state=step_status(step_state),
@@ -214,11 +185,13 @@ def _serialize_escalation(view: IncidentView) -> Escalation:
     )
 
 
-def _serialize_delivery(incident_id: str, key: str, delivery: Delivery, *, is_planned: bool) -> DeliveryRow:
+def _serialize_delivery(
+    incident_id: str, key: str, delivery: Delivery, *, is_planned: bool
+) -> responses.DeliveryRow:
     receipt = delivery.receipt
     is_over = not (delivery.is_settled or is_planned) and bool(delivery.reason)
     note = "no longer needed" if is_over else receipt.note if receipt else ""
-    return DeliveryRow(
+    return responses.DeliveryRow(
         id=key,
         target=delivery.target,
         state=delivery_state(delivery),
@@ -234,28 +207,32 @@ def _serialize_delivery(incident_id: str, key: str, delivery: Delivery, *, is_pl
     )
 
 
-def delivery_state(delivery: Delivery) -> DeliveryState:
+def delivery_state(delivery: Delivery) -> responses.DeliveryState:
     """Return the state of a delivery."""
     if delivery.receipt:
-        return DeliveryState.DELIVERED
-    return DeliveryState.FAILED if delivery.failed_at else DeliveryState.PENDING
+        return responses.DeliveryState.DELIVERED
+    return responses.DeliveryState.FAILED if delivery.failed_at else responses.DeliveryState.PENDING
 
 
-def delivery_keys(routing: Routing) -> tuple[DeliveryKey, ...]:
+def delivery_keys(routing: Routing) -> tuple[keys.DeliveryKey, ...]:
     """Return the keys of the deliveries, of all policies, that determine the progress of an escalation."""
     names = {step.name for policy in routing.policies.values() for step in policy.steps}
     names |= {heartbeat.notify.name for heartbeat in routing.heartbeats}
     responders = routing.responders
     fallbacks = {route.fallback for route in routing.routes} & set(responders)
     return (
-        *(MESSAGE, REPLACEMENT, FALLBACK),
-        *list_step_keys(sorted(names)),
-        *(key(responders[n].fallback_step.name) for key in (page_key, reply_key) for n in sorted(fallbacks)),
-        *(key(name) for key in (acknowledge_key, resolve_key) for name in sorted(responders)),
+        *(keys.MESSAGE, keys.REPLACEMENT, keys.FALLBACK),
+        *keys.list_step_keys(sorted(names)),
+        *(
+            key(responders[n].fallback_step.name)
+            for key in (keys.page_key, keys.reply_key)
+            for n in sorted(fallbacks)
+        ),
+        *(key(name) for key in (keys.acknowledge_key, keys.resolve_key) for name in sorted(responders)),
     )
 
 
-def serialize_runbook(runbook: Runbook) -> RunbookDetail:
+def serialize_runbook(runbook: Runbook) -> responses.RunbookDetail:
     """Return a runbook's sections and its Markdown."""
-    sections = convert(runbook.sections, list[RunbookSection], from_attributes=True)
-    return RunbookDetail(runbook.name, runbook.severity, sections, markdown=runbook.source)
+    sections = convert(runbook.sections, list[responses.RunbookSection], from_attributes=True)
+    return responses.RunbookDetail(runbook.name, runbook.severity, sections, markdown=runbook.source)

@@ -30,22 +30,10 @@ from receiver.storms.model import (
 from receiver.storms.service import StormService
 from receiver.storms.store import RedisStorms
 from receiver.text import one_line
+from receiver.web.api import responses
 from receiver.web.api.incidents import read_actor
 from receiver.web.api.openapi import operation
 from receiver.web.api.requests import ActorFields, EndMaintenanceRequest, StartMaintenanceRequest
-from receiver.web.api.responses import (
-    ChannelRow,
-    ChannelState,
-    ClockRow,
-    ConfigRow,
-    HeartbeatRow,
-    HeartbeatState,
-    MaintenanceRow,
-    NameCount,
-    Status,
-    StormList,
-    StormRow,
-)
 from receiver.web.api.serializers import format_moment, format_optional_moment
 from receiver.web.monitoring import ProcessMonitor
 from receiver.web.server.errors import RequestError
@@ -64,12 +52,12 @@ class MaintenanceHandler:
     clock: Clock
 
     @operation("GET", "/maintenance", "showMaintenance")
-    def get_maintenance(self) -> MaintenanceRow:
+    def get_maintenance(self) -> responses.MaintenanceRow:
         """Show the active maintenance, in which no pages are sent."""
         return _serialize_maintenance(self.maintenance.find_active(self.clock()))
 
     @operation("POST", "/maintenance", "beginMaintenance")
-    def start_maintenance(self, fields: StartMaintenanceRequest) -> MaintenanceRow:
+    def start_maintenance(self, fields: StartMaintenanceRequest) -> responses.MaintenanceRow:
         """Start maintenance, 7 days at most: no pages are sent; what still fires afterwards is paged.
 
         It replaces an active one.
@@ -79,7 +67,7 @@ class MaintenanceHandler:
         return _serialize_maintenance(self.service.start_maintenance(by, until, comment, now))
 
     @operation("DELETE", "/maintenance", "endMaintenance")
-    def end_maintenance(self, fields: EndMaintenanceRequest) -> MaintenanceRow:
+    def end_maintenance(self, fields: EndMaintenanceRequest) -> responses.MaintenanceRow:
         """End maintenance: what still fires is paged immediately.
 
         The second time changes nothing.
@@ -88,10 +76,10 @@ class MaintenanceHandler:
         return _serialize_maintenance(None)
 
 
-def _serialize_maintenance(found: Maintenance | None) -> MaintenanceRow:
+def _serialize_maintenance(found: Maintenance | None) -> responses.MaintenanceRow:
     if found is None:
-        return MaintenanceRow(None, None, None, None)
-    return MaintenanceRow(
+        return responses.MaintenanceRow(None, None, None, None)
+    return responses.MaintenanceRow(
         until=format_moment(found.until),
         since=format_moment(found.since),
         by=found.by,
@@ -124,16 +112,16 @@ class StormHandler:
     clock: Clock
 
     @operation("GET", "/storms", "listStorms")
-    def list_storms(self) -> StormList:
+    def list_storms(self) -> responses.StormList:
         """List the storms that are not resolved, newest first."""
         rows = []
         for storm in self.storms.list_unresolved():
             with suppress(NotFound):
                 rows.append(self.load_storm(storm.id)[0])
-        return StormList(rows)
+        return responses.StormList(rows)
 
     @operation("POST", "/storms/{storm_id}/acknowledge", "acknowledgeStorm", _NO_STORM)
-    def acknowledge_storm(self, storm_id: str, fields: ActorFields) -> StormRow:
+    def acknowledge_storm(self, storm_id: str, fields: ActorFields) -> responses.StormRow:
         """Acknowledge all incidents of a storm.
 
         When this returns, a worker still goes through them.
@@ -143,18 +131,18 @@ class StormHandler:
         )
         return self.load_storm(storm_id)[0]
 
-    def load_storm(self, storm_id: str) -> tuple[StormRow, Storm, list[Incident]]:
+    def load_storm(self, storm_id: str) -> tuple[responses.StormRow, Storm, list[Incident]]:
         """Return a storm with the current counts of its members, and these without alerts."""
         loaded = self.storms.load_storm(storm_id)
         heads = self.incidents.load_heads(loaded.incident_ids)
         return _serialize_storm(loaded, heads), loaded.storm, list(heads.values())
 
 
-def _serialize_storm(loaded: VersionedStorm, heads: Mapping[str, Incident]) -> StormRow:
+def _serialize_storm(loaded: VersionedStorm, heads: Mapping[str, Incident]) -> responses.StormRow:
     storm = loaded.storm
     summary = summarize_storm(list_counted_members(loaded.list_members(heads)))
     acknowledgement, message = storm.acknowledgement, storm.deliveries.get(MESSAGE)
-    return StormRow(
+    return responses.StormRow(
         id=storm.id,
         target_key=storm.target_key,
         began_at=format_moment(storm.began_at),
@@ -164,8 +152,8 @@ def _serialize_storm(loaded: VersionedStorm, heads: Mapping[str, Incident]) -> S
         open=summary.open,
         acknowledged=summary.acknowledged,
         resolved=summary.resolved,
-        severities=[NameCount(str(severity), number) for severity, number in summary.severities],
-        alertnames=[NameCount(name, number) for name, number in summary.names[:_MAX_NAMES]],
+        severities=[responses.NameCount(str(severity), number) for severity, number in summary.severities],
+        alertnames=[responses.NameCount(name, number) for name, number in summary.names[:_MAX_NAMES]],
         acknowledged_by=acknowledgement.by.name if acknowledgement else None,
         link=(message.receipt.link if message and message.receipt else "") or None,
     )
@@ -178,7 +166,7 @@ class HeartbeatHandler:
     store: RedisHeartbeats
     heartbeats: Sequence[Heartbeat]
 
-    def list_heartbeats(self) -> list[HeartbeatRow]:
+    def list_heartbeats(self) -> list[responses.HeartbeatRow]:
         """Return each heartbeat from each source, and those that were never received."""
         signals = self.store.list_signals() if self.heartbeats else []
         missed = self.store.check_missed(signals)
@@ -187,12 +175,12 @@ class HeartbeatHandler:
             mine: list[tuple[HeartbeatSignal | None, bool]]
             mine = [pair for pair in zip(signals, missed, strict=True) if pair[0].heartbeat == heartbeat.name]
             for signal, is_missed in mine or [(None, False)]:
-                state = HeartbeatState.MISSING if is_missed else HeartbeatState.BEATING
+                state = responses.HeartbeatState.MISSING if is_missed else responses.HeartbeatState.BEATING
                 rows.append(
-                    HeartbeatRow(
+                    responses.HeartbeatRow(
                         heartbeat=heartbeat.name,
                         source=signal.source if signal else None,
-                        state=state if signal else HeartbeatState.WAITING,
+                        state=state if signal else responses.HeartbeatState.WAITING,
                         last_at=format_optional_moment(signal.at if signal else None),
                         every_s=heartbeat.every,
                         grace_s=heartbeat.grace,
@@ -210,7 +198,7 @@ class ChannelHandler:
     routing: Routing
     clock: Clock
 
-    def list_channels(self) -> dict[str, ChannelRow]:
+    def list_channels(self) -> dict[str, responses.ChannelRow]:
         """Return the state of each channel by name."""
         targets, now = self.health.list_targets(), self.clock()
         pagers = (responder.find_target(PAGERDUTY) for responder in self.routing.responders.values())
@@ -221,8 +209,10 @@ class ChannelHandler:
         }
         states = ((kind, evaluate_channel(kind, targets, now)) for kind in is_simulated)
         return {
-            kind: ChannelRow(
-                state=ChannelState.SIMULATED if is_simulated[kind] else ChannelState(health.state),
+            kind: responses.ChannelRow(
+                state=responses.ChannelState.SIMULATED
+                if is_simulated[kind]
+                else responses.ChannelState(health.state),
                 reason=health.reason or None,
                 since=format_optional_moment(health.since),
             )
@@ -243,16 +233,16 @@ class StatusHandler:
     last_webhooks: LastWebhooks
 
     @operation("GET", "/status", "showStatus")
-    def get_status(self) -> Status:
+    def get_status(self) -> responses.Status:
         """Show the status of the receiver: workers, channels, heartbeats, maintenance."""
-        return Status(
+        return responses.Status(
             redis="ok",  # otherwise StoreError leads to a 503
             workers=len(self.processes.list_workers()),
             channels=self.channels.list_channels(),
             heartbeats=self.heartbeats.list_heartbeats(),
             maintenance=self.maintenance.get_maintenance(),
             storms=[storm.target_key for storm in self.storms.list_unresolved() if storm.is_active],
-            config=ConfigRow(
+            config=responses.ConfigRow(
                 loaded_at=format_moment(self.config.state.loaded_at),
                 error=describe_refusals(self.config.list_refused()) or None,
             ),
@@ -260,7 +250,8 @@ class StatusHandler:
                 source: format_moment(at) for source, at in self.last_webhooks.list_all().items()
             },
             clocks=[
-                ClockRow(name, round(ahead_s, 1)) for name, ahead_s in self.processes.compare_clocks().items()
+                responses.ClockRow(name, round(ahead_s, 1))
+                for name, ahead_s in self.processes.compare_clocks().items()
             ],
         )
 
