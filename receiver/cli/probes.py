@@ -25,8 +25,9 @@ _WORDS_AT_MOST = 10
 
 def probe_all(config: Config, findings: Findings) -> None:
     """Check every service that *config* names, one after the other."""
-    _probe_redis(config, findings)
     settings, routing = config.settings, config.routing
+    if settings.redis_url:
+        _probe_redis(settings.redis_url.reveal(), findings)
     if config.slack_token:
         slack = parse_base_url(settings.slack_api_url).with_token(config.slack_token.reveal())
         SlackProbe(slack, findings).probe_routing(routing)
@@ -46,21 +47,17 @@ def probe_all(config: Config, findings: Findings) -> None:
         findings.add_passed("nothing to try online: no token, key or address is set")
 
 
-def _probe_redis(config: Config, findings: Findings) -> None:
-    url = config.settings.redis_url
-    if not url:
-        return
+def _probe_redis(url: str, findings: Findings) -> None:
     from receiver.storage.connection import connect, count_shards
     from receiver.storage.server_check import RedisServerCheck
 
     try:
-        shards = count_shards(url.reveal())
-        condition = RedisServerCheck(connect(url.reveal(), TIMEOUT_S), now, shards=shards)
+        shards = count_shards(url)
+        condition = RedisServerCheck(connect(url, TIMEOUT_S), now, shards=shards)
         condition.check_writable()
         servers = condition.list_server_health()
     except (StoreError, ValueError) as error:
-        # For an invalid part of the URL (a port, for example) redis-py raises a ValueError that quotes the
-        # URL; report only its kind.
+        # redis-py's ValueError for an invalid part, such as a port, quotes the URL with its password.
         reason = one_line(str(error), 200) if isinstance(error, StoreError) else "it has an unknown form"
         findings.add_error(f"REDIS_URL can't be used: {reason}", "a Redis that answers", file=ENVIRONMENT)
         return
@@ -85,10 +82,9 @@ def _probe_pagerduty_keys(config: Config, findings: Findings) -> None:
     except TemporaryDeliveryError as error:
         findings.add_error(f"PagerDuty's events at {address}: {error.detail}", "a way to it")
         return
-    are = "routing key is" if len(keys) == 1 else "routing keys are"
+    untried = f"{len(keys)} routing {'key is' if len(keys) == 1 else 'keys are'} not tried"
     findings.add_passed(
-        f"PagerDuty takes events; {len(keys)} {are} not tried, since that would page somebody: "
-        "`receiver fire` does"
+        f"PagerDuty takes events; {untried}, since that would page somebody: `receiver fire` does"
     )
 
 

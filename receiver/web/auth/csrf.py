@@ -9,6 +9,7 @@ import hmac
 import re
 from hashlib import sha256
 from secrets import token_urlsafe
+from typing import Any
 
 from flask import g, request
 from markupsafe import Markup
@@ -51,21 +52,15 @@ class CookieJar:
         SameSite is Lax: with Strict, a browser would not send the cookie when a user follows a link in Slack
         or comes back from the OIDC provider.
         """
-        response.set_cookie(
-            self._full_name(name),
-            value,
-            max_age=max_age_s,
-            secure=self._is_secure,
-            httponly=True,
-            samesite="Lax",
-            path=self._path,
-        )
+        response.set_cookie(self._full_name(name), value, max_age=max_age_s, **self._attributes)
 
     def delete_cookie(self, response: Response, name: str) -> None:
         """Delete the cookie in the browser."""
-        response.delete_cookie(
-            self._full_name(name), secure=self._is_secure, httponly=True, samesite="Lax", path=self._path
-        )
+        response.delete_cookie(self._full_name(name), **self._attributes)
+
+    @property
+    def _attributes(self) -> dict[str, Any]:
+        return {"secure": self._is_secure, "httponly": True, "samesite": "Lax", "path": self._path}
 
     @property
     def _is_secure(self) -> bool:
@@ -128,8 +123,7 @@ class CsrfProtection:
     def save_cookie(self, response: Response) -> Response:
         """Set a new cookie where a form was rendered for a browser that had none."""
         if "form_cookie" in g:
-            # Only in that case: replacing an existing cookie would invalidate the forms in the user's other
-            # tabs.
+            # Only in that case: another cookie would invalidate the forms in the user's other tabs.
             self._cookies.set_cookie(response, _COOKIE, g.form_cookie)
             if self._may_be_direct():
                 self._direct.set_cookie(response, _DIRECT_COOKIE, g.form_cookie)
@@ -146,8 +140,8 @@ class CsrfProtection:
         The cookie may be sent without TLS there, so an attacker on the network could plant one; it is
         accepted for this origin only.
         """
-        origin = request.headers.get("Origin", "").lower()
-        is_here = origin in (f"http://{request.host.lower()}", f"https://{request.host.lower()}")
+        origin, host = request.headers.get("Origin", "").lower(), request.host.lower()
+        is_here = origin in (f"http://{host}", f"https://{host}")
         return bool(self._public.path) and is_here and origin != self._public.origin
 
     def _sign_nonce(self, nonce: str) -> str:
