@@ -69,9 +69,8 @@ def _read_file(path: Path, diagnostics: Diagnostics) -> str:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
-        diagnostics.abort(
-            1, f"the file can't be read: {error.strerror or type(error).__name__}", "a readable file"
-        )
+        what = f"the file can't be read: {error.strerror or type(error).__name__}"
+        diagnostics.abort(1, what, "a readable file")
     except ValueError:
         diagnostics.abort(1, "the file's name holds a NUL", "a file")
     if len(raw) > MAX_BYTES:
@@ -96,9 +95,7 @@ def _build_routing(file: RoutingFile, reader: Reader) -> Routing:
         diagnostics.warning(file.pagerduty.find_line("api_token"), what)
     alertmanagers = _build_alertmanagers(file, diagnostics)
     routes = _build_routes(file.routes)
-    warn_of_routes(
-        [(route, section.node) for route, section in zip(routes, file.routes, strict=True)], diagnostics
-    )
+    warn_of_routes(list(zip(routes, (section.node for section in file.routes), strict=True)), diagnostics)
     _warn_of_unused(file, {route.escalation for route in routes}, diagnostics)
     return Routing(
         routes=routes,
@@ -129,17 +126,15 @@ def _build_routing(file: RoutingFile, reader: Reader) -> Routing:
 
 
 def _build_responder(name: str, section: ResponderSection) -> Responder:
-    targets = []
-    if section.pagerduty is not None:
-        targets.append(Target(PAGERDUTY, name, section.pagerduty.routing_key))
+    pagerduty = section.pagerduty
+    targets = (Target(PAGERDUTY, name, pagerduty.routing_key),) if pagerduty is not None else ()
     if section.slack:
-        targets.append(Target(SLACK, section.slack))
-    return Responder(name, tuple(targets), section.pagerduty.schedule if section.pagerduty else "")
+        targets = (*targets, Target(SLACK, section.slack))
+    return Responder(name, targets, pagerduty.schedule if pagerduty is not None else "")
 
 
 def _build_steps(sections: Sequence[StepSection], responders: Mapping[str, Responder]) -> tuple[Step, ...]:
-    steps = []
-    times: Counter[str] = Counter()
+    steps, times = [], Counter[str]()
     for section in sections:
         name = section.notify
         times[name] += 1
@@ -180,23 +175,19 @@ def _list_links(links: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
 
 
 def _build_routes(sections: Sequence[RouteSection]) -> tuple[Route, ...]:
-    routes: list[Route] = []
-    names: set[str] = set()
+    routes: dict[str, Route] = {}
     for section in sections:
-        name = _name_route(section.channel, section.match, names)
-        names.add(name)
-        routes.append(
-            Route(
-                name=name,
-                channel=section.channel,
-                matchers=section.match,
-                escalation=section.escalation,
-                review=section.review,
-                fallback=section.fallback,
-                links=_list_links(section.links),
-            )
+        name = _name_route(section.channel, section.match, routes)
+        routes[name] = Route(
+            name=name,
+            channel=section.channel,
+            matchers=section.match,
+            escalation=section.escalation,
+            review=section.review,
+            fallback=section.fallback,
+            links=_list_links(section.links),
         )
-    return tuple(routes)
+    return tuple(routes.values())
 
 
 def _name_route(channel: str, matchers: tuple[Matcher, ...], taken: Collection[str]) -> str:

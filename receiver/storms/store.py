@@ -35,21 +35,13 @@ class RedisStorms:
 
     def start_storm(self, storm: Storm, replacing: str, due: float) -> str:
         """Save a new storm unless its target has one other than *replacing*; return the active storm's id."""
-        keys = self._keys
+        keys, began_at, state = self._keys, f"{storm.began_at:.3f}", _encoder.encode(storm)
+        due_at = self._moments.at(due)
         with store_errors():
             reply: bytes = self._scripts.run_script(
                 "start_storm",
                 [keys.active_storms, keys.storm(storm.id), keys.unresolved_storms, keys.queue(storm.queue)],
-                [
-                    storm.target_key,
-                    replacing,
-                    storm.id,
-                    _encoder.encode(storm),
-                    f"{storm.began_at:.3f}",
-                    self._moments.at(due),
-                    WAKE,
-                    storm.queue,
-                ],
+                [storm.target_key, replacing, storm.id, state, began_at, due_at, WAKE, storm.queue],
             )
         return reply.decode()
 
@@ -104,20 +96,13 @@ class RedisStorms:
 
     def add_member(self, join_view: JoinView, name: str, member: Member, due: float | None) -> bool:
         """Add a member and enqueue the storm for *due*; False where it changed since *join_view* was read."""
-        storm, keys = join_view.storm, self._keys
+        storm, keys, entry = join_view.storm, self._keys, _encoder.encode(member)
+        due_at = "" if due is None else self._moments.at(due)
         with store_errors():
             reply = self._scripts.run_script(
                 "join_storm",
                 [keys.storm(storm.id), keys.storm_members(storm.id), keys.queue(storm.queue)],
-                [
-                    join_view.version,
-                    name,
-                    _encoder.encode(member),
-                    "" if due is None else self._moments.at(due),
-                    storm.id,
-                    WAKE,
-                    storm.queue,
-                ],
+                [join_view.version, name, entry, due_at, storm.id, WAKE, storm.queue],
             )
         return bool(reply)
 
@@ -166,9 +151,5 @@ def _parse_join_view(head: list[bytes | None], count: bytes, member: bytes | Non
     version, state = head
     if state is None or version is None:
         return None
-    return JoinView(
-        _storm_decoder.decode(state),
-        int(version),
-        int(count),
-        _member_decoder.decode(member) if member else None,
-    )
+    entry = _member_decoder.decode(member) if member else None
+    return JoinView(_storm_decoder.decode(state), int(version), int(count), entry)
