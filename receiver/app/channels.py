@@ -291,26 +291,20 @@ def build_slack_interactions(services: Services) -> SlackInteractions:
         services.storms.record_response(storm_id, "acknowledge", by, now, is_renewing=True)
 
     commands = SlackCommands(
-        services.incident_service,
-        services.incidents,
-        routing,
-        silencer=SilenceService(
+        incident_service=services.incident_service,
+        silence_service=SilenceService(
             services.incident_service, lambda incident: incident.source in routing.alertmanagers
         ),
+        incidents=services.incidents,
+        routing=routing,
         on_call_report=OnCallReport(routing.responders if rest else {}, build_on_call(services, rest)),
         clock=services.clock,
         zone=routing.zone,
     )
     handler = SlackInteractionHandler(
-        services.incident_service,
-        services.incidents,
         commands,
-        zone=routing.zone,
-        next_business_day_start=(
-            partial(next_business_day_start, hours) if hours is not None else lambda _: 0.0
-        ),
-        buttons={"reviewed": mark_reviewed, "acknowledge_storm": acknowledge_storm},
-        clock=services.clock,
+        partial(next_business_day_start, hours) if hours is not None else lambda _: 0.0,
+        {"reviewed": mark_reviewed, "acknowledge_storm": acknowledge_storm},
     )
     return SlackInteractions(
         handler.handle,

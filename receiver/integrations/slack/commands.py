@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import tzinfo
 
 from receiver.clock import format_duration, parse_duration, parse_time
@@ -82,25 +83,25 @@ def parse_duration_form(
 _AT_ONCE = 16
 
 
+@dataclass(frozen=True)
 class OnCallReport:
     """Lists who is on call for each of *responders*; says so where none has a schedule."""
 
-    def __init__(self, responders: Mapping[str, Responder], on_call: OnCallLookup) -> None:
-        self._responders = responders
-        self._on_call = on_call
+    responders: Mapping[str, Responder]
+    on_call: OnCallLookup
 
     def list_lines(self) -> tuple[TextLine, ...]:
         """Return a line for each responder and person on call.
 
         The look-ups run in parallel: each may take 2 s, and Slack waits 3 s for the response.
         """
-        responders = [responder for responder in self._responders.values() if responder.schedule]
+        responders = [responder for responder in self.responders.values() if responder.schedule]
         if not responders:
             return (
                 TextLine("That isn't configured: it takes pagerduty's api_token and a responder's schedule"),
             )
         with ThreadPoolExecutor(min(len(responders), _AT_ONCE)) as pool:
-            found = list(pool.map(self._on_call.list_on_call, responders))
+            found = list(pool.map(self.on_call.list_on_call, responders))
         return tuple(
             line
             for responder, people in zip(responders, found, strict=True)
@@ -137,59 +138,50 @@ HELP = tuple(
         "An ID may be cut short while only one open incident's begins so.",
     )
 )
-CommandHandler = Callable[[str, Person], InteractionResponse]
 
 
+@dataclass(frozen=True, kw_only=True)
 class SlackCommands:
     """Executes slash commands. Raises NotFound and StoreError."""
 
-    def __init__(
-        self,
-        incident_service: IncidentService,
-        incidents: RedisIncidents,
-        routing: RoutingTable,
-        *,
-        silencer: SilenceService,
-        on_call_report: OnCallReport,
-        clock: Callable[[], float],
-        zone: tzinfo,
-    ) -> None:
-        self._incident_service = incident_service
-        self._incidents = incidents
-        self._routing = routing
-        self.silencer = silencer
-        self._on_call_report = on_call_report
-        self._clock = clock
-        self._zone = zone
-        self._handlers: Mapping[str, CommandHandler] = {
-            "": self._list_open,
-            "list": self._list_open,
-            "show": self._show_incident,
-            "ack": self._build_handler(incident_service.acknowledge, "Acknowledged"),
-            "unack": self._build_handler(incident_service.unacknowledge, "Un-acknowledged"),
-            "resolve": self._build_handler(incident_service.resolve, "Resolved"),
-            "snooze": self._snooze_incident,
-            "silence": self._silence_incident,
-            "oncall": self._list_on_call,
-            "help": self._show_help,
-        }
+    incident_service: IncidentService
+    silence_service: SilenceService
+    incidents: RedisIncidents
+    routing: RoutingTable
+    on_call_report: OnCallReport
+    clock: Callable[[], float]
+    zone: tzinfo
 
     def handle_command(self, command: Command) -> InteractionResponse:
         """Execute *command* and return the response; for an unknown command, the help text."""
         word, _, rest = command.text.strip().partition(" ")
-        handler = self._handlers.get(command.name)
-        if handler is None:
-            return TextReply(f"“{word}” is nothing I know. What you can ask:", lines=HELP)
-        return handler(rest.strip(), command.by)
+        arguments, by, service = rest.strip(), command.by, self.incident_service
+        response: InteractionResponse
+        match command.name:
+            case "" | "list":
+                response = self._list_open()
+            case "show":
+                response = self._show_incident(arguments)
+            case "ack":
+                response = self._change_incident(service.acknowledge, "Acknowledged", arguments, by)
+            case "unack":
+                response = self._change_incident(service.unacknowledge, "Un-acknowledged", arguments, by)
+            case "resolve":
+                response = self._change_incident(service.resolve, "Resolved", arguments, by)
+            case "snooze":
+                response = self._snooze_incident(arguments, by)
+            case "silence":
+                response = self._silence_incident(arguments, by)
+            case "oncall":
+                response = TextReply("On call now:", lines=self.on_call_report.list_lines())
+            case "help":
+                response = TextReply("What you can ask:", lines=HELP)
+            case _:
+                response = TextReply(f"“{word}” is nothing I know. What you can ask:", lines=HELP)
+        return response
 
-    def _show_help(self, _arguments: str, _by: Person) -> InteractionResponse:
-        return TextReply("What you can ask:", lines=HELP)
-
-    def _list_on_call(self, _arguments: str, _by: Person) -> InteractionResponse:
-        return TextReply("On call now:", lines=self._on_call_report.list_lines())
-
-    def _list_open(self, _arguments: str, _by: Person) -> InteractionResponse:
-        found = self._incidents.list_newest(states=_OPEN, limit=MAX_LISTED, deliveries=_LINKED)
+    def _list_open(self) -> TextReply:
+        found = self.incidents.list_newest(states=_OPEN, limit=MAX_LISTED, deliveries=_LINKED)
         count = len(found.incidents)
         if not count:
             return TextReply("No incident is open")
@@ -198,48 +190,42 @@ class SlackCommands:
             f"{some} open {'incident' if count == 1 else 'incidents'}:", incidents=found.incidents
         )
 
-    def _show_incident(self, arguments: str, _by: Person) -> InteractionResponse:
+    def _show_incident(self, arguments: str) -> TextReply | IncidentDetails:
         incident = self._find_incident(arguments)
         if isinstance(incident, TextReply):
             return incident
-        whole = self._incidents.load(incident.id)
-        now = self._clock()
-        return IncidentDetails(
-            whole, evaluate_escalation(whole, resolve_policy(self._routing, whole), now), now
-        )
+        whole = self.incidents.load(incident.id)
+        now, policy = self.clock(), resolve_policy(self.routing, whole)
+        return IncidentDetails(whole, evaluate_escalation(whole, policy, now), now)
 
-    def _build_handler(
-        self, transition: Callable[[str, Person, float], IncidentChange], done: str
-    ) -> CommandHandler:
-        """Return a handler that applies *transition* to the named incident and replies with *done*."""
+    def _change_incident(
+        self, transition: Callable[[str, Person, float], IncidentChange], done: str, name: str, by: Person
+    ) -> TextReply:
+        """Apply *transition* to the named incident, and reply with *done*."""
+        incident = self._find_incident(name)
+        if isinstance(incident, TextReply):
+            return incident
+        change = transition(incident.id, by, self.clock())
+        if change.is_changed:
+            return TextReply(f"{done}: {incident_label(incident)}")
+        return TextReply(describe_state(change.incident or incident))
 
-        def apply_transition(arguments: str, by: Person) -> InteractionResponse:
-            incident = self._find_incident(arguments)
-            if isinstance(incident, TextReply):
-                return incident
-            change = transition(incident.id, by, self._clock())
-            if change.is_changed:
-                return TextReply(f"{done}: {incident_label(incident)}")
-            return TextReply(describe_state(change.incident or incident))
-
-        return apply_transition
-
-    def _snooze_incident(self, arguments: str, by: Person) -> InteractionResponse:
+    def _snooze_incident(self, arguments: str, by: Person) -> TextReply:
         which, _, duration = arguments.partition(" ")
         incident = self._find_incident(which)
         if isinstance(incident, TextReply):
             return incident
-        now = self._clock()
-        for_s, fault = parse_duration_field(duration, now, self._zone)
+        now = self.clock()
+        for_s, fault = parse_duration_field(duration, now, self.zone)
         if fault:
             return TextReply(f"{fault}. Say it like: snooze {which} 1h")
-        change = self._incident_service.snooze(incident.id, by, for_s, now)
+        change = self.incident_service.snooze(incident.id, by, for_s, now)
         if not change.is_changed:
             return TextReply(describe_state(change.incident or incident))
         text = f"Snoozed for {format_duration(for_s)}: {incident_label(incident)}"
         return TextReply(text, until=now + for_s)
 
-    def _silence_incident(self, arguments: str, by: Person) -> InteractionResponse:
+    def _silence_incident(self, arguments: str, by: Person) -> TextReply:
         which, _, rest = arguments.partition(" ")
         duration, _, comment = rest.strip().partition(" ")
         if duration.lower() == UNTIL:
@@ -247,13 +233,13 @@ class SlackCommands:
         incident = self._find_incident(which)
         if isinstance(incident, TextReply):
             return incident
-        now = self._clock()
+        now = self.clock()
         is_until_resolved = duration.lower() == UNTIL_RESOLVED
-        for_s, fault = (0.0, "") if is_until_resolved else parse_duration_field(duration, now, self._zone)
-        refusal = self.silencer.silence_refusal_reason(incident)
+        for_s, fault = (0.0, "") if is_until_resolved else parse_duration_field(duration, now, self.zone)
+        refusal = self.silence_service.silence_refusal_reason(incident)
         if fault or refusal:
             return TextReply(refusal or f"{fault}. Say it like: silence {which} 2h")
-        self.silencer.request_silence(incident, by, for_s, comment.strip(), now)
+        self.silence_service.request_silence(incident, by, for_s, comment.strip(), now)
         if not for_s:
             return TextReply(f"Silenced until it resolves: {incident_label(incident)}")
         text = f"Silenced for {format_duration(for_s)}: {incident_label(incident)}"
@@ -266,10 +252,10 @@ class SlackCommands:
         """
         name = arguments.strip("`'\"<>“” ").lower()
         if _WHOLE_ID.fullmatch(name):
-            return self._incidents.load(name)
+            return self.incidents.load(name)
         if not name:
             return TextReply("Which one? Say its ID, or how it begins; “list” shows those that are open")
-        page = self._incidents.list_newest(states=_OPEN, limit=_SCANNED_AT_MOST, deliveries=_LINKED)
+        page = self.incidents.list_newest(states=_OPEN, limit=_SCANNED_AT_MOST, deliveries=_LINKED)
         fitting = tuple(incident for incident in page.incidents if incident.id.startswith(name))
         if not fitting:
             raise NotFound("open incident", name)

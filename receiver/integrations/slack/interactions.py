@@ -10,13 +10,11 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import tzinfo
 from typing import Any
 from urllib.parse import urlsplit
 
 from receiver.errors import DeliveryError, NotFound, StoreError
-from receiver.incidents.service import IncidentService, describe_state
-from receiver.incidents.store import RedisIncidents
+from receiver.incidents.service import describe_state
 from receiver.integrations.slack.client import SlackClient, post_response
 from receiver.integrations.slack.commands import (
     FormFieldError,
@@ -43,33 +41,18 @@ from receiver.text import Secret
 _EXPIRE = "expire:"
 
 
+@dataclass(frozen=True)
 class SlackInteractionHandler:
     """Executes requests. Threads may share it.
 
-    Times of day are in *zone*. *next_business_day_start* returns the start of the next business day after a
+    *next_business_day_start* returns the start of the next business day after a
     moment; 0 if business hours are not configured. *buttons* are the actions of the buttons of reviews and
     storms; their first argument is the ID of the review or storm.
     """
 
-    def __init__(
-        self,
-        incident_service: IncidentService,
-        incidents: RedisIncidents,
-        commands: SlackCommands,
-        *,
-        zone: tzinfo,
-        next_business_day_start: Callable[[float], float],
-        buttons: Mapping[str, Callable[[str, Person, float], object]],
-        clock: Callable[[], float],
-    ) -> None:
-        self._incident_service = incident_service
-        self._incidents = incidents
-        self._commands = commands
-        self._silencer = commands.silencer
-        self._zone = zone
-        self._next_business_day_start = next_business_day_start
-        self._buttons = buttons
-        self._clock = clock
+    commands: SlackCommands
+    next_business_day_start: Callable[[float], float]
+    buttons: Mapping[str, Callable[[str, Person, float], object]]
 
     def handle(self, request: Request) -> InteractionResponse:
         """Execute *request*; when this returns, the change is stored. Raises only StoreError."""
@@ -80,24 +63,24 @@ class SlackInteractionHandler:
                 case ModalSubmit():
                     return self._handle_form(request)
                 case Command():
-                    return self._commands.handle_command(request)
+                    return self.commands.handle_command(request)
         except NotFound as error:
             gone = f"There is no {error.kind} {error.name}; it may have been closed longer ago than is kept"
             return FormErrors({FIELD_CHOICE: gone}) if isinstance(request, ModalSubmit) else TextReply(gone)
 
     def _handle_click(self, click: ButtonClick) -> InteractionResponse:
         """Execute the action of a button; unknown buttons are ignored."""
-        now, by, incident_id = self._clock(), click.by, click.value
+        now, by, service = self.commands.clock(), click.by, self.commands.incident_service
         match click.button:
             case "acknowledge":
-                return _reply_unless_done(self._incident_service.acknowledge(incident_id, by, now), by)
+                return _reply_unless_done(service.acknowledge(click.value, by, now), by)
             case "unacknowledge":
-                return _reply_unless_done(self._incident_service.unacknowledge(incident_id, by, now), by)
+                return _reply_unless_done(service.unacknowledge(click.value, by, now), by)
             case "resolve":
-                return _reply_unless_done(self._incident_service.resolve(incident_id, by, now), by)
+                return _reply_unless_done(service.resolve(click.value, by, now), by)
             case "silence":
                 return self._open_form(click, now)
-        if press := self._buttons.get(click.button):
+        if press := self.buttons.get(click.button):
             press(click.value, by, now)
             return None
         return self._expire_silence(click, now) if click.button.startswith(_EXPIRE) else None
@@ -106,27 +89,29 @@ class SlackInteractionHandler:
         incident_id, _, number = click.value.partition("#")
         if not number.isascii() or not number.isdigit() or len(number) > 9:
             return None
-        change = self._incident_service.expire_silence(incident_id, int(number), click.by, now)
+        change = self.commands.incident_service.expire_silence(incident_id, int(number), click.by, now)
         return None if change.is_changed else TextReply("That silence has ended already")
 
     def _open_form(self, click: ButtonClick, now: float) -> InteractionResponse:
-        incident = self._incidents.load(click.value)
-        refusal = self._silencer.silence_refusal_reason(incident)
+        incident = self.commands.incidents.load(click.value)
+        refusal = self.commands.silence_service.silence_refusal_reason(incident)
         if refusal:
             return TextReply(refusal)
-        return OpenModal(incident, click.trigger_id, self._next_business_day_start(now), str(self._zone))
+        return OpenModal(
+            incident, click.trigger_id, self.next_business_day_start(now), str(self.commands.zone)
+        )
 
     def _handle_form(self, form: ModalSubmit) -> InteractionResponse:
-        now = self._clock()
+        now = self.commands.clock()
         try:
-            for_s = parse_duration_form(form, now, self._next_business_day_start, self._zone)
+            for_s = parse_duration_form(form, now, self.next_business_day_start, self.commands.zone)
         except FormFieldError as fault:
             return FormErrors({fault.field: str(fault)})
-        incident = self._incidents.load(form.incident_id)
-        refusal = self._silencer.silence_refusal_reason(incident)
+        incident = self.commands.incidents.load(form.incident_id)
+        refusal = self.commands.silence_service.silence_refusal_reason(incident)
         if refusal:
             return FormErrors({FIELD_CHOICE: refusal})
-        self._silencer.request_silence(incident, form.by, for_s, form.comment, now)
+        self.commands.silence_service.request_silence(incident, form.by, for_s, form.comment, now)
         return None
 
 

@@ -42,25 +42,17 @@ class FakeOnCall:
 
 def build(rig: Rig, *, on_call_report: OnCallReport | None = None, **more: Any) -> SlackInteractionHandler:
     services = rig.services
-    zone = more.pop("zone", services.routing.zone)
     commands = SlackCommands(
-        services.incident_service,
-        services.incidents,
-        services.routing,
-        silencer=SilenceService(services.incident_service, more.pop("can_silence", lambda _: True)),
+        incident_service=services.incident_service,
+        silence_service=SilenceService(services.incident_service, more.pop("can_silence", lambda _: True)),
+        incidents=services.incidents,
+        routing=services.routing,
         on_call_report=on_call_report or OnCallReport({}, FakeOnCall()),
         clock=rig.clock,
-        zone=zone,
+        zone=more.pop("zone", services.routing.zone),
     )
     defaults = {"next_business_day_start": lambda _: 0.0, "buttons": {}}
-    return SlackInteractionHandler(
-        services.incident_service,
-        services.incidents,
-        commands,
-        zone=zone,
-        clock=rig.clock,
-        **defaults | more,
-    )
+    return SlackInteractionHandler(commands, **defaults | more)
 
 
 @pytest.fixture
