@@ -116,13 +116,12 @@ def send_request(
     Raises TemporaryDeliveryError as `send_bytes` does.
     """
     headers = {"Accept": accept, "User-Agent": "receiver"}
-    data = None
-    if body is not None:
+    data = form.encode() or None
+    if form:
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
+    elif body is not None:
         data = json.dumps(body).encode()
         headers["Content-Type"] = "application/json"
-    elif form:
-        data = form.encode()
-        headers["Content-Type"] = "application/x-www-form-urlencoded"
     return send_bytes(method, address, path, data, headers, timeout_s=timeout_s, max_bytes=max_bytes)
 
 
@@ -258,10 +257,8 @@ def as_objects(value: object) -> list[dict[str, Any]]:
 def parse_timestamp(value: object) -> float:
     """Return the ISO 8601 time *value* (UTC by default) in seconds; 0 if it is invalid or before 1970."""
     try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-        if moment is None or moment.year < 1970:
-            return 0.0
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        parsed = datetime.fromisoformat(value if isinstance(value, str) else "")
+        return max(0.0, (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp())
     except (ValueError, OverflowError):
         return 0.0
 
@@ -295,26 +292,26 @@ def gather(calls: Sequence[Callable[[], T]], timeout_s: float) -> list[T | Deliv
     """
     deadline = time.monotonic() + timeout_s
 
-    def wait(answer: Future[T]) -> T | DeliveryError:
+    def wait(future: Future[T]) -> T | DeliveryError:
         try:
-            return answer.result(max(0.0, deadline - time.monotonic()))
+            return future.result(max(0.0, deadline - time.monotonic()))
         except DeliveryError as error:
             return error
         except TimeoutError:
             return TemporaryDeliveryError("no_answer", f"no answer within {timeout_s:g} s")
 
-    return [wait(answer) for answer in [_start_call(call) for call in calls]]
+    return [wait(future) for future in [_start_call(call) for call in calls]]
 
 
 def _start_call(call: Callable[[], T]) -> Future[T]:
     """Run *call* in a daemon thread, which does not keep the process from exiting."""
     future: Future[T] = Future()
 
-    def answer() -> None:
+    def set_result() -> None:
         try:
             future.set_result(call())
         except BaseException as error:  # noqa: BLE001  # raised again by the waiting thread
             future.set_exception(error)
 
-    threading.Thread(target=answer, name="http-call", daemon=True).start()
+    threading.Thread(target=set_result, name="http-call", daemon=True).start()
     return future

@@ -169,17 +169,15 @@ class HeartbeatFilter:
                 others = tuple(alert for alert in others if not self._find_signals(alert, group, now, found))
             count += len(group.alerts) - len(others)
             left.append(group if len(others) == len(group.alerts) else replace(group, alerts=others))
-        if found and self.sources:
-            found = {key: one for key, one in found.items() if self._is_listed(one[1], now)}
-        if found:
-            self._save_signals(list(found.values()), now)
+        signals = list(found.values())
+        if self.sources:
+            for _, signal in signals:
+                if signal.source not in self.sources:
+                    self._reject_signal(signal, "it is not in `alertmanagers` of routing.yaml", now)
+            signals = [one for one in signals if one[1].source in self.sources]
+        if signals:
+            self._save_signals(signals, now)
         return tuple(left), count
-
-    def _is_listed(self, signal: HeartbeatSignal, now: float) -> bool:
-        if signal.source in self.sources:
-            return True
-        self._reject_signal(signal, "it is not in `alertmanagers` of routing.yaml", now)
-        return False
 
     def _reject_signal(self, signal: HeartbeatSignal, why: str, now: float) -> None:
         """Save a notice, at most once a day, that signals of a source do not count."""
@@ -210,7 +208,7 @@ class HeartbeatFilter:
     def _save_signals(self, found: Sequence[tuple[Heartbeat, HeartbeatSignal]], now: float) -> None:
         former = self.heartbeat_store.save_signals([signal for _, signal in found])
         for (heartbeat, signal), before in zip(found, former, strict=True):
-            if before is None and not self._admit_source(signal, now):
+            if before is None and not self.sources and not self._admit_source(signal, now):
                 continue
             if before is None or not 0 <= now - before < heartbeat.every + heartbeat.grace:
                 self.wake(now)  # it may be back: resolve its incident without delay
@@ -218,8 +216,6 @@ class HeartbeatFilter:
 
     def _admit_source(self, signal: HeartbeatSignal, now: float) -> bool:
         """Tell whether the first signal of a source counts; it is deleted where it does not."""
-        if self.sources:
-            return True
         most = _NEW_SOURCES_AT_MOST
         if self.heartbeat_store.admit_source(signal.source, now, at_most=most, within_s=_DAY_S):
             return True

@@ -40,10 +40,8 @@ class AlertmanagerChannel:
             raise PermanentDeliveryError("not_for_alertmanager", type(action).__name__)
         client = self._get_client(notification)
         if isinstance(action, CreateSilence):
-            reference = _make_silence(client, action, notification, self.clock())
-        else:
-            reference = _expire_silence(client, action, notification)
-        return Receipt(self.clock(), reference)
+            return Receipt(self.clock(), _make_silence(client, action, notification, self.clock()))
+        return Receipt(self.clock(), _expire_silence(client, action, notification))
 
     def find_receipt(self, notification: Notification) -> Receipt | None:
         """Return the receipt if the silence was created or extended although the response was lost.

@@ -49,7 +49,9 @@ class AlertmanagerApi:
     def get_alerts(self, labels: Mapping[str, str]) -> Replica:
         """Return the alerts with *labels*, muted or not; both requests share the timeout."""
         deadline = time.monotonic() + self.timeout_s
-        response = self._request("GET", f"/alerts?{_render_filter(labels)}")
+        filters = [("filter", str(Matcher(name, "=", value))) for name, value in sorted(labels.items())]
+        query = urlencode([*_EVERY_STATE, *filters], errors="replace", quote_via=quote)
+        response = self._request("GET", f"/alerts?{query}")
         dated_at = parse_date_header(response.headers.get("date", ""))
         now = self.clock() if dated_at is None else dated_at
         alerts = _parse_body(response, lambda body: bodies.parse_alerts(body, now))
@@ -103,11 +105,6 @@ class AlertmanagerApi:
         if not response.is_ok and response.status not in or_statuses:
             raise _convert_refusal(response, may_be_done=method != "GET")
         return response
-
-
-def _render_filter(labels: Mapping[str, str]) -> str:
-    filters = [("filter", str(Matcher(name, "=", labels[name]))) for name in sorted(labels)]
-    return urlencode([*_EVERY_STATE, *filters], errors="replace", quote_via=quote)
 
 
 def _silence_path(silence_id: str) -> str:

@@ -140,7 +140,12 @@ class AcknowledgementCheck:
             return finding.what
         by = Person(status.by or "PagerDuty", via=PAGERDUTY)
         if isinstance(page, BatchPage):
-            self._respond_to_storm(page, TRANSITIONS[finding.what], by, incident)
+            what, now = TRANSITIONS[finding.what], self.clock()
+            with suppress(NotFound):
+                self.storms.record_response(
+                    page.storm.id, what, by, now, batch=page.batch, done_in_pagerduty=True
+                )
+            self._respond(incident, what, by)  # at once, as its step is due
         else:
             self.pagerduty_sync.apply_status(page, finding.what, by)
         return finding.what
@@ -151,15 +156,6 @@ class AcknowledgementCheck:
                 self.storms.record_hint(page.storm.id, page.batch, reference, self.clock())
         else:
             self.pagerduty_sync.record_hint(page, reference)
-
-    def _respond_to_storm(self, page: BatchPage, what: str, by: Person, incident: Incident) -> None:
-        """Apply the response to all incidents of *page*, and to *incident* at once, as its step is due."""
-        with suppress(NotFound):
-            now = self.clock()
-            self.storms.record_response(
-                page.storm.id, what, by, now, batch=page.batch, done_in_pagerduty=True
-            )
-        self._respond(incident, what, by)
 
     def _respond(self, incident: Incident, what: str, by: Person) -> None:
         now = self.clock()

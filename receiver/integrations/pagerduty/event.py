@@ -73,7 +73,7 @@ def _format_time(moment: float) -> str:
 
 def _replace_surrogates(text: str) -> str:
     """Replace lone surrogates, which UTF-8 cannot encode."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 Json = dict[str, Any]
@@ -129,9 +129,8 @@ def _render_head(notification: IncidentNotification) -> Json:
         "escalation": _render_step(notification),
         "slack": _render_slack(incident),
         "group_labels": sanitize_map(incident.group_labels),
+        "truncated": incident.truncated or "",
     }
-    if incident.truncated:
-        head["truncated"] = incident.truncated
     return {name: value for name, value in head.items() if value not in ("", {})}
 
 
@@ -157,10 +156,10 @@ def _render_slack(incident: Incident) -> str:
         return f"Slack could not be reached in {channel}: {reason}; see {place}"
     if loss is not None:
         return f"Slack could not be reached: {sanitize_line(loss.reason, MAX_NAME)}"
-    root = incident.deliveries.get(MESSAGE, Delivery())
-    if message is not None or not root.attempts:
+    pending = incident.deliveries.get(MESSAGE, Delivery())
+    if message is not None or not pending.attempts:
         return ""
-    return f"Slack could not be reached yet: {sanitize_line(root.reason, MAX_NAME) or 'no answer'}"
+    return f"Slack could not be reached yet: {sanitize_line(pending.reason, MAX_NAME) or 'no answer'}"
 
 
 def _render_alert(incident: Incident, alert: Alert) -> Json:
@@ -211,11 +210,8 @@ def render_event(notification: Notification) -> Json:
 def render_minimal(event: Mapping[str, Any]) -> Json:
     """Return the trigger event with its required fields only, for when *event* was refused."""
     payload = event["payload"]
-    return {
-        "event_action": event["event_action"],
-        "dedup_key": event["dedup_key"],
-        "payload": {name: payload[name] for name in ("summary", "source", "severity")},
-    }
+    required = {name: payload[name] for name in ("summary", "source", "severity")}
+    return {"event_action": "trigger", "dedup_key": event["dedup_key"], "payload": required}
 
 
 def render_summary(incident: Incident) -> str:
@@ -235,19 +231,18 @@ def render_summary(incident: Incident) -> str:
 
 
 def _render_trigger(notification: IncidentNotification, dedup_key: str) -> Json:
+    payload: Json = {**_render_payload(notification.incident), "custom_details": {}}
     event: Json = {
         "event_action": "trigger",
         "dedup_key": dedup_key,
-        "payload": _render_payload(notification.incident),
+        "payload": payload,
         "client": "receiver",
+        "client_url": sanitize_link(notification.links.incident),
+        "links": _render_links(notification),
     }
-    if client_url := sanitize_link(notification.links.incident):
-        event["client_url"] = client_url
-    if links := _render_links(notification):
-        event["links"] = links
-    event["payload"]["custom_details"] = {}
+    event = {name: value for name, value in event.items() if value}
     room = MAX_EVENT - _ROOM_FOR_ROUTING_KEY - json_size(event)
-    event["payload"]["custom_details"] = render_details(notification, room)
+    payload["custom_details"] = render_details(notification, room)
     return event
 
 
