@@ -51,6 +51,6 @@ def make_relative(path: str) -> str:
 
 def _count_folders() -> int:
     """Return the depth of the requested path as the browser sent it; an encoded `%2F` is no separator."""
-    asked = str(request.environ.get("RAW_URI") or "")
-    path = asked.partition("?")[0] if asked.startswith("/") else urlsplit(request.url).path
+    raw_uri = str(request.environ.get("RAW_URI") or "")
+    path = raw_uri.partition("?")[0] if raw_uri.startswith("/") else urlsplit(request.url).path
     return max(0, path.count("/") - 1)

@@ -117,7 +117,7 @@ def test_a_user_reads_acknowledges_and_navigates(
     name = f"DiskFull{len(requested_urls)}{'Public' if base == site.public else 'Own'}"
     incident = fire(site.deployment, name)
     card = page.locator(".card", has_text=name)
-    expect(card).to_be_visible()  # by a look of the script's
+    expect(card).to_be_visible()  # by a poll of the page's script
     assert page.evaluate("window.isSame") is True
     card.get_by_role("button", name="Acknowledge").click()
     expect(page.locator(".card", has_text=name).locator(".state")).to_have_text(re.compile("acknowledged"))
@@ -125,7 +125,7 @@ def test_a_user_reads_acknowledges_and_navigates(
     page.get_by_role("link", name=name).first.click()
     expect(page).to_have_url(f"{base}/incidents/{incident}")
     site.deployment.ask("POST", f"/api/v1/incidents/{incident}/unacknowledge", {"by": "alice"})
-    expect(page.locator("#state")).to_have_text(re.compile("^open"))  # by a look of the script's
+    expect(page.locator("#state")).to_have_text(re.compile("^open"))  # by a poll of the page's script
     page.get_by_role("button", name="Resolve").click()
     expect(page.locator("#state")).to_have_text(re.compile("resolved by"))
     expect(page).to_have_url(f"{base}/incidents/{incident}")
@@ -151,7 +151,7 @@ def test_the_url_of_a_message_and_an_unknown_url(chromium: Browser, site: Site, 
     incident = fire(site.deployment, "FromAMessage")
     slack = site.deployment.slack
     site.deployment.wait_for(
-        lambda: any(f"{site.public}/incidents/{incident}" in root.words for root in slack.roots)
+        lambda: any(f"{site.public}/incidents/{incident}" in message.words for message in slack.roots)
     )
     context = chromium.new_context(ignore_https_errors=True)
     page = context.new_page()

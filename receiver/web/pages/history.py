@@ -103,10 +103,8 @@ def draw_days(days: Sequence[Day]) -> Chart:
 
 def _round_up(value: int) -> int:
     """Return a round even number that is not below *value*, so that its half is an integer."""
-    for top in (2, 4, 10, 20, 40, 100, 200, 400, 1000, 2000, 4000, 10_000):
-        if value <= top:
-            return top
-    return value + value % 2
+    steps = (2, 4, 10, 20, 40, 100, 200, 400, 1000, 2000, 4000, 10_000)
+    return next((step for step in steps if value <= step), value + value % 2)
 
 
 def _format_day(day: date) -> str:
