@@ -83,31 +83,28 @@ class Reply(DeliveryAction, frozen=True, kw_only=True):
     fingerprints: tuple[str, ...] = ()
 
 
-class Page(DeliveryAction, frozen=True, kw_only=True):
-    """Page a responder.
-
-    *key_digest* is the digest of the routing key it is sent with, empty where the page is simulated;
-    *former_key_digest* is that of the page before it, where that one is open under another key.
+class PageEvent(DeliveryAction, frozen=True, kw_only=True):
+    """An event to PagerDuty. *key_digest* is the digest of the routing key that its page is or was sent with,
+    empty where the page is simulated.
     """
 
     dedup_key: str
-    step: Step
     key_digest: str = ""
+
+
+class Page(PageEvent, frozen=True, kw_only=True):
+    """Page a responder. *former_key_digest* is that of the page before, if open under another key."""
+
+    step: Step
     former_key_digest: str = ""
 
 
-class AcknowledgePage(DeliveryAction, frozen=True, kw_only=True):
-    """Acknowledge a page at PagerDuty, under the routing key that the page was sent with."""
-
-    dedup_key: str
-    key_digest: str = ""
+class AcknowledgePage(PageEvent, frozen=True, kw_only=True):
+    """Acknowledge a page."""
 
 
-class ResolvePage(DeliveryAction, frozen=True, kw_only=True):
-    """Resolve a page at PagerDuty, under the routing key that the page was sent with."""
-
-    dedup_key: str
-    key_digest: str = ""
+class ResolvePage(PageEvent, frozen=True, kw_only=True):
+    """Resolve a page."""
 
 
 class ExpireAcknowledgement(Transition, frozen=True, kw_only=True):

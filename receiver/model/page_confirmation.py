@@ -157,10 +157,10 @@ def record_check(page: Delivery, finding: Finding, now: float) -> Delivery:
         return _mark_undone(page, missed, UNCONFIRMED, max(now, page.last_attempt_at + pause))
     if finding.what == "resolved":
         lately = tuple(at for at in check.resolved_at if abs(now - at) < REOPENS_WITHIN_S)
-        moments = (*lately, now)[-(REOPENS_AT_MOST + 1) :]
-        is_often = len(moments) > REOPENS_AT_MOST
-        again_at = moments[0] + REOPENS_WITHIN_S if is_often else now
-        ended = replace(checked, found=RESOLVED_THERE, resolved_at=moments)
+        times = (*lately, now)[-(REOPENS_AT_MOST + 1) :]
+        is_often = len(times) > REOPENS_AT_MOST
+        again_at = times[0] + REOPENS_WITHIN_S if is_often else now
+        ended = replace(checked, found=RESOLVED_THERE, resolved_at=times)
         return _mark_undone(page, ended, RESOLVED_THERE, again_at)
     notified_at = check.notified_at or (page.receipt.at if page.receipt is not None else now)
     return replace(page, check=replace(checked, found=CONFIRMED, misses=0, notified_at=notified_at))

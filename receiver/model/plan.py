@@ -216,8 +216,11 @@ def _list_heading_updates(incident: Incident) -> Iterator[Action]:
     """Yield an update of the stored heading where it differs from that of the loaded alerts."""
     if incident.is_past or not incident.alerts:
         return
+    firing, stored = incident.firing_alerts, (incident.alertname, incident.summary, incident.more)
+    if len(firing) == 1 and (firing[0].name, firing[0].summary, 0) == stored:
+        return  # the fast path: most incidents have one alert
     heading = find_heading(incident)
-    if (heading.name, heading.summary, heading.more) != (incident.alertname, incident.summary, incident.more):
+    if (heading.name, heading.summary, heading.more) != stored:
         yield UpdateHeading(heading=heading, revision=incident.revision)
 
 

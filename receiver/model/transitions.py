@@ -24,6 +24,7 @@ from receiver.model.incident import (
 AT_ONCE_S = 60.0
 _MOST_SILENCES = 20
 Matchers = tuple[tuple[str, str], ...]
+_NO_PERSON = Person("", via="")
 
 
 def acknowledge(incident: Incident, by: Person, now: float, *, is_renewing: bool = True) -> IncidentChange:
@@ -38,11 +39,7 @@ def acknowledge(incident: Incident, by: Person, now: float, *, is_renewing: bool
     if is_again and not (is_renewing and abs(now - incident.acknowledged_at) >= AT_ONCE_S):
         return IncidentChange(incident)
     text = "Acknowledged again" if is_again else "Acknowledged"
-    return _build_change(
-        _with_acknowledgement(incident, by, now),
-        now,
-        TimelineEvent(now, "acknowledged", text, by.name, by.via),
-    )
+    return _build_change(_with_acknowledgement(incident, by, now), now, "acknowledged", text, by)
 
 
 def snooze(incident: Incident, by: Person, for_s: float, now: float) -> IncidentChange:
@@ -50,16 +47,14 @@ def snooze(incident: Incident, by: Person, for_s: float, now: float) -> Incident
     if incident.is_resolved:
         return IncidentChange(incident)
     snoozed = replace(_with_acknowledgement(incident, by, now), snoozed_until=now + for_s)
-    text = f"Snoozed for {format_duration(for_s)}"
-    return _build_change(snoozed, now, TimelineEvent(now, "snoozed", text, by.name, by.via))
+    return _build_change(snoozed, now, "snoozed", f"Snoozed for {format_duration(for_s)}", by)
 
 
 def unacknowledge(incident: Incident, by: Person, now: float) -> IncidentChange:
     """End the acknowledgement: the last step that was sent is sent again at once."""
     if incident.is_resolved or not incident.is_acknowledged:
         return IncidentChange(incident)
-    event = TimelineEvent(now, "unacknowledged", "Un-acknowledged", by.name, by.via)
-    return _build_change(restart_escalation(incident, now), now, event)
+    return _build_change(restart_escalation(incident, now), now, "unacknowledged", "Un-acknowledged", by)
 
 
 def expire_acknowledgement(incident: Incident, acknowledged_at: float, now: float) -> IncidentChange:
@@ -67,18 +62,18 @@ def expire_acknowledgement(incident: Incident, acknowledged_at: float, now: floa
     if incident.is_resolved or incident.acknowledged_at != acknowledged_at:
         return IncidentChange(incident)
     text = "Snooze ended" if incident.snoozed_until else "Acknowledged, and not resolved in time"
-    return _build_change(restart_escalation(incident, now), now, TimelineEvent(now, "unacknowledged", text))
+    return _build_change(restart_escalation(incident, now), now, "unacknowledged", text)
 
 
 def end_flapping(incident: Incident, flapping_until: float, now: float) -> IncidentChange:
     """End the flapping whose window ended at *flapping_until*, and resolve the incident if nothing fires."""
     if incident.is_resolved or not incident.is_flapping or incident.flapping_until != flapping_until:
         return IncidentChange(incident)
-    calmed = replace(incident, flapping_until=0.0, quiet_at=0.0)
+    ended = replace(incident, flapping_until=0.0, quiet_at=0.0)
     if not incident.quiet_at:
-        return _build_change(calmed, now, TimelineEvent(now, "flapping_ended", "No longer flapping"))
+        return _build_change(ended, now, "flapping_ended", "No longer flapping")
     text = f"Flapped, and was quiet for {format_duration(now - incident.quiet_at)}"
-    return _build_change(replace(calmed, resolved_at=now), now, TimelineEvent(now, "resolved", text))
+    return _build_change(replace(ended, resolved_at=now), now, "resolved", text)
 
 
 def resolve(incident: Incident, by: Person, now: float) -> IncidentChange:
@@ -86,7 +81,7 @@ def resolve(incident: Incident, by: Person, now: float) -> IncidentChange:
     if incident.is_resolved:
         return IncidentChange(incident)
     closed = replace(incident, resolved_at=now, resolved_by=by.name or "somebody", resolved_ref=by.slack_id)
-    return _build_change(closed, now, TimelineEvent(now, "resolved", "Resolved by hand", by.name, by.via))
+    return _build_change(closed, now, "resolved", "Resolved by hand", by)
 
 
 def silence(
@@ -108,7 +103,7 @@ def silence(
     )
     text = f"Silence wished for {format_duration(for_s)}" if for_s else "Silence wished until it resolves"
     requested = replace(incident, silences=(*incident.silences, *requests))
-    return _build_change(requested, now, TimelineEvent(now, "silenced", text, by.name, by.via))
+    return _build_change(requested, now, "silenced", text, by)
 
 
 def choose_matchers(incident: Incident) -> tuple[Matchers, ...]:
@@ -140,8 +135,7 @@ def expire_silence(incident: Incident, number: int, by: Person, now: float) -> I
         replace(request, ended_at=now) if request.number == number else request
         for request in incident.silences
     )
-    event = TimelineEvent(now, "silence_expired", "Silence expired", by.name, by.via)
-    return _build_change(replace(incident, silences=requests), now, event)
+    return _build_change(replace(incident, silences=requests), now, "silence_expired", "Silence expired", by)
 
 
 def restart_escalation(incident: Incident, now: float) -> Incident:
@@ -166,7 +160,10 @@ def _with_acknowledgement(incident: Incident, by: Person, now: float) -> Inciden
     )
 
 
-def _build_change(incident: Incident, now: float, event: TimelineEvent) -> IncidentChange:
+def _build_change(
+    incident: Incident, now: float, what: str, text: str, by: Person = _NO_PERSON
+) -> IncidentChange:
+    event = TimelineEvent(now, what, text, by.name, by.via)
     changed = replace(incident, updated_at=now, revision=incident.revision + 1)
     return IncidentChange(changed, is_changed=True, events=(event,))
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from receiver.engine.notification import Notification
 from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
-from receiver.model.actions import AcknowledgePage, Page, ResolvePage
+from receiver.model.actions import PageEvent
 from receiver.model.routing import PAGERDUTY, Responder
 from receiver.text import Secret
 
@@ -50,7 +50,7 @@ class RoutingKeys:
         since another worker may have it, then PermanentDeliveryError.
         """
         action = notification.action
-        if not isinstance(action, Page | AcknowledgePage | ResolvePage) or not action.key_digest:
+        if not isinstance(action, PageEvent) or not action.key_digest:
             return action.target.secret
         with self._lock:
             secret = self._keys.get(action.key_digest)
