@@ -257,7 +257,7 @@ class ReceiverWorker:
         worker_services = build_worker_services(services, keys=self._keys)
         self._worker.use_configuration(worker_services.reconciler, worker_services.periodic_tasks)
         if self._socket is not None:
-            self._socket.use_handler(build_slack_interactions(services))
+            self._socket.handler = build_slack_interactions(services)
         self._config_state = ConfigState(self._clock())
 
     def record_refused_config(self, error: ConfigError) -> None:

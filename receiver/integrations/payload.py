@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil
+from operator import attrgetter
 
 from msgspec import ValidationError, convert
 
@@ -144,14 +145,10 @@ def to_text(value: object) -> str | None:
         return None
     try:
         return replace_surrogates(
-            json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_get_number)
+            json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=attrgetter("value"))
         )
     except RecursionError:
         return "…"
-
-
-def _get_number(number: RawNumber) -> float:
-    return number.value
 
 
 def replace_surrogates(text: str) -> str:

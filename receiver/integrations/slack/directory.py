@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -88,15 +89,10 @@ class UserDirectory:
 
     def __init__(self, client: SlackClient, clock: Callable[[], float]) -> None:
         self._client = client
-        self._groups = self._build_cache("usergroups.list", self._fetch_groups, clock)
-        self._users = self._build_cache("users.list", self._fetch_users, clock)
-        self._emails: Cache[str] = Cache(
-            "users.lookupByEmail", self._fetch_id_by_email, clock, ttl_s=_KEEP_S, retry_s=_RETRY_S
-        )
-
-    @staticmethod
-    def _build_cache(name: str, fetch: Callable[[str], Ids], clock: Callable[[], float]) -> Cache[Ids]:
-        return Cache(name, fetch, clock, ttl_s=_KEEP_S, retry_s=_RETRY_S)
+        build = partial(Cache[Any], clock=clock, ttl_s=_KEEP_S, retry_s=_RETRY_S)
+        self._groups: Cache[Ids] = build("usergroups.list", self._fetch_groups)
+        self._users: Cache[Ids] = build("users.list", self._fetch_users)
+        self._emails: Cache[str] = build("users.lookupByEmail", self._fetch_id_by_email)
 
     def resolve_mentions(self, notification: Notification) -> Notification:
         """Return *notification* with Slack IDs for the handles and people that its reply mentions.

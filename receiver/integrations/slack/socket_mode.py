@@ -13,7 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -187,37 +187,30 @@ _REMEMBERED = 1000
 _USUAL = SocketModeTimings()
 
 
+@dataclass(eq=False)
 class SlackSocket:
-    """Keeps a connection to Slack from `start` to `stop`, and reconnects when it is lost."""
+    """Keeps a connection to Slack from `start` to `stop`, and reconnects when it is lost.
 
-    def __init__(
-        self,
-        app_token: Secret,
-        base_url: str,
-        handler: SlackInteractions,
-        timings: SocketModeTimings = _USUAL,
-    ) -> None:
-        self._app_token = app_token
-        self._base_url = base_url
-        self._handler = handler
-        self._timings = timings
-        self._stopping = threading.Event()
-        self._connection: SocketModeConnection | None = None
-        # The latest envelope IDs with their responses: an envelope that Slack repeats is not executed again.
-        self._done: OrderedDict[str, Mapping[str, Any] | None] = OrderedDict()
+    *handler* may be replaced, as after a change of the configuration: it gets the next requests.
+    """
+
+    app_token: Secret
+    base_url: str
+    handler: SlackInteractions
+    timings: SocketModeTimings = _USUAL
+    _stopping: threading.Event = field(default_factory=threading.Event, init=False)
+    _connection: SocketModeConnection | None = field(default=None, init=False)
+    # The latest envelope IDs with their responses: an envelope that Slack repeats is not executed again.
+    _done: OrderedDict[str, Mapping[str, Any] | None] = field(default_factory=OrderedDict, init=False)
 
     @property
     def is_connected(self) -> bool:
         """Whether the connection is open."""
         return self._connection is not None and self._connection.is_connected()
 
-    def use_handler(self, handler: SlackInteractions) -> None:
-        """Use *handler* for the next requests, as after a change of the configuration."""
-        self._handler = handler
-
     def start(self) -> None:
         """Connect in a background thread, with retries; returns at once."""
-        self._connection = SocketModeConnection(self._app_token, self._base_url, self._timings)
+        self._connection = SocketModeConnection(self.app_token, self.base_url, self.timings)
         self._connection.socket_mode_request_listeners.append(self._receive_envelope)
         threading.Thread(
             target=self._connect, args=(self._connection,), name="slack-socket", daemon=True
@@ -258,13 +251,10 @@ class SlackSocket:
         except PayloadError as error:
             logger.warning("unreadable request from Slack", extra={"fields": {"reason": error.reason}})
             request = None
-        if request is None:
-            _acknowledge_envelope(client, envelope, None)
+        if request is None or envelope.envelope_id in self._done:
+            _acknowledge_envelope(client, envelope, self._done.get(envelope.envelope_id))
             return
-        if envelope.envelope_id in self._done:
-            _acknowledge_envelope(client, envelope, self._done[envelope.envelope_id])
-            return
-        handler = self._handler
+        handler = self.handler
         result = handler.handle(request)
         if result.is_saved:
             self._remember_envelope(envelope.envelope_id, result.body)

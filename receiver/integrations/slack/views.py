@@ -138,7 +138,8 @@ def render_ephemeral(reply: TextReply | IncidentDetails) -> dict[str, Any]:
 
     Only the user sees it, and it contains no mentions.
     """
-    lines = list(_render_details(reply) if isinstance(reply, IncidentDetails) else _render_reply(reply))
+    rendered = _render_details(reply) if isinstance(reply, IncidentDetails) else _render_reply(reply)
+    lines = list(filter(None, rendered))
     blocks, left_out = pack_sections(lines, BlockBudget().reserve_characters(_ROOM_FOR_REST))
     if left_out:
         blocks.append(section(f"… and {left_out} more"))
@@ -181,14 +182,10 @@ def _render_details(details: IncidentDetails) -> Iterator[str]:
         yield escape_text(heading.summary, _MAX_SENTENCE) + format_more(heading.more)
     sent = f", {count_sent(incident)}" if incident.truncated else ""
     yield f"{incident.firing} of {incident.total} alerts firing{sent}"
-    for text in (
-        render_suppression(incident),
-        render_steps(incident, escalation),
-        render_page_failures(incident, escalation),
-        render_silences(incident, details.now),
-    ):
-        if text:
-            yield text
+    yield render_suppression(incident)
+    yield render_steps(incident, escalation)
+    yield render_page_failures(incident, escalation)
+    yield render_silences(incident, details.now)
     yield " · ".join([history(incident), *_message_link(incident)])
 
 

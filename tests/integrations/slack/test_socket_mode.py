@@ -286,7 +286,7 @@ def test_a_reload_does_not_close_the_connection(slack, start):
     first, second = FakeHandler(), FakeHandler()
     socket = start(first)
     slack.connections.wait_open()
-    socket.use_handler(second)
+    socket.handler = second
     slack.connections.deliver("slash_commands", a_command("list"))
     assert (len(first.requests), len(second.requests), slack.connections.opened) == (0, 1, 1)
 
