@@ -109,10 +109,7 @@ class ReceiverApi:
         return answer
 
     def list_rows(self, what: str, **query: str) -> Json:
-        """Return all `incidents`, `history` or `deliveries` that *query* selects, newest first, as one page.
-
-        Its `next_cursor` is null unless MAX_PAGES is reached.
-        """
+        """Return up to MAX_PAGES pages of `incidents`, `history` or `deliveries` as one, newest first."""
         name = "deliveries" if what == "deliveries" else "incidents"
         rows: list[Any] = []
         cursor = ""
@@ -148,10 +145,7 @@ class ReceiverApi:
         return self._call_incident("GET", incident_id)
 
     def change_incident(self, incident_id: str, action: str, by: str, **more: str) -> Json:
-        """Post an *action* (`acknowledge`, `snooze`, …) on an incident, and return its new state.
-
-        *more* goes into the body, as `for` and `comment`.
-        """
+        """Post an *action* on an incident, with *more* as `for` in the body; return its new state."""
         return self._call_incident("POST", incident_id, f"/{action}", {"by": by, "via": VIA, **more})
 
     def get_maintenance(self) -> Json:

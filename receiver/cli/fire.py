@@ -159,16 +159,16 @@ def _send_alertmanager(sample: TestAlert, environ: Mapping[str, str]) -> str:
     name = one_line(sample.labels["alertname"], 100)
     if sample.is_resolved:
         return f"Alertmanager has the end of {name}, and tells the receiver at the next group_interval."
-    said = (
+    sentence = (
         f"Alertmanager has {name}, and tells the receiver after its group_wait. Unless it is sent again it "
         "ends by itself after resolve_timeout (5m by default)."
     )
     # Only the receiver knows the words of routing.yaml, and only the webhook's response reports them.
     word = BUILT_IN_WORDS.find_unknown_word(sample.labels)
     if not word:
-        return said
+        return sentence
     warning = describe_unknown_severity(word)
-    return f"{said}\nwarning: {warning}, unless `severities` in the receiver's routing.yaml has it"
+    return f"{sentence}\nwarning: {warning}, unless `severities` in the receiver's routing.yaml has it"
 
 
 def _describe_refusal(answer: HttpResponse) -> str:

@@ -51,8 +51,8 @@ def maintenance(
     if is_json:
         print_json(raw)
         return
-    said = format_maintenance(parse_response(raw, MaintenanceRow), clock.now())
-    print_text((said or ("Maintenance is over: paging goes on" if is_end else "No maintenance")) + ".")
+    sentence = format_maintenance(parse_response(raw, MaintenanceRow), clock.now())
+    print_text((sentence or ("Maintenance is over: paging goes on" if is_end else "No maintenance")) + ".")
 
 
 def format_maintenance(row: MaintenanceRow, now: float) -> str:

@@ -135,8 +135,8 @@ def _probe_provider(config: Config, findings: Findings) -> None:
     try:
         issuer = OidcClient(config.settings, now).check_provider()
     except ProviderUnavailable as error:
-        said = f"the provider of OIDC_ISSUER can't be asked: {error}"
-        findings.add_error(said, "one that answers", file=ENVIRONMENT)
+        what = f"the provider of OIDC_ISSUER can't be asked: {error}"
+        findings.add_error(what, "one that answers", file=ENVIRONMENT)
         return
     back = f"{config.settings.public_url}{CALLBACK}"
     findings.add_passed(f"{issuer} has people sign in; {back} must be registered there, and is not tried")

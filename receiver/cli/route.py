@@ -40,14 +40,14 @@ def runbook(alertname: str, config: Path) -> None:
 
 
 def _describe_missing(alertname: str, catalogue: RunbookCatalogue) -> str:
-    said = f"no runbook for {one_line(alertname, 100)!r}"
+    sentence = f"no runbook for {one_line(alertname, 100)!r}"
     known = {name.casefold(): name for name in catalogue.list_names()}
     near = get_close_matches(alertname[:200].casefold(), known, n=MAX_SUGGESTIONS)
     if near:
-        return f"{said}: did you mean {' or '.join(known[name] for name in near)}?"
+        return f"{sentence}: did you mean {' or '.join(known[name] for name in near)}?"
     if not known:
-        return f"{said}: there are no runbooks at all, see `runbooks:` in the configuration"
-    return f"{said} among the {len(known)} there are"
+        return f"{sentence}: there are no runbooks at all, see `runbooks:` in the configuration"
+    return f"{sentence} among the {len(known)} there are"
 
 
 @click.command(

@@ -145,11 +145,7 @@ def _build_child(
 
 
 def _build_reload_guard(signals: Signals) -> Callable[[], bool]:
-    """Return a check at SIGHUP whether to reload: False after our terminal was closed.
-
-    Each child validates the configuration itself; a refusal appears in the status, on the page and in
-    the metrics.
-    """
+    """Return a check at SIGHUP whether to reload: False after our terminal was closed."""
     had_terminal = sys.stderr.isatty()
 
     def is_reload_wanted() -> bool:

@@ -96,10 +96,7 @@ def running_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def require_tokens(options: Options, settings: Settings) -> None:
-    """Raise click's error if other machines can reach us and no token is required.
-
-    With --insecure, log a warning instead.
-    """
+    """Raise click's error (or, with --insecure, warn) if other machines can reach us without a token."""
     if options.listen.is_loopback:
         return
     tokens = {"RECEIVER_WEBHOOK_TOKEN": settings.webhook_tokens, "RECEIVER_API_TOKEN": settings.api_tokens}

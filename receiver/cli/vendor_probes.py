@@ -55,7 +55,7 @@ class SlackProbe:
             findings.add_error(what, "Slack's API, see SLACK_API_URL")
             return
         if not found["ok"]:
-            findings.add_error(f"Slack refuses slack.token: {_error(found, answer)}", "a bot's token")
+            findings.add_error(f"Slack refuses slack.token: {_format_error(found, answer)}", "a bot's token")
             return
         scopes = frozenset(answer.headers.get("x-oauth-scopes", "").replace(",", " ").split())
         if scopes and "chat:write" not in scopes:
@@ -127,7 +127,7 @@ class SlackProbe:
         found: Json = {}
         for found, answer in self._fetch_pages("conversations.list", types=kinds, exclude_archived="true"):
             if not found.get("ok") or not isinstance(found.get("channels"), list):
-                return _Listing(reason=_error(found, answer))
+                return _Listing(reason=_format_error(found, answer))
             for channel in as_objects(found["channels"]):
                 channels |= {str(channel.get("id")): channel, f"#{channel.get('name')}": channel}
         if _next_cursor(found):
@@ -171,8 +171,7 @@ def _list_routed_channels(routing: Routing) -> list[str]:
     return [name for name in dict.fromkeys(named) if name and not name.startswith("D")]
 
 
-def _error(found: Json, answer: HttpResponse) -> str:
-    """Return Slack's error code."""
+def _format_error(found: Json, answer: HttpResponse) -> str:
     word = one_line(str(found.get("error") or f"status {answer.status}"), 100)
     needed = one_line(str(found.get("needed") or ""), 100)
     return f"{word} (needed: {needed})" if needed else word

@@ -67,10 +67,7 @@ class Operation:
         return self._hints["return"]
 
     def handle(self, handler: object, names: Iterable[str], query: Mapping[str, str], body: bytes) -> Any:
-        """Parse the request, call the method of *handler* and return the response.
-
-        Raises RequestError, NotFound and StoreError.
-        """
+        """Parse the request and call the method of *handler*; raises RequestError and what that raises."""
         kind = self.request_type
         fields = read_body(kind, body) if self.has_body else read_query(kind, query)
         return self.method(handler, *names, *([] if kind is EmptyRequest else [fields]))
@@ -126,10 +123,7 @@ _SCHEMES = {
 
 
 def render_openapi(operations: Sequence[Operation], *, server: str = "", is_open: bool = False) -> Json:
-    """Return the OpenAPI document of *operations*, with *server* as base URL (empty: that of the document).
-
-    *is_open* says that no token is required.
-    """
+    """Return the OpenAPI document with *server* as base URL; *is_open* says that no token is required."""
     kinds = {kind: None for one in operations for kind in (one.request_type, one.response_type)}
     refs, schemas = msgspec.json.schema_components((*kinds, ErrorAnswer), ref_template=_REF)
     by_kind = dict(zip(kinds, refs, strict=False))

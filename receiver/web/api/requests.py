@@ -137,10 +137,7 @@ class EndMaintenanceRequest(Struct, frozen=True):
 
 
 def read_query(kind: type[Q], found: Mapping[str, str]) -> Q:
-    """Return the query as *kind*; raises RequestError with a message where a value is invalid.
-
-    Unknown parameters are ignored.
-    """
+    """Return the query's known parameters as *kind*; raises RequestError with a message for a bad value."""
     hints = get_type_hints(kind, include_extras=True)
     return kind(**{name: _convert(name, found[name], hint) for name, hint in hints.items() if name in found})
 

@@ -92,10 +92,7 @@ class IpRateLimiter:
 
 
 def client_key(address: str | None) -> str:
-    """Return the rate limit key of an address: one client owns an IPv4 address or an IPv6 /64 network.
-
-    It is empty on a Unix socket.
-    """
+    """Return the rate limit key of a client: its IPv4 address or IPv6 /64 network; empty on a Unix socket."""
     found = parse_ip(address or "")
     if isinstance(found, IPv6Address):
         return str(ip_network((found, 64), strict=False).network_address)
@@ -266,9 +263,9 @@ class RequestGuard:
         if self._requires_token(request.path):
             return None
         if not self._is_allowed_host(request.host):
-            said = f"without a token we do not answer to the name {one_line(request.host, 80)}"
+            refusal = f"without a token we do not answer to the name {one_line(request.host, 80)}"
             return _refuse(
-                "unknown_host", 403, f"{said}: set PUBLIC_URL or RECEIVER_ALLOWED_HOSTS, or a token"
+                "unknown_host", 403, f"{refusal}: set PUBLIC_URL or RECEIVER_ALLOWED_HOSTS, or a token"
             )
         if not self._is_same_origin() and not _is_navigation():
             return _refuse_cross_site()
