@@ -6,6 +6,7 @@ import datetime as dt
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -13,9 +14,11 @@ from msgspec.structs import replace
 
 from receiver.engine.queue import WorkQueue
 from receiver.incidents.queries import RedisListing
-from receiver.model.incident import Person
-from receiver.model.routing import PAGERDUTY, SLACK
-from receiver.storage.connection import Client, store_errors
+from receiver.model.incident import Incident, Person
+from receiver.model.plan import resolve_policy
+from receiver.model.routing import PAGERDUTY, SLACK, EscalationPolicy, RoutingTable
+from receiver.storage.client import Command
+from receiver.storage.connection import Client, raise_if_error, store_errors
 from receiver.storage.keys import (
     MAINTENANCE,
     MAINTENANCE_ANNOUNCED,
@@ -50,6 +53,39 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Maintenance)
 
 
+def parse_maintenance(packed: bytes | None) -> Maintenance | None:
+    return _decoder.decode(packed) if packed else None
+
+
+_MAX_POLICIES = 512
+
+
+class MaintenancePolicies:
+    """The escalation policies of *routing*; no pages are sent while a maintenance is active. Thread-safe."""
+
+    read_maintenance: Command = (("GET", MAINTENANCE), {})
+
+    def __init__(self, routing: RoutingTable) -> None:
+        self._routing = routing
+        # A policy follows from few fields of an incident; to build it takes longer than a lookup.
+        self._resolved: dict[tuple[object, ...], EscalationPolicy] = {}
+
+    def resolve_policy(self, incident: Incident, maintenance: Any, now: float) -> EscalationPolicy:
+        """Return the incident's policy; *maintenance* is the answer to `read_maintenance`, perhaps an error.
+
+        Raises StoreError.
+        """
+        with store_errors():
+            latest = parse_maintenance(raise_if_error(maintenance))
+        paused_until = latest.until if latest is not None and latest.is_in_force(now) else 0.0
+        key = (incident.policy, incident.route, incident.source, paused_until)
+        if (found := self._resolved.get(key)) is None:
+            if len(self._resolved) >= _MAX_POLICIES:
+                self._resolved.clear()
+            found = self._resolved[key] = resolve_policy(self._routing, incident, paused_until)
+        return found
+
+
 @dataclass(frozen=True)
 class RedisMaintenance:
     """Stores the latest maintenance. Every method raises StoreError when Redis is unavailable."""
@@ -59,8 +95,7 @@ class RedisMaintenance:
     def find_latest(self) -> Maintenance | None:
         """Return the latest maintenance, ended or not; None when it ended so long ago that it expired."""
         with store_errors():
-            packed = self.redis.get(MAINTENANCE)
-        return _decoder.decode(packed) if packed else None
+            return parse_maintenance(self.redis.get(MAINTENANCE))
 
     def find_active(self, now: float) -> Maintenance | None:
         """Return the maintenance that is active at *now*, if any."""

@@ -56,10 +56,8 @@ from receiver.integrations.pagerduty.routing_keys import RoutingKeys
 from receiver.integrations.pagerduty.sync import PagerDutyWebhookHandler
 from receiver.integrations.slack.socket_mode import SlackSocket
 from receiver.maintenance import TASK_NAME as MAINTENANCE
-from receiver.maintenance import MaintenanceTask
-from receiver.model.incident import Incident
-from receiver.model.plan import resolve_policy
-from receiver.model.routing import ALERTMANAGER, PAGERDUTY, EscalationPolicy
+from receiver.maintenance import MaintenancePolicies, MaintenanceTask
+from receiver.model.routing import ALERTMANAGER, PAGERDUTY
 from receiver.notices import TASK_NAME as NOTICES
 
 logger = logging.getLogger(__name__)
@@ -109,9 +107,9 @@ def build_worker_services(
     dispatcher = build_dispatcher(services, channels or build_channels(services, keys), rate_limiter)
     notification_builder = build_notification_builder(services, rest)
     incident_reconciler = IncidentReconciler(
-        services.incidents,
-        partial(_resolve_policy, services),
-        IncidentDeliveries(services.incidents, notification_builder, dispatcher, clock),
+        incidents=services.incidents,
+        policies=MaintenancePolicies(routing),
+        deliveries=IncidentDeliveries(services.incidents, notification_builder, dispatcher, clock),
         transitions=TransitionExecutor(
             services.incidents,
             checks,
@@ -135,10 +133,6 @@ def build_worker_services(
         TASK: periodic_tasks,
     }
     return WorkerServices(Reconcilers(by_kind), periodic_tasks)
-
-
-def _resolve_policy(services: Services, incident: Incident, now: float) -> EscalationPolicy:
-    return resolve_policy(services.routing, incident, services.maintenance.paused_until(now))
 
 
 def _build_periodic_tasks(

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from receiver.engine.notification import Notification
 from receiver.engine.rate_limit import Permit
 from receiver.model.actions import CheckBeforeStep, ConfirmPage, DeliveryAction
 from receiver.model.alert import Alert
 from receiver.model.delivery import Delivery, Receipt
+from receiver.model.escalation import IncidentView
 from receiver.model.incident import Incident, OnCallPerson
 from receiver.model.page_confirmation import PagerDutyStatus
 from receiver.model.routing import EscalationPolicy, Responder
 from receiver.runbooks.model import Excerpt
+from receiver.storage.client import Command
 
 
 class Channel(Protocol):
@@ -56,10 +58,32 @@ class Bundler(Protocol):
         """Start a storm if *permit* shows too long a wait; True if the storm announces *action* now."""
         ...
 
-    def bundle(
-        self, action: DeliveryAction, incident: Incident, policy: EscalationPolicy, now: float, worker: str
-    ) -> Delivery | None:
-        """Return the delivery of *action* as part of a storm; None if it must be sent by itself."""
+    @property
+    def read_active(self) -> Command:
+        """The command that reads the active storms."""
+        ...
+
+    def bundle(self, action: DeliveryAction, view: IncidentView, active: Any, worker: str) -> Delivery | None:
+        """Return the delivery of *action* as part of a storm; None if it must be sent by itself.
+
+        *active* is the answer to `read_active`, perhaps an error. Raises StoreError, LeaseLost.
+        """
+        ...
+
+
+class Policies(Protocol):
+    """The escalation policies as configured now; no pages are sent while a maintenance is active."""
+
+    @property
+    def read_maintenance(self) -> Command:
+        """The command that reads the maintenance."""
+        ...
+
+    def resolve_policy(self, incident: Incident, maintenance: Any, now: float) -> EscalationPolicy:
+        """Return the incident's policy; *maintenance* is the answer to `read_maintenance`, perhaps an error.
+
+        Raises StoreError.
+        """
         ...
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from receiver.errors import StoreError
 from receiver.model.alert import Severity
-from receiver.storage.connection import Client, ScriptCall, Scripts, store_errors
+from receiver.storage.connection import Client, ScriptCall, Scripts, raise_if_error, store_errors
 from receiver.storage.keys import CLOCKS, CLOCKS_FOR_S, WAKE, WORKERS, WORKERS_FOR_S, Keys, shard_of
 from receiver.storage.timestamps import Moments
 
@@ -20,6 +20,16 @@ class Claims:
 
     incidents: tuple[str, ...]
     next_check_at: float | None
+
+
+class DueTimes(dict[str, float | None]):
+    """When an entry is due again by queue (None: never), and the writes that its release does first."""
+
+    def __init__(
+        self, dues: Mapping[str, float | None] | None = None, writes: tuple[ScriptCall, ...] = ()
+    ) -> None:
+        super().__init__(dues or {})
+        self.writes = writes
 
 
 # A worker sends a heartbeat every 0.7 s.
@@ -112,8 +122,7 @@ class WorkQueue:
         for shard, answer in enumerate(answers):
             try:
                 with store_errors():
-                    if isinstance(answer, Exception):
-                        raise answer
+                    raise_if_error(answer)
             except StoreError as error:
                 fault = error
                 continue
@@ -149,19 +158,18 @@ class WorkQueue:
 
     def release(self, queue: str, worker: str, incident_id: str, dues: Mapping[str, float | None]) -> bool:
         """Release a lease, and enqueue the incident in each queue of *dues* at the given time, or earlier if
-        a change enqueued it earlier. False, without any effect, if *worker* no longer holds the lease.
+        a change enqueued it earlier. False, without any of these effects, if *worker* no longer holds the
+        lease. The writes of `DueTimes` are done before, in the same round trip.
         """
         keys = Keys(self._shard(incident_id))
+        writes = dues.writes if isinstance(dues, DueTimes) else ()
         args: list[Any] = [incident_id, worker, WAKE]
         for other, due in dues.items():
             args += ["" if due is None else self._moments.at(due), other]
+        queue_keys = (keys.queue(other) for other in dues)
+        release = ("release", [keys.leases(queue), keys.lease_owners(queue), *queue_keys], args)
         with store_errors():
-            answer = self._scripts.run_script(
-                "release",
-                [keys.leases(queue), keys.lease_owners(queue), *(keys.queue(other) for other in dues)],
-                args,
-            )
-        return bool(answer)
+            return bool(self._scripts.run_each([*writes, release])[-1])
 
     def enqueue(self, queue: str, incident_id: str, due: float) -> None:
         """Enqueue an incident in *queue* at *due*; an earlier due time is kept."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from receiver import metrics
 from receiver.engine.dispatcher import Dispatcher, describe_failure, describe_kind, start_attempt
@@ -16,6 +17,7 @@ from receiver.model.actions import (
     ExpireSilence,
     FallbackMention,
     Page,
+    Plan,
     Post,
     Reply,
     ResolvePage,
@@ -26,75 +28,103 @@ from receiver.model.escalation import IncidentView
 from receiver.model.incident import Incident, TimelineEvent
 from receiver.model.plan import queues_for
 from receiver.model.routing import Step
+from receiver.storage.connection import ScriptCall
 
 
+@dataclass(frozen=True)
+class DeliveryOutcome:
+    """A delivery with its receipt or failure, to be saved, and its timeline events.
+
+    *others* are the other queues of the incident, if their actions depend on the outcome.
+    """
+
+    incident: Incident
+    action: DeliveryAction
+    delivery: Delivery
+    events: tuple[TimelineEvent, ...]
+    others: tuple[str, ...]
+    at: float
+
+
+@dataclass(frozen=True)
 class IncidentDeliveries:
     """Dispatches the actions of incidents."""
 
-    def __init__(
-        self,
-        incidents: RedisIncidents,
-        notification_builder: NotificationBuilder,
-        dispatcher: Dispatcher,
-        clock: Callable[[], float],
-    ) -> None:
-        self._incidents = incidents
-        self._notification_builder = notification_builder
-        self._dispatcher = dispatcher
-        self._clock = clock
+    incidents: RedisIncidents
+    notification_builder: NotificationBuilder
+    dispatcher: Dispatcher
+    clock: Callable[[], float]
 
-    def dispatch(self, action: DeliveryAction, view: IncidentView, worker: str) -> Delivery | None:
-        """Perform *action* once; return the saved delivery. Raises StoreError, LeaseLost."""
-        subject = IncidentSubject(self._incidents, view.incident, self._clock)
+    def dispatch(self, action: DeliveryAction, view: IncidentView, worker: str) -> DeliveryOutcome:
+        """Perform *action* once; return the outcome, which the caller saves. Raises StoreError, LeaseLost."""
+        outcomes: list[DeliveryOutcome] = []
+        subject = IncidentSubject(self.incidents, view.incident, self.clock, outcomes.append)
         if isinstance(action, AddTimelineEntry):
             attempt = start_attempt(subject.find_delivery(action.key), action, view.now)
-            recorded = attempt.with_receipt(Receipt(view.now))
-            subject.save_outcome(action, recorded)
-            return recorded
-        notification = self._notification_builder.build(action, view)
-        return self._dispatcher.dispatch(subject, notification, worker)
+            subject.save_outcome(action, attempt.with_receipt(Receipt(view.now)))
+        else:
+            notification = self.notification_builder.build(action, view)
+            self.dispatcher.dispatch(subject, notification, worker)
+        return outcomes[0]
+
+    def build_outcome_call(self, outcome: DeliveryOutcome, after: Plan, expected_writes: int) -> ScriptCall:
+        """Return the call that saves an outcome, and wakes the other queues that depend on it when *after*,
+        the plan with the outcome, has actions for them.
+
+        If the incident was not written *expected_writes* times then, the plan is outdated: these queues and
+        that of the action are woken now.
+        """
+        action, now = outcome.action, outcome.at
+        dues: dict[str, float | None] = {}
+        for queue in outcome.others:
+            ready_at = min((one.ready_at for one in after.actions if one.queue == queue), default=None)
+            dues[queue] = None if ready_at is None else max(now, ready_at)
+        return self.incidents.build_record_call(
+            outcome.incident.id,
+            action.key,
+            outcome.delivery,
+            queue=action.queue,
+            events=outcome.events,
+            dues={**dues, action.queue: None},
+            expected_writes=expected_writes,
+            now=now,
+        )
 
 
+@dataclass(frozen=True)
 class IncidentSubject:
-    """An incident as the subject of one delivery."""
+    """An incident as the subject of one delivery. *handle_outcome* gets the outcome, to save it."""
 
-    def __init__(self, incidents: RedisIncidents, incident: Incident, clock: Callable[[], float]) -> None:
-        self._incidents = incidents
-        self._incident = incident
-        self._clock = clock
+    incidents: RedisIncidents
+    incident: Incident
+    clock: Callable[[], float]
+    handle_outcome: Callable[[DeliveryOutcome], None]
 
     def find_delivery(self, key: DeliveryKey) -> Delivery:
-        return self._incident.deliveries.get(key, Delivery())
+        return self.incident.deliveries.get(key, Delivery())
 
     def save_attempt(self, action: DeliveryAction, attempt: Delivery, worker: str) -> bool:
         """Save the attempt; the lease of *worker* excludes every other worker."""
-        self._incidents.record_delivery(
-            self._incident.id, action.key, attempt, worker=worker, queue=action.queue
+        self.incidents.record_delivery(
+            self.incident.id, action.key, attempt, worker=worker, queue=action.queue
         )
         return True
 
     def save_outcome(self, action: DeliveryAction, after: Delivery) -> None:
-        """Save the delivery, and wake the other queues that depend on it. A result is saved even if another
-        worker has claimed the incident in between: the message was sent.
+        """Hand over the outcome. It is saved even if another worker has claimed the incident in between: the
+        message was sent.
         """
-        incident, now = self._incident, self._clock()
-        others = [queue for queue in queues_for(incident) if queue != action.queue]
-        wakes_others = isinstance(action, Page | Post | CreateSilence | ExpireSilence) or (
+        incident, now = self.incident, self.clock()
+        is_depended_on = isinstance(action, Page | Post | CreateSilence | ExpireSilence) or (
             isinstance(action, Reply) and action.step is not None
         )
         # If PagerDuty refuses an acknowledge or resolve, Slack's queue posts that in the thread.
-        wakes_others = wakes_others or (
+        is_depended_on = is_depended_on or (
             isinstance(action, AcknowledgePage | ResolvePage) and after.failed_at > 0
         )
-        self._incidents.record_delivery(
-            incident.id,
-            action.key,
-            after,
-            queue=action.queue,
-            events=_timeline_events(action, after, now),
-            wake=others if wakes_others else (),
-            due=now,
-        )
+        others = tuple(queue for queue in queues_for(incident) if is_depended_on and queue != action.queue)
+        events = tuple(_timeline_events(action, after, now))
+        self.handle_outcome(DeliveryOutcome(incident, action, after, events, others, now))
         if isinstance(action, Page) and after.receipt is not None:
             metrics.ESCALATIONS.labels(incident.policy, action.step.responder.name).inc()
 

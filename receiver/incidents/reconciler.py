@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as change_evaluation
 from functools import partial
+from typing import Any
 
 from msgspec.structs import replace as change_fields
 
-from receiver.engine.ports import Bundler
+from receiver.engine.ports import Bundler, Policies
+from receiver.engine.queue import DueTimes
 from receiver.engine.rate_limit import Permit, RateLimiter
 from receiver.errors import NotFound
-from receiver.incidents.deliveries import IncidentDeliveries
+from receiver.incidents.deliveries import DeliveryOutcome, IncidentDeliveries
 from receiver.incidents.routing_preview import SeverityNotices
-from receiver.incidents.store import RedisIncidents
+from receiver.incidents.store import RedisIncidents, StoredIncident
 from receiver.incidents.transition_executor import TransitionExecutor
-from receiver.model.actions import Action, DeliveryAction, Page, Transition
+from receiver.model.actions import Action, AddTimelineEntry, DeliveryAction, Page, Transition
 from receiver.model.delivery import Delivery
-from receiver.model.delivery_keys import DeliveryKey
 from receiver.model.delivery_status import is_page_ended
 from receiver.model.incident import Incident
 from receiver.model.plan import IncidentPlan, plan, queues_for
 from receiver.model.routing import EscalationPolicy
+from receiver.storage.connection import ScriptCall
 
 # More actions than an incident can want at once; beyond it, the incident is released and enqueued again.
 _ACTIONS_AT_MOST = 40
@@ -32,16 +35,25 @@ _PREDECESSOR_WAIT_S = 1.0
 @dataclass(frozen=True)
 class _Evaluation:
     """The plan of an incident for one queue: all that is *wanted*, the actions of the queue that are *ready*,
-    and the times at which *later* ones will be.
+    and the times at which *later* ones will be. *writes* is how often the incident has been written,
+    *storms* the answer with the active storms.
     """
 
     incident: Incident
-    policy: EscalationPolicy
+    writes: int
+    storms: Any
     queue: str
-    now: float
     wanted: IncidentPlan
     ready: list[Action]
     later: list[float]
+
+    @property
+    def now(self) -> float:
+        return self.wanted.view.now
+
+    @property
+    def policy(self) -> EscalationPolicy:
+        return self.wanted.view.policy
 
     def find_due_times(self, waits: Mapping[str, float]) -> dict[str, float | None]:
         """Return the next due time for each queue; *waits* holds the end of the wait of each ready action."""
@@ -57,109 +69,120 @@ class _Evaluation:
         return dues
 
 
-@dataclass(frozen=True)
-class _Dispatched:
-    """A dispatched action: its stored delivery by its key, or None if the incident must be read again."""
-
-    delivery: tuple[DeliveryKey, Delivery] | None
-
-
+@dataclass(frozen=True, kw_only=True)
 class IncidentReconciler:
-    """Dispatches the missing actions of one incident in one queue.
+    """Dispatches the missing actions of one incident in one queue."""
 
-    *policies* returns an incident's escalation policy as configured now.
-    """
+    incidents: RedisIncidents
+    policies: Policies
+    deliveries: IncidentDeliveries
+    transitions: TransitionExecutor
+    severity_notices: SeverityNotices
+    rate_limiter: RateLimiter
+    storms: Bundler
+    clock: Callable[[], float]
 
-    def __init__(
-        self,
-        incidents: RedisIncidents,
-        policies: Callable[[Incident, float], EscalationPolicy],
-        deliveries: IncidentDeliveries,
-        *,
-        transitions: TransitionExecutor,
-        severity_notices: SeverityNotices,
-        rate_limiter: RateLimiter,
-        storms: Bundler,
-        clock: Callable[[], float],
-    ) -> None:
-        self._incidents = incidents
-        self._policies = policies
-        self._deliveries = deliveries
-        self._transitions = transitions
-        self._severity_notices = severity_notices
-        self._rate_limiter = rate_limiter
-        self._storms = storms
-        self._clock = clock
-
-    def reconcile(self, incident_id: str, queue: str, worker: str) -> dict[str, float | None]:
+    def reconcile(self, incident_id: str, queue: str, worker: str) -> DueTimes:
         """Dispatch the missing actions of *queue*; return the next due time for each queue.
 
-        The incident is read again before each action, since an escalation step must know the latest
-        acknowledgement. It is not read again after the last action: a process that changed it has enqueued it
-        in each queue, and `release` keeps that entry. Raises StoreError, LeaseLost.
+        An escalation step must know the latest acknowledgement: if another process has written the incident,
+        it is read again before the next action. The release saves the outcome of the last action, and the
+        incident is not read again: a process that changed it has enqueued it in each queue, and the release
+        keeps that entry. Raises StoreError, LeaseLost.
         """
         waits: dict[str, float] = {}
         evaluation = self._load(incident_id, queue)
         for _ in range(_ACTIONS_AT_MOST):
             if evaluation is None:
-                return {}
+                return DueTimes()
             dispatched = self._dispatch_one(evaluation, waits, worker)
             if dispatched is None:
                 # Pages and messages went first.
-                self._severity_notices.send_notices(evaluation.incident, evaluation.now)
-                return evaluation.find_due_times(waits)
-            evaluation = self._evaluate_after(evaluation, dispatched, waits) or self._load(incident_id, queue)
-        return {queue: self._clock()}
+                self.severity_notices.send_notices(evaluation.incident, evaluation.now)
+                return DueTimes(evaluation.find_due_times(waits))
+            if not isinstance(dispatched, DeliveryOutcome):
+                evaluation = self._load(incident_id, queue)
+                continue
+            after, call = self._plan_after(evaluation, dispatched)
+            if not after.ready and not self.severity_notices.has_new(after.incident):
+                return DueTimes(after.find_due_times(waits), (call,))
+            evaluation = self._save_outcome(call, after)
+        return DueTimes({queue: self.clock()})
 
     def _load(self, incident_id: str, queue: str) -> _Evaluation | None:
         """Load the incident and plan for *queue*; None if it does not exist."""
-        now = self._clock()
+        now = self.clock()
+        reads = (self.policies.read_maintenance, self.storms.read_active)
         try:
-            incident = self._incidents.load(incident_id)
+            stored, (maintenance, storms) = self.incidents.load_with(incident_id, reads)
         except NotFound:
             return None
-        return self._evaluate(incident, self._policies(incident, now), queue, now)
+        policy = self.policies.resolve_policy(stored.incident, maintenance, now)
+        return self._evaluate(stored, storms, policy, queue, now)
 
-    def _evaluate_after(
-        self, evaluation: _Evaluation, dispatched: _Dispatched, waits: Mapping[str, float]
-    ) -> _Evaluation | None:
-        """Return the evaluation after an action was *dispatched*; None if the incident must be read again:
-        the action changed more than its delivery, or another action is ready.
+    def _plan_after(
+        self, evaluation: _Evaluation, outcome: DeliveryOutcome
+    ) -> tuple[_Evaluation, ScriptCall]:
+        """Return the evaluation with *outcome*, and the call that saves it.
+
+        Both expect that only the attempt was written since *evaluation*.
         """
-        if dispatched.delivery is None:
-            return None
-        key, delivery = dispatched.delivery
-        deliveries = {**evaluation.incident.deliveries, key: delivery}
+        deliveries = {**evaluation.incident.deliveries, outcome.action.key: outcome.delivery}
         incident = change_fields(evaluation.incident, deliveries=deliveries)
-        after = self._evaluate(incident, evaluation.policy, evaluation.queue, self._clock())
-        return None if any(_find_wait_end(one, waits) <= after.now for one in after.ready) else after
+        writes = evaluation.writes + (1 if isinstance(outcome.action, AddTimelineEntry) else 2)
+        try:
+            after = self._evaluate(
+                StoredIncident(incident, writes),
+                evaluation.storms,
+                evaluation.policy,
+                evaluation.queue,
+                self.clock(),
+            )
+        except BaseException:  # the message was sent
+            self.incidents.save_outcome(self.deliveries.build_outcome_call(outcome, evaluation.wanted, 0))
+            raise
+        return after, self.deliveries.build_outcome_call(outcome, after.wanted, writes)
 
-    def _evaluate(self, incident: Incident, policy: EscalationPolicy, queue: str, now: float) -> _Evaluation:
+    def _save_outcome(self, call: ScriptCall, after: _Evaluation) -> _Evaluation | None:
+        """Save an outcome; return *after*, or the incident as read again if another process has written it or
+        the maintenance.
+        """
+        reads = (self.policies.read_maintenance, self.storms.read_active)
+        writes, (maintenance, storms) = self.incidents.save_outcome(call, reads)
+        policy = self.policies.resolve_policy(after.incident, maintenance, after.now)
+        if writes != after.writes or policy is not after.policy:
+            return self._load(after.incident.id, after.queue)
+        return change_evaluation(after, storms=storms)
+
+    def _evaluate(
+        self, stored: StoredIncident, storms: Any, policy: EscalationPolicy, queue: str, now: float
+    ) -> _Evaluation:
+        incident = stored.incident
         wanted = plan(incident, policy, now)
         ready, later = self._split_by_readiness(
             incident, [one for one in wanted.actions if one.queue == queue], now
         )
-        return _Evaluation(incident, policy, queue, now, wanted, ready, later)
+        return _Evaluation(incident, stored.writes, storms, queue, wanted, ready, later)
 
     def _dispatch_one(
         self, evaluation: _Evaluation, waits: dict[str, float], worker: str
-    ) -> _Dispatched | None:
-        """Dispatch one of the ready actions; return None if none may be dispatched now."""
-        incident, policy, now = evaluation.incident, evaluation.policy, evaluation.now
+    ) -> DeliveryOutcome | Transition | Delivery | None:
+        """Dispatch one of the ready actions; return its outcome, or what changed the incident otherwise; None
+        if none may be dispatched now.
+        """
+        incident, view = evaluation.incident, evaluation.wanted.view
         for action in evaluation.ready:
             if not isinstance(action, DeliveryAction):
                 continue
-            bundled = self._storms.bundle(action, incident, policy, now, worker)
+            bundled = self.storms.bundle(action, view, evaluation.storms, worker)
             if bundled is not None:
-                return _Dispatched((action.key, bundled))
-        next_one = self._find_next_action(incident, evaluation.ready, waits, now)
-        if next_one is None:
-            return None
-        if isinstance(next_one, Transition):
-            self._transitions.apply_transition(next_one, incident, worker, now)
-            return _Dispatched(None)
-        delivery = self._deliveries.dispatch(next_one, evaluation.wanted.view, worker)
-        return _Dispatched((next_one.key, delivery) if delivery is not None else None)
+                return bundled
+        next_one = self._find_next_action(incident, evaluation.ready, waits, view.now)
+        if not isinstance(next_one, DeliveryAction):
+            if next_one is not None:
+                self.transitions.apply_transition(next_one, incident, worker, view.now)
+            return next_one
+        return self.deliveries.dispatch(next_one, view, worker)
 
     def _find_next_action(
         self, incident: Incident, ready: list[Action], waits: dict[str, float], now: float
@@ -172,7 +195,7 @@ class IncidentReconciler:
                 return action
             if waits.get(action.key, now) > now:
                 continue
-            permit = self._rate_limiter.acquire(action, incident, now)
+            permit = self.rate_limiter.acquire(action, incident, now)
             if permit.retry_after_s <= 0:
                 waits.pop(action.key, None)
                 return action
@@ -184,8 +207,8 @@ class IncidentReconciler:
         self, permit: Permit, action: DeliveryAction, incident: Incident, now: float, waits: dict[str, float]
     ) -> None:
         """Start a storm if too much waits; then the action stops waiting, since the storm announces it."""
-        waiting_list = partial(self._rate_limiter.list_waiters, action)
-        if self._storms.maybe_start(permit, waiting_list, action, incident, now):
+        waiting_list = partial(self.rate_limiter.list_waiters, action)
+        if self.storms.maybe_start(permit, waiting_list, action, incident, now):
             waits[action.key] = now
 
     def _split_by_readiness(
@@ -206,12 +229,7 @@ class IncidentReconciler:
         use the same dedup key, so a late resolve would close the new page.
         """
         try:
-            former = self._incidents.load(incident.previous)
+            former = self.incidents.load(incident.previous)
         except NotFound:
             return []
         return [page for page in pages if not is_page_ended(former, page.step.responder)]
-
-
-def _find_wait_end(action: Action, waits: Mapping[str, float]) -> float:
-    """Return until when a ready *action* waits for its permit; 0 where it does not."""
-    return waits.get(action.key, 0.0) if isinstance(action, DeliveryAction) else 0.0

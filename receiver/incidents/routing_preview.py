@@ -90,15 +90,25 @@ class SeverityNotices:
         self._words: dict[str, float] = {}
         self._many_at = float("-inf")
 
+    def has_new(self, incident: Incident) -> bool:
+        """Tell whether `send_notices` has anything to send for *incident*."""
+        return self._is_new_unpaged(incident) or bool(self._find_new_words(incident))
+
     def send_notices(self, incident: Incident, now: float) -> None:
         """Save notices for what *incident* shows for the first time. Raises StoreError."""
-        if incident.is_resolved:
-            return
-        if is_unpaged_critical(self._routing, incident) and incident.route not in self._routes:
+        if self._is_new_unpaged(incident):
             self._send_unpaged(incident, now)
-        for word in incident.unknown_severities:
-            if word not in self._words and self._routing.severities.find_severity(word) is None:
-                self._send_unknown(word, incident, now)
+        for word in self._find_new_words(incident):
+            self._send_unknown(word, incident, now)
+
+    def _is_new_unpaged(self, incident: Incident) -> bool:
+        is_unpaged = not incident.is_resolved and is_unpaged_critical(self._routing, incident)
+        return is_unpaged and incident.route not in self._routes
+
+    def _find_new_words(self, incident: Incident) -> list[str]:
+        words = () if incident.is_resolved else incident.unknown_severities
+        find_severity = self._routing.severities.find_severity
+        return [word for word in words if word not in self._words and find_severity(word) is None]
 
     def _send_unpaged(self, incident: Incident, now: float) -> None:
         text = f"{_label(incident)} is critical and pages nobody: route {incident.route} has no escalation"

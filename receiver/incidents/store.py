@@ -43,7 +43,8 @@ from receiver.model.owners import (
     find_ownership_changes,
     group_family_of,
 )
-from receiver.storage.connection import Client, ScriptCall, Scripts, store_errors
+from receiver.storage.client import Command
+from receiver.storage.connection import Client, ScriptCall, Scripts, raise_if_error, store_errors
 from receiver.storage.keys import QUEUES, TIMELINE_LIMIT, WAKE, Keys, shard_of
 from receiver.storage.timestamps import BY_WALL_CLOCK, Moments
 
@@ -61,6 +62,16 @@ class OwnerReading:
     loaded: Mapping[str, VersionedIncident]
     owners: Mapping[tuple[str, str], AlertOwner]
     fault: Exception | None = None
+
+
+@dataclass(frozen=True)
+class StoredIncident:
+    """A complete incident as read. *writes* is how often it had been written: another number later means that
+    it was changed.
+    """
+
+    incident: Incident
+    writes: int
 
 
 @dataclass(frozen=True)
@@ -125,13 +136,13 @@ class RedisAlertOwners:
         loaded = {}
         for group_id, answer in zip(group_ids, answers, strict=False):
             with store_errors():
-                loaded[group_id] = _parse_loaded(group_id, _raise_if_error(answer))
+                loaded[group_id] = _parse_loaded(group_id, raise_if_error(answer))
         owners: dict[tuple[str, str], AlertOwner] = {}
         fault: StoreError | None = None
         for ((family, _), asked), answer in zip(by_family.items(), answers[len(group_ids) :], strict=True):
             try:
                 with store_errors():
-                    row = _raise_if_error(answer)
+                    row = raise_if_error(answer)
             except StoreError as error:  # alerts that fire in their own group do not need that node
                 fault = fault or error
                 continue
@@ -188,12 +199,6 @@ def _parse_loaded(group_id: str, row: Sequence[Any]) -> VersionedIncident:
     return VersionedIncident(
         group_id, codec.decode_incident(head) if head else None, int(version), int(moment)
     )
-
-
-def _raise_if_error(answer: Any) -> Any:
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
 
 
 def _sort_claims(
@@ -376,17 +381,25 @@ class RedisIncidents(RedisListing):
 
     def load(self, incident_id: str) -> Incident:
         """Return the incident with its alerts and deliveries, in one round trip. Raises NotFound."""
+        return self.load_with(incident_id, ())[0].incident
+
+    def load_with(self, incident_id: str, reads: Sequence[Command]) -> tuple[StoredIncident, list[Any]]:
+        """Return the incident, and the answers to *reads* in the same round trip; an answer may be an error.
+
+        Raises NotFound.
+        """
         group_id = incident_id.partition("-")[0]
         keys = self.keys_of(group_id)
-        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.hgetall(keys.incident(group_id))
-            pipe.hgetall(keys.past_incident(incident_id))
-            latest, past = pipe.execute()
-        if latest.get(b"id") == incident_id.encode():
-            return unpack_incident(latest, is_past=False)
-        if past:
-            return unpack_incident(past, is_past=True)
-        raise NotFound("incident", incident_id)
+        hashes = (keys.incident(group_id), keys.past_incident(incident_id))
+        with store_errors():
+            latest, past, *answers = self._redis.run_commands(
+                [*((("HGETALL", key), {}) for key in hashes), *reads], raise_on_error=False
+            )
+            is_past = raise_if_error(latest).get(b"id") != incident_id.encode()
+            fields = raise_if_error(past) if is_past else latest
+        if not fields:
+            raise NotFound("incident", incident_id)
+        return StoredIncident(unpack_incident(fields, is_past=is_past), int(fields.get(b"w", 0))), answers
 
     def load_timeline(self, incident_id: str) -> list[TimelineEvent]:
         """Return the timeline of the incident, oldest event first; empty if there is none."""
@@ -412,37 +425,72 @@ class RedisIncidents(RedisListing):
         With a *worker*, raises LeaseLost unless it holds the lease in *queue*. Does nothing if the incident
         no longer exists.
         """
-        group_id = incident_id.partition("-")[0]
-        keys, queues, said = self.keys_of(group_id), tuple(wake), [codec.encode(event) for event in events]
+        dues = dict.fromkeys(wake, due)
+        call = self.build_record_call(
+            incident_id, key, delivery, worker=worker, queue=queue, events=events, dues=dues
+        )
         with store_errors():
-            answer = self._scripts.run_script(
-                "record",
-                [
-                    keys.incident(group_id),
-                    keys.past_incident(incident_id),
-                    keys.timeline(incident_id),
-                    keys.lease_owners(queue),
-                    keys.failed,
-                    keys.changes,
-                    *(keys.queue(other) for other in queues),
-                ],
-                [
-                    incident_id,
-                    worker,
-                    DELIVERY + key.encode(),
-                    codec.encode(delivery),
-                    self.moments.at(due),
-                    WAKE,
-                    TIMELINE_LIMIT,
-                    len(said),
-                    *said,
-                    f"{delivery.failed_at:.3f}" if delivery.failed_at else "",
-                    self._history_s,
-                    *queues,
-                ],
-            )
+            answer = self._scripts.run_script(*call)
         if answer == 0:
             raise LeaseLost(f"another worker has incident {incident_id}")
+
+    def build_record_call(
+        self,
+        incident_id: str,
+        key: str,
+        delivery: Delivery,
+        *,
+        worker: str = "",
+        queue: str = QUEUES[0],
+        events: Iterable[TimelineEvent] = (),
+        dues: Mapping[str, float | None],
+        expected_writes: int | None = None,
+        now: float = 0.0,
+    ) -> ScriptCall:
+        """Return the call that stores the state of a delivery, and enqueues the incident at *dues* by queue.
+
+        With *expected_writes*, it is enqueued *now* in all these queues if it has been written another number
+        of times: then *dues* follow from an old state.
+        """
+        group_id = incident_id.partition("-")[0]
+        keys, encoded, at = self.keys_of(group_id), [codec.encode(one) for one in events], self.moments.at
+        args: Fields = [
+            incident_id,
+            worker,
+            DELIVERY + key.encode(),
+            codec.encode(delivery),
+            "" if expected_writes is None else expected_writes,
+            at(now),
+            WAKE,
+            TIMELINE_LIMIT,
+            len(encoded),
+            *encoded,
+            f"{delivery.failed_at:.3f}" if delivery.failed_at else "",
+            self._history_s,
+        ]
+        for other, due in dues.items():
+            args += ("" if due is None else at(due), other)
+        return (
+            "record",
+            [
+                keys.incident(group_id),
+                keys.past_incident(incident_id),
+                keys.timeline(incident_id),
+                keys.lease_owners(queue),
+                keys.failed,
+                keys.changes,
+                *(keys.queue(other) for other in dues),
+            ],
+            args,
+        )
+
+    def save_outcome(self, call: ScriptCall, reads: Sequence[Command] = ()) -> tuple[int, list[Any]]:
+        """Run a call of `build_record_call` without a worker; return the number of writes, and the answers to
+        *reads* in the same round trip. An answer may be an error.
+        """
+        with store_errors():
+            writes, *answers = self._scripts.run_each([call], reads, raise_on_error=False)
+            return int(raise_if_error(writes)), answers
 
     def drop_compacted(self, incident_id: str) -> None:
         """Delete the stored alerts that were compacted; does nothing if the group is changed meanwhile."""

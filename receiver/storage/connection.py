@@ -102,6 +102,13 @@ def store_errors() -> Iterator[None]:
         raise StoreError(f"Redis: {advice} [{quote_error(error)}]", advice) from error
 
 
+def raise_if_error(answer: Any) -> Any:
+    """Return *answer*; raises it if it is an error that stands in place of an answer."""
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
 def connect(url: str, timeout_s: float = TIMEOUT_S, max_connections: int = MAX_CONNECTIONS) -> Client:
     """Return a client for *url* with at most *max_connections* connections to each server; it connects when
     first used. *timeout_s* applies to each connect, command, and wait for a connection. Raises ValueError for
@@ -160,25 +167,23 @@ class Scripts:
 
     def run_script(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run one script and return its answer. Raises redis-py's errors."""
-        script = self._scripts[name]
-        command = ("EVALSHA", script.sha, len(keys), *keys, *args)
-        try:
-            return self._client.execute_command(*command)
-        except NoScriptError:
-            self._client.script_load(script.script)
-            return self._client.execute_command(*command)
+        return self.run_each([(name, keys, args)])[0]
 
     def run_all(self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
         """Run one script for each call, in one round trip; return the answers in order."""
         return self.run_each([(name, *call) for call in calls])
 
-    def run_each(self, calls: Sequence[ScriptCall], *, raise_on_error: bool = True) -> list[Any]:
-        """Run scripts in one round trip; without *raise_on_error*, errors stand in place of the answers."""
-        if len(calls) == 1 and raise_on_error:
-            return [self.run_script(*calls[0])]
+    def run_each(
+        self, calls: Sequence[ScriptCall], reads: Sequence[Command] = (), *, raise_on_error: bool = True
+    ) -> list[Any]:
+        """Run scripts, then *reads*, in one round trip; return the answers in order.
+
+        Without *raise_on_error*, errors stand in place of the answers.
+        """
         commands: list[Command] = [
             (("EVALSHA", self._scripts[name].sha, len(keys), *keys, *args), {}) for name, keys, args in calls
         ]
+        commands += reads
         try:
             answers = self._client.run_commands(commands, raise_on_error)
             if not any(isinstance(answer, NoScriptError) for answer in answers):

@@ -11,6 +11,7 @@ import dataclasses
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -31,9 +32,12 @@ from receiver.model.actions import DeliveryAction, FallbackMention, Page, Post, 
 from receiver.model.delivery import BUNDLING, Delivery, Receipt
 from receiver.model.delivery_keys import FALLBACK, MESSAGE, acknowledge_key, page_key, resolve_key
 from receiver.model.delivery_status import find_announcing_storm
+from receiver.model.escalation import IncidentView
 from receiver.model.incident import Incident, Person, TimelineEvent
 from receiver.model.plan import queues_for
 from receiver.model.routing import PAGERDUTY, EscalationPolicy
+from receiver.storage.client import Command
+from receiver.storage.connection import raise_if_error, store_errors
 from receiver.storms.model import (
     CHANNEL,
     MAX_MEMBERS,
@@ -105,19 +109,23 @@ class StormService:
 
     # --- bundling ---
 
-    def bundle(
-        self, action: DeliveryAction, incident: Incident, policy: EscalationPolicy, now: float, worker: str
-    ) -> Delivery | None:
+    @property
+    def read_active(self) -> Command:
+        """The command that reads the active storms."""
+        return self.store.read_active
+
+    def bundle(self, action: DeliveryAction, view: IncidentView, active: Any, worker: str) -> Delivery | None:
         """Bundle *action* into a storm, if there is one for it, and return the saved delivery; None where
         *action* must be sent by itself.
 
-        Raises StoreError and LeaseLost.
+        *active* is the answer to `read_active`, perhaps an error. Raises StoreError and LeaseLost.
         """
         if not isinstance(action, Page | Post | Reply):
             return None
+        incident, now = view.incident, view.now
         before = incident.deliveries.get(action.key, Delivery())
         name = _name_member(action, incident)
-        storm_id, join_view = self._find_storm(action, incident, policy, name, now)
+        storm_id, join_view = self._find_storm(action, view, active, name)
         if not storm_id:
             return None
         if before.refused_storm == storm_id and before.instance == action.instance:
@@ -154,14 +162,10 @@ class StormService:
         return after
 
     def _find_storm(
-        self,
-        action: Page | Post | Reply,
-        incident: Incident,
-        policy: EscalationPolicy,
-        name: str,
-        now: float,
+        self, action: Page | Post | Reply, view: IncidentView, active: Any, name: str
     ) -> tuple[str, JoinView | None]:
         """Return the id of the storm for *action*, empty to send it by itself, and the storm if loaded."""
+        incident = view.incident
         if isinstance(action, Reply):
             # Without its own message the incident has only the storm's thread.
             return find_announcing_storm(incident) if not action.message else "", None
@@ -175,12 +179,14 @@ class StormService:
             member = join_view.member if join_view is not None else None
             if member is not None and member.instance == _instance_of(action):
                 return before.storm, join_view
-        storm_id, join_view = self.store.load_active_for_join(target_key, name)
+        with store_errors():
+            is_storm = target_key.encode() in raise_if_error(active)
+        storm_id, join_view = self.store.load_active_for_join(target_key, name) if is_storm else ("", None)
         is_active = join_view is not None and join_view.storm.is_active
         if join_view is not None and is_active and (join_view.member or join_view.member_count < MAX_MEMBERS):
             return storm_id, join_view
-        if is_active or _continues_bundling(action, incident, policy):
-            return self._start_storm(target_key, now, storm_id, is_of_steps=not is_active), None
+        if is_active or _continues_bundling(action, incident, view.policy):
+            return self._start_storm(target_key, view.now, storm_id, is_of_steps=not is_active), None
         return "", None
 
     def _bundle_delivery(

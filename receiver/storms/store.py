@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from receiver.errors import NotFound
+from receiver.storage.client import Command
 from receiver.storage.connection import Client, Scripts, store_errors
 from receiver.storage.keys import WAKE, Keys, shard_of
 from receiver.storage.timestamps import BY_WALL_CLOCK, Moments
@@ -44,6 +45,11 @@ class RedisStorms:
                 [storm.target_key, replacing, storm.id, state, began_at, due_at, WAKE, storm.queue],
             )
         return reply.decode()
+
+    @property
+    def read_active(self) -> Command:
+        """The command that reads the ids of the active storms by target key."""
+        return ("HGETALL", self._keys.active_storms), {}
 
     def find_active(self, target_key: str) -> str:
         """Return the id of the active storm of *target_key*, empty where there is none."""

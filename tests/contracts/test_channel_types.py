@@ -17,12 +17,12 @@ from receiver.app.channels import (
     list_threads,
 )
 from receiver.errors import TemporaryDeliveryError
-from receiver.incidents.deliveries import IncidentSubject
 from receiver.model.actions import CreateSilence, DeliveryAction, Post
 from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK, Target
 from receiver.storage.keys import QUEUES
 from tests.builders import ROUTING_KEY, a_notification, a_page, an_incident
 from tests.rig import ROUTING, Rig
+from tests.support.dispatching import incident_subject
 from tests.support.echo_channel import ECHO, echo_type
 
 NOWHERE = "http://127.0.0.1:1"
@@ -89,7 +89,7 @@ def test_a_registered_channel_gets_deliveries_health_and_threads(
     limiter = build_rate_limiter(rig.services)
     dispatcher = build_dispatcher(rig.services, build_channels(rig.services, rig.keys), limiter)
     action = an_action(ECHO)
-    subject = IncidentSubject(rig.services.incidents, incident, rig.clock)
+    subject = incident_subject(rig.services.incidents, incident, rig.clock)
     dispatcher.dispatch(subject, a_notification(incident, replace(action, key="echo")), "")
     saved = rig.services.incidents.load(incident.id).deliveries["echo"]
     assert (saved.target, saved.attempts, saved.receipt) == ("echo:#alerts-critical", 1, None)

@@ -17,7 +17,6 @@ from receiver.engine.dispatcher import Subject
 from receiver.engine.notification import Notification
 from receiver.engine.queue import WorkQueue
 from receiver.errors import LeaseLost, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
-from receiver.incidents.deliveries import IncidentSubject
 from receiver.incidents.store import RedisIncidents
 from receiver.model.actions import DeliveryAction, Page, Post, Reply, Update
 from receiver.model.delivery import Delivery, Receipt
@@ -43,7 +42,7 @@ from receiver.storms.store import RedisStorms
 from tests.builders import a_group, a_notification, a_responder, an_alert
 from tests.moments import SHARED_CLOCK
 from tests.rig import START, Clock
-from tests.support.dispatching import RecordedOutcomes, a_dispatcher
+from tests.support.dispatching import RecordedOutcomes, a_dispatcher, incident_subject
 
 ALERTS = Target(SLACK, "#alerts-critical")
 ON_CALL = Target(PAGERDUTY, "on-call")
@@ -81,7 +80,7 @@ class IncidentCase(Case):
 
     def load(self) -> tuple[Subject, Notification]:
         incident = self.store.load(self.id)
-        return IncidentSubject(self.store, incident, self.clock), a_notification(incident, self.action)
+        return incident_subject(self.store, incident, self.clock), a_notification(incident, self.action)
 
     def saved(self) -> Delivery:
         return self.store.load(self.id).deliveries[self.action.key]

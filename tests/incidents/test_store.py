@@ -100,6 +100,42 @@ def test_an_attempt_is_recorded_only_by_the_worker_with_the_lease(
     assert incidents.load(incident.id).deliveries["message"].attempts == 1
 
 
+@pytest.mark.parametrize(("writes", "due_in"), [(2, 60.0), (3, 0.0)])
+def test_an_outcome_wakes_other_queues_by_the_plan_or_now_if_the_incident_was_written_meanwhile(
+    incidents: RedisIncidents, redis_client: Client, writes: int, due_in: float
+) -> None:
+    incident = save_group(incidents, a_group(an_alert()))
+    expected = incidents.load_with(incident.id, ())[0].writes + 2
+    for number in range(1, writes):
+        incidents.record_delivery(incident.id, f"{number}", Delivery(attempts=1))
+    call = incidents.build_record_call(
+        incident.id,
+        "message",
+        Delivery(attempts=1, receipt=Receipt(NOW)),
+        dues={"pagerduty": NOW + 60.0, "slack": None},
+        expected_writes=expected,
+        now=NOW,
+    )
+    assert incidents.save_outcome(call)[0] == expected - 2 + writes
+    queue = incidents.keys_of(incident.group_id).queue("pagerduty")
+    assert redis_client.zscore(queue, incident.id) == pytest.approx(NOW + due_in)
+    # The same call again, after a broken connection, is no further write.
+    assert incidents.save_outcome(call)[0] == expected - 2 + writes
+
+
+def test_every_write_of_an_incident_is_counted(incidents: RedisIncidents) -> None:
+    """Also that its group has a newer incident: its pages then have the same dedup key."""
+    first = save_group(incidents, a_group(an_alert()))
+    counts = [incidents.load_with(first.id, ())[0].writes]
+    incidents.record_delivery(first.id, "message", Delivery(attempts=1))
+    counts.append(incidents.load_with(first.id, ())[0].writes)
+    save_group(incidents, a_group(an_alert(ends_at=NOW + 1)), NOW + 1)
+    counts.append(incidents.load_with(first.id, ())[0].writes)
+    save_group(incidents, a_group(an_alert(starts_at=NOW + 5000)), NOW + 5000)
+    counts.append(incidents.load_with(first.id, ())[0].writes)
+    assert counts == [1, 2, 3, 4]
+
+
 def test_an_expired_incident_is_not_created_again(incidents: RedisIncidents, redis_client: Client) -> None:
     incident = save_group(incidents, a_group(an_alert()))
     redis_client.flushall()

@@ -95,7 +95,7 @@ def open_redis(url: str) -> tuple[SimulatedRedis, Client]:
     # Without the product's own connection pool, in which waiting threads would switch: here is only one
     # thread.
     pools = (redis.ConnectionPool.from_url(url, protocol=2) for _ in range(2))
-    return SimulatedRedis.from_pool(next(pools)), redis.Redis.from_pool(next(pools))
+    return SimulatedRedis.from_pool(next(pools)), ServerClient.from_pool(next(pools))
 
 
 def load_scripts(client: Client) -> None:

@@ -185,12 +185,13 @@ def test_a_silence_that_one_worker_created_is_checked_at_once_by_the_other(rig: 
         (entry,) = other.work_queue.claim(ALERTMANAGER, "other", other.clock(), 1).incidents
         loaded = other.incidents.load(entry)
         policy = resolve_policy(other.routing, loaded)
-        for action in plan(loaded, policy, other.clock()).actions:
+        deliveries = worker_services.reconciler._by_kind[INCIDENT].deliveries
+        before = plan(loaded, policy, other.clock())
+        for action in before.actions:
             if isinstance(action, CreateSilence):
-                incident_reconciler = worker_services.reconciler._by_kind[INCIDENT]
-                incident_reconciler._deliveries.dispatch(
-                    action, evaluate_incident(loaded, policy, other.clock()), "other"
-                )
+                view = evaluate_incident(loaded, policy, other.clock())
+                outcome = deliveries.dispatch(action, view, "other")
+                other.incidents.save_outcome(deliveries.build_outcome_call(outcome, before, 0))
         other.work_queue.release(ALERTMANAGER, "other", entry, {ALERTMANAGER: other.clock()})
         before = len(alertmanager.requests)
         work_off(rig.services, rig.worker_services, "rig")

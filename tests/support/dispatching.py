@@ -10,6 +10,8 @@ from receiver.engine.health import DeliveryHealthRecorder, TargetHealth
 from receiver.engine.ports import Channel
 from receiver.engine.rate_limit import Permit, RateLimiter
 from receiver.errors import DeliveryError
+from receiver.incidents.deliveries import DeliveryOutcome, IncidentSubject
+from receiver.incidents.store import RedisIncidents
 from receiver.model.actions import Action
 from receiver.model.incident import Incident
 
@@ -84,3 +86,20 @@ def a_dispatcher(
     outcomes = outcomes or RecordedOutcomes()
     reported = Outcomes(DeliveryHealthRecorder(outcomes.health), outcomes.notices)
     return Dispatcher(channels, outcomes.rate_limiter, reported, {}, clock)
+
+
+def incident_subject(
+    incidents: RedisIncidents, incident: Incident, clock: Callable[[], float]
+) -> IncidentSubject:
+    """Return the subject of a delivery of *incident* that saves its outcome at once."""
+
+    def save(outcome: DeliveryOutcome) -> None:
+        incidents.record_delivery(
+            outcome.incident.id,
+            outcome.action.key,
+            outcome.delivery,
+            queue=outcome.action.queue,
+            events=outcome.events,
+        )
+
+    return IncidentSubject(incidents, incident, clock, save)

@@ -44,6 +44,7 @@ if #owners > 0 then
 end
 if ARGV[2] == '1' then
   redis.call('RENAME', KEYS[1], KEYS[2])
+  redis.call('HINCRBY', KEYS[2], 'w', 1)
   redis.call('EXPIRE', KEYS[2], ARGV[8])
 end
 local n = tonumber(ARGV[10])
@@ -79,6 +80,7 @@ for i = first, #ARGV, 200 do
   redis.call('HSET', KEYS[1], unpack(ARGV, i, math.min(i + 199, #ARGV)))
 end
 redis.call('HSET', KEYS[1], 'v', tostring(tonumber(ARGV[1]) + 1), 'id', ARGV[4])
+redis.call('HINCRBY', KEYS[1], 'w', 1)
 redis.call('ZADD', KEYS[4], ARGV[5], ARGV[4])
 redis.call('ZREM', KEYS[5], ARGV[4])
 if keep > 0 then

@@ -6,5 +6,6 @@ if redis.call('HGET', KEYS[1], 'v') ~= ARGV[1] then return 0 end
 local n = tonumber(ARGV[2])
 for i = 1, n do redis.call('HDEL', KEYS[1], ARGV[2 + i]) end
 for i = 3 + n, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+redis.call('HINCRBY', KEYS[1], 'w', 1)
 log_change(KEYS[2], redis.call('HGET', KEYS[1], 'id'))
 return 1

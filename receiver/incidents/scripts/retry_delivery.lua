@@ -9,6 +9,7 @@ local hash_key = KEYS[1]
 if redis.call('HGET', KEYS[1], 'id') ~= ARGV[1] then hash_key = KEYS[2] end
 if redis.call('EXISTS', hash_key) == 0 then return 0 end
 redis.call('HSET', hash_key, ARGV[2], ARGV[4])
+redis.call('HINCRBY', hash_key, 'w', 1)
 redis.call('RPUSH', KEYS[3], ARGV[5])
 redis.call('LTRIM', KEYS[3], -tonumber(ARGV[6]), -1)
 local ttl = redis.call('TTL', hash_key)
