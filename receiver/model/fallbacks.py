@@ -73,9 +73,8 @@ def page_delay_times(view: IncidentView) -> Iterator[float]:
 
 
 def _may_notify(view: IncidentView) -> bool:
-    incident = view.incident
-    is_over = incident.is_resolved or incident.is_acknowledged
-    return not (is_over or incident.is_paused or view.escalation.paused_until)
+    is_over = view.incident.is_resolved or view.incident.is_acknowledged
+    return not (is_over or view.incident.is_paused or view.escalation.paused_until)
 
 
 def _list_awaited_pages(view: IncidentView) -> Iterator[tuple[Step, Delivery]]:

@@ -54,7 +54,12 @@ def find_heading(incident: Incident) -> IncidentHeading:
     firing = incident.firing_alerts
     if firing:
         return build_heading(firing, incident.group_labels)
-    names = {alert.name for alert in _list_shown(incident)} - {incident.alertname, ""}
+    states = incident.alert_states
+    names = {
+        alert.name
+        for fingerprint, alert in incident.alerts.items()
+        if fingerprint in states and not states[fingerprint].is_dismissed
+    } - {incident.alertname, ""}
     return IncidentHeading(incident.alertname, incident.summary, incident.more, more_names=len(names))
 
 
@@ -90,11 +95,3 @@ def update_heading(incident: Incident, heading: IncidentHeading, revision: int) 
     if incident.revision != revision or titled == incident:
         return IncidentChange(incident)
     return IncidentChange(titled, is_changed=True)
-
-
-def _list_shown(incident: Incident) -> list[Alert]:
-    return [
-        alert
-        for name, alert in incident.alerts.items()
-        if (alert_state := incident.alert_states.get(name)) is not None and not alert_state.is_dismissed
-    ]

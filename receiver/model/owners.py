@@ -85,10 +85,8 @@ def is_owned_by(incident: Incident | None, fingerprint: str, now: float, flap_wi
     alert_state = incident.alert_states.get(fingerprint) if incident is not None else None
     if incident is None or alert_state is None:
         return False
-    if alert_state.is_firing:
-        return True
-    if incident.is_closed_by_hand:
-        return False
+    if alert_state.is_firing or incident.is_closed_by_hand:
+        return alert_state.is_firing
     ended_at = incident.resolved_at if incident.is_resolved else max(alert_state.changed_at, default=0.0)
     return now - ended_at < flap_window
 
@@ -214,14 +212,10 @@ def find_ownership_changes(before: Incident | None, after: Incident) -> Ownershi
     """Return which alerts started and stopped firing from *before* to *after*, incidents of one group ID."""
     if before is not None and before.alert_states is after.alert_states:
         return OwnershipChanges()
-    fires = _list_firing_fingerprints(after)
-    if before is None:
-        return OwnershipChanges(tuple(fires))
-    fired = _list_firing_fingerprints(before)
+    former_states = before.alert_states if before is not None else {}
+    fires = {name: None for name, s in after.alert_states.items() if s.ends_at == 0.0}
+    fired = {name: None for name, s in former_states.items() if s.ends_at == 0.0}
     return OwnershipChanges(
-        tuple([n for n in fires if n not in fired]), tuple([n for n in fired if n not in fires])
+        tuple([name for name in fires if name not in fired]),
+        tuple([name for name in fired if name not in fires]),
     )
-
-
-def _list_firing_fingerprints(incident: Incident) -> dict[str, None]:
-    return {name: None for name, alert_state in incident.alert_states.items() if alert_state.ends_at == 0.0}

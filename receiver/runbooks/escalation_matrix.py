@@ -44,7 +44,7 @@ def find_matrix(text: str, file: str) -> tuple[MatrixRow, ...]:
     if _TITLE.search(text) is None:
         return ()  # most files have none; do not parse them
     outline = build_outline(split_blocks(text), text.count("\n") + 1)
-    matrices = [heading for heading in outline.walk() if _TITLE.search(heading.title)]
+    matrices = [heading for heading in outline.walk_headings() if _TITLE.search(heading.title)]
     return tuple(row for heading in matrices for row in _read_tables(heading, file))
 
 

@@ -164,26 +164,26 @@ _LINK = re.compile(r"\[([^\[\]]*)\]\([^()]*\)")
 
 @dataclass
 class MarkdownHeading:
-    """One heading with its contents; the root has level 0, line 0 and no title. Lines count from 1."""
+    """One heading with its contents; the top of an outline has level 0, line 0 and no title."""
 
     title: str
     level: int
-    line: int
+    line: int  # from 1; 0 for the top
     end_line: int = 0
     blocks: list[Block] = field(default_factory=list)
     children: list[MarkdownHeading] = field(default_factory=list)
 
-    def walk(self) -> Iterator[MarkdownHeading]:
+    def walk_headings(self) -> Iterator[MarkdownHeading]:
         """Yield this heading and all headings inside it, in the order of the text."""
         yield self
         for child in self.children:
-            yield from child.walk()
+            yield from child.walk_headings()
 
 
 def build_outline(blocks: Sequence[Block], last_line: int) -> MarkdownHeading:
-    """Return the root of the tree of headings; only headings outside lists and quotes count."""
-    root = MarkdownHeading("", 0, 0, last_line)
-    path = [root]
+    """Return the top of the tree of headings; only headings outside lists and quotes count."""
+    outline = MarkdownHeading("", 0, 0, last_line)
+    path = [outline]
     for block in blocks:
         if block.kind != "heading" or _is_swallowed_paragraph(block):
             path[-1].blocks.append(block)
@@ -194,7 +194,7 @@ def build_outline(blocks: Sequence[Block], last_line: int) -> MarkdownHeading:
         heading = MarkdownHeading(plain_title(block.text), level, block.line, last_line)
         path[-1].children.append(heading)
         path.append(heading)
-    return root
+    return outline
 
 
 def plain_title(text: str) -> str:
@@ -296,7 +296,7 @@ def parse_runbooks(text: str, file: str) -> tuple[Runbook, ...]:
     outline = build_outline(split_blocks(text), len(lines))
     titles = dict(_find_alerts(outline)) or _find_file_alert(outline, file)
     runbooks: list[Runbook] = []
-    for heading in outline.walk():
+    for heading in outline.walk_headings():
         if title := titles.get(heading.line):
             runbooks += _read_runbooks(heading, title, titles.keys(), lines, file)
     return tuple(runbooks)
@@ -314,9 +314,9 @@ def _read_runbooks(
         yield Runbook(name, severity, sections, source, file, first)
 
 
-def _find_alerts(root: MarkdownHeading) -> Iterator[tuple[int, AlertTitle]]:
+def _find_alerts(outline: MarkdownHeading) -> Iterator[tuple[int, AlertTitle]]:
     """Yield the line and title of every heading that is an alert, in order."""
-    for parent in root.walk():
+    for parent in outline.walk_headings():
         for heading in parent.children:
             title = read_alert_title(heading.title)
             if title is not None and _is_alert(heading, title, parent):
@@ -334,15 +334,15 @@ def _is_alert(heading: MarkdownHeading, title: AlertTitle, parent: MarkdownHeadi
     return len(sections) >= 2
 
 
-def _find_file_alert(root: MarkdownHeading, file: str) -> dict[int, AlertTitle]:
+def _find_file_alert(outline: MarkdownHeading, file: str) -> dict[int, AlertTitle]:
     """Return the alert of the whole file, by its line, if file name and first heading indicate one."""
     stem = PurePath(file).stem
-    top = root.children[0] if root.children else root
+    top = outline.children[0] if outline.children else outline
     if not is_name(stem):
         return {}
-    if top is root or is_canonical(top.title):  # the file has no title: use its name
-        is_alert = is_camel(stem) and _has_content(root)
-        return {root.line: AlertTitle((stem,))} if is_alert else {}
+    if top is outline or is_canonical(top.title):  # the file has no title: use its name
+        is_alert = is_camel(stem) and _has_content(outline)
+        return {outline.line: AlertTitle((stem,))} if is_alert else {}
     is_titled = _normalize_title(top.title) == _normalize_title(stem)
     # Two of three signs are enough: the name, the title, the sections.
     signs = (is_camel(stem), is_titled, bool(_list_canonical_sections(top)))
@@ -362,7 +362,7 @@ def _list_canonical_sections(heading: MarkdownHeading) -> set[str]:
 
 def _find_labelled_severity(heading: MarkdownHeading) -> str:
     """Return the severity of a label `**Severity**: critical` anywhere in the alert, or an empty string."""
-    for part in heading.walk():
+    for part in heading.walk_headings():
         for block in part.blocks:
             label = read_label(block.text)
             if label is not None and label[0].casefold() == "severity":
@@ -371,7 +371,7 @@ def _find_labelled_severity(heading: MarkdownHeading) -> str:
 
 
 def _has_content(heading: MarkdownHeading) -> bool:
-    return any(part.blocks for part in heading.walk())
+    return any(part.blocks for part in heading.walk_headings())
 
 
 def _normalize_title(text: str) -> str:
