@@ -15,7 +15,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from flask import Request
 from gevent import Timeout
@@ -58,7 +58,7 @@ class ClientConnection:
         self._clock = clock
         self._drain = drain
         self._unverified = {} if unverified is None else unverified
-        self._request: Any = None
+        self.request: Any = None  # gunicorn's, which is being answered
         self._is_unread = False
         self._deadline = clock() + HEAD_S
         self._is_waiting = False
@@ -79,10 +79,6 @@ class ClientConnection:
         self._received = 0
         self._deadline = self._clock() + STALL_TIMEOUT_S
 
-    def set_request(self, request: Any) -> None:
-        """Remember gunicorn's *request*, which is the one being answered from now on."""
-        self._request = request
-
     @contextmanager
     def mark_unverified(self) -> Iterator[None]:
         """Allow the worker to close this connection to make room for others while the context is active."""
@@ -97,9 +93,9 @@ class ClientConnection:
 
         The response does not wait for a body that the application does not read.
         """
-        if self._request is not None and _is_unread(self._request):
+        if self.request is not None and _is_unread(self.request):
             self._is_unread = True
-            self._request.force_close()
+            self.request.force_close()
 
     def close(self) -> None:
         """Close the connection, after draining a body that was not read."""
@@ -246,13 +242,13 @@ REQUEST_TIMEOUT_S = 4.0
 _ADVICE = "it does not answer in time: see its load and the network"
 
 
-def request_timeout(seconds: float = REQUEST_TIMEOUT_S) -> AbstractContextManager[object]:
-    """Raise StoreError inside this context once it has lasted longer than *seconds*.
+def request_timeout() -> AbstractContextManager[object]:
+    """Raise StoreError inside this context once it has lasted longer than REQUEST_TIMEOUT_S.
 
     Redis connections in use at that moment are discarded. Works under gevent only; elsewhere the context has
     no effect, and only the timeout of each Redis call applies.
     """
     if not is_module_patched("socket"):
         return nullcontext()
-    timeout: AbstractContextManager[object] = Timeout(seconds, StoreError(f"Redis: {_ADVICE}", _ADVICE))
-    return timeout
+    error = StoreError(f"Redis: {_ADVICE}", _ADVICE)
+    return cast("AbstractContextManager[object]", Timeout(REQUEST_TIMEOUT_S, error))

@@ -75,7 +75,7 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         self.wsgi: Any = _close_after_unread_body(self.wsgi)
 
     def handle_request(self, listener_name: Any, req: Any, sock: ClientConnection, addr: Any) -> None:
-        sock.set_request(req)
+        sock.request = req
         super().handle_request(listener_name, req, sock, addr)
 
     def handle_error(self, req: Any, client: ClientConnection, addr: Any, exc: BaseException) -> None:
