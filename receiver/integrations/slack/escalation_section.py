@@ -31,10 +31,10 @@ def render_steps(incident: Incident, escalation: EscalationState, *, is_edit: bo
         return ""
     stop = _format_stop(incident, is_edit=is_edit)
     shown = [s for s in escalation.steps if s.is_due or not stop]
-    said = [_format_step(incident, step_state) for step_state in shown[:_MAX_STEPS]]
+    lines = [_format_step(incident, step_state) for step_state in shown[:_MAX_STEPS]]
     if len(shown) > _MAX_STEPS:
-        said.append(f"… and {len(shown) - _MAX_STEPS} more")
-    notified = " → ".join(said) or "Nobody was paged"
+        lines.append(f"… and {len(shown) - _MAX_STEPS} more")
+    notified = " → ".join(lines) or "Nobody was paged"
     return f"⏹ {notified} · stopped: {stop}" if stop else f"⏫ {notified}"
 
 
@@ -98,10 +98,10 @@ def _find_delivery(incident: Incident, key: DeliveryKey, step_state: StepState) 
 
 def render_page_failures(incident: Incident, escalation: EscalationState) -> str:
     """Return a line for each page not delivered, without a PagerDuty incident, or resolved while it fires."""
-    said = list(_page_failures(incident, escalation))
-    if len(said) > _MAX_FAILURES:
-        said = [*said[:_MAX_FAILURES], f"… and {len(said) - _MAX_FAILURES} more pages not delivered"]
-    return "\n".join(said)
+    lines = list(_page_failures(incident, escalation))
+    if len(lines) > _MAX_FAILURES:
+        lines = [*lines[:_MAX_FAILURES], f"… and {len(lines) - _MAX_FAILURES} more pages not delivered"]
+    return "\n".join(lines)
 
 
 def _page_failures(incident: Incident, escalation: EscalationState) -> Iterator[str]:

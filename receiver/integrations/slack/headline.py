@@ -67,15 +67,15 @@ def count_sent(incident: Incident) -> str:
 
 def history(incident: Incident, *, is_edit: bool = False) -> str:
     """Return when it opened, reopened, was acknowledged and resolved; in an edit, people are mentioned."""
-    said = [f"Opened {format_timestamp(incident.opened_at)}"]
+    parts = [f"Opened {format_timestamp(incident.opened_at)}"]
     if incident.generation:
         times = "once" if incident.generation == 1 else f"{incident.generation} times"
-        said.append(f"reopened {times}, last {format_timestamp(incident.reopened_at)}")
+        parts.append(f"reopened {times}, last {format_timestamp(incident.reopened_at)}")
     if incident.is_acknowledged:
-        said.append(format_acknowledged(incident, is_edit=is_edit))
+        parts.append(format_acknowledged(incident, is_edit=is_edit))
     if incident.is_resolved:
-        said.append(f"{format_resolved(incident, is_edit=is_edit)}, after {lasted(incident)}")
-    return " · ".join(said)
+        parts.append(f"{format_resolved(incident, is_edit=is_edit)}, after {lasted(incident)}")
+    return " · ".join(parts)
 
 
 def format_acknowledged(incident: Incident, *, is_edit: bool = False) -> str:

@@ -95,11 +95,8 @@ class SlackResponderCheck:
         user = self._users.find_value(user_id, remaining_s(deadline))
         ours = team.value if team is not None else _Team(request.origin_team, "")
         known = user.value if user is not None else _User(request.team)
-        if (
-            known.is_external
-            or known.is_deleted
-            or not ours.includes_user_of(known.team or request.team, known.enterprise)
-        ):
+        is_ours = ours.includes_user_of(known.team or request.team, known.enterprise)
+        if known.is_external or known.is_deleted or not is_ours:
             return OTHER_WORKSPACE
         return GUEST if known.is_guest else self._find_unlisted_reason(request, deadline)
 

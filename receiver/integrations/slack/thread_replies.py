@@ -112,15 +112,15 @@ def _joined(incident: Incident, fingerprints: tuple[str, ...], level: Formatting
     head = f"➕ {count} {'alert' if count == 1 else 'alerts'} joined{f' · {name}' if name else ''}"
     shown = list(short_lines(joined, find_shared_labels(incident, sort_alerts(incident))))
     rest = f"… and {count - len(shown)} more" if count > len(shown) else ""
-    said = join_lines([head, *shown, rest], MAX_TEXT)
-    return Message(said) if level is FormattingLevel.PLAIN else Message(head, (section(said),))
+    text = join_lines([head, *shown, rest], MAX_TEXT)
+    return Message(text) if level is FormattingLevel.PLAIN else Message(head, (section(text),))
 
 
 def _resolved(incident: Incident) -> str:
     if not incident.resolved_by:
         return f"✅ Resolved after {lasted(incident)}"
-    said = f"✅ Resolved by {escape_line(incident.resolved_by, MAX_BY)} after {lasted(incident)}"
-    return f"{said}: {_still_firing(incident)}" if incident.firing else said
+    text = f"✅ Resolved by {escape_line(incident.resolved_by, MAX_BY)} after {lasted(incident)}"
+    return f"{text}: {_still_firing(incident)}" if incident.firing else text
 
 
 def _still_firing(incident: Incident) -> str:
@@ -129,14 +129,14 @@ def _still_firing(incident: Incident) -> str:
 
 def _reopened(notification: IncidentNotification) -> str:
     incident = notification.incident
-    said = f"🔁 Firing again {format_timestamp(incident.reopened_at)}"
+    text = f"🔁 Firing again {format_timestamp(incident.reopened_at)}"
     if incident.over_for:
-        said += f", {format_duration(incident.over_for)} after it resolved"
+        text += f", {format_duration(incident.over_for)} after it resolved"
     if incident.is_acknowledged:
-        said += f" · still acknowledged by {escape_line(incident.acknowledged_by, MAX_BY)}"
+        text += f" · still acknowledged by {escape_line(incident.acknowledged_by, MAX_BY)}"
     elif incident.former_by:
-        said += f" · {_format_former_responder(notification)}, your acknowledgement ended when it resolved"
-    return said + (" · flapping: no new page is sent" if incident.is_flapping else "")
+        text += f" · {_format_former_responder(notification)}, your acknowledgement ended when it resolved"
+    return text + (" · flapping: no new page is sent" if incident.is_flapping else "")
 
 
 def _format_former_responder(notification: IncidentNotification) -> str:
@@ -151,14 +151,14 @@ def _ack_reminder(incident: Incident, now: float, level: FormattingLevel) -> Mes
     """Return the reminder with a button that restarts the acknowledgement timeout."""
     ago = format_duration(now - incident.acknowledged_at)
     by = escape_line(incident.acknowledged_by, MAX_BY)
-    said = (
+    text = (
         f"⏰ Acknowledged by {by} {ago} ago, and {_still_firing(incident)}. "
         "Paging goes on when as long again has passed, unless it is acknowledged again, snoozed or resolved"
     )
     if level is FormattingLevel.PLAIN:
-        return Message(said)
+        return Message(text)
     buttons = [button("Still on it", "acknowledge", incident.id, style="primary")]
-    return Message(said, (section(said), actions(buttons, BUTTONS)))
+    return Message(text, (section(text), actions(buttons, BUTTONS)))
 
 
 def _renamed(label: str) -> str:

@@ -97,7 +97,7 @@ def render_silence_form(incident: Incident, next_business_day_at: float, zone: s
 
 def render_form_errors(faults: Mapping[str, str]) -> dict[str, Any]:
     """Return the response that keeps the form open and shows an error message at each wrong field."""
-    errors = {field: truncate_text(plain(said), _MAX_ERROR) for field, said in faults.items()}
+    errors = {field: truncate_text(plain(fault), _MAX_ERROR) for field, fault in faults.items()}
     return {"response_action": "errors", "errors": errors}
 
 
@@ -164,14 +164,14 @@ def _render_row(incident: Incident) -> str:
     """Return an incident on one line: severity, name, ID, who acknowledged it, and a link to its message."""
     heading = find_heading(incident)
     name = bold(heading.name or heading.summary, _MAX_NAME) or NAMELESS
-    said = [
+    parts = [
         f"{SEVERITY_MARKS[incident.severity]} {name} {code(incident.id, 60)}",
         f"{incident.firing} firing",
     ]
     if incident.is_acknowledged:
-        said.append(f"👀 {render_person(incident.acknowledged_by)}")
-    said.append(f"since {format_timestamp(incident.opened_at)}")
-    return " · ".join([*said, *_message_link(incident)])
+        parts.append(f"👀 {render_person(incident.acknowledged_by)}")
+    parts.append(f"since {format_timestamp(incident.opened_at)}")
+    return " · ".join([*parts, *_message_link(incident)])
 
 
 def _render_details(details: IncidentDetails) -> Iterator[str]:
