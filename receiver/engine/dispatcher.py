@@ -79,6 +79,7 @@ class Outcomes:
     notices: Notices
 
 
+@dataclass(frozen=True)
 class Dispatcher:
     """Performs actions through the channels. Threads may share it.
 
@@ -86,19 +87,11 @@ class Dispatcher:
     the refused one.
     """
 
-    def __init__(
-        self,
-        channels: Mapping[str, Channel],
-        rate_limiter: RateLimiter,
-        outcomes: Outcomes,
-        digests: Mapping[str, str],
-        clock: Callable[[], float],
-    ) -> None:
-        self._channels = channels
-        self._rate_limiter = rate_limiter
-        self._outcomes = outcomes
-        self._digests = digests
-        self._clock = clock
+    channels: Mapping[str, Channel]
+    rate_limiter: RateLimiter
+    outcomes: Outcomes
+    digests: Mapping[str, str]
+    clock: Callable[[], float]
 
     def dispatch(self, subject: Subject, notification: Notification, worker: str) -> Delivery | None:
         """Perform the notification's action once; return the delivery as handed to `save_outcome`, or None if
@@ -107,7 +100,7 @@ class Dispatcher:
         Raises StoreError if the attempt or its outcome cannot be saved, LeaseLost if *worker* no longer holds
         the lease or was paused for so long that it may have lost it.
         """
-        action, began_at = notification.action, self._clock()
+        action, began_at = notification.action, self.clock()
         before = subject.find_delivery(action.key)
         attempt = start_attempt(before, action, began_at)
         was_maybe_sent = attempt.attempts > 1 and before.maybe_sent
@@ -115,7 +108,7 @@ class Dispatcher:
             attempt = replace(attempt, content_version=before.content_version)
         if not subject.save_attempt(action, attempt, worker):
             return None
-        if self._clock() - began_at > _MAX_PAUSE_S:
+        if self.clock() - began_at > _MAX_PAUSE_S:
             raise LeaseLost(
                 f"paused before sending for {notification.subject.kind} {notification.subject.id}"
             )
@@ -127,7 +120,7 @@ class Dispatcher:
         # An accepted event says nothing about an earlier page of which PagerDuty created no incident.
         is_in_doubt = after.receipt is not None and (is_unconfirmed(after) or is_resolved_too_often(after))
         if not is_in_doubt:
-            self._outcomes.health.record_delivery(action.queue, action.target.address, after, self._clock())
+            self.outcomes.health.record_delivery(action.queue, action.target.address, after, self.clock())
         return after
 
     def _attempt_once(
@@ -140,13 +133,13 @@ class Dispatcher:
         except DeliveryError as error:
             after = attempt.with_failure(
                 error,
-                self._clock(),
+                self.clock(),
                 was_maybe_sent=was_maybe_sent,
                 salt=f"{notification.subject.id}/{action.key}",
-                secret_digest=find_digest(self._digests, attempt.target),
+                secret_digest=find_digest(self.digests, attempt.target),
             )
             _log_failure(notification, after, error)
-            self._rate_limiter.apply_retry_after(action, error)
+            self.rate_limiter.apply_retry_after(action, error)
             if after.failed_at:
                 self._save_notice(notification, after)
             return after
@@ -161,7 +154,7 @@ class Dispatcher:
     def _send_or_find(self, notification: Notification, *, was_maybe_sent: bool) -> tuple[Receipt, bool]:
         """Return the receipt, and whether it belongs to an earlier attempt that the channel found."""
         queue = notification.action.queue
-        channel = self._channels[queue]
+        channel = self.channels[queue]
         started = time.monotonic()
         try:
             found = channel.find_receipt(notification) if was_maybe_sent else None
@@ -177,10 +170,10 @@ class Dispatcher:
         if not (title := notification.find_notice_title(after)):
             return
         about = describe_failure(action, after, notification.noun)
-        self._outcomes.notices.save_notice(
+        self.outcomes.notices.save_notice(
             f"{notification.subject.id}/{action.key}/{after.instance}/{after.target}",
             f"{about} ({title})",
-            self._clock(),
+            self.clock(),
             about=about,
         )
 

@@ -88,15 +88,15 @@ def _is_lasting(target: TargetHealth, now: float) -> bool:
     return is_refused or target.reason in DOUBTS
 
 
+@dataclass(frozen=True)
 class RedisHealth:
     """Stores the last success and failure of each target. Every method raises StoreError if Redis fails."""
 
-    def __init__(self, client: Client) -> None:
-        self._redis = client
+    client: Client
 
     def record_arrival(self, channel: str, target: str, at: float) -> None:
         """Record a successful delivery."""
-        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
+        with store_errors(), self.client.pipeline(transaction=False) as pipe:
             pipe.hset(HEALTH, f"arrived {channel} {target}", repr(at))
             pipe.hdel(HEALTH, f"since {channel} {target}")
             pipe.expire(HEALTH, HEALTH_FOR_S)
@@ -104,7 +104,7 @@ class RedisHealth:
 
     def record_failure(self, channel: str, target: str, reason: str, at: float) -> None:
         """Record a failed delivery and its reason."""
-        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
+        with store_errors(), self.client.pipeline(transaction=False) as pipe:
             pipe.hset(HEALTH, f"failed {channel} {target}", f"{at!r} {reason}")
             pipe.hsetnx(HEALTH, f"since {channel} {target}", repr(at))
             pipe.expire(HEALTH, HEALTH_FOR_S)
@@ -113,7 +113,7 @@ class RedisHealth:
     def list_targets(self) -> list[TargetHealth]:
         """Return every target to which a delivery was tried in the last week."""
         with store_errors():
-            rows = {key.decode(): value.decode() for key, value in self._redis.hgetall(HEALTH).items()}
+            rows = {key.decode(): value.decode() for key, value in self.client.hgetall(HEALTH).items()}
         names = sorted({key.partition(" ")[2] for key in rows})
         return [_parse_target(name, rows) for name in names]
 

@@ -157,13 +157,13 @@ class PeriodicTasks:
         for name in self._tasks:
             work_queue.enqueue_if_absent(TASKS, name, self._clock() + ENSURE_EVERY_S)
 
-    def reconcile(self, incident_id: str, queue: str, worker: str) -> dict[str, float | None]:
-        """Run the job or task that *incident_id* names; return when it is due again. Raises StoreError."""
+    def reconcile(self, entry_id: str, queue: str, worker: str) -> dict[str, float | None]:
+        """Run the job or task that *entry_id* names; return when it is due again. Raises StoreError."""
         del worker
-        kind, _, name = incident_id.partition("-")
+        kind, _, name = entry_id.partition("-")
         if kind == "job":
             return {queue: self._run_job(name)}
-        task = self._tasks.get(incident_id)
+        task = self._tasks.get(entry_id)
         if task is None:  # removed from the configuration
             return {}
         return {queue: task.run(self._clock())}

@@ -1,4 +1,4 @@
-"""The work queues in Redis (incident IDs by due time, with leases) and the list of live workers."""
+"""The work queues in Redis (IDs of entries by due time, with leases) and the list of live workers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from receiver.storage.timestamps import Moments
 
 @dataclass(frozen=True)
 class Claims:
-    """The claimed incidents, and the time at which to claim again (None: the queue is empty)."""
+    """The claimed entries, and the time at which to claim again (None: the queue is empty)."""
 
     incidents: tuple[str, ...]
     next_check_at: float | None
@@ -37,7 +37,7 @@ SILENT_AFTER_S = 3.0
 
 
 # The leases of a killed worker expire after this long. Other workers poll twice a second, so they claim its
-# incidents within 3 s.
+# entries within 3 s.
 LEASE_S = 2.4
 # A lease that ends this much later than a new one was made before Redis' clock was set back, or on another
 # Redis before a failover.
@@ -54,7 +54,7 @@ _INCOMING_DELAY_S = {
 
 
 class WorkQueue:
-    """Leases due incidents to workers. Raises StoreError if Redis fails.
+    """Leases due entries to workers. Raises StoreError if Redis fails.
 
     Due times, leases and heartbeats use Redis' own clock; callers pass and get times of their own clock.
     """
@@ -66,7 +66,7 @@ class WorkQueue:
         self._moments = moments
 
     def claim(self, queue: str, worker: str, now: float, count: int) -> Claims:
-        """Lease up to *count* due incidents of *queue* to *worker* for `LEASE_S`."""
+        """Lease up to *count* due entries of *queue* to *worker* for `LEASE_S`."""
         if self._shards == 1:
             return self._claim_on_shard(Keys(0), queue, worker, now, count)
         moments, fault = self._find_next_due(queue, now)
@@ -90,7 +90,7 @@ class WorkQueue:
         return Claims(tuple(claimed), None if earliest == math.inf else earliest)
 
     def _claim_on_shard(self, keys: Keys, queue: str, worker: str, now: float, count: int) -> Claims:
-        """Lease due incidents of one shard."""
+        """Lease due entries of one shard."""
         after = self._moments.after
         with store_errors():
             next_check_at, *members = self._scripts.run_script(
@@ -136,8 +136,8 @@ class WorkQueue:
     def renew(self, queue: str, worker: str, incidents: Sequence[str], now: float) -> None:
         """Extend the leases that *worker* still holds; leases of other workers stay as they are."""
         by_shard: dict[int, list[str]] = {}
-        for incident_id in incidents:
-            by_shard.setdefault(self._shard(incident_id), []).append(incident_id)
+        for entry_id in incidents:
+            by_shard.setdefault(self._shard(entry_id), []).append(entry_id)
         with store_errors():
             for shard, members in by_shard.items():
                 keys = Keys(shard)
@@ -156,14 +156,14 @@ class WorkQueue:
                     "expire_leases", [keys.leases(queue), keys.lease_owners(queue)], args
                 )
 
-    def release(self, queue: str, worker: str, incident_id: str, dues: Mapping[str, float | None]) -> bool:
-        """Release a lease, and enqueue the incident in each queue of *dues* at the given time, or earlier if
+    def release(self, queue: str, worker: str, entry_id: str, dues: Mapping[str, float | None]) -> bool:
+        """Release a lease, and enqueue the entry in each queue of *dues* at the given time, or earlier if
         a change enqueued it earlier. False, without any of these effects, if *worker* no longer holds the
         lease. The writes of `DueTimes` are done before, in the same round trip.
         """
-        keys = Keys(self._shard(incident_id))
+        keys = Keys(self._shard(entry_id))
         writes = dues.writes if isinstance(dues, DueTimes) else ()
-        args: list[Any] = [incident_id, worker, WAKE]
+        args: list[Any] = [entry_id, worker, WAKE]
         for other, due in dues.items():
             args += ["" if due is None else self._moments.at(due), other]
         queue_keys = (keys.queue(other) for other in dues)
@@ -171,19 +171,19 @@ class WorkQueue:
         with store_errors():
             return bool(self._scripts.run_each([*writes, release])[-1])
 
-    def enqueue(self, queue: str, incident_id: str, due: float) -> None:
-        """Enqueue an incident in *queue* at *due*; an earlier due time is kept."""
-        self._enqueue(queue, incident_id, due)
+    def enqueue(self, queue: str, entry_id: str, due: float) -> None:
+        """Enqueue an entry in *queue* at *due*; an earlier due time is kept."""
+        self._enqueue(queue, entry_id, due)
 
-    def enqueue_if_absent(self, queue: str, incident_id: str, due: float) -> None:
-        """Enqueue an incident in *queue* at *due*, unless it is in the queue already."""
-        self._enqueue(queue, incident_id, due, "NX")
+    def enqueue_if_absent(self, queue: str, entry_id: str, due: float) -> None:
+        """Enqueue an entry in *queue* at *due*, unless it is in the queue already."""
+        self._enqueue(queue, entry_id, due, "NX")
 
-    def _enqueue(self, queue: str, incident_id: str, due: float, condition: str = "") -> None:
-        key = Keys(self._shard(incident_id)).queue(queue)
+    def _enqueue(self, queue: str, entry_id: str, due: float, condition: str = "") -> None:
+        key = Keys(self._shard(entry_id)).queue(queue)
         with store_errors():
             self._scripts.run_script(
-                "enqueue", [key], [incident_id, self._moments.at(due), WAKE, queue, condition]
+                "enqueue", [key], [entry_id, self._moments.at(due), WAKE, queue, condition]
             )
 
     def reschedule_all(self, queue: str, now: float) -> None:
@@ -194,7 +194,7 @@ class WorkQueue:
                 self._scripts.run_script("reschedule", [keys.leases(queue), *_queue_keys(keys, queue)], args)
 
     def depth(self, queue: str, now: float) -> tuple[int, float]:
-        """Return how many incidents are due in *queue*, and for how many seconds the oldest has been due."""
+        """Return how many entries are due in *queue*, and for how many seconds the oldest has been due."""
         shards = map(Keys, range(self._shards))
         calls = [(_queue_keys(keys, queue), [self._moments.after(now)]) for keys in shards]
         with store_errors():
@@ -203,7 +203,7 @@ class WorkQueue:
         return sum(int(due) for due, _ in rows), max(0.0, now - first)
 
     def listen(self) -> Iterator[tuple[str, float] | None]:
-        """Yield `(queue, due time)` for each incident that is enqueued, and None about once a second."""
+        """Yield `(queue, due time)` for each entry that is enqueued, and None about once a second."""
         with store_errors():
             subscription = self._redis.pubsub(ignore_subscribe_messages=True)
             try:
@@ -264,8 +264,8 @@ class WorkQueue:
         except ValueError:
             return None
 
-    def _shard(self, incident_id: str) -> int:
-        return shard_of(incident_id.partition("-")[0], self._shards)
+    def _shard(self, entry_id: str) -> int:
+        return shard_of(entry_id.partition("-")[0], self._shards)
 
 
 def _queue_keys(keys: Keys, queue: str) -> list[str]:

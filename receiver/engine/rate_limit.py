@@ -227,21 +227,14 @@ RATE_LIMITED = "rate_limited"
 _GRANTED = Permit()
 
 
+@dataclass
 class RateLimiter:
     """Grants permits by the configured limits. The queues in *simulated* call no vendor: always granted."""
 
-    def __init__(
-        self,
-        token_buckets: TokenBuckets,
-        limits: VendorLimits,
-        clock: Callable[[], float],
-        *,
-        simulated: Collection[str] = (),
-    ) -> None:
-        self._token_buckets = token_buckets
-        self._limits = limits
-        self._clock = clock
-        self._simulated = simulated
+    token_buckets: TokenBuckets
+    limits: VendorLimits
+    clock: Callable[[], float]
+    simulated: Collection[str] = ()
 
     def acquire(self, action: DeliveryAction, incident: Incident, now: float) -> Permit:
         """Return a permit for *action*; a token is taken if it may be dispatched now. Raises StoreError."""
@@ -249,7 +242,7 @@ class RateLimiter:
         if bucket is None:
             return _GRANTED
         who, priority = f"{incident.id} {action.key}", priority_at(action, incident, now)
-        return self._token_buckets.acquire(bucket, who, priority, now, is_initial=is_initial(action))
+        return self.token_buckets.acquire(bucket, who, priority, now, is_initial=is_initial(action))
 
     def acquire_by_priority(self, action: DeliveryAction, who: str, priority: float, now: float) -> Permit:
         """Return a permit as `acquire` does, for an action that belongs to no single incident."""
@@ -257,13 +250,13 @@ class RateLimiter:
         return (
             _GRANTED
             if bucket is None
-            else self._token_buckets.acquire(bucket, who, priority, now, is_initial=False)
+            else self.token_buckets.acquire(bucket, who, priority, now, is_initial=False)
         )
 
     def list_waiters(self, action: DeliveryAction) -> list[str]:
         """Return `INCIDENT KEY` of the first messages or pages that wait for the bucket of *action*."""
         bucket = self._find_bucket(action)
-        return [] if bucket is None else list(self._token_buckets.list_waiters(bucket))
+        return [] if bucket is None else list(self.token_buckets.list_waiters(bucket))
 
     def apply_retry_after(self, action: DeliveryAction, error: DeliveryError) -> None:
         """Pause the whole bucket of *action* after a 429: the vendor's limit is shared. Raises StoreError."""
@@ -271,9 +264,9 @@ class RateLimiter:
         if bucket is None or error.reason != RATE_LIMITED or not isinstance(error, TemporaryDeliveryError):
             return
         metrics.RATE_LIMITED.labels(action.queue).inc()
-        self._token_buckets.pause(bucket, self._clock() + error.retry_after)
+        self.token_buckets.pause(bucket, self.clock() + error.retry_after)
         fields = {"bucket": bucket.name, "pause_s": round(error.retry_after, 1)}
         logger.warning("rate limited", extra={"fields": fields, "state": bucket.name})
 
     def _find_bucket(self, action: DeliveryAction) -> TokenBucket | None:
-        return None if action.queue in self._simulated else find_bucket(action, self._limits)
+        return None if action.queue in self.simulated else find_bucket(action, self.limits)

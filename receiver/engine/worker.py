@@ -23,7 +23,7 @@ from receiver.model.routing import SLACK
 logger = logging.getLogger(__name__)
 # A wake-up may be lost with its connection; polling limits the delay to this.
 _CHECK_AT_LEAST_EVERY_S = 0.5
-# After an unhandled error the incident is reconciled again, but not in a hot loop.
+# After an unhandled error the entry is reconciled again, but not in a hot loop.
 _AFTER_FAULT_S = 5.0
 _AFTER_OUTAGE_S = 0.5
 # A message of a killed worker may still be in flight: Slack gets this time to show it to the search for an
@@ -32,7 +32,7 @@ _IN_FLIGHT_S = {SLACK: 2.0}
 
 
 class QueueConsumer:
-    """Claims, reconciles and releases the incidents of one queue, in several threads."""
+    """Claims, reconciles and releases the entries of one queue, in several threads."""
 
     def __init__(
         self,
@@ -73,12 +73,12 @@ class QueueConsumer:
                 self._state.notify_all()
 
     def list_claimed(self) -> list[str]:
-        """Return the incidents on which this consumer holds a lease."""
+        """Return the entries on which this consumer holds a lease."""
         with self._state:
             return list(self._claimed)
 
     def stop(self) -> None:
-        """Claim no further incident; those already claimed are finished."""
+        """Claim no further entry; those already claimed are finished."""
         with self._state:
             self._is_stopping = True
             self._state.notify_all()
@@ -86,7 +86,7 @@ class QueueConsumer:
             self._entries.put(None)
 
     def wait_until_idle(self, timeout_s: float) -> bool:
-        """Wait up to *timeout_s* for the claimed incidents; return whether all are finished."""
+        """Wait up to *timeout_s* for the claimed entries; return whether all are finished."""
         with self._state:
             return self._state.wait_for(lambda: not self._claimed, timeout_s)
 
@@ -133,14 +133,14 @@ class QueueConsumer:
             self._schedule_lease_expiry()
             return None
         with self._state:
-            # A lease may expire while Redis is unavailable, and this worker may claim the incident again. A
+            # A lease may expire while Redis is unavailable, and this worker may claim the entry again. A
             # thread still reconciles it, perhaps from an old state, and the claim took the entry off the
             # queue. So it is reconciled once more afterwards.
-            added = [incident_id for incident_id in claims.incidents if incident_id not in self._claimed]
+            added = [entry_id for entry_id in claims.incidents if entry_id not in self._claimed]
             self._claimed_again.update(self._claimed.intersection(claims.incidents))
             self._claimed.update(added)
-        for incident_id in added:
-            self._entries.put(incident_id)
+        for entry_id in added:
+            self._entries.put(entry_id)
         return claims.next_check_at
 
     def _expire_unheld_leases(self) -> None:
@@ -163,31 +163,31 @@ class QueueConsumer:
             self._leases_expire_in_s = max(wait_s, self._leases_expire_in_s or 0.0)
 
     def _run_thread(self) -> None:
-        while (incident_id := self._entries.get()) is not None:
+        while (entry_id := self._entries.get()) is not None:
             is_released = False
             try:
-                is_released = self._reconcile_entry(incident_id)
+                is_released = self._reconcile_entry(entry_id)
             finally:
                 with self._state:
-                    is_claimed_again = incident_id in self._claimed_again
-                    self._claimed.discard(incident_id)
-                    self._claimed_again.discard(incident_id)
+                    is_claimed_again = entry_id in self._claimed_again
+                    self._claimed.discard(entry_id)
+                    self._claimed_again.discard(entry_id)
                     if not is_released:
                         self._schedule_lease_expiry()
                     self._state.notify_all()
                 if is_claimed_again and is_released:
-                    self._requeue_entry(incident_id)
+                    self._requeue_entry(entry_id)
 
-    def _reconcile_entry(self, incident_id: str) -> bool:
-        """Reconcile and release an incident; return True if it is released or the lease was lost before."""
-        fields = {"incident": incident_id, "queue": self.name}
+    def _reconcile_entry(self, entry_id: str) -> bool:
+        """Reconcile and release an entry; return True if it is released or the lease was lost before."""
+        fields = {"incident": entry_id, "queue": self.name}
         try:
-            dues = self._reconciler().reconcile(incident_id, self.name, self._worker)
+            dues = self._reconciler().reconcile(entry_id, self.name, self._worker)
             with self._state:
-                if incident_id in self._claimed_again:
-                    self._claimed_again.discard(incident_id)
+                if entry_id in self._claimed_again:
+                    self._claimed_again.discard(entry_id)
                     dues[self.name] = self._clock()
-            self._work_queue.release(self.name, self._worker, incident_id, dues)
+            self._work_queue.release(self.name, self._worker, entry_id, dues)
         except LeaseLost:
             logger.info("claim lost", extra={"fields": fields})
         except StoreError as error:
@@ -197,36 +197,36 @@ class QueueConsumer:
             return False
         except Exception as error:
             metrics.WORKER_ERRORS.inc()
-            # Many incidents may fail with the same error, each of them again every 5 s.
+            # Many entries may fail with the same error, each of them again every 5 s.
             state = f"{self.name} {type(error).__name__}"
             logger.exception("unhandled error in reconcile", extra={"fields": fields, "state": state})
-            return self._release_after_fault(incident_id)
+            return self._release_after_fault(entry_id)
         return True
 
-    def _requeue_entry(self, incident_id: str) -> None:
-        """Enqueue an incident that was claimed again while it was being released. No thread works on the
-        second lease, so it expires now. The release may have ended that second lease instead, so the incident
+    def _requeue_entry(self, entry_id: str) -> None:
+        """Enqueue an entry that was claimed again while it was being released. No thread works on the
+        second lease, so it expires now. The release may have ended that second lease instead, so the entry
         is also enqueued.
         """
         now = self._clock()
         self._schedule_lease_expiry(0.0)
         try:
-            self._work_queue.enqueue(self.name, incident_id, now)
+            self._work_queue.enqueue(self.name, entry_id, now)
         except StoreError:
-            fields = {"incident": incident_id, "queue": self.name}
+            fields = {"incident": entry_id, "queue": self.name}
             logger.warning("redis unavailable", extra={"fields": fields, "state": self.name})
         except Exception:  # without its threads a queue would send no pages
             metrics.WORKER_ERRORS.inc()
-            fields = {"incident": incident_id, "queue": self.name}
+            fields = {"incident": entry_id, "queue": self.name}
             logger.exception("unhandled error in release", extra={"fields": fields, "state": self.name})
         self.wake(now)
 
-    def _release_after_fault(self, incident_id: str) -> bool:
+    def _release_after_fault(self, entry_id: str) -> bool:
         try:
             due = self._clock() + _AFTER_FAULT_S
-            self._work_queue.release(self.name, self._worker, incident_id, {self.name: due})
+            self._work_queue.release(self.name, self._worker, entry_id, {self.name: due})
         except StoreError:
-            fields = {"incident": incident_id, "queue": self.name}
+            fields = {"incident": entry_id, "queue": self.name}
             logger.warning("redis unavailable", extra={"fields": fields, "state": self.name})
             return False
         return True
@@ -268,7 +268,7 @@ class Worker:
         }
 
     def run(self) -> None:
-        """Run until `stop`; then finish the claimed incidents, for 6 seconds at most."""
+        """Run until `stop`; then finish the claimed entries, for 6 seconds at most."""
         for consumer in self._consumers.values():
             consumer.start()
         threading.Thread(target=self._listen_for_wakes, name="listen", daemon=True).start()
@@ -285,7 +285,7 @@ class Worker:
         self._stopped.set()
 
     def use_configuration(self, reconciler: Reconciles, periodic_tasks: PeriodicTasks) -> None:
-        """Switch to another configuration; claimed incidents are finished with the old one."""
+        """Switch to another configuration; claimed entries are finished with the old one."""
         self._reconciler = reconciler
         self._periodic_tasks = periodic_tasks
         self._enqueue_all_tasks()

@@ -234,6 +234,7 @@ def _parse_cursor(cursor: str) -> Entry | None:
         raise NotFound("cursor", cursor) from None
 
 
+@dataclass(frozen=True)
 class RefusedDeliveries:
     """Periodic task that sends refused deliveries again after their credentials have changed.
 
@@ -241,18 +242,17 @@ class RefusedDeliveries:
     the new digest, so each secret is tried once.
     """
 
-    def __init__(self, failures: RedisFailures, digests: Mapping[str, str]) -> None:
-        self._failures = failures
-        self._digests = digests
+    failures: RedisFailures
+    digests: Mapping[str, str]
 
     def run(self, now: float) -> float:
         """Send again what has new credentials; return the time of the next run. Raises StoreError."""
         cursor, count = "", 0
         for _ in range(_PAGES):
-            page = self._failures.list_failures(_PAGE, cursor)
+            page = self.failures.list_failures(_PAGE, cursor)
             for failure in page.failures:
-                if has_new_credentials(failure, self._digests):
-                    count += self._failures.retry_delivery(
+                if has_new_credentials(failure, self.digests):
+                    count += self.failures.retry_delivery(
                         failure, *retry_with_new_credentials(failure, now), now
                     )
             if page.next_cursor is None:

@@ -5,6 +5,7 @@ incidents for replies.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from receiver.errors import NotFound, StoreError
 from receiver.incidents.ingest import MAX_PASSES
@@ -43,6 +44,7 @@ def describe_state(incident: Incident) -> str:
     return f"{name} is not acknowledged"
 
 
+@dataclass(frozen=True)
 class IncidentService:
     """Applies transitions to incidents.
 
@@ -50,8 +52,7 @@ class IncidentService:
     raise NotFound and StoreError, and may be repeated: a second acknowledgement restarts its timeout.
     """
 
-    def __init__(self, incidents: RedisIncidents) -> None:
-        self._incidents = incidents
+    incidents: RedisIncidents
 
     def acknowledge(self, incident_id: str, by: Person, now: float) -> IncidentChange:
         return self.update(incident_id, lambda incident: transitions.acknowledge(incident, by, now), now)
@@ -67,7 +68,7 @@ class IncidentService:
 
     def silence(self, incident_id: str, by: Person, for_s: float, comment: str, now: float) -> IncidentChange:
         """Request a silence of the firing alerts for *for_s* seconds (0: until the incident resolves)."""
-        matchers = transitions.choose_matchers(self._incidents.load(incident_id))
+        matchers = transitions.choose_matchers(self.incidents.load(incident_id))
         return self.update(
             incident_id,
             lambda incident: transitions.silence(
@@ -91,16 +92,16 @@ class IncidentService:
         """
         group_id = incident_id.partition("-")[0]
         for _ in range(MAX_PASSES):
-            loaded: VersionedIncident = self._incidents.load_latest([group_id])[0]
+            loaded: VersionedIncident = self.incidents.load_latest([group_id])[0]
             if loaded.incident is None or loaded.incident.id != incident_id:
-                past = self._incidents.load(incident_id)
+                past = self.incidents.load(incident_id)
                 if past.is_past:
                     return transition(past)
                 raise NotFound("incident", incident_id)
             change = transition(loaded.incident)
             if not change.is_changed or change.incident is None:
                 return change
-            if self._incidents.commit([IncidentUpdate(loaded, change, queues_for(change.incident), now)])[0]:
+            if self.incidents.commit([IncidentUpdate(loaded, change, queues_for(change.incident), now)])[0]:
                 return change
         raise StoreError("an incident kept being changed by other processes")
 
@@ -109,23 +110,23 @@ class IncidentService:
 REPEATED_WITHIN_S = 300.0
 
 
+@dataclass(frozen=True)
 class SilenceService:
     """Requests silences. *can_silence* tells whether an Alertmanager is configured for an incident."""
 
-    def __init__(self, incident_service: IncidentService, can_silence: Callable[[Incident], bool]) -> None:
-        self._incident_service = incident_service
-        self._can_silence = can_silence
+    incident_service: IncidentService
+    can_silence: Callable[[Incident], bool]
 
     def silence_refusal_reason(self, incident: Incident) -> str:
         """Return why *incident* cannot be silenced; empty if it can."""
         if incident.is_resolved:
             return "It is resolved: there is nothing to silence"
-        return "" if self._can_silence(incident) else "No Alertmanager is configured that could silence it"
+        return "" if self.can_silence(incident) else "No Alertmanager is configured that could silence it"
 
     def request_silence(self, incident: Incident, by: Person, for_s: float, comment: str, now: float) -> None:
         """Request a silence of *for_s* seconds (0: until it resolves), unless the same one is requested."""
         if not any(_is_same(request, by, for_s, comment, now) for request in incident.silences):
-            self._incident_service.silence(incident.id, by, for_s, comment, now)
+            self.incident_service.silence(incident.id, by, for_s, comment, now)
 
 
 def _is_same(request: SilenceRequest, by: Person, for_s: float, comment: str, now: float) -> bool:

@@ -151,4 +151,4 @@ def test_a_reload_reuses_the_connections_to_redis(rig: Rig) -> None:
     worker = ReceiverWorker(settings, routing)
     worker.reload(routing)
     inner = worker._worker
-    assert inner._reconciler._by_kind[INCIDENT].incidents._redis is inner._work_queue._redis
+    assert inner._reconciler.by_kind[INCIDENT].incidents._redis is inner._work_queue._redis

@@ -185,7 +185,7 @@ def test_a_silence_that_one_worker_created_is_checked_at_once_by_the_other(rig: 
         (entry,) = other.work_queue.claim(ALERTMANAGER, "other", other.clock(), 1).incidents
         loaded = other.incidents.load(entry)
         policy = resolve_policy(other.routing, loaded)
-        deliveries = worker_services.reconciler._by_kind[INCIDENT].deliveries
+        deliveries = worker_services.reconciler.by_kind[INCIDENT].deliveries
         before = plan(loaded, policy, other.clock())
         for action in before.actions:
             if isinstance(action, CreateSilence):
