@@ -35,28 +35,36 @@ def measure(folder: Path) -> Pages:
     """Open OPEN incidents of one alert each and measure the pages and duplicate webhooks."""
     with receiver_web(folder) as port:
         post_all(port, build_requests(1, (f"open-{i}" for i in range(OPEN))))
-        best = {path: min(_get(port, path)[0] for _ in range(TIMES)) for path in PATHS}
-        stamp = _find_stamp(_get(port, "/")[1])
-        best["/ unchanged"] = min(_get(port, "/", stamp)[0] for _ in range(TIMES))
+        best = {path: min(Viewer(port).load_page(path) for _ in range(TIMES)) for path in PATHS}
+        viewer = Viewer(port)
+        viewer.load_page("/")
+        best["/ unchanged"] = min(viewer.load_page("/") for _ in range(TIMES))
         alone = _post_duplicates(port)
         with _viewers(port):
             return Pages(best, alone, _post_duplicates(port))
 
 
-def _get(port: int, path: str, stamp: str = "") -> tuple[float, str]:
-    """Return the seconds and the body of a request; *stamp* is that of the page the viewer has."""
-    connection, headers = HTTPConnection("127.0.0.1", port, timeout=30), {"X-Receiver-Stamp": stamp}
-    started_at = time.perf_counter()
-    connection.request("GET", path, headers=headers if stamp else {})
-    body = connection.getresponse().read()
-    seconds = time.perf_counter() - started_at
-    connection.close()
-    return seconds, body.decode()
+@dataclass
+class Viewer:
+    """A browser: it sends its cookie, and the stamp of the page that it shows."""
 
+    port: int
+    cookie: str = ""
+    stamp: str = ""
 
-def _find_stamp(page: str) -> str:
-    found = _STAMP.search(page)
-    return found[1] if found else ""
+    def load_page(self, path: str) -> float:
+        """Return the seconds of one request."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        headers = {"Cookie": self.cookie, "X-Receiver-Stamp": self.stamp}
+        started_at = time.perf_counter()
+        connection.request("GET", path, headers={name: value for name, value in headers.items() if value})
+        response = connection.getresponse()
+        found = _STAMP.search(response.read().decode())
+        seconds = time.perf_counter() - started_at
+        connection.close()
+        self.cookie = response.getheader("Set-Cookie", self.cookie).partition(";")[0]
+        self.stamp = found[1] if found else self.stamp
+        return seconds
 
 
 def _post_duplicates(port: int) -> list[float]:
@@ -73,10 +81,10 @@ def _viewers(port: int) -> Iterator[None]:
     stopped = threading.Event()
 
     def view(number: int) -> None:
-        stamp = ""
+        viewer = Viewer(port)
         stopped.wait(POLL_EVERY_S * number / VIEWERS)
         while not stopped.is_set():
-            stamp = _find_stamp(_get(port, "/", stamp)[1]) or stamp
+            viewer.load_page("/")
             stopped.wait(POLL_EVERY_S)
 
     threads = [threading.Thread(target=view, args=(number,)) for number in range(VIEWERS)]
