@@ -155,25 +155,25 @@ def _build_periodic_tasks(
         services.incident_service,
     )
     refused = RefusedDeliveries(services.failures, routing.secret_digests)
-    runs: dict[str, Callable[[float], float]] = {
+    tasks: dict[str, PeriodicTask] = {
         MAINTENANCE: maintenance_task.announce_state,
         HEARTBEATS: heartbeat_monitor.check_signals,
-        REFUSED: refused.run,
+        REFUSED: refused.retry_refused,
     }
     for source, one in routing.alertmanagers.items():
         if one.urls:
-            runs[f"poll-{source}"] = _build_poll_task(status_check, source, one.poll_interval_s)
+            tasks[f"poll-{source}"] = _build_poll_task(status_check, source, one.poll_interval_s)
     for route in routing.routes:
         if route.review:
-            runs[f"review-{route.name}"] = partial(review_service.run_due, route)
+            tasks[f"review-{route.name}"] = partial(review_service.run_due, route)
     if routing.heartbeat_url:
         ping = build_ping(routing.heartbeat_url)
-        runs[UPTIME_PING] = UptimePinger(
+        tasks[UPTIME_PING] = UptimePinger(
             ping, services.health, services.work_queue, tuple(list_threads()), list_notifying_channels()
-        ).run
+        ).ping_if_healthy
     if routing.notices_channel:
-        runs[NOTICES] = build_notice_service(services, dispatcher, rate_limiter).run_due
-    return {name: PeriodicTask(run) for name, run in runs.items()}
+        tasks[NOTICES] = build_notice_service(services, dispatcher, rate_limiter).run_due
+    return tasks
 
 
 def _build_notifier(services: Services) -> Callable[[str, str, float], None]:

@@ -206,7 +206,7 @@ class UptimePinger:
         self._channels = tuple(channels)
         self._logged_problem = ""
 
-    def run(self, now: float) -> float:
+    def ping_if_healthy(self, now: float) -> float:
         """Ping if the receiver is healthy; return the time of the next run.
 
         Raises StoreError, and sends no ping then.

@@ -121,32 +121,23 @@ _JOB_RETRY_AFTER_S = 5.0
 ENSURE_EVERY_S = 30.0
 
 
+# A task that repeats takes the current time, and returns the time of its next run.
+PeriodicTask = Callable[[float], float]
+
+
 @dataclass(frozen=True)
-class PeriodicTask:
-    """A task that repeats: *run* takes the current time and returns the time of the next run."""
-
-    run: Callable[[float], float]
-
-
 class PeriodicTasks:
     """Runs the entries of the `tasks` queue: `job-ID` is a job, any other name a periodic task."""
 
-    def __init__(
-        self,
-        tasks: Mapping[str, PeriodicTask],
-        jobs: JobQueue,
-        job_handlers: Mapping[str, Callable[[dict[str, Any]], None]],
-        clock: Callable[[], float],
-    ) -> None:
-        self._tasks = tasks
-        self._jobs = jobs
-        self._job_handlers = job_handlers
-        self._clock = clock
+    tasks: Mapping[str, PeriodicTask]
+    jobs: JobQueue
+    job_handlers: Mapping[str, Callable[[dict[str, Any]], None]]
+    clock: Callable[[], float]
 
     def enqueue_all(self, work_queue: WorkQueue) -> None:
         """Enqueue every periodic task now; a task that is already due earlier keeps its time."""
-        for name in self._tasks:
-            work_queue.enqueue(TASKS, name, self._clock())
+        for name in self.tasks:
+            work_queue.enqueue(TASKS, name, self.clock())
 
     def enqueue_missing(self, work_queue: WorkQueue) -> None:
         """Enqueue the periodic tasks that are missing in the queue, for example after Redis lost its data.
@@ -154,8 +145,8 @@ class PeriodicTasks:
         A task that is running is not in the queue either. So they are due in `ENSURE_EVERY_S`, not now: a
         running task is not started twice.
         """
-        for name in self._tasks:
-            work_queue.enqueue_if_absent(TASKS, name, self._clock() + ENSURE_EVERY_S)
+        for name in self.tasks:
+            work_queue.enqueue_if_absent(TASKS, name, self.clock() + ENSURE_EVERY_S)
 
     def reconcile(self, entry_id: str, queue: str, worker: str) -> dict[str, float | None]:
         """Run the job or task that *entry_id* names; return when it is due again. Raises StoreError."""
@@ -163,19 +154,19 @@ class PeriodicTasks:
         kind, _, name = entry_id.partition("-")
         if kind == "job":
             return {queue: self._run_job(name)}
-        task = self._tasks.get(entry_id)
+        task = self.tasks.get(entry_id)
         if task is None:  # removed from the configuration
             return {}
-        return {queue: task.run(self._clock())}
+        return {queue: task(self.clock())}
 
     def _run_job(self, name: str) -> float | None:
-        job = self._jobs.find_job(name)
+        job = self.jobs.find_job(name)
         if job is None:
             return None
         kind, payload = job
-        handler = self._job_handlers.get(kind)
+        handler = self.job_handlers.get(kind)
         if handler is None:  # enqueued by a newer version
-            return self._clock() + _JOB_RETRY_AFTER_S
+            return self.clock() + _JOB_RETRY_AFTER_S
         try:
             handler(payload)
         except (PermanentDeliveryError, NotFound) as error:
@@ -183,6 +174,6 @@ class PeriodicTasks:
         except DeliveryError as error:
             fields = {"kind": kind, "error": str(error)}
             logger.warning("job retried", extra={"fields": fields, "state": kind})
-            return self._clock() + _JOB_RETRY_AFTER_S
-        self._jobs.finish_job(name)
+            return self.clock() + _JOB_RETRY_AFTER_S
+        self.jobs.finish_job(name)
         return None

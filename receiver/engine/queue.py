@@ -202,7 +202,7 @@ class WorkQueue:
         first = min((self._moments.parse(at, now) for _, at in rows if at), default=math.inf)
         return sum(int(due) for due, _ in rows), max(0.0, now - first)
 
-    def listen(self) -> Iterator[tuple[str, float] | None]:
+    def listen_for_wakes(self) -> Iterator[tuple[str, float] | None]:
         """Yield `(queue, due time)` for each entry that is enqueued, and None about once a second."""
         with store_errors():
             subscription = self._redis.pubsub(ignore_subscribe_messages=True)
@@ -216,7 +216,7 @@ class WorkQueue:
 
     # --- heartbeats of workers ---
 
-    def heartbeat(self, worker: str, now: float) -> float:
+    def record_heartbeat(self, worker: str, now: float) -> float:
         """Record a heartbeat of *worker*; return by how many seconds *now* is ahead of Redis' own clock."""
         moments, host = self._moments, worker.partition(".")[2] or worker
         expired_before = moments.after(now, -WORKERS_FOR_S)

@@ -333,7 +333,7 @@ class Worker:
         """Pass wake-ups from Redis to the consumers. A lost wake-up costs half a second at most."""
         while not self._stopped.is_set():
             try:
-                for wake in self._work_queue.listen():
+                for wake in self._work_queue.listen_for_wakes():
                     if self._stopped.is_set():
                         return
                     if wake is not None and wake[0] in self._consumers:
@@ -351,7 +351,7 @@ class Worker:
                 if claimed := consumer.list_claimed():
                     self._work_queue.renew(queue, self.name, claimed, now)
             asked_at = self._clock()
-            ahead_s = self._work_queue.heartbeat(self.name, asked_at)
+            ahead_s = self._work_queue.record_heartbeat(self.name, asked_at)
             if 0 <= self._clock() - asked_at < _PROMPT_S:  # else the round trip distorts it
                 self._check_clocks(asked_at, ahead_s)
         except StoreError as error:

@@ -245,7 +245,7 @@ class RefusedDeliveries:
     failures: RedisFailures
     digests: Mapping[str, str]
 
-    def run(self, now: float) -> float:
+    def retry_refused(self, now: float) -> float:
         """Send again what has new credentials; return the time of the next run. Raises StoreError."""
         cursor, count = "", 0
         for _ in range(_PAGES):

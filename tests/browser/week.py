@@ -132,7 +132,7 @@ def _play_night(rig: Rig) -> None:
     rig.posts(rig.alert("Watchdog", "none"))
     rig.clock.moment = NIGHT
     rig.works()
-    rig.services.work_queue.heartbeat("worker", rig.clock())
+    rig.services.work_queue.record_heartbeat("worker", rig.clock())
 
 
 def break_out(rig: Rig, count: int = 60) -> str:
@@ -142,5 +142,5 @@ def break_out(rig: Rig, count: int = 60) -> str:
         name = ("PodCrashLooping", "HighLatency", "InstanceDown")[n % 3]
         rig.posts(rig.alert(name, host=f"node-{n}"), group={"host": f"node-{n}"})
     rig.passes("20s")
-    rig.services.work_queue.heartbeat("worker", rig.clock())
+    rig.services.work_queue.record_heartbeat("worker", rig.clock())
     return str(rig.client.get("/api/v1/storms").json["storms"][0]["id"])

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from receiver.engine.jobs import ENSURE_EVERY_S, PeriodicTask, PeriodicTasks
+from receiver.engine.jobs import ENSURE_EVERY_S, PeriodicTasks
 from receiver.engine.queue import WorkQueue
 from receiver.engine.worker import Worker
 from receiver.storage.connection import Client
@@ -23,7 +23,7 @@ def work_queue(redis_client: Client) -> WorkQueue:
 
 
 def a_periodic_task(clock: Clock) -> PeriodicTasks:
-    return PeriodicTasks({"poll-": PeriodicTask(lambda now: now + 60)}, None, {}, clock)  # type: ignore[arg-type]
+    return PeriodicTasks({"poll-": lambda now: now + 60}, None, {}, clock)  # type: ignore[arg-type]
 
 
 def waits_until(client: Client) -> float | None:

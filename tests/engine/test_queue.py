@@ -236,7 +236,7 @@ def test_many_leased_incidents_do_not_hide_a_due_one(work_queue: WorkQueue) -> N
 
 
 def test_a_worker_is_listed_until_it_deregisters(work_queue: WorkQueue) -> None:
-    work_queue.heartbeat("w1", NOW)
+    work_queue.record_heartbeat("w1", NOW)
     assert work_queue.list_workers(NOW - 3) == ["w1"]
     assert work_queue.list_workers(NOW + 0.1) == []
     work_queue.deregister("w1")

@@ -64,7 +64,7 @@ def test_an_entry_is_not_claimed_before_its_due_time(web: Host, worker: Host) ->
 
 
 def test_a_wake_up_has_the_due_time_by_the_clock_of_the_listener(web: Host, worker: Host) -> None:
-    wakes = worker.work_queue.listen()
+    wakes = worker.work_queue.listen_for_wakes()
     next(wakes)  # from now on it is subscribed
     web.work_queue.enqueue("slack", "a-1", web.clock() + 7.0)
     queue, due_at = next(wake for wake in wakes if wake is not None)
@@ -101,7 +101,7 @@ def test_a_renewed_lease_is_valid(web: Host, worker: Host) -> None:
 
 
 def test_both_hosts_list_the_worker_as_running(web: Host, worker: Host) -> None:
-    worker.work_queue.heartbeat("w", worker.clock())
+    worker.work_queue.record_heartbeat("w", worker.clock())
     assert web.work_queue.list_workers(web.clock() - 3, web.clock() + 3) == ["w"]
     assert web.work_queue.list_workers(web.clock() + 1, web.clock() + 3) == []
 
@@ -115,7 +115,7 @@ def test_depth_and_lag_are_the_same_on_both_hosts(web: Host, worker: Host) -> No
 
 
 def test_the_difference_between_the_clocks_is_reported(web: Host, worker: Host, apart: float) -> None:
-    worker.work_queue.heartbeat("run.host-b", worker.clock())
+    worker.work_queue.record_heartbeat("run.host-b", worker.clock())
     found = web.work_queue.compare_clocks("web host-a", web.clock())
     assert set(found) == {"web host-a", "worker host-b"}
     assert found["web host-a"] - found["worker host-b"] == pytest.approx(apart, abs=0.5)

@@ -43,11 +43,11 @@ class IdleQueue:
     def expire_leases(self, queue: str, worker: str, in_progress: list[str], at: float) -> None:
         pass
 
-    def heartbeat(self, worker: str, now: float) -> float:
+    def record_heartbeat(self, worker: str, now: float) -> float:
         self.has_sent_heartbeat.set()
         return now - self.redis_clock()
 
-    def listen(self) -> Iterator[None]:
+    def listen_for_wakes(self) -> Iterator[None]:
         while True:
             time.sleep(0.05)
             yield None

@@ -127,9 +127,9 @@ def test_the_documented_redis_user_may_run_every_command_of_the_receiver(secured
     now = 1_795_435_200.0
     moments = Moments(lambda: now)
     work_queue = WorkQueue(client, moments=moments)
-    work_queue.heartbeat("w", now)
+    work_queue.record_heartbeat("w", now)
     assert work_queue.list_workers(now - 1) == ["w"]
-    wakes = work_queue.listen()
+    wakes = work_queue.listen_for_wakes()
     next(wakes)
     work_queue.enqueue("slack", "a-1", now)
     assert work_queue.claim("slack", "w", now, 1).incidents == ("a-1",)

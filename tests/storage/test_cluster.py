@@ -109,7 +109,7 @@ def test_a_wake_up_reaches_a_listener_at_any_node(cluster: Cluster, work_queue: 
     is_listening = threading.Event()
 
     def listen() -> None:
-        for wake in work_queue.listen():
+        for wake in work_queue.listen_for_wakes():
             is_listening.set()
             if wake is not None and wake[0] == "pagerduty":
                 wake_ups.append(wake)
@@ -129,7 +129,7 @@ def test_a_wake_up_reaches_a_listener_at_any_node(cluster: Cluster, work_queue: 
 def test_data_that_belongs_to_no_incident_is_stored_as_well(
     cluster: Cluster, client: Client, work_queue: WorkQueue
 ) -> None:
-    work_queue.heartbeat("w1", NOW)
+    work_queue.record_heartbeat("w1", NOW)
     assert work_queue.list_workers(NOW - 3) == ["w1"]
     simulated = RedisSimulatedMessages(client)
     simulated.save_message({"text": "hello"})

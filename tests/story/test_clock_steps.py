@@ -174,8 +174,8 @@ def test_a_flap_across_a_step_back_is_the_same_incident(rig: Rig) -> None:
 
 
 def test_a_heartbeat_from_before_the_clock_was_set_back_does_not_count_as_alive(rig: Rig) -> None:
-    rig.services.work_queue.heartbeat("killed", rig.clock())
+    rig.services.work_queue.record_heartbeat("killed", rig.clock())
     rig.clock.moment -= HOUR
     assert rig.client.get("/readyz").status_code == 503
-    rig.services.work_queue.heartbeat("alive", rig.clock())
+    rig.services.work_queue.record_heartbeat("alive", rig.clock())
     assert rig.client.get("/readyz").json["workers"] == 1

@@ -119,7 +119,7 @@ def test_a_failed_page_is_retried_without_waiting_for_the_other_clock(rig: Rig) 
 
 
 def test_the_receiver_is_ready_and_reports_which_clocks_differ(rig: Rig, apart: float) -> None:
-    rig.services.work_queue.heartbeat("run.host-b", rig.clock())
+    rig.services.work_queue.record_heartbeat("run.host-b", rig.clock())
     assert rig.client.get("/readyz").json == {"ready": True, "workers": 1}
     status = rig.client.get("/api/v1/status").json
     assert status["workers"] == 1

@@ -49,7 +49,7 @@ def gauge(rig: Rig, name: str) -> float | None:
 
 
 def banners(rig: Rig, path: str) -> list[str]:
-    rig.services.work_queue.heartbeat("worker", rig.clock())
+    rig.services.work_queue.record_heartbeat("worker", rig.clock())
     return re.findall(r'<div class="banner alarm"><p><strong>([^<]+)</strong>', rig.client.get(path).text)
 
 

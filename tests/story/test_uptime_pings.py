@@ -143,7 +143,7 @@ def test_the_status_shows_the_state_of_each_heartbeat(rig: Rig) -> None:
 
 
 def test_the_status_shows_workers_and_maintenance(rig: Rig) -> None:
-    rig.services.work_queue.heartbeat("w1", rig.clock())
+    rig.services.work_queue.record_heartbeat("w1", rig.clock())
     rig.client.post("/api/v1/maintenance", json={"for": "1h", "by": "bob"})
     shown = status(rig)
     assert (shown["redis"], shown["workers"], shown["maintenance"]["by"]) == ("ok", 1, "bob")

@@ -82,7 +82,7 @@ def test_a_runbook_has_a_page_without_its_html(rig: Rig) -> None:
 
 def test_the_receiver_is_ready_only_while_a_worker_runs(rig: Rig) -> None:
     assert rig.client.get("/readyz").status_code == 503
-    rig.services.work_queue.heartbeat("w1", rig.clock())
+    rig.services.work_queue.record_heartbeat("w1", rig.clock())
     assert rig.client.get("/readyz").status_code == 200
     rig.clock.moment += 4
     assert rig.client.get("/readyz").status_code == 503

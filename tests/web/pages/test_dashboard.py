@@ -120,7 +120,7 @@ def test_other_transitions_by_a_form(rig: Rig, what: str) -> None:
 
 def test_no_worker_is_a_warning_at_the_top(rig: Rig) -> None:
     assert "No worker is alive" in rig.client.get("/").text
-    rig.services.work_queue.heartbeat("w", rig.clock())
+    rig.services.work_queue.record_heartbeat("w", rig.clock())
     assert "No worker is alive" not in rig.client.get("/").text
 
 
@@ -139,7 +139,7 @@ def etag(rig: Rig, path: str = "/") -> str:
 def test_the_etag_changes_with_the_content_but_not_with_the_time(rig: Rig) -> None:
     """A client with the current ETag gets a 304, and its script leaves the page as it is."""
     incident = rig.fires("DiskFull")
-    rig.services.work_queue.heartbeat("worker", rig.clock())
+    rig.services.work_queue.record_heartbeat("worker", rig.clock())
     for path in ("/", f"/incidents/{incident}"):
         before = etag(rig, path)
         rig.clock.moment += 1

@@ -9,7 +9,7 @@ from tests.web.locations import leads_to, list_links, resolve
 
 
 def titles(rig: Rig, path: str = "/") -> list[str]:
-    rig.services.work_queue.heartbeat("worker", rig.clock())
+    rig.services.work_queue.record_heartbeat("worker", rig.clock())
     return re.findall(r'<div class="banner \w+"><p><strong>([^<]+)</strong>', rig.client.get(path).text)
 
 
