@@ -79,7 +79,7 @@ class Outcomes:
     notices: Notices
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dispatcher:
     """Performs actions through the channels. Threads may share it.
 

@@ -125,7 +125,7 @@ ENSURE_EVERY_S = 30.0
 PeriodicTask = Callable[[float], float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PeriodicTasks:
     """Runs the entries of the `tasks` queue: `job-ID` is a job, any other name a periodic task."""
 

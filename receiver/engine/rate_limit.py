@@ -227,7 +227,7 @@ RATE_LIMITED = "rate_limited"
 _GRANTED = Permit()
 
 
-@dataclass
+@dataclass(repr=False)
 class RateLimiter:
     """Grants permits by the configured limits. The queues in *simulated* call no vendor: always granted."""
 

@@ -22,7 +22,7 @@ def find_kind(entry_id: str, queue: str) -> str:
     return STORM if entry_id.startswith(STORM_PREFIX) else INCIDENT
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Reconcilers:
     """Reconciles an entry with the reconciler that is registered for its kind."""
 

@@ -46,7 +46,7 @@ class DeliveryOutcome:
     at: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class IncidentDeliveries:
     """Dispatches the actions of incidents."""
 
@@ -91,7 +91,7 @@ class IncidentDeliveries:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class IncidentSubject:
     """An incident as the subject of one delivery. *handle_outcome* gets the outcome, to save it."""
 

@@ -69,7 +69,7 @@ class _Evaluation:
         return dues
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class IncidentReconciler:
     """Dispatches the missing actions of one incident in one queue."""
 
