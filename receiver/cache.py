@@ -70,7 +70,7 @@ class Cache(Generic[V]):
                     running = entry.refreshing = threading.Event()
                     break
             running.wait()
-        self._refresh(key, entry, running)
+        self._refresh_entry(key, entry, running)
         return self._get_result(entry)
 
     def find_value(self, key: str, wait_s: float) -> CachedValue[V] | None:
@@ -116,7 +116,7 @@ class Cache(Generic[V]):
 
         def refresh() -> None:
             try:
-                self._refresh(key, entry, refreshing)
+                self._refresh_entry(key, entry, refreshing)
             finally:
                 with self._lock:
                     self.at_once += 1
@@ -129,7 +129,7 @@ class Cache(Generic[V]):
         entry.refreshing = refreshing
         return refreshing
 
-    def _refresh(self, key: str, entry: _Entry[V], refreshing: threading.Event) -> None:
+    def _refresh_entry(self, key: str, entry: _Entry[V], refreshing: threading.Event) -> None:
         began_at, valid_for_s = self.clock(), self.retry_s
         cached: CachedValue[V] | None = None
         failure: ReceiverError | None = ReceiverError(f"{self.name} failed")  # unless it is known better

@@ -33,7 +33,7 @@ class LastWebhooks:
         with self._lock:
             unsaved, self._unsaved = self._unsaved, {}
         try:
-            self._save(unsaved)
+            self._write_times(unsaved)
         except StoreError:
             with self._lock:
                 self._unsaved = {**unsaved, **self._unsaved}
@@ -41,13 +41,13 @@ class LastWebhooks:
 
     def list_all(self) -> dict[str, float]:
         """Return the time of the last webhook by source. Raises StoreError."""
-        times = self._load()
+        times = self._read_times()
         with self._lock:
             times |= self._unsaved
         newest = sorted(times.items(), key=lambda item: item[1], reverse=True)[:MAX_SOURCES]
         return dict(sorted(newest))
 
-    def _save(self, times: dict[str, float]) -> None:
+    def _write_times(self, times: dict[str, float]) -> None:
         if not times:
             return
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
@@ -56,11 +56,11 @@ class LastWebhooks:
             pipe.hlen(LAST_WEBHOOKS)
             *_, count = pipe.execute()
         if count > MAX_SOURCES:
-            by_age = sorted(self._load().items(), key=lambda item: item[1])
+            by_age = sorted(self._read_times().items(), key=lambda item: item[1])
             with store_errors():
                 self._redis.hdel(LAST_WEBHOOKS, *(source for source, _ in by_age[:-MAX_SOURCES]))
 
-    def _load(self) -> dict[str, float]:
+    def _read_times(self) -> dict[str, float]:
         with store_errors():
             found = self._redis.hgetall(LAST_WEBHOOKS)
         return {source.decode(): float(at) for source, at in found.items()}

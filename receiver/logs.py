@@ -108,13 +108,13 @@ class StateHandler(logging.StreamHandler[TextIO]):
         """Write *record*, unless its state was written less than a minute ago."""
         # Called with the handler's lock held, which logging also reinitializes in a forked child.
         state = getattr(record, "state", None)
-        count = 1 if state is None else self._count(record, str(state))
+        count = 1 if state is None else self._count_lines(record, str(state))
         if count > 1:
             record = logging.makeLogRecord({**vars(record), "fields": {**_fields(record), "count": count}})
         if count:
             super().emit(record)
 
-    def _count(self, record: logging.LogRecord, name: str) -> int:
+    def _count_lines(self, record: logging.LogRecord, name: str) -> int:
         """Return how many lines of this state *record* stands for; 0 means do not write it yet."""
         key, now = (record.name, str(record.msg), name), self._clock()
         state, count = self._states.get(key), 1

@@ -130,7 +130,7 @@ def build_services(
         last_webhooks=LastWebhooks(client),
         notices=notices,
         failures=RedisFailures(client, incidents, shards=shards),
-        ingester=IncidentIngester(incidents, routing, former_routes, heartbeat_filter.extract, pause),
+        ingester=IncidentIngester(incidents, routing, former_routes, heartbeat_filter.extract_signals, pause),
         incident_service=IncidentService(incidents),
         runbooks=build_runbook_catalogue(settings, routing, clock),
         clock=clock,

@@ -38,12 +38,12 @@ class Background:
         self._stopped = threading.Event()
 
     def start(self) -> None:
-        threading.Thread(target=self._run, name="background", daemon=True).start()
+        threading.Thread(target=self._run_callbacks, name="background", daemon=True).start()
 
     def stop(self) -> None:
         self._stopped.set()
 
-    def _run(self) -> None:
+    def _run_callbacks(self) -> None:
         while not self._stopped.wait(self._every_s):
             for callback in self._callbacks:
                 try:

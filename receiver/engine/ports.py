@@ -63,7 +63,9 @@ class Bundler(Protocol):
         """The command that reads the active storms."""
         ...
 
-    def bundle(self, action: DeliveryAction, view: IncidentView, active: Any, worker: str) -> Delivery | None:
+    def bundle_action(
+        self, action: DeliveryAction, view: IncidentView, active: Any, worker: str
+    ) -> Delivery | None:
         """Return the delivery of *action* as part of a storm; None if it must be sent by itself.
 
         *active* is the answer to `read_active`, perhaps an error. Raises StoreError, LeaseLost.

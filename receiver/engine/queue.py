@@ -193,7 +193,7 @@ class WorkQueue:
             for keys in map(Keys, range(self._shards)):
                 self._scripts.run_script("reschedule", [keys.leases(queue), *_queue_keys(keys, queue)], args)
 
-    def depth(self, queue: str, now: float) -> tuple[int, float]:
+    def measure_depth(self, queue: str, now: float) -> tuple[int, float]:
         """Return how many entries are due in *queue*, and for how many seconds the oldest has been due."""
         shards = map(Keys, range(self._shards))
         calls = [(_queue_keys(keys, queue), [self._moments.after(now)]) for keys in shards]
@@ -245,7 +245,7 @@ class WorkQueue:
     def _build_clocks_call(self, process: str, now: float) -> ScriptCall:
         return "compare_clocks", [CLOCKS], [self._moments.after(now), process, repr(now), CLOCKS_FOR_S]
 
-    def deregister(self, worker: str) -> None:
+    def deregister_worker(self, worker: str) -> None:
         """Remove *worker* from the list of workers after an orderly shutdown."""
         with store_errors():
             self._redis.zrem(WORKERS, worker)

@@ -184,7 +184,7 @@ class TokenBuckets:
         self._moments = moments
         self._scripts = Scripts(client)
 
-    def acquire(
+    def acquire_token(
         self, bucket: TokenBucket, who: str, priority_at: float, now: float, *, is_initial: bool
     ) -> Permit:
         """Take a token if *who* is among the first in the queue; else queue it until it should ask again."""
@@ -208,7 +208,7 @@ class TokenBuckets:
             )
         return Permit(float(retry_after), float(initial_wait))
 
-    def pause(self, bucket: TokenBucket, until: float) -> None:
+    def pause_bucket(self, bucket: TokenBucket, until: float) -> None:
         """Grant no token before *until*; a pause that ends later is kept."""
         with store_errors():
             self._scripts.run_script(
@@ -242,7 +242,7 @@ class RateLimiter:
         if bucket is None:
             return _GRANTED
         who, priority = f"{incident.id} {action.key}", priority_at(action, incident, now)
-        return self.token_buckets.acquire(bucket, who, priority, now, is_initial=is_initial(action))
+        return self.token_buckets.acquire_token(bucket, who, priority, now, is_initial=is_initial(action))
 
     def acquire_by_priority(self, action: DeliveryAction, who: str, priority: float, now: float) -> Permit:
         """Return a permit as `acquire` does, for an action that belongs to no single incident."""
@@ -250,7 +250,7 @@ class RateLimiter:
         return (
             _GRANTED
             if bucket is None
-            else self.token_buckets.acquire(bucket, who, priority, now, is_initial=False)
+            else self.token_buckets.acquire_token(bucket, who, priority, now, is_initial=False)
         )
 
     def list_waiters(self, action: DeliveryAction) -> list[str]:
@@ -264,7 +264,7 @@ class RateLimiter:
         if bucket is None or error.reason != RATE_LIMITED or not isinstance(error, TemporaryDeliveryError):
             return
         metrics.RATE_LIMITED.labels(action.queue).inc()
-        self.token_buckets.pause(bucket, self.clock() + error.retry_after)
+        self.token_buckets.pause_bucket(bucket, self.clock() + error.retry_after)
         fields = {"bucket": bucket.name, "pause_s": round(error.retry_after, 1)}
         logger.warning("rate limited", extra={"fields": fields, "state": bucket.name})
 

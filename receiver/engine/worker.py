@@ -276,7 +276,7 @@ class Worker:
         ensure_at = 0.0  # 0: the periodic tasks are not enqueued yet
         while not self._stopped.is_set():
             ensure_at = self._ensure_tasks(ensure_at)
-            self._heartbeat()
+            self._record_heartbeat()
             self._stopped.wait(_HEARTBEAT_EVERY_S)
         self._shut_down()
 
@@ -343,7 +343,7 @@ class Worker:
                 logger.warning("wake-ups unavailable", extra={"fields": fields, "state": "wake-ups"})
                 self._stopped.wait(_RECONNECT_AFTER_S)
 
-    def _heartbeat(self) -> None:
+    def _record_heartbeat(self) -> None:
         """Renew all leases, record the heartbeat, and compare our clock with Redis' clock."""
         try:
             now = self._clock()
@@ -376,9 +376,9 @@ class Worker:
                         extra={"fields": {"queue": queue, "incidents": consumer.list_claimed()}},
                     )
                     break
-                self._heartbeat()
+                self._record_heartbeat()
         try:
-            self._work_queue.deregister(self.name)
+            self._work_queue.deregister_worker(self.name)
         except StoreError as error:
             _log_unavailable("deregister", error)
         logger.info("worker stopped", extra={"fields": {"worker": self.name}})

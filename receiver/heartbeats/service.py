@@ -154,7 +154,7 @@ class HeartbeatFilter:
         """The labels that the heartbeats match."""
         return tuple({matcher.name for one in self.heartbeats for matcher in one.matchers})
 
-    def extract(self, groups: tuple[Group, ...], now: float) -> tuple[tuple[Group, ...], int]:
+    def extract_signals(self, groups: tuple[Group, ...], now: float) -> tuple[tuple[Group, ...], int]:
         """Save the signals among *groups*; return the groups without them, and the number of signals.
 
         When this returns, they are saved. Raises StoreError.

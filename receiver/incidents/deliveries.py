@@ -63,7 +63,7 @@ class IncidentDeliveries:
             attempt = start_attempt(subject.find_delivery(action.key), action, view.now)
             subject.save_outcome(action, attempt.with_receipt(Receipt(view.now)))
         else:
-            notification = self.notification_builder.build(action, view)
+            notification = self.notification_builder.build_notification(action, view)
             self.dispatcher.dispatch(subject, notification, worker)
         return outcomes[0]
 

@@ -123,7 +123,7 @@ class RedisFailures:
                     found.append(failure)
         return StoredFailurePage(tuple(found), None)
 
-    def count(self) -> int:
+    def count_failures(self) -> int:
         """Return how many deliveries failed permanently and were not sent since."""
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
             for keys in map(Keys, range(self._shards)):
@@ -134,7 +134,7 @@ class RedisFailures:
         """Return the delivery of that ID, failed or not. Raises NotFound."""
         incident_id = failure_id.partition(".")[0]
         try:
-            incident = self._incidents.load(incident_id)
+            incident = self._incidents.load_incident(incident_id)
         except NotFound:
             raise NotFound("delivery", failure_id) from None
         for key, delivery in incident.deliveries.items():
@@ -196,11 +196,13 @@ class RedisFailures:
                 pipe.hmget(keys.past_incident(incident_id), "id", "head", field.encode())
             rows = pipe.execute()
         return [
-            self._unpack(entry[1], latest, past)
+            self._unpack_failure(entry[1], latest, past)
             for entry, latest, past in zip(entries, rows[::2], rows[1::2], strict=True)
         ]
 
-    def _unpack(self, member: str, latest: list[bytes | None], past: list[bytes | None]) -> Failure | None:
+    def _unpack_failure(
+        self, member: str, latest: list[bytes | None], past: list[bytes | None]
+    ) -> Failure | None:
         incident_id, _, field = member.partition(" ")
         is_past = latest[0] != incident_id.encode()
         known, head, packed = past if is_past else latest

@@ -61,7 +61,7 @@ class FormerRoutes:
         """Return *routed_alerts*, the alerts of one group by route settings, with the alerts that fire
         already on another route moved to that route. Raises StoreError.
         """
-        self._refresh(now)
+        self._refresh_owners(now)
         if not self._owners:
             return routed_alerts
         moved = self._find_moved(source, routed_alerts)
@@ -106,7 +106,7 @@ class FormerRoutes:
             severities=like.severities,
         )
 
-    def _refresh(self, now: float) -> None:
+    def _refresh_owners(self, now: float) -> None:
         """Read the open incidents if that is due. One thread reads; only the first time the others wait."""
         if not self._is_time(now):
             return

@@ -33,7 +33,7 @@ class NotificationBuilder:
     link_settings: LinkSettings
     on_call: OnCallLookup
 
-    def build(self, action: DeliveryAction, view: IncidentView) -> IncidentNotification:
+    def build_notification(self, action: DeliveryAction, view: IncidentView) -> IncidentNotification:
         """Return *action* with everything a channel needs to render it."""
         incident = view.incident
         is_whole = isinstance(action, Post | Update | Page) and not isinstance(action, FallbackMention)

@@ -60,33 +60,33 @@ class OpenIncidents:
             if found is None:
                 self._load_all()
             elif found[0]:
-                self._update(found[0])
+                self._update_changed(found[0])
                 self._positions = found[1]
             return self._ordered
 
     def _load_all(self) -> None:
         positions = self._incidents.find_last_changes()
-        self._by_id = {one.id: _summarize(one) for one in self._incidents.list_open(is_brief=True)}
+        self._by_id = {one.id: _summarize_incident(one) for one in self._incidents.list_open(is_brief=True)}
         self._positions = positions
-        self._sort()
+        self._sort_incidents()
 
-    def _update(self, changed: list[str]) -> None:
+    def _update_changed(self, changed: list[str]) -> None:
         heads = self._incidents.load_heads(changed, is_brief=True)
         for incident_id in changed:
             head = heads.get(incident_id)
             if head is None or head.is_resolved:
                 self._by_id.pop(incident_id, None)
             else:
-                self._by_id[incident_id] = _summarize(head)
-        self._sort()
+                self._by_id[incident_id] = _summarize_incident(head)
+        self._sort_incidents()
 
-    def _sort(self) -> None:
+    def _sort_incidents(self) -> None:
         # The next sort is of a dict that is nearly in order, which takes a fraction of the time.
         self._ordered = tuple(sorted(self._by_id.values(), key=attrgetter("urgency")))
         self._by_id = {one.id: one for one in self._ordered}
 
 
-def _summarize(incident: Incident) -> OpenIncident:
+def _summarize_incident(incident: Incident) -> OpenIncident:
     return OpenIncident(
         id=incident.id,
         severity=incident.severity,

@@ -91,7 +91,7 @@ class IncidentReconciler:
         keeps that entry. Raises StoreError, LeaseLost.
         """
         waits: dict[str, float] = {}
-        evaluation = self._load(incident_id, queue)
+        evaluation = self._load_evaluation(incident_id, queue)
         for _ in range(_ACTIONS_AT_MOST):
             if evaluation is None:
                 return DueTimes()
@@ -101,7 +101,7 @@ class IncidentReconciler:
                 self.severity_notices.send_notices(evaluation.incident, evaluation.now)
                 return DueTimes(evaluation.find_due_times(waits))
             if not isinstance(dispatched, DeliveryOutcome):
-                evaluation = self._load(incident_id, queue)
+                evaluation = self._load_evaluation(incident_id, queue)
                 continue
             after, call = self._plan_after(evaluation, dispatched)
             if not after.ready and not self.severity_notices.has_new(after.incident):
@@ -109,7 +109,7 @@ class IncidentReconciler:
             evaluation = self._save_outcome(call, after)
         return DueTimes({queue: self.clock()})
 
-    def _load(self, incident_id: str, queue: str) -> _Evaluation | None:
+    def _load_evaluation(self, incident_id: str, queue: str) -> _Evaluation | None:
         """Load the incident and plan for *queue*; None if it does not exist."""
         now = self.clock()
         reads = (self.policies.read_maintenance, self.storms.read_active)
@@ -118,7 +118,7 @@ class IncidentReconciler:
         except NotFound:
             return None
         policy = self.policies.resolve_policy(stored.incident, maintenance, now)
-        return self._evaluate(stored, storms, policy, queue, now)
+        return self._evaluate_incident(stored, storms, policy, queue, now)
 
     def _plan_after(
         self, evaluation: _Evaluation, outcome: DeliveryOutcome
@@ -131,7 +131,7 @@ class IncidentReconciler:
         incident = change_fields(evaluation.incident, deliveries=deliveries)
         writes = evaluation.writes + (1 if isinstance(outcome.action, AddTimelineEntry) else 2)
         try:
-            after = self._evaluate(
+            after = self._evaluate_incident(
                 StoredIncident(incident, writes),
                 evaluation.storms,
                 evaluation.policy,
@@ -151,10 +151,10 @@ class IncidentReconciler:
         writes, (maintenance, storms) = self.incidents.save_outcome(call, reads)
         policy = self.policies.resolve_policy(after.incident, maintenance, after.now)
         if writes != after.writes or policy is not after.policy:
-            return self._load(after.incident.id, after.queue)
+            return self._load_evaluation(after.incident.id, after.queue)
         return change_evaluation(after, storms=storms)
 
-    def _evaluate(
+    def _evaluate_incident(
         self, stored: StoredIncident, storms: Any, policy: EscalationPolicy, queue: str, now: float
     ) -> _Evaluation:
         incident = stored.incident
@@ -174,7 +174,7 @@ class IncidentReconciler:
         for action in evaluation.ready:
             if not isinstance(action, DeliveryAction):
                 continue
-            bundled = self.storms.bundle(action, view, evaluation.storms, worker)
+            bundled = self.storms.bundle_action(action, view, evaluation.storms, worker)
             if bundled is not None:
                 return bundled
         next_one = self._find_next_action(incident, evaluation.ready, waits, view.now)
@@ -229,7 +229,7 @@ class IncidentReconciler:
         use the same dedup key, so a late resolve would close the new page.
         """
         try:
-            former = self.incidents.load(incident.previous)
+            former = self.incidents.load_incident(incident.previous)
         except NotFound:
             return []
         return [page for page in pages if not is_page_ended(former, page.step.responder)]

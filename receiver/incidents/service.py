@@ -68,7 +68,7 @@ class IncidentService:
 
     def silence(self, incident_id: str, by: Person, for_s: float, comment: str, now: float) -> IncidentChange:
         """Request a silence of the firing alerts for *for_s* seconds (0: until the incident resolves)."""
-        matchers = transitions.choose_matchers(self.incidents.load(incident_id))
+        matchers = transitions.choose_matchers(self.incidents.load_incident(incident_id))
         return self.update(
             incident_id,
             lambda incident: transitions.silence(
@@ -94,14 +94,16 @@ class IncidentService:
         for _ in range(MAX_PASSES):
             loaded: VersionedIncident = self.incidents.load_latest([group_id])[0]
             if loaded.incident is None or loaded.incident.id != incident_id:
-                past = self.incidents.load(incident_id)
+                past = self.incidents.load_incident(incident_id)
                 if past.is_past:
                     return transition(past)
                 raise NotFound("incident", incident_id)
             change = transition(loaded.incident)
             if not change.is_changed or change.incident is None:
                 return change
-            if self.incidents.commit([IncidentUpdate(loaded, change, queues_for(change.incident), now)])[0]:
+            if self.incidents.commit_updates(
+                [IncidentUpdate(loaded, change, queues_for(change.incident), now)]
+            )[0]:
                 return change
         raise StoreError("an incident kept being changed by other processes")
 

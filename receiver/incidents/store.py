@@ -248,7 +248,7 @@ class RedisIncidents(RedisListing):
             for group_id, (version, head) in zip(group_ids, rows, strict=True)
         ]
 
-    def commit(self, updates: Sequence[IncidentUpdate]) -> list[bool]:
+    def commit_updates(self, updates: Sequence[IncidentUpdate]) -> list[bool]:
         """Write each change, in one round trip; False where it was refused."""
         return [refusal is None for refusal in self.try_commit(updates)]
 
@@ -379,7 +379,7 @@ class RedisIncidents(RedisListing):
 
     # --- one complete incident ---
 
-    def load(self, incident_id: str) -> Incident:
+    def load_incident(self, incident_id: str) -> Incident:
         """Return the incident with its alerts and deliveries, in one round trip. Raises NotFound."""
         return self.load_with(incident_id, ())[0].incident
 

@@ -56,7 +56,7 @@ def merge(
     if not alert_merge.joined:
         return _update_resolved(incident, alert_merge)
     if may_reopen and now - incident.resolved_at < route_settings.flap_window:
-        return _reopen(incident, alert_merge)
+        return _reopen_incident(incident, alert_merge)
     return _open_incident(incident, alert_merge)
 
 
@@ -372,7 +372,7 @@ def _find_unknown(known: tuple[str, ...], alert_merge: _AlertMerge) -> tuple[str
     return tuple(words)
 
 
-def _reopen(incident: Incident, alert_merge: _AlertMerge) -> IncidentChange:
+def _reopen_incident(incident: Incident, alert_merge: _AlertMerge) -> IncidentChange:
     """Reopen an incident that resolved within the flap window.
 
     A flapping incident does not page again, so its acknowledgement is kept.

@@ -71,7 +71,7 @@ def parse_matcher(text: str, severities: SeverityWords | None = None) -> Matcher
     With *severities* it is one of our routes' and knows severity words; without, it tests labels as
     Alertmanager does. Raises ValueError with a sentence that says what is wrong.
     """
-    parts = _split(text)
+    parts = _split_matcher(text)
     if parts is None:
         raise ValueError(f'{text!r} is no matcher like severity="critical"')
     name, operator, value = parts
@@ -84,7 +84,7 @@ def parse_matcher(text: str, severities: SeverityWords | None = None) -> Matcher
     return Matcher(name, operator, value, is_match, severities if name == LABEL else None)
 
 
-def _split(text: str) -> tuple[str, str, str] | None:
+def _split_matcher(text: str) -> tuple[str, str, str] | None:
     """Return name, operator and value; None where *text* is no matcher. Runs in linear time."""
     text = text.strip()
     name = (_QUOTED if text.startswith('"') else _BARE_NAME).match(text)
@@ -96,10 +96,10 @@ def _split(text: str) -> tuple[str, str, str] | None:
         is_value = _QUOTED.fullmatch(value) is not None
     else:
         is_value = '"' not in value and not value.startswith(_NO_VALUE) and not _NEXT_MATCHER.search(value)
-    return (_unquote(name[0]), operator[1], _unquote(value)) if is_value else None
+    return (_unquote_value(name[0]), operator[1], _unquote_value(value)) if is_value else None
 
 
-def _unquote(text: str) -> str:
+def _unquote_value(text: str) -> str:
     if not text.startswith('"'):
         return text
     return re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[0]), text[1:-1], flags=re.DOTALL)

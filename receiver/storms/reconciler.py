@@ -82,7 +82,9 @@ class StormReconciler:
         """
         for _ in range(_ACTIONS_AT_MOST):
             try:
-                loaded = _revive(self.storms.store.load_storm(storm_id), self.settings.routing.secret_digests)
+                loaded = _reset_refused(
+                    self.storms.store.load_storm(storm_id), self.settings.routing.secret_digests
+                )
             except NotFound:
                 return {}
             view = self._load_view(loaded)
@@ -163,7 +165,7 @@ class StormReconciler:
     def _release_incident(self, incident_id: str, storm: Storm, now: float) -> None:
         """Release an incident from the storm: from now on its plan contains its own message."""
         try:
-            incident = self.incidents.load(incident_id)
+            incident = self.incidents.load_incident(incident_id)
         except NotFound:
             return
         if incident.is_resolved or find_announcing_storm(incident) != storm.id:
@@ -226,7 +228,7 @@ def _build_notification(action: DeliveryAction, view: StormView, public_url: str
     )
 
 
-def _revive(loaded: VersionedStorm, digests: Mapping[str, str]) -> VersionedStorm:
+def _reset_refused(loaded: VersionedStorm, digests: Mapping[str, str]) -> VersionedStorm:
     """Reset deliveries to pending that were refused for the old credentials, where there are new ones."""
     storm = loaded.storm
     reset = {

@@ -114,7 +114,9 @@ class StormService:
         """The command that reads the active storms."""
         return self.store.read_active
 
-    def bundle(self, action: DeliveryAction, view: IncidentView, active: Any, worker: str) -> Delivery | None:
+    def bundle_action(
+        self, action: DeliveryAction, view: IncidentView, active: Any, worker: str
+    ) -> Delivery | None:
         """Bundle *action* into a storm, if there is one for it, and return the saved delivery; None where
         *action* must be sent by itself.
 
@@ -203,7 +205,7 @@ class StormService:
             member = join_view.member
             is_same = member is not None and member.instance == _instance_of(action)
             if member is None or not is_same or _may_join_next_batch(join_view, name, member):
-                member = self._join(join_view, name, action)
+                member = self._join_storm(join_view, name, action)
                 if member is None:
                     join_view = None  # the storm changed: load it again
                     continue
@@ -239,7 +241,7 @@ class StormService:
 
         self.update_storm(storm_id, change, due=self.clock())
 
-    def _join(self, join_view: JoinView, name: str, action: DeliveryAction) -> Member | None:
+    def _join_storm(self, join_view: JoinView, name: str, action: DeliveryAction) -> Member | None:
         """Add the member; None where the storm changed since it was loaded. Raises TemporaryDeliveryError
         where the storm accepts no more members.
         """

@@ -98,10 +98,10 @@ def build_health(services: Services, processes: ProcessMonitor, open_incidents: 
 def _update_gauges(services: Services, open_incidents: OpenIncidents, now: float) -> None:
     """Set the gauges that are read from Redis at each scrape to their values at *now*. Raises StoreError."""
     for queue in list_threads():
-        depth, lag = services.work_queue.depth(queue, now)
+        depth, lag = services.work_queue.measure_depth(queue, now)
         metrics.QUEUE_DEPTH.labels(queue).set(depth)
         metrics.QUEUE_LAG.labels(queue).set(lag)
-    metrics.FAILED_DELIVERIES.set(services.failures.count())
+    metrics.FAILED_DELIVERIES.set(services.failures.count_failures())
     metrics.REDIS_MEMORY.set(services.server_check.get_memory_used_ratio())
     metrics.MAINTENANCE.set(services.maintenance.find_active(now) is not None)
     counts = Counter((one.state, one.severity.value) for one in open_incidents.list_all())

@@ -84,14 +84,14 @@ def test_a_channel_without_credentials_is_simulated(
 def test_a_registered_channel_gets_deliveries_health_and_threads(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    incident = rig.services.incidents.load(rig.fires("DiskFull"))
+    incident = rig.services.incidents.load_incident(rig.fires("DiskFull"))
     configure(rig, monkeypatch)
     limiter = build_rate_limiter(rig.services)
     dispatcher = build_dispatcher(rig.services, build_channels(rig.services, rig.keys), limiter)
     action = an_action(ECHO)
     subject = incident_subject(rig.services.incidents, incident, rig.clock)
     dispatcher.dispatch(subject, a_notification(incident, replace(action, key="echo")), "")
-    saved = rig.services.incidents.load(incident.id).deliveries["echo"]
+    saved = rig.services.incidents.load_incident(incident.id).deliveries["echo"]
     assert (saved.target, saved.attempts, saved.receipt) == ("echo:#alerts-critical", 1, None)
     targets = {target.channel for target in rig.services.health.list_targets() if target.is_failing}
     assert ECHO in targets

@@ -75,15 +75,15 @@ class IncidentCase(Case):
         group = a_group(an_alert("DiskFull"))
         loaded = self.store.load_latest([merge(None, group, _ROUTE, START).incident.group_id])[0]
         change = merge(None, group, _ROUTE, START)
-        assert self.store.commit([IncidentUpdate(loaded, change, (), START)]) == [True]
+        assert self.store.commit_updates([IncidentUpdate(loaded, change, (), START)]) == [True]
         self.id = change.incident.id
 
     def load(self) -> tuple[Subject, Notification]:
-        incident = self.store.load(self.id)
+        incident = self.store.load_incident(self.id)
         return incident_subject(self.store, incident, self.clock), a_notification(incident, self.action)
 
     def saved(self) -> Delivery:
-        return self.store.load(self.id).deliveries[self.action.key]
+        return self.store.load_incident(self.id).deliveries[self.action.key]
 
 
 _ROUTE = RouteSettings("alerts-critical", "#alerts-critical", "")

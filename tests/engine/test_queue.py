@@ -59,9 +59,9 @@ def add_incoming(
     loaded = incidents.load_latest([group_id_of(group.source, group.group_key, "r")])[0]
     change = merge(loaded.incident, group, RouteSettings("r", "#a", "", ()), now)
     assert change.incident is not None
-    assert incidents.commit([IncidentUpdate(loaded, change, ("slack",), now, is_incoming=is_incoming)]) == [
-        True
-    ]
+    assert incidents.commit_updates(
+        [IncidentUpdate(loaded, change, ("slack",), now, is_incoming=is_incoming)]
+    ) == [True]
     return change.incident.id
 
 
@@ -130,12 +130,12 @@ def test_an_entry_enqueued_by_an_older_version_is_found(work_queue: WorkQueue, r
 
 
 def test_depth_and_lag_count_incoming_and_due_entries(work_queue: WorkQueue, redis_client: Client) -> None:
-    assert work_queue.depth("slack", NOW) == (0, 0.0)
+    assert work_queue.measure_depth("slack", NOW) == (0, 0.0)
     work_queue.enqueue("slack", "later-1", NOW + 100)
     work_queue.enqueue("slack", "step-1", NOW + 1)
     add_incoming(redis_client, "New", NOW)
     add_incoming(redis_client, "Info", NOW + 2, "info")
-    assert work_queue.depth("slack", NOW + 3) == (3, 3.0)
+    assert work_queue.measure_depth("slack", NOW + 3) == (3, 3.0)
 
 
 def test_the_lease_of_a_killed_worker_expires(work_queue: WorkQueue) -> None:
@@ -239,7 +239,7 @@ def test_a_worker_is_listed_until_it_deregisters(work_queue: WorkQueue) -> None:
     work_queue.record_heartbeat("w1", NOW)
     assert work_queue.list_workers(NOW - 3) == ["w1"]
     assert work_queue.list_workers(NOW + 0.1) == []
-    work_queue.deregister("w1")
+    work_queue.deregister_worker("w1")
     assert work_queue.list_workers(NOW - 3) == []
 
 

@@ -110,7 +110,7 @@ def test_depth_and_lag_are_the_same_on_both_hosts(web: Host, worker: Host) -> No
     web.work_queue.enqueue("slack", "a-1", web.clock())
     web.work_queue.enqueue("slack", "b-1", web.clock() + 60)
     for host in (web, worker):
-        depth, lag = host.work_queue.depth("slack", host.clock())
+        depth, lag = host.work_queue.measure_depth("slack", host.clock())
         assert (depth, lag < 2.0) == (1, True)
 
 
@@ -126,7 +126,9 @@ def test_both_hosts_share_a_token_bucket(web: Host, worker: Host) -> None:
     token_buckets = [TokenBuckets(host.client, moments=host.moments) for host in (web, worker)]
     bucket = TokenBucket("posts:apart", 3, 0.01)
     went = [
-        token_buckets[n % 2].acquire(bucket, f"who-{n}", START, host.clock(), is_initial=False).retry_after_s
+        token_buckets[n % 2]
+        .acquire_token(bucket, f"who-{n}", START, host.clock(), is_initial=False)
+        .retry_after_s
         == 0
         for n, host in enumerate((web, worker) * 5)
     ]
@@ -136,10 +138,12 @@ def test_both_hosts_share_a_token_bucket(web: Host, worker: Host) -> None:
 def test_a_pause_begins_and_ends_for_both_hosts(web: Host, worker: Host) -> None:
     one, other = (TokenBuckets(host.client, moments=host.moments) for host in (web, worker))
     bucket = TokenBucket("posts:paused", 3, 10.0)
-    one.pause(bucket, web.clock() + 0.5)
-    assert 0 < other.acquire(bucket, "who", START, worker.clock(), is_initial=False).retry_after_s <= 1.0
+    one.pause_bucket(bucket, web.clock() + 0.5)
+    assert (
+        0 < other.acquire_token(bucket, "who", START, worker.clock(), is_initial=False).retry_after_s <= 1.0
+    )
     time.sleep(0.8)
-    assert other.acquire(bucket, "who", START, worker.clock(), is_initial=False).retry_after_s == 0
+    assert other.acquire_token(bucket, "who", START, worker.clock(), is_initial=False).retry_after_s == 0
 
 
 def test_uptime_goes_on_whichever_worker_records_it(web: Host, worker: Host) -> None:

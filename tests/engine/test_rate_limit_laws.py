@@ -52,8 +52,8 @@ def test_no_window_has_more_than_the_limit(
     for who, after, priority, pause in (*requests, *rush):
         now += after
         if pause:
-            token_buckets.pause(bucket, now + pause)
-        if token_buckets.acquire(bucket, who, now + priority, now, is_initial=False).retry_after_s == 0:
+            token_buckets.pause_bucket(bucket, now + pause)
+        if token_buckets.acquire_token(bucket, who, now + priority, now, is_initial=False).retry_after_s == 0:
             permitted_at.append(now)
     count, per_s = limit
     assert all(sum(start <= at < start + per_s for at in permitted_at) <= count for start in permitted_at)
@@ -75,7 +75,7 @@ def test_every_waiter_that_retries_gets_a_token(
     while due:
         who = min(due, key=lambda one: (due[one], one))
         now = max(now, due[who])
-        wait = token_buckets.acquire(bucket, who, priorities[who], now, is_initial=False).retry_after_s
+        wait = token_buckets.acquire_token(bucket, who, priorities[who], now, is_initial=False).retry_after_s
         if wait:
             due[who] = now + wait
         else:
@@ -100,9 +100,10 @@ def test_a_waiter_does_not_starve_behind_a_stream_that_uses_the_whole_rate(
         backlog = [
             waiter
             for waiter in backlog
-            if token_buckets.acquire(bucket, waiter[1], waiter[0], now, is_initial=True).retry_after_s > 0
+            if token_buckets.acquire_token(bucket, waiter[1], waiter[0], now, is_initial=True).retry_after_s
+            > 0
         ]
-        if token_buckets.acquire(bucket, "meek", priority, now, is_initial=False).retry_after_s == 0:
+        if token_buckets.acquire_token(bucket, "meek", priority, now, is_initial=False).retry_after_s == 0:
             break
     assert now - NOW <= 2 * priority_offset + 20
 

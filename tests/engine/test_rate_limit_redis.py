@@ -26,7 +26,7 @@ def acquire(
     first: bool = False,
 ) -> float:
     """Return how long *who* has to wait in seconds; 0 if it got a token."""
-    return token_buckets.acquire(POSTS, who, priority or now, now, is_initial=first).retry_after_s
+    return token_buckets.acquire_token(POSTS, who, priority or now, now, is_initial=first).retry_after_s
 
 
 def empty(token_buckets: TokenBuckets, now: float = NOW) -> None:
@@ -63,7 +63,7 @@ def test_two_workers_share_one_bucket(token_buckets: TokenBuckets, redis_client:
 def test_buckets_are_independent_of_each_other(token_buckets: TokenBuckets) -> None:
     empty(token_buckets)
     other = TokenBucket("slack:post:#other", 3, 1.0)
-    assert token_buckets.acquire(other, "a", NOW, NOW, is_initial=False).retry_after_s == 0
+    assert token_buckets.acquire_token(other, "a", NOW, NOW, is_initial=False).retry_after_s == 0
 
 
 def test_the_lowest_priority_value_is_permitted_first_whatever_the_order_of_requests(
@@ -117,7 +117,7 @@ def test_a_long_wait_is_split_into_retries_which_are_rarer_the_more_waiters_ther
 
 
 def test_a_pause_permits_none_and_afterwards_one(token_buckets: TokenBuckets) -> None:
-    token_buckets.pause(POSTS, NOW + 4)
+    token_buckets.pause_bucket(POSTS, NOW + 4)
     assert acquire(token_buckets, "a") == 4
     assert acquire(token_buckets, "b") == 5
     assert acquire(token_buckets, "a", NOW + 3.9) == pytest.approx(0.1)
@@ -127,19 +127,19 @@ def test_a_pause_permits_none_and_afterwards_one(token_buckets: TokenBuckets) ->
 
 def test_a_pause_empties_the_bucket(token_buckets: TokenBuckets) -> None:
     acquire(token_buckets, "a")
-    token_buckets.pause(POSTS, NOW + 4)
+    token_buckets.pause_bucket(POSTS, NOW + 4)
     assert [acquire(token_buckets, who, NOW + 4) for who in "bcd"] == [0, 1, 2]
 
 
 def test_a_shorter_pause_does_not_end_a_longer_one(token_buckets: TokenBuckets) -> None:
-    token_buckets.pause(POSTS, NOW + 30)
-    token_buckets.pause(POSTS, NOW + 1)
+    token_buckets.pause_bucket(POSTS, NOW + 30)
+    token_buckets.pause_bucket(POSTS, NOW + 1)
     assert acquire(token_buckets, "a", NOW + 29) == pytest.approx(1)
 
 
 def test_a_clock_that_is_set_back_blocks_no_waiter(token_buckets: TokenBuckets) -> None:
     empty(token_buckets)
-    token_buckets.pause(POSTS, NOW + 2)
+    token_buckets.pause_bucket(POSTS, NOW + 2)
     acquire(token_buckets, "gone", priority=NOW - 100)
     back = NOW - 3600
     assert acquire(token_buckets, "a", back) == pytest.approx(3, abs=0.01)
@@ -161,7 +161,7 @@ def test_initial_waiters_are_listed_with_the_wait_of_the_next(token_buckets: Tok
     empty(token_buckets)
     acquire(token_buckets, "a root", priority=NOW + 2, first=True)
     acquire(token_buckets, "b root", priority=NOW + 1, first=True)
-    permit = token_buckets.acquire(POSTS, "c step:x", NOW - 30, NOW, is_initial=False)
+    permit = token_buckets.acquire_token(POSTS, "c step:x", NOW - 30, NOW, is_initial=False)
     assert token_buckets.list_waiters(POSTS) == ["b root", "a root"]
     assert permit.initial_wait_s == 3
     assert acquire(token_buckets, "c step:x", NOW + 1, priority=NOW - 30) == 0

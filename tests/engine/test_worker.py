@@ -52,7 +52,7 @@ class IdleQueue:
             time.sleep(0.05)
             yield None
 
-    def deregister(self, worker: str) -> None:
+    def deregister_worker(self, worker: str) -> None:
         pass
 
 

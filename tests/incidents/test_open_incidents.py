@@ -41,14 +41,14 @@ def open_incident(
     group = a_group(an_alert(name, severity=severity), group_key=f"{{}}:{name}")
     loaded = incidents.load_latest([group_id_of(group.source, group.group_key, ROUTE_SETTINGS.route)])[0]
     change = merge(loaded.incident, group, ROUTE_SETTINGS, at)
-    assert incidents.commit([IncidentUpdate(loaded, change, (), at)]) == [True]
+    assert incidents.commit_updates([IncidentUpdate(loaded, change, (), at)]) == [True]
     return change.incident
 
 
 def change_incident(incidents: RedisIncidents, incident: Incident, transition) -> None:
     loaded = incidents.load_latest([incident.group_id])[0]
     change = transition(loaded.incident, Person("ada"), NOW + 1)
-    assert incidents.commit([IncidentUpdate(loaded, change, (), NOW + 1)]) == [True]
+    assert incidents.commit_updates([IncidentUpdate(loaded, change, (), NOW + 1)]) == [True]
 
 
 def names(open_incidents: OpenIncidents) -> list[str]:

@@ -34,14 +34,14 @@ def save_group(incidents: RedisIncidents, group: object, now: float = NOW) -> In
     loaded = incidents.load_latest([group_id])[0]
     change = merge(loaded.incident, group, ROUTE_SETTINGS, now)
     if change.is_changed:
-        assert incidents.commit([IncidentUpdate(loaded, change, ("slack",), now)]) == [True]
+        assert incidents.commit_updates([IncidentUpdate(loaded, change, ("slack",), now)]) == [True]
     return change.incident
 
 
 def test_a_saved_incident_is_loaded_completely(incidents: RedisIncidents) -> None:
     alert = an_alert()
     incident = save_group(incidents, a_group(alert))
-    loaded = incidents.load(incident.id)
+    loaded = incidents.load_incident(incident.id)
     assert loaded.alerts == {alert.fingerprint: alert}
     assert loaded.alert_states == incident.alert_states
     assert [event.what for event in incidents.load_timeline(incident.id)] == ["opened"]
@@ -52,8 +52,8 @@ def test_a_change_of_an_incident_that_changed_meanwhile_is_refused(incidents: Re
     group_id = group_id_of(group.source, group.group_key, ROUTE_SETTINGS.route)
     loaded = incidents.load_latest([group_id])[0]
     change = merge(None, group, ROUTE_SETTINGS, NOW)
-    assert incidents.commit([IncidentUpdate(loaded, change, ("slack",), NOW)]) == [True]
-    assert incidents.commit([IncidentUpdate(loaded, change, ("slack",), NOW)]) == [False]
+    assert incidents.commit_updates([IncidentUpdate(loaded, change, ("slack",), NOW)]) == [True]
+    assert incidents.commit_updates([IncidentUpdate(loaded, change, ("slack",), NOW)]) == [False]
 
 
 def test_many_groups_are_loaded_and_saved_at_once(incidents: RedisIncidents) -> None:
@@ -63,7 +63,7 @@ def test_many_groups_are_loaded_and_saved_at_once(incidents: RedisIncidents) -> 
         IncidentUpdate(loaded, merge(None, group, ROUTE_SETTINGS, NOW), ("slack", "pagerduty"), NOW)
         for loaded, group in zip(incidents.load_latest(group_ids), groups, strict=True)
     ]
-    assert incidents.commit(updates) == [True] * 5
+    assert incidents.commit_updates(updates) == [True] * 5
     assert all(loaded.incident for loaded in incidents.load_latest(group_ids))
 
 
@@ -72,9 +72,9 @@ def test_the_former_incident_of_a_group_stays_readable(incidents: RedisIncidents
     save_group(incidents, a_group(an_alert(ends_at=NOW + 1)), NOW + 1)
     second = save_group(incidents, a_group(an_alert(starts_at=NOW + 5000)), NOW + 5000)
     assert second.id != first.id
-    assert incidents.load(first.id).is_past
-    assert incidents.load(first.id).is_resolved
-    assert not incidents.load(second.id).is_past
+    assert incidents.load_incident(first.id).is_past
+    assert incidents.load_incident(first.id).is_resolved
+    assert not incidents.load_incident(second.id).is_past
 
 
 def test_a_receipt_of_a_former_incident_is_saved(incidents: RedisIncidents) -> None:
@@ -85,8 +85,8 @@ def test_a_receipt_of_a_former_incident_is_saved(incidents: RedisIncidents) -> N
     incidents.record_delivery(
         first.id, "message", delivery, events=[TimelineEvent(NOW, "delivered", "Posted")]
     )
-    assert incidents.load(first.id).deliveries == {"message": delivery}
-    assert incidents.load(second.id).deliveries == {}
+    assert incidents.load_incident(first.id).deliveries == {"message": delivery}
+    assert incidents.load_incident(second.id).deliveries == {}
 
 
 def test_an_attempt_is_recorded_only_by_the_worker_with_the_lease(
@@ -97,7 +97,7 @@ def test_an_attempt_is_recorded_only_by_the_worker_with_the_lease(
     incidents.record_delivery(incident.id, "message", Delivery(attempts=1), worker="w1", queue="slack")
     with pytest.raises(LeaseLost):
         incidents.record_delivery(incident.id, "message", Delivery(attempts=2), worker="w2", queue="slack")
-    assert incidents.load(incident.id).deliveries["message"].attempts == 1
+    assert incidents.load_incident(incident.id).deliveries["message"].attempts == 1
 
 
 @pytest.mark.parametrize(("writes", "due_in"), [(2, 60.0), (3, 0.0)])
@@ -144,7 +144,7 @@ def test_an_expired_incident_is_not_created_again(incidents: RedisIncidents, red
     )
     assert list(redis_client.scan_iter("*")) == []
     with pytest.raises(NotFound):
-        incidents.load(incident.id)
+        incidents.load_incident(incident.id)
 
 
 def test_open_incidents_never_expire_and_closed_ones_do(
@@ -183,7 +183,7 @@ def test_incidents_are_filtered_by_state_severity_and_name(incidents: RedisIncid
     save_group(incidents, a_group(an_alert("A", severity="critical"), group_key="a"))
     closed = save_group(incidents, a_group(an_alert("B", severity="warning"), group_key="b"))
     loaded = incidents.load_latest([closed.group_id])[0]
-    incidents.commit(
+    incidents.commit_updates(
         [IncidentUpdate(loaded, resolve(loaded.incident, Person("alice"), NOW + 1), ("slack",), NOW)]
     )
 
@@ -218,7 +218,7 @@ def test_an_invalid_cursor_is_refused_with_a_message(incidents: RedisIncidents) 
 def test_a_group_of_two_thousand_alerts_is_saved(incidents: RedisIncidents) -> None:
     group = a_group(*(an_alert(instance=f"host-{n}") for n in range(2000)))
     incident = save_group(incidents, group)
-    assert len(incidents.load(incident.id).alerts) == 2000
+    assert len(incidents.load_incident(incident.id).alerts) == 2000
 
 
 def test_the_later_copy_of_an_alert_saved_alone_and_in_a_batch_is_loaded(incidents: RedisIncidents) -> None:
@@ -226,14 +226,14 @@ def test_the_later_copy_of_an_alert_saved_alone_and_in_a_batch_is_loaded(inciden
     save_group(incidents, a_group(*(an_alert(instance=host) for host in hosts)))
     later = an_alert(instance="host-3", ends_at=NOW + 1, annotations={"summary": "over"})
     incident = save_group(incidents, a_group(later), NOW + 1)
-    loaded = incidents.load(incident.id)
+    loaded = incidents.load_incident(incident.id)
     assert len(loaded.alerts) == 10
     assert loaded.alerts[later.fingerprint] == later
     again = an_alert(instance="host-3", starts_at=NOW + 2, annotations={"summary": "again"})
     save_group(
         incidents, a_group(*(an_alert(instance=host) for host in hosts if host != "host-3"), again), NOW + 2
     )
-    assert incidents.load(incident.id).alerts[later.fingerprint] == again
+    assert incidents.load_incident(incident.id).alerts[later.fingerprint] == again
 
 
 def test_the_same_group_ingested_by_many_threads_makes_one_incident(

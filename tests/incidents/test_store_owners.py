@@ -159,7 +159,7 @@ def test_an_alert_that_fires_in_a_sibling_group_is_refused_and_nothing_is_saved(
     single: RedisIncidents,
 ) -> None:
     alert, new = an_alert(), an_alert(instance="new")
-    assert single.commit([an_update(single, group(ONE, alert))]) == [True]
+    assert single.commit_updates([an_update(single, group(ONE, alert))]) == [True]
     [refusal] = single.try_commit([an_update(single, group(TWO, alert, new))])
     assert refusal is not None
     assert refusal.owners == {alert.fingerprint: AlertOwner(group_id(ONE))}
@@ -175,8 +175,8 @@ def test_a_group_that_changed_is_refused_without_owners(single: RedisIncidents) 
 
 def test_an_owner_in_which_the_alert_ended_is_taken_over(single: RedisIncidents) -> None:
     alert = an_alert()
-    single.commit([an_update(single, group(ONE, alert))])
-    assert single.commit(
+    single.commit_updates([an_update(single, group(ONE, alert))])
+    assert single.commit_updates(
         [an_update(single, group(TWO, alert), **{alert.fingerprint: load_group(single, ONE)})]
     ) == [True]
     assert owners(single, alert) == [group_id(TWO)]
@@ -184,10 +184,10 @@ def test_an_owner_in_which_the_alert_ended_is_taken_over(single: RedisIncidents)
 
 def test_an_owner_in_which_the_alert_fires_again_is_not_taken_over(single: RedisIncidents) -> None:
     alert = an_alert()
-    single.commit([an_update(single, group(ONE, alert))])
-    single.commit([an_update(single, group(ONE, an_alert(ends_at=NOW)))])
+    single.commit_updates([an_update(single, group(ONE, alert))])
+    single.commit_updates([an_update(single, group(ONE, an_alert(ends_at=NOW)))])
     update = an_update(single, group(TWO, alert), **{alert.fingerprint: load_group(single, ONE)})
-    single.commit([an_update(single, group(ONE, an_alert(starts_at=NOW + 1)))])
+    single.commit_updates([an_update(single, group(ONE, an_alert(starts_at=NOW + 1)))])
     [refusal] = single.try_commit([update])
     assert refusal is not None
     assert refusal.loaded == {group_id(ONE): load_group(single, ONE)}
@@ -195,9 +195,11 @@ def test_an_owner_in_which_the_alert_fires_again_is_not_taken_over(single: Redis
 
 def test_an_end_releases_only_its_own_ownership(single: RedisIncidents, redis_client: Client) -> None:
     alert = an_alert()
-    single.commit([an_update(single, group(ONE, alert))])
-    single.commit([an_update(single, group(TWO, alert), **{alert.fingerprint: load_group(single, ONE)})])
-    single.commit([an_update(single, group(ONE, an_alert(ends_at=NOW)))])
+    single.commit_updates([an_update(single, group(ONE, alert))])
+    single.commit_updates(
+        [an_update(single, group(TWO, alert), **{alert.fingerprint: load_group(single, ONE)})]
+    )
+    single.commit_updates([an_update(single, group(ONE, an_alert(ends_at=NOW)))])
     assert owners(single, alert) == [group_id(TWO)]
     assert redis_client.zcard(Keys(0).ended_alert_owners(FAMILY)) == 0
 
@@ -208,7 +210,9 @@ def test_an_alert_that_still_fires_keeps_the_manually_resolved_incident_as_owner
     alert = an_alert()
     ingest_alerts(incidents, ONE, alert)
     loaded = load_group(incidents, ONE)
-    incidents.commit([IncidentUpdate(loaded, resolve(loaded.incident, Person("alice"), NOW), (), NOW)])
+    incidents.commit_updates(
+        [IncidentUpdate(loaded, resolve(loaded.incident, Person("alice"), NOW), (), NOW)]
+    )
     assert ingest_alerts(incidents, TWO, alert).duplicates == 1
 
 
@@ -400,7 +404,7 @@ def test_a_late_resolve_does_not_release_the_owner_of_the_next_firing(
     ingest_alerts(divided, ONE, an_alert())
     age_claim(redis_client, an_alert())
     update = an_update(divided, group(ONE, an_alert(ends_at=NOW)))
-    assert divided.commit([update]) == [True]
+    assert divided.commit_updates([update]) == [True]
     ingest_alerts(divided, ONE, an_alert(starts_at=NOW + 60), now=NOW + 60)
     divided._owners.release_alerts([update])
     assert not [

@@ -114,7 +114,7 @@ class Office:
             [group_id_of(group.source, group.group_key, route_settings.route)]
         )[0]
         change = merge(loaded.incident, group, route_settings, moment)
-        assert self.incidents.commit([IncidentUpdate(loaded, change, (), moment)]) == [True]
+        assert self.incidents.commit_updates([IncidentUpdate(loaded, change, (), moment)]) == [True]
         return change.incident.id
 
     def headlines(self) -> list[str]:

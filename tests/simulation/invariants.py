@@ -50,7 +50,7 @@ def find_violations(scenario: Scenario) -> list[str]:
 
 def load_incident(scenario: Scenario, incident_id: str) -> Incident | None:
     try:
-        return scenario.truth.load(incident_id)
+        return scenario.truth.load_incident(incident_id)
     except NotFound:
         return None
 

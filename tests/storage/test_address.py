@@ -135,7 +135,7 @@ def test_the_documented_redis_user_may_run_every_command_of_the_receiver(secured
     assert work_queue.claim("slack", "w", now, 1).incidents == ("a-1",)
     work_queue.renew("slack", "w", ["a-1"], now)
     assert work_queue.release("slack", "w", "a-1", {"slack": now})
-    assert work_queue.depth("slack", now)[0] == 1
+    assert work_queue.measure_depth("slack", now)[0] == 1
     job_queue = JobQueue(client, moments=moments)
     assert job_queue.enqueue("pagerduty", "e", {}, now)
     assert job_queue.record_once("slack", "s", 9)
@@ -152,7 +152,7 @@ def test_the_documented_redis_user_may_run_every_command_of_the_receiver(secured
     condition = RedisServerCheck(client, Clock())
     condition.check_writable()
     assert condition.list_server_health()[0].policy == "noeviction"
-    work_queue.deregister("w")
+    work_queue.deregister_worker("w")
 
 
 @needs_redis

@@ -99,9 +99,9 @@ def test_a_lease_from_before_the_clock_was_set_back_delays_nothing_on_any_shard(
 def test_due_entries_are_counted_over_all_shards(work_queue: WorkQueue) -> None:
     for n in range(40):
         work_queue.enqueue("slack", f"slot{n}-1", NOW - 2 * n)
-    depth, lag = work_queue.depth("slack", NOW)
+    depth, lag = work_queue.measure_depth("slack", NOW)
     assert (depth, lag) == (40, pytest.approx(78.0))
-    assert work_queue.depth("pagerduty", NOW) == (0, 0.0)
+    assert work_queue.measure_depth("pagerduty", NOW) == (0, 0.0)
 
 
 def test_a_wake_up_reaches_a_listener_at_any_node(cluster: Cluster, work_queue: WorkQueue) -> None:
@@ -167,7 +167,7 @@ def test_commands_follow_a_slot_that_was_moved(
         slot = key_slot(Keys(shard).queue("slack").encode())
         there = cluster.nodes.index(cluster.find_owner(slot))
         cluster.move_slot(slot, cluster.nodes[(there + 1) % 3])
-    assert work_queue.depth("slack", NOW)[0] == 64
+    assert work_queue.measure_depth("slack", NOW)[0] == 64
     assert set(work_queue.claim("slack", "w1", NOW, 100).incidents) == names
     assert all(work_queue.release("slack", "w1", name, {"slack": NOW + 1}) for name in names)
 
@@ -207,7 +207,7 @@ def test_a_killed_node_affects_only_its_own_slots(
     wait_until(lambda: taken.update(claimed(work_queue)) or len(taken) >= 20)
     assert taken < names
     with pytest.raises(StoreError):
-        work_queue.depth("slack", NOW)
+        work_queue.measure_depth("slack", NOW)
     dead.start()
     wait_until(lambda: taken.update(claimed(work_queue)) or taken == names)
     assert len(list_servers(client)) == 3

@@ -175,4 +175,4 @@ def test_a_page_attempted_before_and_after_the_change_is_resolved_under_both_key
 def test_no_key_is_stored_with_the_incident(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     assert OLD not in str(rig.shows(incident))
-    assert OLD not in str(rig.services.incidents.load(incident))
+    assert OLD not in str(rig.services.incidents.load_incident(incident))

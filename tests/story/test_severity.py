@@ -262,7 +262,7 @@ def test_made_up_severities_cause_a_bounded_number_of_notices(rig: Rig) -> None:
 def test_many_unknown_severities_do_not_enlarge_an_incident(rig: Rig) -> None:
     alerts = [rig.alert("A", "w" * 4000 + str(n), n=str(n)) for n in range(200)]
     (incident,) = rig.posts(*alerts, group={"job": "x"})["incidents"]
-    found = rig.services.incidents.load(incident).unknown_severities
+    found = rig.services.incidents.load_incident(incident).unknown_severities
     assert len(found) <= 3
     assert all(len(word) <= 60 for word in found)
 

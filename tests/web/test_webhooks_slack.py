@@ -173,10 +173,10 @@ def test_a_request_replayed_within_five_minutes_changes_nothing(
         return people.clicks(what, incident, at=signed_at).status_code
 
     assert post() == 200
-    before = rig.services.incidents.load(incident)
+    before = rig.services.incidents.load_incident(incident)
     rig.clock.moment += 290
     assert post() == 200
-    assert rig.services.incidents.load(incident) == before
+    assert rig.services.incidents.load_incident(incident) == before
 
 
 def test_the_silence_button_opens_a_form_and_the_form_is_saved(rig: Rig, people: SlackPeople) -> None:
@@ -186,7 +186,7 @@ def test_the_silence_button_opens_a_form_and_the_form_is_saved(rig: Rig, people:
     assert view["private_metadata"] == incident
     response = people.submits(incident, choice="opening", comment="known", by="bob")
     assert (response.status_code, response.text) == (200, "")
-    (note,) = rig.services.incidents.load(incident).silences
+    (note,) = rig.services.incidents.load_incident(incident).silences
     assert (note.by, note.comment, note.until) == ("bob", "known", rig.clock() + 21 * 3600)
 
 
@@ -207,7 +207,7 @@ def test_a_silence_is_shown_and_expired_by_its_button(rig: Rig, people: SlackPeo
     (root,) = rig.roots()
     assert "🔕 Silence 1 by bob" in root.words
     people.clicks("expire:1", root.buttons["expire:1"])
-    assert rig.services.incidents.load(incident).silences[0].ended_at == rig.clock()
+    assert rig.services.incidents.load_incident(incident).silences[0].ended_at == rig.clock()
 
 
 def test_the_commands_work_on_an_incident(rig: Rig, people: SlackPeople) -> None:

@@ -172,7 +172,7 @@ class PagerDutyWebhookHandler:
             latest = self.incidents.load_latest([parts[0]])[0].incident if parts else None
             if latest is None:
                 continue
-            incident = self.incidents.load(latest.id)
+            incident = self.incidents.load_incident(latest.id)
             # A responder may have been paged before it was removed from the configuration.
             gone = {name: build_gone_responder(name) for name in list_paged_names(incident)}
             for name, responder in {**gone, **self.routing.responders}.items():

@@ -194,7 +194,7 @@ class SlackCommands:
         incident = self._find_incident(arguments)
         if isinstance(incident, TextReply):
             return incident
-        whole = self.incidents.load(incident.id)
+        whole = self.incidents.load_incident(incident.id)
         now, policy = self.clock(), resolve_policy(self.routing, whole)
         return IncidentDetails(whole, evaluate_escalation(whole, policy, now), now)
 
@@ -252,7 +252,7 @@ class SlackCommands:
         """
         name = arguments.strip("`'\"<>“” ").lower()
         if _WHOLE_ID.fullmatch(name):
-            return self.incidents.load(name)
+            return self.incidents.load_incident(name)
         if not name:
             return TextReply("Which one? Say its ID, or how it begins; “list” shows those that are open")
         page = self.incidents.list_newest(states=_OPEN, limit=_SCANNED_AT_MOST, deliveries=_LINKED)

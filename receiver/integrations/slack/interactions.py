@@ -93,7 +93,7 @@ class SlackInteractionHandler:
         return None if change.is_changed else TextReply("That silence has ended already")
 
     def _open_form(self, click: ButtonClick, now: float) -> InteractionResponse:
-        incident = self.commands.incidents.load(click.value)
+        incident = self.commands.incidents.load_incident(click.value)
         refusal = self.commands.silence_service.silence_refusal_reason(incident)
         if refusal:
             return TextReply(refusal)
@@ -107,7 +107,7 @@ class SlackInteractionHandler:
             for_s = parse_duration_form(form, now, self.next_business_day_start, self.commands.zone)
         except FormFieldError as fault:
             return FormErrors({fault.field: str(fault)})
-        incident = self.commands.incidents.load(form.incident_id)
+        incident = self.commands.incidents.load_incident(form.incident_id)
         refusal = self.commands.silence_service.silence_refusal_reason(incident)
         if refusal:
             return FormErrors({FIELD_CHOICE: refusal})

@@ -113,7 +113,7 @@ class IncidentHandler:
 
     def load_incident(self, incident_id: str, now: float) -> tuple[Incident, EscalationPolicy]:
         """Return one incident, and its escalation policy at *now*: paused during maintenance."""
-        incident = self.incidents.load(incident_id)
+        incident = self.incidents.load_incident(incident_id)
         return incident, resolve_policy(self.routing, incident, self.maintenance.paused_until(now))
 
     def serialize_detail(self, incident: Incident, policy: EscalationPolicy, now: float) -> IncidentDetail:
@@ -158,7 +158,7 @@ class IncidentHandler:
         Alertmanager can't be reached; the request is then withdrawn.
         """
         by, for_s, now = read_actor(fields), _parse_for_field(fields), self.clock()
-        incident = self.incidents.load(incident_id)
+        incident = self.incidents.load_incident(incident_id)
         if incident.is_resolved:
             raise RequestError(409, "the incident is resolved: none of its alerts fires")
         if incident.source not in self.routing.alertmanagers:
@@ -181,7 +181,7 @@ class IncidentHandler:
         """Return once Alertmanager has all silences; raises RequestError where it fails or takes too long."""
         end = time.monotonic() + _WAIT_S
         while time.monotonic() < end:
-            deliveries = self.incidents.load(incident_id).deliveries
+            deliveries = self.incidents.load_incident(incident_id).deliveries
             made = [deliveries.get(silence_key(number), Delivery()) for number in requested]
             if all(one.receipt for one in made):
                 return

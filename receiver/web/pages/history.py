@@ -206,7 +206,7 @@ def _select_with_label(
             found.append(incident)
         elif number < _WHOLE_AT_MOST:
             with suppress(NotFound):
-                alerts = store.load(incident.id).alerts.values()
+                alerts = store.load_incident(incident.id).alerts.values()
                 if any(query.has_label(alert.labels, severities) for alert in alerts):
                     found.append(incident)
     return found

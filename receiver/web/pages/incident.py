@@ -147,7 +147,9 @@ class SentMessageList:
         if message is None or message.receipt is None or message.receipt.is_simulated:
             return
         target = message_target(view.incident, message)
-        rendered = render_message(self.notification_builder.build(Post(key=MESSAGE, target=target), view))
+        rendered = render_message(
+            self.notification_builder.build_notification(Post(key=MESSAGE, target=target), view)
+        )
         payload = {"text": rendered.text, "blocks": list(rendered.blocks)}
         what = "the message, as it reads now"
         yield _build_message(message.receipt.at, f"slack:{target.address}", what, rendered.text, payload)
@@ -167,7 +169,7 @@ class SentMessageList:
                 dedup_key=dedup_key(incident, step.responder.name),
                 step=step,
             )
-            event = render_event(self.notification_builder.build(action, view))
+            event = render_event(self.notification_builder.build_notification(action, view))
             to, text = f"pagerduty:{step.responder.name}", str(event["payload"]["summary"])
             yield _build_message(paged.receipt.at, to, "the page, as it would read now", text, event)
 

@@ -155,7 +155,7 @@ class WarningList:
             yield StatusWarning("alarm", "A new configuration was refused.", words, format_moment(since))
 
     def _find_failed(self) -> Iterator[StatusWarning]:
-        count = self.failures.count()
+        count = self.failures.count_failures()
         if not count:
             return
         links = tuple(

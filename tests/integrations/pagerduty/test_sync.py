@@ -129,7 +129,7 @@ def test_an_event_for_our_own_acknowledgement_does_not_end_a_snooze(rig: Rig, br
     rig.services.incident_service.snooze(incident_id, Person("bob"), 3600.0, rig.clock())
     rig.works()
     bridge.deliver()
-    assert rig.services.incidents.load(incident_id).snoozed_until == rig.clock() + 3600
+    assert rig.services.incidents.load_incident(incident_id).snoozed_until == rig.clock() + 3600
 
 
 def test_a_repeated_webhook_changes_nothing(rig: Rig, bridge: Bridge) -> None:

@@ -67,7 +67,7 @@ def reply_to(handler: SlackInteractionHandler, text: str, by: Person = ALICE) ->
 
 
 def load(rig: Rig, incident_id: str) -> Incident:
-    return rig.services.incidents.load(incident_id)
+    return rig.services.incidents.load_incident(incident_id)
 
 
 # --- buttons ---

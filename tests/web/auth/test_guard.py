@@ -233,7 +233,7 @@ def test_a_foreign_page_may_not_change_incidents_with_the_browsers_stored_login(
     body = guarded.payload(guarded.alert("DiskFull"))
     incident = guarded.client.post(HOOK, json=body, headers=HOOK_TOKEN).json["incidents"][0]
     assert acknowledge(guarded, incident, headers) == 403
-    assert not guarded.services.incidents.load(incident).acknowledged_at
+    assert not guarded.services.incidents.load_incident(incident).acknowledged_at
 
 
 def test_read_requests_with_a_token_are_accepted_from_any_origin(guarded: Rig) -> None:

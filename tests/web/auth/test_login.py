@@ -530,7 +530,7 @@ def test_a_foreign_page_can_not_use_the_session(rig: Rig, provider: MockProvider
     elsewhere = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
     path = f"/api/v1/incidents/{incident}/acknowledge"
     assert client.post(path, json={}, headers=elsewhere, base_url=BASE_URL).status_code == 403
-    assert not rig.services.incidents.load(incident).acknowledged_at
+    assert not rig.services.incidents.load_incident(incident).acknowledged_at
 
 
 # --- an unavailable or wrong provider ---

@@ -100,7 +100,7 @@ def test_a_viewers_token_is_refused_for_every_change(viewed: Rig) -> None:
             }
             refused += 1
     assert refused >= 12
-    assert not viewed.services.incidents.load(incident).acknowledged_at
+    assert not viewed.services.incidents.load_incident(incident).acknowledged_at
 
 
 def test_a_viewers_token_is_refused_for_webhooks(viewed: Rig) -> None:
@@ -153,7 +153,7 @@ def test_a_form_submitted_by_a_viewer_is_refused_with_a_message(viewed: Rig) -> 
     response = viewed.client.post(f"/incidents/{incident}/acknowledge", headers={**HTML, **VIEWER})
     assert response.status_code == 403
     assert "<h1>You may only read</h1>" in response.text
-    assert not viewed.services.incidents.load(incident).acknowledged_at
+    assert not viewed.services.incidents.load_incident(incident).acknowledged_at
 
 
 def test_every_page_names_the_principal(viewed: Rig) -> None:
@@ -299,7 +299,7 @@ def test_roles_are_assigned_by_names_and_groups(rig: Rig, case: tuple[str, str, 
     if answers == 403:
         assert name in response.json["error"]["message"]
         assert "RECEIVER_RESPONDERS" in response.json["error"]["message"]
-        assert not rig.services.incidents.load(incident).acknowledged_at
+        assert not rig.services.incidents.load_incident(incident).acknowledged_at
 
 
 @pytest.fixture
@@ -407,7 +407,7 @@ def test_a_signed_in_viewer_can_not_make_changes_by_page_or_api(
         assert "You are bob, a viewer, and only read" in response.text
         path = f"/api/v1/incidents/{incident}/{what}"
         assert client.post(path, json={"for": "1h"}, base_url=BASE_URL).status_code == 403
-    assert rig.services.incidents.load(incident).state == "open"
+    assert rig.services.incidents.load_incident(incident).state == "open"
     assert "<button" in page
     buttons = re.findall(r"<button[^>]*>([^<]+)", opens(client, f"/incidents/{incident}").text)
     assert buttons == ["Sign out"]
