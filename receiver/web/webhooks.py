@@ -288,7 +288,7 @@ def _handle_request(
     if interaction is None:
         return Response(status=200)
     signature = request.headers.get("X-Slack-Signature", "")
-    result: InteractionResult = interactions.handle(
+    result: InteractionResult = interactions.handle_request(
         interaction, lambda: job_queue.record_once("slack", signature, _SIGNED_FOR_S)
     )
     response = Response(status=200) if result.body is None else jsonify(result.body)

@@ -51,13 +51,13 @@ class AlertmanagerApi:
         deadline = time.monotonic() + self.timeout_s
         filters = [("filter", str(Matcher(name, "=", value))) for name, value in sorted(labels.items())]
         query = urlencode([*_EVERY_STATE, *filters], errors="replace", quote_via=quote)
-        response = self._request("GET", f"/alerts?{query}")
+        response = self._send_request("GET", f"/alerts?{query}")
         dated_at = parse_date_header(response.headers.get("date", ""))
         now = self.clock() if dated_at is None else dated_at
         alerts = _parse_body(response, lambda body: bodies.parse_alerts(body, now))
         # Request the status last: after a restart in between, the new start time comes with the old list;
         # the other way round, an empty list could come with the old start time.
-        status = self._request("GET", "/status", max(0.1, deadline - time.monotonic()))
+        status = self._send_request("GET", "/status", max(0.1, deadline - time.monotonic()))
         up_since = _parse_body(status, bodies.parse_uptime) + measure_clock_lead(
             status.headers.get("date", ""), self.clock(), _SAME_CLOCK_S
         )
@@ -65,24 +65,24 @@ class AlertmanagerApi:
 
     def list_silences(self) -> tuple[RemoteSilence, ...]:
         """Return all silences; since Alertmanager 0.34 without expired ones."""
-        return _parse_body(self._request("GET", "/silences?expired=false"), bodies.parse_silences)
+        return _parse_body(self._send_request("GET", "/silences?expired=false"), bodies.parse_silences)
 
     def find_silence(self, silence_id: str) -> RemoteSilence | None:
         """Return the silence; None when this replica does not know it."""
-        response = self._request("GET", _silence_path(silence_id), or_statuses=_UNKNOWN)
+        response = self._send_request("GET", _silence_path(silence_id), or_statuses=_UNKNOWN)
         return _parse_body(response, bodies.parse_silence) if response.is_ok else None
 
     def post_silence(self, silence: Mapping[str, object]) -> str:
         """Create or change *silence* and return its ID."""
         # Detect a hanging replica before it may have accepted the silence: after a timeout of the POST, the
         # next replica could not be tried.
-        self._request("GET", "/status")
-        response = self._request("POST", "/silences", body=silence)
+        self._send_request("GET", "/status")
+        response = self._send_request("POST", "/silences", body=silence)
         return _parse_body(response, bodies.parse_silence_id, may_be_done=True)
 
     def expire_silence(self, silence_id: str) -> bool:
         """Expire the silence; return False when this replica does not know it."""
-        response = self._request("DELETE", _silence_path(silence_id), or_statuses=(*_UNKNOWN, 500))
+        response = self._send_request("DELETE", _silence_path(silence_id), or_statuses=(*_UNKNOWN, 500))
         # Alertmanager 0.25 returns 500 for an unknown silence and for an expired one.
         message = bodies.parse_error_message(response.body)
         is_unknown = response.status in _UNKNOWN or message.endswith("not found")
@@ -90,7 +90,7 @@ class AlertmanagerApi:
             raise _convert_refusal(response, may_be_done=True)
         return not is_unknown
 
-    def _request(
+    def _send_request(
         self,
         method: str,
         path: str,

@@ -62,14 +62,15 @@ def parse_alerts(body: bytes, now: float) -> dict[str, RemoteAlert]:
 
     Raises UnexpectedResponse when a single alert is invalid: without it, the alert would count as gone.
     """
-    alerts = (_build_alert(alert, now) for alert in _decode(body, list[_ApiAlert] | None) or ())
+    alerts = (_build_alert(alert, now) for alert in _decode_body(body, list[_ApiAlert] | None) or ())
     return {alert.fingerprint: alert for alert in alerts}
 
 
 def _build_alert(alert: _ApiAlert, now: float) -> RemoteAlert:
     status = alert.status or _Status()
     return RemoteAlert(
-        fingerprint=_text(alert.fingerprint) or fingerprint(_decode(bytes(alert.labels), dict[str, str])),
+        fingerprint=_text(alert.fingerprint)
+        or fingerprint(_decode_body(bytes(alert.labels), dict[str, str])),
         # `active`, `suppressed` and `unprocessed` all fire; Alertmanager omits resolved alerts.
         is_firing=not 0 < parse_timestamp(alert.ends_at) <= now,
         silenced_by=_texts(status.silenced_by),
@@ -81,12 +82,12 @@ def _build_alert(alert: _ApiAlert, now: float) -> RemoteAlert:
 
 def parse_silences(body: bytes) -> tuple[RemoteSilence, ...]:
     """Return the silences of `GET /silences`; raises UnexpectedResponse."""
-    return tuple(_build_silence(silence) for silence in _decode(body, list[_Silence] | None) or ())
+    return tuple(_build_silence(silence) for silence in _decode_body(body, list[_Silence] | None) or ())
 
 
 def parse_silence(body: bytes) -> RemoteSilence:
     """Return the silence of `GET /silence/ID`; raises UnexpectedResponse."""
-    return _build_silence(_decode(body, _Silence))
+    return _build_silence(_decode_body(body, _Silence))
 
 
 def _build_silence(silence: _Silence) -> RemoteSilence:
@@ -104,7 +105,7 @@ def _build_silence(silence: _Silence) -> RemoteSilence:
 
 def parse_uptime(body: bytes) -> float:
     """Return the start time of Alertmanager in `GET /status`, by its clock; raises UnexpectedResponse."""
-    timestamp = parse_timestamp(_decode(body, _Uptime).uptime)
+    timestamp = parse_timestamp(_decode_body(body, _Uptime).uptime)
     if timestamp <= 0:
         raise UnexpectedResponse("it doesn't say since when it is up")
     return timestamp
@@ -112,7 +113,7 @@ def parse_uptime(body: bytes) -> float:
 
 def parse_silence_id(body: bytes) -> str:
     """Return the ID in the response to `POST /silences`; raises UnexpectedResponse."""
-    if silence_id := _text(_decode(body, dict[str, Any]).get("silenceID")):
+    if silence_id := _text(_decode_body(body, dict[str, Any]).get("silenceID")):
         return silence_id
     raise UnexpectedResponse("no silence id in the answer")
 
@@ -133,7 +134,7 @@ def format_timestamp(at: float) -> str:
     return format_iso_time(min(max(at, 0.0), _LAST))
 
 
-def _decode(body: bytes, kind: Any) -> Any:
+def _decode_body(body: bytes, kind: Any) -> Any:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -120,7 +120,7 @@ def evaluate_poll(
         return IncidentChange(incident)
     if not poll.replicas:
         return _record_failed_check(incident, now, is_for_step=is_for_step)
-    result = _classify(incident, poll, policy, is_for_step=is_for_step)
+    result = _classify_alerts(incident, poll, policy, is_for_step=is_for_step)
     changed = replace(incident, alert_states=result.alert_states)
     events: list[TimelineEvent] = []
     if result.gone:
@@ -145,7 +145,7 @@ def _record_failed_check(incident: Incident, now: float, *, is_for_step: bool) -
     return IncidentChange(changed, is_changed=changed != incident)
 
 
-def _classify(incident: Incident, poll: Poll, policy: PollPolicy, *, is_for_step: bool) -> _PollResult:
+def _classify_alerts(incident: Incident, poll: Poll, policy: PollPolicy, *, is_for_step: bool) -> _PollResult:
     result = _PollResult(dict(incident.alert_states))
     is_trusted = poll.is_complete and all(
         poll.at - replica.up_since >= policy.min_uptime for replica in poll.replicas

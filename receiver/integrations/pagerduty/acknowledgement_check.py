@@ -54,12 +54,14 @@ class PagerDutyStatusClient:
         now = self.clock()
         cached = {key: one for key, one in self._cached.items() if abs(now - one[0]) < CHECK_AHEAD_S}
         known = {key: cached[key][1] for key in keys if key in cached}
-        found = self._fetch(missing) if (missing := [key for key in keys if key not in known]) else {}
+        found = (
+            self._fetch_statuses(missing) if (missing := [key for key in keys if key not in known]) else {}
+        )
         # Other threads read the cache: replace the dict instead of changing it.
         self._cached = cached | {key: (now, found[key]) for key in found if parse_storm_dedup_key(key)}
         return {**known, **found}
 
-    def _fetch(self, keys: Sequence[str]) -> Mapping[str, Sequence[PagerDutyStatus]]:
+    def _fetch_statuses(self, keys: Sequence[str]) -> Mapping[str, Sequence[PagerDutyStatus]]:
         if self.clock() < self._backoff_until:
             raise TemporaryDeliveryError("no_answer", "it gave none a moment ago")
         try:
@@ -104,7 +106,7 @@ class AcknowledgementCheck:
             self._record_check(incident, reason=error.reason, is_over=is_over)
             return
         for page in pages:
-            outcome = self._apply(page, found.get(page.key, ()), incident)
+            outcome = self._apply_statuses(page, found.get(page.key, ()), incident)
             logger.info("pagerduty checked", extra={"fields": {"incident": incident.id, "outcome": outcome}})
         self._record_check(incident)
 
@@ -120,12 +122,12 @@ class AcknowledgementCheck:
                 page = self.storms.find_batch_page(storm_id, incident.id)
                 known = page.response if page is not None else None
                 if known is not None and incident.run.started_at <= known.at:
-                    self._respond(incident, known.transition, known.by)
+                    self._apply_response(incident, known.transition, known.by)
                 elif page is not None and page.may_be_open:
                     pages.append(page)
         return pages
 
-    def _apply(
+    def _apply_statuses(
         self, page: ResponderPage | BatchPage, statuses: Sequence[PagerDutyStatus], incident: Incident
     ) -> str:
         """Apply what a person did with the page in PagerDuty; return its state there, for the log.
@@ -145,7 +147,7 @@ class AcknowledgementCheck:
                 self.storms.record_response(
                     page.storm.id, what, by, now, batch=page.batch, done_in_pagerduty=True
                 )
-            self._respond(incident, what, by)  # at once, as its step is due
+            self._apply_response(incident, what, by)  # at once, as its step is due
         else:
             self.pagerduty_sync.apply_status(page, finding.what, by)
         return finding.what
@@ -157,7 +159,7 @@ class AcknowledgementCheck:
         else:
             self.pagerduty_sync.record_hint(page, reference)
 
-    def _respond(self, incident: Incident, what: str, by: Person) -> None:
+    def _apply_response(self, incident: Incident, what: str, by: Person) -> None:
         now = self.clock()
         transition = transitions.acknowledge if what == "acknowledge" else transitions.resolve
 

@@ -65,7 +65,7 @@ class PagerDutyRestClient:
 
     def find_status(self, incident_id: str) -> PagerDutyStatus:
         """Return the current status of a PagerDuty incident; `merged` if it was merged into another."""
-        body, ahead_s = self._request(f"incidents/{_require_id(incident_id)}", {}, self.timeout_s)
+        body, ahead_s = self._send_request(f"incidents/{_require_id(incident_id)}", {}, self.timeout_s)
         return _parse_status(as_object(body.get("incident")), ahead_s)
 
     def find_open(self, dedup_key: str) -> tuple[str, ...]:
@@ -96,7 +96,7 @@ class PagerDutyRestClient:
             "date_range": "all",
             "limit": _LATEST,
         }
-        body, ahead_s = self._request("incidents", query, self.timeout_s)
+        body, ahead_s = self._send_request("incidents", query, self.timeout_s)
         found = tuple(_parse_status(incident, ahead_s) for incident in as_objects(body.get("incidents")))
         if found and found[0].status == "merged" and not any(status.is_open for status in found):
             # The incident it was merged into has the alert; it is usually in the list, else request it.
@@ -120,12 +120,12 @@ class PagerDutyRestClient:
         """Yield the objects of a list, which *path* ends with, page by page."""
         for number in range(_PAGES_AT_MOST):
             more = {"limit": _PAGE_SIZE, "offset": number * _PAGE_SIZE}
-            body, _ = self._request(path, {**query, **more}, timeout_s or self.timeout_s)
+            body, _ = self._send_request(path, {**query, **more}, timeout_s or self.timeout_s)
             yield from as_objects(body.get(path.rpartition("/")[2]))
             if body.get("more") is not True:
                 return
 
-    def _request(self, path: str, query: Mapping[str, Any], timeout_s: float) -> tuple[Json, float]:
+    def _send_request(self, path: str, query: Mapping[str, Any], timeout_s: float) -> tuple[Json, float]:
         """Return the response's body, and by how many seconds our clock is ahead of PagerDuty's."""
         try:
             response = get_json(self.url, self.token, f"{path}?{urlencode(query, doseq=True)}", timeout_s)

@@ -156,14 +156,14 @@ class PagerDutyWebhookHandler:
         pages = list(self._find_pages(keys))
         batches = [page for page in map(parse_storm_dedup_key, keys) if page is not None]
         if not pages and not batches:
-            _log(parsed, "not ours")
+            _log_event(parsed, "not ours")
             return
         wanted = _STATUSES.get(parsed.event_type)
         status = self._find_status(parsed, wanted) if wanted else PagerDutyStatus(parsed.status)
         for page in pages:
-            _log(parsed, self._apply(page, parsed, status), page.incident.id)
+            _log_event(parsed, self._apply_to_page(page, parsed, status), page.incident.id)
         for storm_id, batch in batches:
-            _log(parsed, self._apply_to_storm(storm_id, batch, parsed, status), storm_id)
+            _log_event(parsed, self._apply_to_storm(storm_id, batch, parsed, status), storm_id)
 
     def _find_pages(self, keys: Iterable[str]) -> Iterator[ResponderPage]:
         """Yield the pages of ours with *keys*; several when PagerDuty grouped or merged alerts."""
@@ -195,11 +195,13 @@ class PagerDutyWebhookHandler:
         A status older than the event comes from a part of PagerDuty that is not up to date yet.
         """
         hint = PagerDutyStatus("merged" if event.merged_into else expected)
-        status = self._query(event, lambda rest: rest.find_status(event.incident_id), hint)
+        status = self._query_rest(event, lambda rest: rest.find_status(event.incident_id), hint)
         is_older = 0 < status.changed_at < int(event.occurred_at)  # the API has whole seconds
         return hint if is_older else status
 
-    def _query(self, event: PagerDutyEvent, question: Callable[[PagerDutyRestClient], T], otherwise: T) -> T:
+    def _query_rest(
+        self, event: PagerDutyEvent, question: Callable[[PagerDutyRestClient], T], otherwise: T
+    ) -> T:
         if self.rest is None:
             return otherwise
         try:
@@ -211,7 +213,7 @@ class PagerDutyWebhookHandler:
                 raise
         return otherwise
 
-    def _apply(self, page: ResponderPage, event: PagerDutyEvent, status: PagerDutyStatus) -> str:
+    def _apply_to_page(self, page: ResponderPage, event: PagerDutyEvent, status: PagerDutyStatus) -> str:
         """Apply the event to one page; return the outcome for the log."""
         if event.event_type in _NOTED_EVENTS:
             return self._record_note(page, event, _describe_event(page, event))
@@ -225,7 +227,7 @@ class PagerDutyWebhookHandler:
             return reason
         by = Person(event.by or status.by or "PagerDuty", via=PAGERDUTY)
         if event.event_type == "incident.resolved":
-            return self._resolve(page, event, by, is_person=event.is_person or status.is_person)
+            return self._resolve_incident(page, event, by, is_person=event.is_person or status.is_person)
         self.pagerduty_sync.apply_status(page, status.status, by, event.occurred_at)
         return status.status
 
@@ -260,14 +262,16 @@ class PagerDutyWebhookHandler:
             return "no storm of ours any more"
         return expected
 
-    def _resolve(self, page: ResponderPage, event: PagerDutyEvent, by: Person, *, is_person: bool) -> str:
+    def _resolve_incident(
+        self, page: ResponderPage, event: PagerDutyEvent, by: Person, *, is_person: bool
+    ) -> str:
         """Resolve the incident, unless the resolved page is a former one and another is open now.
 
         A resolve by anything but a person changes nothing: auto-resolve, an event rule or another integration
         does not know whether the alerts fire. The page is checked, and triggered again.
         """
         nothing: tuple[str, ...] = ()
-        still_open = self._query(event, lambda rest: rest.find_open(page.key), nothing)
+        still_open = self._query_rest(event, lambda rest: rest.find_open(page.key), nothing)
         if any(incident_id != event.incident_id for incident_id in still_open):
             return _FORMER
         if not is_person:
@@ -330,7 +334,7 @@ def _describe_event(page: ResponderPage, event: PagerDutyEvent) -> str:
     return f"{text} to {people}"
 
 
-def _log(event: PagerDutyEvent, outcome: str, incident_id: str = "") -> None:
+def _log_event(event: PagerDutyEvent, outcome: str, incident_id: str = "") -> None:
     pagerduty = {"type": event.event_type, "pagerduty": event.incident_id}
     fields = {"incident": incident_id, **pagerduty, "outcome": outcome}
     logger.info("pagerduty event", extra={"fields": fields})

@@ -54,7 +54,7 @@ class SlackInteractionHandler:
     next_business_day_start: Callable[[float], float]
     buttons: Mapping[str, Callable[[str, Person, float], object]]
 
-    def handle(self, request: Request) -> InteractionResponse:
+    def execute_request(self, request: Request) -> InteractionResponse:
         """Execute *request*; when this returns, the change is stored. Raises only StoreError."""
         try:
             match request:
@@ -151,25 +151,27 @@ class SlackInteractions:
     """Checks permissions, executes requests and builds the response to Slack. Threads may share it.
 
     Without a *token* forms can't be opened, and permissions are not checked.
-    *handle_request* is `SlackInteractionHandler.handle` and may raise StoreError.
+    *execute_request* is `SlackInteractionHandler.execute_request` and may raise StoreError.
     *responders* are those of `slack.responders`, see `SlackResponderCheck`.
     """
 
     def __init__(
         self,
-        handle_request: Callable[[Request], InteractionResponse],
+        execute_request: Callable[[Request], InteractionResponse],
         token: Secret,
         base_url: str = "https://slack.com/api/",
         *,
         clock: Callable[[], float] = time.time,
         responders: tuple[str, ...] = (),
     ) -> None:
-        self._handle_request = handle_request
+        self._execute_request = execute_request
         self._client = SlackClient(token, base_url, _TIMEOUT_S) if token else None
         self._responder_check = SlackResponderCheck(self._client, clock, responders) if self._client else None
         self._own_host = urlsplit(base_url).netloc
 
-    def handle(self, request: Request, is_new: Callable[[], bool] = lambda: True) -> InteractionResult:
+    def handle_request(
+        self, request: Request, is_new: Callable[[], bool] = lambda: True
+    ) -> InteractionResult:
         """Execute *request* and return the response to Slack, within Slack's 3 s. Raises nothing.
 
         *is_new* returns false if the same request was received before; then it is not executed again.
@@ -182,7 +184,7 @@ class SlackInteractions:
             logger.warning("answer refused", extra={"fields": fields, "state": refusal})
             return _build_result(request, TextReply(refusal))
         try:
-            outcome = self._handle_request(request) if is_new() else None
+            outcome = self._execute_request(request) if is_new() else None
         except StoreError as error:
             fields = {"by": request.by.name, "error": str(error)}
             logger.warning("redis unavailable", extra={"fields": fields, "state": "requests"})

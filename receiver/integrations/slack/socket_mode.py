@@ -255,7 +255,7 @@ class SlackSocket:
             _acknowledge_envelope(client, envelope, self._done.get(envelope.envelope_id))
             return
         handler = self.handler
-        result = handler.handle(request)
+        result = handler.handle_request(request)
         if result.is_saved:
             self._remember_envelope(envelope.envelope_id, result.body)
         if result.is_saved or result.body is not None:

@@ -47,13 +47,13 @@ def broken(_: Request) -> InteractionResponse:
 
 
 def test_a_successful_click_gets_an_empty_response(slack):
-    result = build_interactions(slack, None).handle(a_click(slack))
+    result = build_interactions(slack, None).handle_request(a_click(slack))
     assert (result.body, result.is_saved, result.followup) == (None, True, None)
 
 
 def test_the_reply_to_a_click_is_a_followup_since_slack_ignores_the_response_body(slack):
     interactions = build_interactions(slack, TextReply("Acknowledged already"))
-    result = interactions.handle(a_click(slack))
+    result = interactions.handle_request(a_click(slack))
     assert result.body is None
     interactions.send_followup(result)
     assert [followup["text"] for followup in slack.followups] == ["Acknowledged already"]
@@ -62,7 +62,7 @@ def test_the_reply_to_a_click_is_a_followup_since_slack_ignores_the_response_bod
 
 def test_a_command_is_answered_at_once_and_only_once(slack):
     interactions = build_interactions(slack, TextReply("No incident is open"))
-    result = interactions.handle(a_command(slack))
+    result = interactions.handle_request(a_command(slack))
     assert result.body is not None
     assert result.body["text"] == "No incident is open"
     interactions.send_followup(result)
@@ -70,17 +70,17 @@ def test_a_command_is_answered_at_once_and_only_once(slack):
 
 
 def test_an_accepted_form_is_closed(slack):
-    assert build_interactions(slack, None).handle(FORM).body is None
+    assert build_interactions(slack, None).handle_request(FORM).body is None
 
 
 def test_a_form_with_an_error_stays_open_and_names_the_field(slack):
-    result = build_interactions(slack, FormErrors({"own": "For how long?"})).handle(FORM)
+    result = build_interactions(slack, FormErrors({"own": "For how long?"})).handle_request(FORM)
     assert result.body == {"response_action": "errors", "errors": {"own": "For how long?"}}
 
 
 def test_the_silence_button_opens_the_form(slack):
     form = OpenModal(an_incident(id="the-incident"), "111.222.valid")
-    result = build_interactions(slack, form).handle(a_click(slack))
+    result = build_interactions(slack, form).handle_request(a_click(slack))
     assert (result.body, result.followup) == (None, None)
     assert slack.calls_of("views.open")[0].arguments["trigger_id"] == "111.222.valid"
     assert slack.workspace.views[0]["private_metadata"] == "the-incident"
@@ -90,7 +90,7 @@ def test_the_silence_button_opens_the_form(slack):
 def test_if_slack_does_not_open_the_form_the_reply_names_the_command(slack, fault):
     slack.fail_next("views.open", **fault)
     interactions = build_interactions(slack, OpenModal(an_incident(id="the-incident"), "111.222.valid"))
-    result = interactions.handle(a_click(slack))
+    result = interactions.handle_request(a_click(slack))
     assert result.is_saved
     interactions.send_followup(result)
     assert "silence the-incident 2h" in slack.followups[0]["text"]
@@ -100,14 +100,18 @@ def test_if_slack_does_not_open_the_form_the_reply_names_the_command(slack, faul
 def test_a_hanging_slack_delays_the_response_by_two_seconds_only(slack):
     slack.hang("views.open")
     started = time.monotonic()
-    result = build_interactions(slack, OpenModal(an_incident(), "111.222.valid")).handle(a_click(slack))
+    result = build_interactions(slack, OpenModal(an_incident(), "111.222.valid")).handle_request(
+        a_click(slack)
+    )
     assert time.monotonic() - started < 2.7
     assert result.followup is not None
     slack.heal()
 
 
 def test_without_a_token_the_reply_names_the_command_instead_of_the_form(slack):
-    result = build_interactions(slack, OpenModal(an_incident(), "111"), Secret()).handle(a_click(slack))
+    result = build_interactions(slack, OpenModal(an_incident(), "111"), Secret()).handle_request(
+        a_click(slack)
+    )
     assert result.followup is not None
     assert "SLACK_BOT_TOKEN" in result.followup["text"]
     assert slack.calls == []
@@ -116,12 +120,12 @@ def test_without_a_token_the_reply_names_the_command_instead_of_the_form(slack):
 def test_while_the_store_is_unavailable_the_request_is_not_saved_and_the_reply_says_so(slack):
     interactions = SlackInteractions(broken, TOKEN, slack.url)
     for request in (a_click(slack), a_command(slack)):
-        result = interactions.handle(request)
+        result = interactions.handle_request(request)
         assert not result.is_saved
         interactions.send_followup(result)
     assert len(slack.followups) == 2
     assert all("nothing was done" in followup["text"] for followup in slack.followups)
-    result = interactions.handle(FORM)
+    result = interactions.handle_request(FORM)
     assert not result.is_saved
     assert result.body is not None
     assert "nothing was done" in result.body["errors"]["choice"]
@@ -142,7 +146,7 @@ def test_while_the_store_is_unavailable_the_request_is_not_saved_and_the_reply_s
 )
 def test_followups_go_to_slack_and_nowhere_else(slack, url):
     interactions = build_interactions(slack, TextReply("x"))
-    result = interactions.handle(ButtonClick("resolve", "i", ALICE, response_url=url))
+    result = interactions.handle_request(ButtonClick("resolve", "i", ALICE, response_url=url))
     started = time.monotonic()
     interactions.send_followup(result)
     assert time.monotonic() - started < 0.5
@@ -153,5 +157,7 @@ def test_a_followup_that_fails_is_only_logged(slack, caplog):
     interactions = build_interactions(slack, TextReply("x"))
     slack.fail_next("gone/1", status=404, body=b"expired_url")
     url = slack.response_url.replace("/words/", "/gone/")
-    interactions.send_followup(interactions.handle(ButtonClick("resolve", "i", ALICE, response_url=url)))
+    interactions.send_followup(
+        interactions.handle_request(ButtonClick("resolve", "i", ALICE, response_url=url))
+    )
     assert "slack follow-up not delivered" in caplog.text

@@ -34,7 +34,7 @@ class FakeHandler:
         self.requests: list[Request] = []
         self.followups: list[FakeResult] = []
 
-    def handle(self, request: Request) -> FakeResult:
+    def handle_request(self, request: Request) -> FakeResult:
         self.requests.append(request)
         return self.answer(request)
 
