@@ -150,7 +150,7 @@ def send_bytes(
         # The scheme is http or https, see BaseUrl and _build_opener.
         request = Request(address.url + path, data, {**headers, **login}, method=method)  # noqa: S310
         opener = _find_opener(request.full_url, proxies, ca_bundle)
-        return _send(opener, request, timeout_s, max_bytes)
+        return _send_through(opener, request, timeout_s, max_bytes)
     except (URLError, OSError, HTTPException, ValueError) as error:
         # urllib wraps errors in a URLError only until the request is sent.
         is_unsent = opener is None or isinstance(error, URLError | ValueError | InvalidURL)
@@ -204,7 +204,7 @@ def _build_opener(proxies: tuple[tuple[str, str], ...], context: ssl.SSLContext 
     return opener
 
 
-def _send(opener: OpenerDirector, request: Request, timeout_s: float, max_bytes: int) -> HttpResponse:
+def _send_through(opener: OpenerDirector, request: Request, timeout_s: float, max_bytes: int) -> HttpResponse:
     deadline = time.monotonic() + timeout_s
     with opener.open(request, timeout=timeout_s) as response:
         headers = {name.lower(): value for name, value in response.headers.items()}

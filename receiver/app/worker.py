@@ -231,12 +231,12 @@ class ReceiverWorker:
             else None
         )
 
-    def run(self) -> None:
+    def run_until_stopped(self) -> None:
         """Work until `stop`."""
         if self._socket is not None:
             self._socket.start()
         self._background.start()
-        self._worker.run()
+        self._worker.run_until_stopped()
         self._background.stop()
         if self._socket is not None:
             self._socket.stop()

@@ -30,7 +30,7 @@ def parse_response(raw: Any, kind: type[T]) -> T:
     empty, and unknown values of an enumeration stay strings.
     """
     try:
-        found: T = msgspec.convert(raw, _loosen(kind))
+        found: T = msgspec.convert(raw, _loosen_type(kind))
     except msgspec.ValidationError as error:
         raise ReceiverApiError(
             f"the receiver's answer has an unknown form ({error}): is it of another version?"
@@ -39,22 +39,22 @@ def parse_response(raw: Any, kind: type[T]) -> T:
 
 
 @cache
-def _loosen(kind: Any) -> Any:
+def _loosen_type(kind: Any) -> Any:
     """Return the type *kind* with a default for every field but `id`, and texts for its enumerations."""
     parts = get_args(kind)
     if get_origin(kind) is Annotated:
-        return _loosen(parts[0])
+        return _loosen_type(parts[0])
     if _is_optional(kind):
-        return _loosen(parts[0]) | None
+        return _loosen_type(parts[0]) | None
     if get_origin(kind) is list:
-        return list[_loosen(parts[0])]  # type: ignore[misc]  # a type at runtime
+        return list[_loosen_type(parts[0])]  # type: ignore[misc]  # a type at runtime
     if isinstance(kind, type) and issubclass(kind, Enum):
         return str
     if not (isinstance(kind, type) and issubclass(kind, Struct)):
         return kind
     hints = get_type_hints(kind, include_extras=True)
     return msgspec.defstruct(
-        kind.__name__, [_loosen_field(name, _loosen(hint)) for name, hint in hints.items()], kw_only=True
+        kind.__name__, [_loosen_field(name, _loosen_type(hint)) for name, hint in hints.items()], kw_only=True
     )
 
 

@@ -52,7 +52,7 @@ def check(config: Path, is_online: bool) -> None:
         print_text(line)
     if loaded is not None and (methods := list_auth_methods(loaded.settings)):
         print_text(one_line(f"let in to API and page: {'; '.join(methods)}", MAX_LINE))
-    print_text(_summarize(config, findings, loaded))
+    print_text(_summarize_findings(config, findings, loaded))
     if findings.errors:
         sys.exit(1)
 
@@ -88,7 +88,7 @@ def _render_problem(problem: Problem) -> str:
     return one_line(str(replace(problem, file=show_path(problem.file))), MAX_LINE)
 
 
-def _summarize(config: Path, findings: Findings, loaded: Config | None) -> str:
+def _summarize_findings(config: Path, findings: Findings, loaded: Config | None) -> str:
     """Return the summary as one sentence."""
     if findings.errors:
         return f"{config} is not fine: {_format_count(len(findings.errors), 'fault')}."

@@ -83,11 +83,11 @@ def run(options: Options) -> None:
             _build_child("worker", options, environ, WORKER_ENDS_BY_S),
             _build_child("web", options, environ, WEB_ENDS_BY_S, [listener.fileno()]),
         ]
-        _supervise(children, valkey, listener, signals, banner)
+        _supervise_children(children, valkey, listener, signals, banner)
     data_dir.close()
 
 
-def _supervise(
+def _supervise_children(
     children: list[Child],
     valkey: EmbeddedValkey | None,
     listener: socket.socket,

@@ -189,7 +189,7 @@ def run_worker(
 
     def run_in_thread() -> None:
         try:
-            built.run()
+            built.run_until_stopped()
         except Exception:
             crashed.set()
             logger.exception("worker crashed")

@@ -79,7 +79,7 @@ def read_moment(text: str | None) -> float | None:
 def render_moment(text: str | None, zone: tzinfo | None = None) -> str:
     """Return an RFC 3339 text as `2026-11-23 13:03:00` in *zone*, by default the local one."""
     moment = read_moment(text)
-    return _local(moment, zone).strftime("%Y-%m-%d %H:%M:%S") if moment is not None else ""
+    return _convert_to_zone(moment, zone).strftime("%Y-%m-%d %H:%M:%S") if moment is not None else ""
 
 
 def render_until(text: str | None, now: float, zone: tzinfo | None = None) -> str:
@@ -95,7 +95,7 @@ def render_since(text: str | None, now: float, zone: tzinfo | None = None) -> st
     moment = read_moment(text)
     if moment is None:
         return ""
-    return f"{_local(moment, zone):%Y-%m-%d %H:%M:%S %Z} ({render_age(text, now)})"
+    return f"{_convert_to_zone(moment, zone):%Y-%m-%d %H:%M:%S %Z} ({render_age(text, now)})"
 
 
 def render_age(text: str | None, now: float) -> str:
@@ -104,7 +104,7 @@ def render_age(text: str | None, now: float) -> str:
     return f"{format_duration(now - moment)} ago" if moment is not None else ""
 
 
-def _local(moment: float, zone: tzinfo | None) -> datetime:
+def _convert_to_zone(moment: float, zone: tzinfo | None) -> datetime:
     return datetime.fromtimestamp(moment, zone).astimezone(zone)
 
 

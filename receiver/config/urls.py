@@ -20,7 +20,7 @@ def find_url_mistake(text: str, *, is_base: bool = False) -> Mistake | None:
 
     Paths are appended to one that *is_base*, so it may have no query and no fragment.
     """
-    parts = _split(text)
+    parts = _split_url(text)
     if parts is not None:
         # `http://user:12/34@host` parses as a URL of the host `user`; such a path is never meant.
         is_cut = "@" in parts.path and ":" in parts.netloc and "@" not in parts.netloc
@@ -140,11 +140,11 @@ _NO_STORE = (
 
 def find_host(text: str) -> str:
     """Return `host` or `host:port` of a URL, in lower case; empty if it isn't one."""
-    parts = _split(text)
+    parts = _split_url(text)
     return parts.netloc.rpartition("@")[2].lower() if parts else ""
 
 
-def _split(text: str) -> SplitResult | None:
+def _split_url(text: str) -> SplitResult | None:
     if not is_web_link(text):
         return None
     try:

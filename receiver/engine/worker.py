@@ -267,7 +267,7 @@ class Worker:
             for queue, count in threads.items()
         }
 
-    def run(self) -> None:
+    def run_until_stopped(self) -> None:
         """Run until `stop`; then finish the claimed entries, for 6 seconds at most."""
         for consumer in self._consumers.values():
             consumer.start()

@@ -52,7 +52,7 @@ def test_a_worker_enqueues_tasks_again_after_redis_lost_its_data(
 ) -> None:
     clock = Clock()
     worker = Worker("w", work_queue, None, a_periodic_task(clock), clock, threads={})  # type: ignore[arg-type]
-    running = threading.Thread(target=worker.run)
+    running = threading.Thread(target=worker.run_until_stopped)
     running.start()
     try:
         until(lambda: waits_until(redis_client) is not None)

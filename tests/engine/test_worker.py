@@ -70,7 +70,7 @@ def test_when_a_clock_is_set_everything_is_rescheduled(which_clock: str, step_s:
     work_queue, clock = IdleQueue(), Clock()
     set_clock = clock if which_clock == "ours" else work_queue.redis_clock
     worker = Worker("w1", work_queue, None, NoTasks(), clock, threads={"slack": 1, "tasks": 1})
-    thread = threading.Thread(target=worker.run)
+    thread = threading.Thread(target=worker.run_until_stopped)
     thread.start()
     try:
         assert work_queue.has_sent_heartbeat.wait(5)
@@ -103,7 +103,7 @@ def test_an_unavailable_redis_is_logged_once_for_each_queue() -> None:
         client = connect(server.url)
         work_queue = WorkQueue(client, moments=Moments())
         worker = Worker("w1", work_queue, None, NoTasks(), time.time, threads=dict.fromkeys(queues, 1))
-        thread = threading.Thread(target=worker.run)
+        thread = threading.Thread(target=worker.run_until_stopped)
         thread.start()
         try:
             wait_for(lambda: client.exists("rcv:workers"))
@@ -130,7 +130,7 @@ def test_a_clock_that_differs_from_redis_is_logged_once(caplog: pytest.LogCaptur
     work_queue, clock = IdleQueue(), Clock()
     clock.moment += 30.0
     worker = Worker("w1", work_queue, None, NoTasks(), clock, threads={"tasks": 1})
-    thread = threading.Thread(target=worker.run)
+    thread = threading.Thread(target=worker.run_until_stopped)
     thread.start()
     try:
         for _ in range(3):

@@ -66,7 +66,9 @@ class Operation:
     def response_type(self) -> Any:
         return self._hints["return"]
 
-    def handle(self, handler: object, names: Iterable[str], query: Mapping[str, str], body: bytes) -> Any:
+    def call_method(
+        self, handler: object, names: Iterable[str], query: Mapping[str, str], body: bytes
+    ) -> Any:
         """Parse the request and call the method of *handler*; raises RequestError and what that raises."""
         kind = self.request_type
         fields = read_body(kind, body) if self.has_body else read_query(kind, query)

@@ -139,7 +139,9 @@ class EndMaintenanceRequest(Struct, frozen=True):
 def read_query(kind: type[Q], found: Mapping[str, str]) -> Q:
     """Return the query's known parameters as *kind*; raises RequestError with a message for a bad value."""
     hints = get_type_hints(kind, include_extras=True)
-    return kind(**{name: _convert(name, found[name], hint) for name, hint in hints.items() if name in found})
+    return kind(
+        **{name: _convert_value(name, found[name], hint) for name, hint in hints.items() if name in found}
+    )
 
 
 def read_body(kind: type[Q], body: bytes) -> Q:
@@ -152,7 +154,7 @@ def read_body(kind: type[Q], body: bytes) -> Q:
         ) from None
 
 
-def _convert(name: str, value: str, hint: Any) -> object:
+def _convert_value(name: str, value: str, hint: Any) -> object:
     notes = [note for note in get_args(hint)[1:] if isinstance(note, Meta)]
     # Python's `$`, unlike that of other languages, also matches before a trailing newline.
     ends_early = value.endswith("\n") and any(note.pattern for note in notes)

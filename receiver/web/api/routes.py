@@ -64,7 +64,7 @@ def build_api(*handlers: object) -> Blueprint:
 def _add_route(api: Blueprint, handler: object, operation: Operation) -> None:
     def view(**names: str) -> Response:
         body = request.get_data(cache=False) if operation.has_body else b""
-        return json_response(operation.handle(handler, names.values(), request.args, body))
+        return json_response(operation.call_method(handler, names.values(), request.args, body))
 
     path = operation.path.replace("{", "<").replace("}", ">")
     api.add_url_rule(path, operation.id, view, methods=[operation.verb])

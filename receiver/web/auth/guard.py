@@ -118,9 +118,9 @@ class Authenticator:
         if principal := self.find_by_token(request):
             return principal
         if identity := self._proxy.find_identity(request):
-            return self._authorize(identity, AuthMethod.PROXY)
+            return self._authorize_identity(identity, AuthMethod.PROXY)
         signed_in = self._sessions.find_identity() if self._sessions is not None else None
-        return self._authorize(signed_in, AuthMethod.SIGN_IN) if signed_in is not None else None
+        return self._authorize_identity(signed_in, AuthMethod.SIGN_IN) if signed_in is not None else None
 
     def find_by_token(self, request: Request) -> Principal | None:
         """Return the principal of a valid API or viewer token."""
@@ -129,7 +129,7 @@ class Authenticator:
                 return Principal(_find_login(request), role, AuthMethod.TOKEN, token.digest)
         return None
 
-    def _authorize(self, identity: Identity, auth_method: AuthMethod) -> Principal | Identity:
+    def _authorize_identity(self, identity: Identity, auth_method: AuthMethod) -> Principal | Identity:
         role = self._roles.find_role(identity.attributes)
         return Principal(identity.name, role, auth_method) if role else identity
 
@@ -205,7 +205,9 @@ class RequestGuard:
     def deny_unlisted(self, identity: Identity) -> Response:
         """Return a 403 for an identity without a role."""
         lists = "RECEIVER_RESPONDERS nor in RECEIVER_VIEWERS"
-        return _refuse("unlisted", 403, f"you are {identity.name} and neither in {lists}", title="Not you")
+        return _refuse_request(
+            "unlisted", 403, f"you are {identity.name} and neither in {lists}", title="Not you"
+        )
 
     def record_failure(self) -> Response | None:
         """Count a failed authentication of the client's address; return a 429 if there were too many."""
@@ -216,7 +218,9 @@ class RequestGuard:
         )
         if not wait_s:
             return None
-        return _refuse("too_many_failures", 429, "too many wrong tokens came from your address", wait_s)
+        return _refuse_request(
+            "too_many_failures", 429, "too many wrong tokens came from your address", wait_s
+        )
 
     def is_open_to_all(self) -> bool:
         """Tell whether other hosts can reach us without a token, because of --insecure."""
@@ -233,12 +237,12 @@ class RequestGuard:
             return None if is_ours else self.require_token(self._webhook_tokens, "RECEIVER_WEBHOOK_TOKEN")
         request.max_content_length = MAX_BODY
         is_signing_in = path in self._sign_in_paths
-        if not is_signing_in and (response := self._authenticate()):
+        if not is_signing_in and (response := self._authenticate_request()):
             return response
         if path == "/metrics":
             return None
         if wait_s := self._acquire_request(is_signing_in=is_signing_in):
-            return _refuse("too_many_requests", 429, "too many requests came from you", wait_s)
+            return _refuse_request("too_many_requests", 429, "too many requests came from you", wait_s)
         is_safe = request.method in _SAFE_METHODS
         return None if is_safe else self._refuse_unsafe_request(is_form=not path.startswith("/api/"))
 
@@ -264,7 +268,7 @@ class RequestGuard:
             return None
         if not self._is_allowed_host(request.host):
             refusal = f"without a token we do not answer to the name {one_line(request.host, 80)}"
-            return _refuse(
+            return _refuse_request(
                 "unknown_host", 403, f"{refusal}: set PUBLIC_URL or RECEIVER_ALLOWED_HOSTS, or a token"
             )
         if not self._is_same_origin() and not _is_navigation():
@@ -286,7 +290,7 @@ class RequestGuard:
             return True
         return name in self._allowed_hosts if self._allowed_hosts else not _is_on_loopback()
 
-    def _authenticate(self) -> BaseResponse | None:
+    def _authenticate_request(self) -> BaseResponse | None:
         """Set `g.principal`, or return a response that refuses the request or redirects it to the sign-in."""
         found = self._authenticator.authenticate(request)
         if isinstance(found, Principal):
@@ -317,16 +321,16 @@ class RequestGuard:
                 return refused
             fields = {"path": request.path, "from": request.remote_addr}
             logger.warning("wrong token refused", extra={"fields": fields, "state": "wrong token"})
-        return _refuse("token", 401, f"send {name} as a bearer token or as basic auth's password")
+        return _refuse_request("token", 401, f"send {name} as a bearer token or as basic auth's password")
 
     def _refuse_unsafe_request(self, *, is_form: bool) -> Response | None:
         """Refuse an unsafe request if another site's page sent it or the principal may only read."""
         if not self._is_same_origin():
             return _refuse_cross_site()
         if request.path not in self._sign_in_paths and not can_respond():
-            return _refuse("viewer", 403, _describe_read_only(), title="You may only read")
+            return _refuse_request("viewer", 403, _describe_read_only(), title="You may only read")
         if is_form and not self._csrf.is_valid():
-            return _refuse("form", 403, "this form is not of the page you last saw; load it again")
+            return _refuse_request("form", 403, "this form is not of the page you last saw; load it again")
         return None
 
     def _is_same_origin(self) -> bool:
@@ -403,10 +407,12 @@ def _parse_origin_host(origin: str) -> str:
 
 
 def _refuse_cross_site() -> Response:
-    return _refuse("cross_site", 403, "this was sent by a page of somebody else; see PUBLIC_URL")
+    return _refuse_request("cross_site", 403, "this was sent by a page of somebody else; see PUBLIC_URL")
 
 
-def _refuse(reason: str, status: int, message: str, wait_s: float = 0.0, *, title: str = "") -> Response:
+def _refuse_request(
+    reason: str, status: int, message: str, wait_s: float = 0.0, *, title: str = ""
+) -> Response:
     metrics.HTTP_REJECTED.labels(reason).inc()
     response = error_response(status, message, title=title)
     if wait_s:

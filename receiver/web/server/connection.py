@@ -151,7 +151,7 @@ class ClientConnection:
 
     send = sendall
 
-    def reject(self, response: bytes) -> None:
+    def reject_request(self, response: bytes) -> None:
         """Send *response* as the last one and close the connection."""
         reject_client(self._client, response)
 

@@ -59,7 +59,7 @@ def open_listener(address: ListenAddress) -> socket.socket:
     deadline = time.monotonic() + IN_USE_TIMEOUT_S
     while True:
         try:
-            return _bind(address)
+            return _bind_socket(address)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise AddressError(f"can't listen on {address}: {error.strerror}") from error
@@ -75,7 +75,7 @@ def bound_address(listener: socket.socket, address: ListenAddress) -> ListenAddr
     return ListenAddress(address.host, int(listener.getsockname()[1]))
 
 
-def _bind(address: ListenAddress) -> socket.socket:
+def _bind_socket(address: ListenAddress) -> socket.socket:
     found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     # `localhost` often resolves to both families; prefer IPv4, which is what people usually type.
     family, kind, protocol, _, where = min(found, key=lambda entry: entry[0] != socket.AF_INET)

@@ -63,7 +63,9 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         greenlet = gevent.getcurrent()
         address = addr[0] if addr else ""
         connection = self._connections[greenlet] = ClientConnection(
-            client, drain=lambda connection: self._drain(connection, address), unverified=self._unverified
+            client,
+            drain=lambda connection: self._drain_connection(connection, address),
+            unverified=self._unverified,
         )
         try:
             super().handle(listener, connection, addr)
@@ -84,14 +86,14 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         if found is None:
             fields = {"path": getattr(req, "path", "")}
             logger.error("unhandled error in request", exc_info=exc, extra={"fields": fields})
-            client.reject(render_final_response(500, INTERNAL_ERROR))
+            client.reject_request(render_final_response(500, INTERNAL_ERROR))
             return
         # gunicorn's own handler logs the received data, which may contain a token.
         status, message = found
         fields = {"from": addr[0] if addr else "", "status": status, "reason": message}
         # Any client can cause this, so the log is limited to one line a minute for each reason, with a count.
         logger.warning("request could not be read", extra={"fields": fields, "state": message})
-        client.reject(render_final_response(status, message))
+        client.reject_request(render_final_response(status, message))
 
     @contextmanager
     def timeout_ctx(self) -> Iterator[None]:
@@ -123,11 +125,11 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         for connections in (self._unverified, self._idle):
             for connection in connections:
                 del connections[connection]
-                _shutdown(connection)
+                _shut_down_reading(connection)
                 return True
         return False
 
-    def _drain(self, connection: ClientConnection, address: str) -> None:
+    def _drain_connection(self, connection: ClientConnection, address: str) -> None:
         """Drain *connection* for a moment, unless too many connections of *address* are being drained."""
         if [one for one, _ in self._draining.values()].count(address) >= MAX_DRAINING_PER_ADDRESS:
             return
@@ -140,7 +142,7 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         for _, greenlet in self._draining.values():
             greenlet.kill(_DrainingEnded, block=False)
         for connection in list(self._idle):
-            _shutdown(connection)
+            _shut_down_reading(connection)
 
 
 class _DrainingEnded(gevent.GreenletExit):  # type: ignore[misc]  # gevent has no types
@@ -160,7 +162,7 @@ def _close_after_unread_body(application: Any) -> Any:
     return wsgi_app
 
 
-def _shutdown(connection: ClientConnection) -> None:
+def _shut_down_reading(connection: ClientConnection) -> None:
     """End the wait of *connection* as if the client had closed it.
 
     A request that arrives at this moment is still read and answered. gevent's own shutdown() would interrupt
