@@ -23,7 +23,7 @@ from receiver.model.delivery_keys import DeliveryKey
 from receiver.model.routing import Target
 from receiver.storage.connection import Client, Scripts, store_errors
 from receiver.storage.keys import NOTICE_FOR_S, TASKS, WAKE, Keys, shard_of
-from receiver.storage.timestamps import BY_WALL_CLOCK, Moments
+from receiver.storage.script_clock import BY_WALL_CLOCK, ScriptClock
 from receiver.text import one_line
 
 # Problems come in large numbers: a revoked token fails a thousand deliveries within minutes.
@@ -113,10 +113,15 @@ class RedisNotices:
     """
 
     def __init__(
-        self, client: Client, *, is_wanted: bool = True, shards: int = 1, moments: Moments = BY_WALL_CLOCK
+        self,
+        client: Client,
+        *,
+        is_wanted: bool = True,
+        shards: int = 1,
+        script_clock: ScriptClock = BY_WALL_CLOCK,
     ) -> None:
         self._redis = client
-        self._moments = moments
+        self._script_clock = script_clock
         self._scripts = Scripts(client)
         self._is_wanted = is_wanted
         self._keys = Keys(shard_of(TASK_NAME, shards))
@@ -147,7 +152,7 @@ class RedisNotices:
                     int(KEPT_FOR_S),
                     count,
                     TASK_NAME,
-                    self._moments.at(now),
+                    self._script_clock.format_time(now),
                     WAKE,
                     TASKS,
                 ],

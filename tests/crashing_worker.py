@@ -19,8 +19,8 @@ from receiver.app.services import build_services
 from receiver.app.worker import build_worker_services
 from receiver.engine.queue import LEASE_S
 from receiver.storage.connection import Client, connect
-from tests.moments import SHARED_CLOCK
 from tests.rig import Rig
+from tests.script_clocks import SHARED_CLOCK
 from tests.simulation import connections as lines
 
 # Until the leases of the killed worker have expired and the waiting work is done.
@@ -76,7 +76,7 @@ class CrashingWorker:
             rig.services.routing,
             rig.clock,
             client=client,
-            moments=SHARED_CLOCK,
+            script_clock=SHARED_CLOCK,
             storms_after_s=rig.storms_after_s,
         )
         rig.worker_services = build_worker_services(rig.services)

@@ -36,7 +36,7 @@ from receiver.web.app import create_app
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.mocks.slack_workspace import SlackMessage
-from tests.moments import SHARED_CLOCK
+from tests.script_clocks import SHARED_CLOCK
 
 START = 1_795_435_200.0  # 2026-11-23 12:00:00 UTC, a Monday
 
@@ -116,7 +116,7 @@ class Rig:
         settings: Settings = load_settings(self.environ)
         routing: Routing = load_routing(self.folder / "routing.yaml", self.environ)
         self.services: Services = build_services(
-            settings, routing, self.clock, moments=SHARED_CLOCK, storms_after_s=self.storms_after_s
+            settings, routing, self.clock, script_clock=SHARED_CLOCK, storms_after_s=self.storms_after_s
         )
         self._web_services = self.services
         self.__dict__.pop("client", None)
@@ -156,7 +156,7 @@ class Rig:
             [work_queue._build_next_due_call(Keys(0), queue, now) for queue in queues]
         )
         return {
-            queue: work_queue._moments.parse(text, now) if text else math.inf
+            queue: work_queue._script_clock.parse_time(text, now) if text else math.inf
             for queue, text in zip(queues, texts, strict=True)
         }
 

@@ -33,8 +33,8 @@ from receiver.runbooks.catalogue import RunbookCatalogue
 from receiver.runbooks.remote import PinnedConnection, RunbookFetcher, resolve_host
 from receiver.storage.connection import Client, connect, count_shards
 from receiver.storage.keys import TASKS
+from receiver.storage.script_clock import ScriptClock
 from receiver.storage.server_check import RedisServerCheck
-from receiver.storage.timestamps import Moments
 from receiver.storms.service import MAX_INITIAL_WAIT_S, StormService
 from receiver.storms.store import RedisStorms
 
@@ -75,7 +75,7 @@ def build_services(
     clock: Clock = wall.now,
     *,
     client: Client | None = None,
-    moments: Moments | None = None,
+    script_clock: ScriptClock | None = None,
     storms_after_s: float = MAX_INITIAL_WAIT_S,
     pause: Callable[[float], None] = time.sleep,
     process: str = "",
@@ -84,24 +84,29 @@ def build_services(
     """Return the services, connected to the Redis of *settings* at first use, or through *client*.
 
     A storm begins when a new message or page would wait longer than *storms_after_s*. Lua scripts use the
-    time of Redis unless other *moments* are given. *pause* sleeps for so many seconds within a webhook.
+    time of Redis unless other *script_clock* are given. *pause* sleeps for so many seconds within a webhook.
     *find_config_state* returns the state of this *process*'s configuration, where that can change later.
     """
     loaded = ConfigState(clock())
     url = settings.redis_url.reveal()
     client, shards = open_store(settings) if client is None else client, count_shards(url)
-    moments = Moments(clock) if moments is None else moments
+    script_clock = ScriptClock(clock) if script_clock is None else script_clock
     incidents = RedisIncidents(
         client,
         history_s=routing.history,
         flap_window_s=routing.flap_window,
         shards=shards,
-        moments=moments,
+        script_clock=script_clock,
     )
-    work_queue, maintenance = WorkQueue(client, shards=shards, moments=moments), RedisMaintenance(client)
-    heartbeat_store = RedisHeartbeats(client, moments=moments)
-    notices = RedisNotices(client, is_wanted=bool(routing.notices_channel), shards=shards, moments=moments)
-    storm_store = RedisStorms(client, history_s=routing.history, shards=shards, moments=moments)
+    work_queue, maintenance = (
+        WorkQueue(client, shards=shards, script_clock=script_clock),
+        RedisMaintenance(client),
+    )
+    heartbeat_store = RedisHeartbeats(client, script_clock=script_clock)
+    notices = RedisNotices(
+        client, is_wanted=bool(routing.notices_channel), shards=shards, script_clock=script_clock
+    )
+    storm_store = RedisStorms(client, history_s=routing.history, shards=shards, script_clock=script_clock)
     heartbeat_filter = HeartbeatFilter(
         routing.heartbeats,
         heartbeat_store,
@@ -118,10 +123,10 @@ def build_services(
         storm_store=storm_store,
         storms=StormService(storm_store, incidents, work_queue, clock, storms_after_s),
         simulated=RedisSimulatedMessages(client),
-        job_queue=JobQueue(client, shards=shards, moments=moments),
+        job_queue=JobQueue(client, shards=shards, script_clock=script_clock),
         reviews=RedisReviews(client, shards=shards),
         server_check=RedisServerCheck(client, clock, shards=shards),
-        token_buckets=TokenBuckets(client, moments=moments),
+        token_buckets=TokenBuckets(client, script_clock=script_clock),
         maintenance=maintenance,
         maintenance_service=MaintenanceService(maintenance, work_queue),
         heartbeat_store=heartbeat_store,

@@ -20,7 +20,7 @@ from receiver.engine.queue import WorkQueue
 from receiver.errors import DeliveryError, NotFound, PermanentDeliveryError, StoreError
 from receiver.storage.connection import Client, Scripts, store_errors
 from receiver.storage.keys import JOB_FOR_S, TASKS, WAKE, Keys, shard_of
-from receiver.storage.timestamps import Moments
+from receiver.storage.script_clock import ScriptClock
 
 logger = logging.getLogger(__name__)
 EVERY_S = 2.0
@@ -58,9 +58,9 @@ _DONE = b"done"
 class JobQueue:
     """Stores jobs until they are done. Raises StoreError if Redis fails."""
 
-    def __init__(self, client: Client, *, moments: Moments, shards: int = 1) -> None:
+    def __init__(self, client: Client, *, script_clock: ScriptClock, shards: int = 1) -> None:
         self._redis = client
-        self._moments = moments
+        self._script_clock = script_clock
         self._scripts = Scripts(client)
         self._keys = Keys(shard_of("job", shards))
 
@@ -83,7 +83,7 @@ class JobQueue:
                     msgspec.json.encode({"kind": kind, "payload": payload}),
                     JOB_FOR_S,
                     f"job-{name}",
-                    self._moments.at(now),
+                    self._script_clock.format_time(now),
                     WAKE,
                     TASKS,
                 ],

@@ -11,7 +11,7 @@ from receiver.errors import StoreError
 from receiver.model.alert import Severity
 from receiver.storage.connection import Client, ScriptCall, Scripts, raise_if_error, store_errors
 from receiver.storage.keys import CLOCKS, CLOCKS_FOR_S, WAKE, WORKERS, WORKERS_FOR_S, Keys, shard_of
-from receiver.storage.timestamps import Moments
+from receiver.storage.script_clock import ScriptClock
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,11 @@ class WorkQueue:
     Due times, leases and heartbeats use Redis' own clock; callers pass and get times of their own clock.
     """
 
-    def __init__(self, client: Client, *, moments: Moments, shards: int = 1) -> None:
+    def __init__(self, client: Client, *, script_clock: ScriptClock, shards: int = 1) -> None:
         self._redis = client
         self._scripts = Scripts(client)
         self._shards = shards
-        self._moments = moments
+        self._script_clock = script_clock
 
     def claim(self, queue: str, worker: str, now: float, count: int) -> Claims:
         """Lease up to *count* due entries of *queue* to *worker* for `LEASE_S`."""
@@ -91,7 +91,7 @@ class WorkQueue:
 
     def _claim_on_shard(self, keys: Keys, queue: str, worker: str, now: float, count: int) -> Claims:
         """Lease due entries of one shard."""
-        after = self._moments.after
+        after = self._script_clock.format_after
         with store_errors():
             next_check_at, *members = self._scripts.run_script(
                 "claim",
@@ -107,7 +107,7 @@ class WorkQueue:
                 ],
             )
         claimed = tuple(member.decode() for member in members)
-        return Claims(claimed, self._moments.parse(next_check_at, now) if next_check_at else None)
+        return Claims(claimed, self._script_clock.parse_time(next_check_at, now) if next_check_at else None)
 
     def _find_next_due(self, queue: str, now: float) -> tuple[dict[int, float], StoreError | None]:
         """Return the next due time of each shard, and the error of those that cannot be read.
@@ -126,11 +126,14 @@ class WorkQueue:
             except StoreError as error:
                 fault = error
                 continue
-            moments[shard] = self._moments.parse(answer, now) if answer else math.inf
+            moments[shard] = self._script_clock.parse_time(answer, now) if answer else math.inf
         return moments, fault
 
     def _build_next_due_call(self, keys: Keys, queue: str, now: float) -> ScriptCall:
-        args = [self._moments.after(now), self._moments.after(now, LEASE_S + _SET_BACK_S)]
+        args = [
+            self._script_clock.format_after(now),
+            self._script_clock.format_after(now, LEASE_S + _SET_BACK_S),
+        ]
         return "due", [keys.leases(queue), *_queue_keys(keys, queue)], args
 
     def renew(self, queue: str, worker: str, incidents: Sequence[str], now: float) -> None:
@@ -144,12 +147,12 @@ class WorkQueue:
                 self._scripts.run_script(
                     "renew",
                     [keys.leases(queue), keys.lease_owners(queue)],
-                    [worker, self._moments.after(now, LEASE_S), *members],
+                    [worker, self._script_clock.format_after(now, LEASE_S), *members],
                 )
 
     def expire_leases(self, queue: str, worker: str, in_progress: Sequence[str], at: float) -> None:
         """Expire *worker*'s leases at *at*, or earlier if they end earlier, except those *in_progress*."""
-        args = [worker, self._moments.at(at), *in_progress]
+        args = [worker, self._script_clock.format_time(at), *in_progress]
         with store_errors():
             for keys in map(Keys, range(self._shards)):
                 self._scripts.run_script(
@@ -165,7 +168,7 @@ class WorkQueue:
         writes = dues.writes if isinstance(dues, DueTimes) else ()
         args: list[Any] = [entry_id, worker, WAKE]
         for other, due in dues.items():
-            args += ["" if due is None else self._moments.at(due), other]
+            args += ["" if due is None else self._script_clock.format_time(due), other]
         queue_keys = (keys.queue(other) for other in dues)
         release = ("release", [keys.leases(queue), keys.lease_owners(queue), *queue_keys], args)
         with store_errors():
@@ -183,12 +186,12 @@ class WorkQueue:
         key = Keys(self._shard(entry_id)).queue(queue)
         with store_errors():
             self._scripts.run_script(
-                "enqueue", [key], [entry_id, self._moments.at(due), WAKE, queue, condition]
+                "enqueue", [key], [entry_id, self._script_clock.format_time(due), WAKE, queue, condition]
             )
 
     def reschedule_all(self, queue: str, now: float) -> None:
         """Make every entry of *queue* due now, and let no lease end later than one made now."""
-        args = [self._moments.after(now), self._moments.after(now, LEASE_S)]
+        args = [self._script_clock.format_after(now), self._script_clock.format_after(now, LEASE_S)]
         with store_errors():
             for keys in map(Keys, range(self._shards)):
                 self._scripts.run_script("reschedule", [keys.leases(queue), *_queue_keys(keys, queue)], args)
@@ -196,10 +199,10 @@ class WorkQueue:
     def measure_depth(self, queue: str, now: float) -> tuple[int, float]:
         """Return how many entries are due in *queue*, and for how many seconds the oldest has been due."""
         shards = map(Keys, range(self._shards))
-        calls = [(_queue_keys(keys, queue), [self._moments.after(now)]) for keys in shards]
+        calls = [(_queue_keys(keys, queue), [self._script_clock.format_after(now)]) for keys in shards]
         with store_errors():
             rows = self._scripts.run_all("queue_depth", calls)
-        first = min((self._moments.parse(at, now) for _, at in rows if at), default=math.inf)
+        first = min((self._script_clock.parse_time(at, now) for _, at in rows if at), default=math.inf)
         return sum(int(due) for due, _ in rows), max(0.0, now - first)
 
     def listen_for_wakes(self) -> Iterator[tuple[str, float] | None]:
@@ -218,20 +221,20 @@ class WorkQueue:
 
     def record_heartbeat(self, worker: str, now: float) -> float:
         """Record a heartbeat of *worker*; return by how many seconds *now* is ahead of Redis' own clock."""
-        moments, host = self._moments, worker.partition(".")[2] or worker
-        expired_before = moments.after(now, -WORKERS_FOR_S)
+        script_clock, host = self._script_clock, worker.partition(".")[2] or worker
+        expired_before = script_clock.format_after(now, -WORKERS_FOR_S)
         with store_errors():
             time, _ = self._scripts.run_each(
                 [
                     (
                         "worker_heartbeat",
                         [WORKERS],
-                        [moments.after(now), worker, expired_before, WORKERS_FOR_S],
+                        [script_clock.format_after(now), worker, expired_before, WORKERS_FOR_S],
                     ),
                     self._build_clocks_call(f"worker {host}", now),
                 ]
             )
-        return moments.parse_ahead_s(time, now)
+        return script_clock.parse_ahead_s(time, now)
 
     def compare_clocks(self, process: str, now: float) -> dict[str, float]:
         """Record that the clock of *process* shows *now*; return for each process that did so in the last two
@@ -243,7 +246,11 @@ class WorkQueue:
         return {name.decode(): float(note.split()[1]) for name, note in sorted(notes)}
 
     def _build_clocks_call(self, process: str, now: float) -> ScriptCall:
-        return "compare_clocks", [CLOCKS], [self._moments.after(now), process, repr(now), CLOCKS_FOR_S]
+        return (
+            "compare_clocks",
+            [CLOCKS],
+            [self._script_clock.format_after(now), process, repr(now), CLOCKS_FOR_S],
+        )
 
     def deregister_worker(self, worker: str) -> None:
         """Remove *worker* from the list of workers after an orderly shutdown."""
@@ -252,15 +259,17 @@ class WorkQueue:
 
     def list_workers(self, since: float, until: float = math.inf) -> list[str]:
         """Return the workers whose last heartbeat lies between *since* and *until*."""
-        latest = "+inf" if until == math.inf else self._moments.at(until)
+        latest = "+inf" if until == math.inf else self._script_clock.format_time(until)
         with store_errors():
-            found = self._scripts.run_script("list_workers", [WORKERS], [self._moments.at(since), latest])
+            found = self._scripts.run_script(
+                "list_workers", [WORKERS], [self._script_clock.format_time(since), latest]
+            )
         return [name.decode() for name in found]
 
     def _parse_wake(self, data: bytes) -> tuple[str, float] | None:
         queue, _, moment = data.decode("utf-8", "replace").partition(" ")
         try:
-            return queue, self._moments.parse_wake(moment)
+            return queue, self._script_clock.parse_wake(moment)
         except ValueError:
             return None
 

@@ -24,7 +24,7 @@ from receiver.model.incident import Incident
 from receiver.model.routing import SLACK, RateLimit
 from receiver.storage.connection import Client, Scripts, store_errors
 from receiver.storage.keys import TokenBucketKeys
-from receiver.storage.timestamps import Moments
+from receiver.storage.script_clock import ScriptClock
 
 
 @dataclass(frozen=True)
@@ -179,9 +179,9 @@ _RETENTION_S = 2 * 3600
 class TokenBuckets:
     """Token buckets in Redis. Raises StoreError if Redis fails; each call is one round trip."""
 
-    def __init__(self, client: Client, *, moments: Moments) -> None:
+    def __init__(self, client: Client, *, script_clock: ScriptClock) -> None:
         self._redis = client
-        self._moments = moments
+        self._script_clock = script_clock
         self._scripts = Scripts(client)
 
     def acquire_token(
@@ -194,7 +194,7 @@ class TokenBuckets:
                 "take_token",
                 [keys.state, keys.waiters, keys.waiter_deadlines, keys.initial_waiters],
                 [
-                    self._moments.after(now),
+                    self._script_clock.format_after(now),
                     bucket.burst,
                     repr(bucket.rate),
                     who,
@@ -212,7 +212,9 @@ class TokenBuckets:
         """Grant no token before *until*; a pause that ends later is kept."""
         with store_errors():
             self._scripts.run_script(
-                "pause_bucket", [TokenBucketKeys(bucket.name).state], [self._moments.at(until), _RETENTION_S]
+                "pause_bucket",
+                [TokenBucketKeys(bucket.name).state],
+                [self._script_clock.format_time(until), _RETENTION_S],
             )
 
     def list_waiters(self, bucket: TokenBucket) -> list[str]:

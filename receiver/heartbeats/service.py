@@ -21,7 +21,7 @@ from receiver.model.merge import merge
 from receiver.model.routing import RouteSettings, RoutingTable
 from receiver.storage import keys
 from receiver.storage.connection import Client, Scripts, store_errors
-from receiver.storage.timestamps import BY_WALL_CLOCK, Moments
+from receiver.storage.script_clock import BY_WALL_CLOCK, ScriptClock
 from receiver.text import one_line
 
 _json = msgspec.json
@@ -31,10 +31,10 @@ _Value = tuple[float, str]
 class RedisHeartbeats:
     """Stores the latest signals. Every method raises StoreError when Redis is unavailable."""
 
-    def __init__(self, client: Client, *, moments: Moments = BY_WALL_CLOCK) -> None:
+    def __init__(self, client: Client, *, script_clock: ScriptClock = BY_WALL_CLOCK) -> None:
         self._redis = client
         self._scripts = Scripts(client)
-        self._moments = moments
+        self._script_clock = script_clock
 
     def save_signals(self, signals: Sequence[HeartbeatSignal]) -> list[float | None]:
         """Save *signals* as the latest ones, in one round trip; return the previous time of each."""
@@ -104,7 +104,7 @@ class RedisHeartbeats:
         seconds by Redis' clock, or this host's clock was set. The clock was set if its lead over Redis' clock
         differs from *ahead_s*, the lead at the last call, by more than *differ_s* seconds.
         """
-        times = [self._moments.after(now), repr(now), "" if ahead_s is None else f"{ahead_s:.6f}"]
+        times = [self._script_clock.format_after(now), repr(now), "" if ahead_s is None else f"{ahead_s:.6f}"]
         limits = [differ_s, down_after_s, keys.HEARTBEAT_UPTIME_FOR_S]
         with store_errors():
             since, ahead = self._scripts.run_script(

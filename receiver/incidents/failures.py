@@ -165,7 +165,7 @@ class RedisFailures:
                     codec.encode(again),
                     codec.encode(event),
                     TIMELINE_LIMIT,
-                    self._incidents.moments.at(now),
+                    self._incidents.script_clock.format_time(now),
                     WAKE,
                     queue,
                 ],

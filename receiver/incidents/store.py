@@ -46,7 +46,7 @@ from receiver.model.owners import (
 from receiver.storage.client import Command
 from receiver.storage.connection import Client, ScriptCall, Scripts, raise_if_error, store_errors
 from receiver.storage.keys import QUEUES, TIMELINE_LIMIT, WAKE, Keys, shard_of
-from receiver.storage.timestamps import BY_WALL_CLOCK, Moments
+from receiver.storage.script_clock import BY_WALL_CLOCK, ScriptClock
 
 # The clocks of processes and Redis may differ, so the index keeps an owner longer than it is valid.
 _CLOCKS_DIFFER_S = 60
@@ -222,10 +222,10 @@ class RedisIncidents(RedisListing):
         history_s: float,
         flap_window_s: float = 600.0,
         shards: int = 1,
-        moments: Moments = BY_WALL_CLOCK,
+        script_clock: ScriptClock = BY_WALL_CLOCK,
     ) -> None:
         super().__init__(client, shards=shards)
-        self.moments = moments
+        self.script_clock = script_clock
         self._history_s = int(history_s)
         self._owners = RedisAlertOwners(
             self._scripts, history_s=self._history_s, flap_window_s=flap_window_s, shards=shards
@@ -349,7 +349,7 @@ class RedisIncidents(RedisListing):
                 self._history_s if incident.is_resolved else 0,
                 incident.id,
                 f"{incident.opened_at:.3f}",
-                self.moments.at(update.due),
+                self.script_clock.format_time(update.due),
                 WAKE,
                 self._history_s,
                 TIMELINE_LIMIT,
@@ -453,7 +453,11 @@ class RedisIncidents(RedisListing):
         of times: then *dues* follow from an old state.
         """
         group_id = incident_id.partition("-")[0]
-        keys, encoded, at = self.keys_of(group_id), [codec.encode(one) for one in events], self.moments.at
+        keys, encoded, at = (
+            self.keys_of(group_id),
+            [codec.encode(one) for one in events],
+            self.script_clock.format_time,
+        )
         args: Fields = [
             incident_id,
             worker,

@@ -18,6 +18,6 @@ else
   redis.call('HINCRBY', KEYS[2], '+', 1)
 end
 redis.call('EXPIRE', KEYS[2], ARGV[7])
-redis.call('ZADD', KEYS[3], 'LT', moment(ARGV[10]), ARGV[9])
+redis.call('ZADD', KEYS[3], 'LT', timestamp(ARGV[10]), ARGV[9])
 redis.call('PUBLISH', ARGV[11], ARGV[12] .. ' ' .. ARGV[10])
 return 1

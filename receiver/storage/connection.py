@@ -134,7 +134,7 @@ def list_servers(client: Client) -> list[Client]:
 
 
 # The functions that scripts share, and their files.
-_SHARED = {"moment(": "_timestamps.lua", "log_change(": "_changes.lua"}
+_SHARED = {"timestamp(": "_timestamps.lua", "log_change(": "_changes.lua"}
 
 
 @cache

@@ -40,8 +40,8 @@ from receiver.storms.reconciler import StormSubject
 from receiver.storms.service import StormService
 from receiver.storms.store import RedisStorms
 from tests.builders import a_group, a_notification, a_responder, an_alert
-from tests.moments import SHARED_CLOCK
 from tests.rig import START, Clock
+from tests.script_clocks import SHARED_CLOCK
 from tests.support.dispatching import RecordedOutcomes, a_dispatcher, incident_subject
 
 ALERTS = Target(SLACK, "#alerts-critical")
@@ -71,7 +71,7 @@ class Case:
 class IncidentCase(Case):
     def __init__(self, redis: Client, clock: Clock, action: DeliveryAction) -> None:
         self.action, self.clock = action, clock
-        self.store = RedisIncidents(redis, history_s=1000, moments=SHARED_CLOCK)
+        self.store = RedisIncidents(redis, history_s=1000, script_clock=SHARED_CLOCK)
         group = a_group(an_alert("DiskFull"))
         loaded = self.store.load_latest([merge(None, group, _ROUTE, START).incident.group_id])[0]
         change = merge(None, group, _ROUTE, START)
@@ -99,9 +99,9 @@ class IncidentEdit(IncidentCase):
 class StormCase(Case):
     def __init__(self, redis: Client, clock: Clock, target_key: str, action: DeliveryAction) -> None:
         self.action = action
-        self.store = RedisStorms(redis, history_s=1000, moments=SHARED_CLOCK)
-        incidents = RedisIncidents(redis, history_s=1000, moments=SHARED_CLOCK)
-        self.storms = StormService(self.store, incidents, WorkQueue(redis, moments=SHARED_CLOCK), clock)
+        self.store = RedisStorms(redis, history_s=1000, script_clock=SHARED_CLOCK)
+        incidents = RedisIncidents(redis, history_s=1000, script_clock=SHARED_CLOCK)
+        self.storms = StormService(self.store, incidents, WorkQueue(redis, script_clock=SHARED_CLOCK), clock)
         storm = Storm(new_storm_id(target_key, START), target_key, START)
         self.id = self.store.start_storm(storm, "", START)
 
@@ -156,7 +156,7 @@ class NoticeCase(Case):
     has_notice = False
 
     def __init__(self, redis: Client, clock: Clock) -> None:
-        self.clock, self.store = clock, RedisNotices(redis, moments=SHARED_CLOCK)
+        self.clock, self.store = clock, RedisNotices(redis, script_clock=SHARED_CLOCK)
         self.action = Post(key="notice", target=Target(SLACK, "#monitoring"))
         self.store.save_message(NoticeMessage("n1", ("a",), ("The page failed",)))
 

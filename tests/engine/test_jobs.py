@@ -13,13 +13,13 @@ from receiver.engine.queue import WorkQueue
 from receiver.engine.worker import Worker
 from receiver.storage.connection import Client
 from receiver.storage.keys import TASKS, Keys
-from tests.moments import SHARED_CLOCK
 from tests.rig import Clock
+from tests.script_clocks import SHARED_CLOCK
 
 
 @pytest.fixture
 def work_queue(redis_client: Client) -> WorkQueue:
-    return WorkQueue(redis_client, moments=SHARED_CLOCK)
+    return WorkQueue(redis_client, script_clock=SHARED_CLOCK)
 
 
 def a_periodic_task(clock: Clock) -> PeriodicTasks:

@@ -11,14 +11,14 @@ from receiver.model.merge import merge
 from receiver.model.routing import RouteSettings
 from receiver.storage.connection import Client
 from tests.builders import a_group, an_alert
-from tests.moments import SHARED_CLOCK
+from tests.script_clocks import SHARED_CLOCK
 
 NOW = 1_795_435_200.0
 
 
 @pytest.fixture
 def work_queue(redis_client: Client) -> WorkQueue:
-    return WorkQueue(redis_client, moments=SHARED_CLOCK)
+    return WorkQueue(redis_client, script_clock=SHARED_CLOCK)
 
 
 def test_a_due_incident_is_claimed_by_one_worker(work_queue: WorkQueue) -> None:
@@ -54,7 +54,7 @@ def add_incoming(
     redis: Client, name: str, now: float, severity: str = "critical", *, is_incoming: bool = True
 ) -> str:
     """Save a new incident with incoming changes, as ingest does; return its ID."""
-    incidents = RedisIncidents(redis, history_s=86400, moments=SHARED_CLOCK)
+    incidents = RedisIncidents(redis, history_s=86400, script_clock=SHARED_CLOCK)
     group = a_group(an_alert(name, severity=severity))
     loaded = incidents.load_latest([group_id_of(group.source, group.group_key, "r")])[0]
     change = merge(loaded.incident, group, RouteSettings("r", "#a", "", ()), now)
@@ -244,7 +244,7 @@ def test_a_worker_is_listed_until_it_deregisters(work_queue: WorkQueue) -> None:
 
 
 def test_incidents_are_spread_over_shards_and_all_are_claimed(redis_client: Client) -> None:
-    work_queue = WorkQueue(redis_client, shards=8, moments=SHARED_CLOCK)
+    work_queue = WorkQueue(redis_client, shards=8, script_clock=SHARED_CLOCK)
     names = {f"slot{n}-1" for n in range(100)}
     for name in names:
         work_queue.enqueue("slack", name, NOW)

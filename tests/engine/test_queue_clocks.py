@@ -12,7 +12,7 @@ from receiver.engine.rate_limit import TokenBucket, TokenBuckets
 from receiver.heartbeats.service import RedisHeartbeats
 from receiver.notices import RedisNotices
 from receiver.storage.connection import Client
-from receiver.storage.timestamps import Moments
+from receiver.storage.script_clock import ScriptClock
 from tests.rig import START
 
 pytestmark = pytest.mark.parametrize("apart", [-3600.0, -30.0, -3.0, 0.0, 3.0, 30.0, 3600.0])
@@ -24,8 +24,8 @@ class Host:
     def __init__(self, client: Client, ahead: float) -> None:
         start = time.monotonic()
         self.clock = lambda: START + ahead + (time.monotonic() - start)
-        self.moments = Moments(self.clock)
-        self.work_queue = WorkQueue(client, moments=self.moments)
+        self.script_clock = ScriptClock(self.clock)
+        self.work_queue = WorkQueue(client, script_clock=self.script_clock)
         self.client = client
 
     def claim(self, queue: str = "slack", worker: str = "w") -> tuple[str, ...]:
@@ -48,8 +48,8 @@ def test_an_entry_that_is_due_at_once_is_claimed_at_once(web: Host, worker: Host
 
 
 def test_jobs_and_notices_that_are_due_at_once_are_claimed_at_once(web: Host, worker: Host) -> None:
-    JobQueue(web.client, moments=web.moments).enqueue("pagerduty", "x", {}, web.clock())
-    RedisNotices(web.client, moments=web.moments).save_notice("n", "A notice", web.clock())
+    JobQueue(web.client, script_clock=web.script_clock).enqueue("pagerduty", "x", {}, web.clock())
+    RedisNotices(web.client, script_clock=web.script_clock).save_notice("n", "A notice", web.clock())
     assert len(worker.claim("tasks")) == 2
 
 
@@ -123,7 +123,7 @@ def test_the_difference_between_the_clocks_is_reported(web: Host, worker: Host, 
 
 def test_both_hosts_share_a_token_bucket(web: Host, worker: Host) -> None:
     """With two clocks, each host would see time passing or going back, and refill the bucket."""
-    token_buckets = [TokenBuckets(host.client, moments=host.moments) for host in (web, worker)]
+    token_buckets = [TokenBuckets(host.client, script_clock=host.script_clock) for host in (web, worker)]
     bucket = TokenBucket("posts:apart", 3, 0.01)
     went = [
         token_buckets[n % 2]
@@ -136,7 +136,7 @@ def test_both_hosts_share_a_token_bucket(web: Host, worker: Host) -> None:
 
 
 def test_a_pause_begins_and_ends_for_both_hosts(web: Host, worker: Host) -> None:
-    one, other = (TokenBuckets(host.client, moments=host.moments) for host in (web, worker))
+    one, other = (TokenBuckets(host.client, script_clock=host.script_clock) for host in (web, worker))
     bucket = TokenBucket("posts:paused", 3, 10.0)
     one.pause_bucket(bucket, web.clock() + 0.5)
     assert (
@@ -147,7 +147,7 @@ def test_a_pause_begins_and_ends_for_both_hosts(web: Host, worker: Host) -> None
 
 
 def test_uptime_goes_on_whichever_worker_records_it(web: Host, worker: Host) -> None:
-    one, other = (RedisHeartbeats(host.client, moments=host.moments) for host in (web, worker))
+    one, other = (RedisHeartbeats(host.client, script_clock=host.script_clock) for host in (web, worker))
     start = web.clock()
     since, ahead = one.record_uptime(start, None, down_after_s=60.0, differ_s=5.0)
     assert since == start

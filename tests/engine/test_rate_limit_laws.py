@@ -11,8 +11,8 @@ from receiver.config.routing_fields import LimitSettings
 from receiver.engine.rate_limit import TokenBucket, TokenBuckets, build_post_bucket, build_update_bucket
 from receiver.model.routing import RateLimit
 from receiver.storage.connection import Client
-from tests.moments import SHARED_CLOCK
 from tests.sampling import count_examples
+from tests.script_clocks import SHARED_CLOCK
 
 NOW = 1_795_435_200.0
 NUMBERS = itertools.count()
@@ -46,7 +46,7 @@ def a_bucket(count: int, per_s: float) -> TokenBucket:
 def test_no_window_has_more_than_the_limit(
     redis_client: Client, requests: list[tuple[str, float, float, int]], limit: tuple[int, float]
 ) -> None:
-    token_buckets, bucket, now = TokenBuckets(redis_client, moments=SHARED_CLOCK), a_bucket(*limit), NOW
+    token_buckets, bucket, now = TokenBuckets(redis_client, script_clock=SHARED_CLOCK), a_bucket(*limit), NOW
     permitted_at: list[float] = []
     rush = [(f"a-{n % 3}", 0.2, 0.0, 0) for n in range(120)]  # more than any of these limits allows
     for who, after, priority, pause in (*requests, *rush):
@@ -66,7 +66,7 @@ def test_every_waiter_that_retries_gets_a_token(
 ) -> None:
     """No token is lost either: all waiters are served as soon as the rate allows, plus at most one wait."""
     token_buckets, bucket = (
-        TokenBuckets(redis_client, moments=SHARED_CLOCK),
+        TokenBuckets(redis_client, script_clock=SHARED_CLOCK),
         TokenBucket(f"posts:{next(NUMBERS)}", 3, 1.0),
     )
     due = {f"a-{n}": NOW + at for n, (at, _) in enumerate(waiters)}
@@ -90,7 +90,7 @@ def test_a_waiter_does_not_starve_behind_a_stream_that_uses_the_whole_rate(
 ) -> None:
     """Two new waiters arrive for each token, each with a better priority than it would have now."""
     token_buckets, bucket = (
-        TokenBuckets(redis_client, moments=SHARED_CLOCK),
+        TokenBuckets(redis_client, script_clock=SHARED_CLOCK),
         TokenBucket(f"posts:{next(NUMBERS)}", 3, 1.0),
     )
     priority, now, backlog = NOW + priority_offset, NOW, []

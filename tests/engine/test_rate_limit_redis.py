@@ -6,7 +6,7 @@ import pytest
 
 from receiver.engine.rate_limit import TokenBucket, TokenBuckets
 from receiver.storage.connection import Client
-from tests.moments import SHARED_CLOCK
+from tests.script_clocks import SHARED_CLOCK
 
 NOW = 1_795_435_200.0
 POSTS = TokenBucket("slack:post:#alerts", burst=3, rate=1.0)
@@ -14,7 +14,7 @@ POSTS = TokenBucket("slack:post:#alerts", burst=3, rate=1.0)
 
 @pytest.fixture
 def token_buckets(redis_client: Client) -> TokenBuckets:
-    return TokenBuckets(redis_client, moments=SHARED_CLOCK)
+    return TokenBuckets(redis_client, script_clock=SHARED_CLOCK)
 
 
 def acquire(
@@ -46,7 +46,7 @@ def test_a_waiter_that_returns_at_its_retry_after_is_permitted(token_buckets: To
 
 
 def test_two_workers_share_one_bucket(token_buckets: TokenBuckets, redis_client: Client) -> None:
-    other = TokenBuckets(redis_client, moments=SHARED_CLOCK)
+    other = TokenBuckets(redis_client, script_clock=SHARED_CLOCK)
     assert [
         acquire(token_buckets, "a"),
         acquire(other, "b"),

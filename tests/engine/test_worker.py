@@ -19,7 +19,7 @@ from receiver.engine.reconcilers import INCIDENT
 from receiver.engine.worker import Worker
 from receiver.standalone.valkey import EmbeddedValkey
 from receiver.storage.connection import connect
-from receiver.storage.timestamps import Moments
+from receiver.storage.script_clock import ScriptClock
 from tests.rig import Clock, Rig
 from tests.support.log_lines import count_lines, written_log
 
@@ -101,7 +101,7 @@ def test_an_unavailable_redis_is_logged_once_for_each_queue() -> None:
         process = server.start()
         server.wait_ready(process)
         client = connect(server.url)
-        work_queue = WorkQueue(client, moments=Moments())
+        work_queue = WorkQueue(client, script_clock=ScriptClock())
         worker = Worker("w1", work_queue, None, NoTasks(), time.time, threads=dict.fromkeys(queues, 1))
         thread = threading.Thread(target=worker.run_until_stopped)
         thread.start()

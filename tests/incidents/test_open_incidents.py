@@ -14,7 +14,7 @@ from receiver.model.transitions import acknowledge, resolve
 from receiver.storage.connection import Client
 from receiver.storage.keys import CHANGES_LIMIT, Keys
 from tests.builders import OPENED_AT, a_group, an_alert
-from tests.moments import SHARED_CLOCK
+from tests.script_clocks import SHARED_CLOCK
 
 NOW = OPENED_AT
 ROUTE_SETTINGS = RouteSettings("#alerts-critical", "#alerts-critical", "critical", ("on-call",))
@@ -32,7 +32,7 @@ class Counting(RedisIncidents):
 
 @pytest.fixture
 def incidents(redis_client: Client) -> Counting:
-    return Counting(redis_client, history_s=1000, moments=SHARED_CLOCK)
+    return Counting(redis_client, history_s=1000, script_clock=SHARED_CLOCK)
 
 
 def open_incident(

@@ -18,7 +18,7 @@ from receiver.model.transitions import resolve
 from receiver.storage.connection import Client, connect
 from tests.builders import OPENED_AT, a_group, an_alert
 from tests.ingesting import build_ingester
-from tests.moments import SHARED_CLOCK
+from tests.script_clocks import SHARED_CLOCK
 
 NOW = OPENED_AT
 ROUTE_SETTINGS = RouteSettings("#alerts-critical", "#alerts-critical", "critical", ("on-call",))
@@ -26,7 +26,7 @@ ROUTE_SETTINGS = RouteSettings("#alerts-critical", "#alerts-critical", "critical
 
 @pytest.fixture
 def incidents(redis_client: Client) -> RedisIncidents:
-    return RedisIncidents(redis_client, history_s=1000, moments=SHARED_CLOCK)
+    return RedisIncidents(redis_client, history_s=1000, script_clock=SHARED_CLOCK)
 
 
 def save_group(incidents: RedisIncidents, group: object, now: float = NOW) -> Incident:
@@ -93,7 +93,7 @@ def test_an_attempt_is_recorded_only_by_the_worker_with_the_lease(
     incidents: RedisIncidents, redis_client: Client
 ) -> None:
     incident = save_group(incidents, a_group(an_alert()))
-    WorkQueue(redis_client, moments=SHARED_CLOCK).claim("slack", "w1", NOW, 1)
+    WorkQueue(redis_client, script_clock=SHARED_CLOCK).claim("slack", "w1", NOW, 1)
     incidents.record_delivery(incident.id, "message", Delivery(attempts=1), worker="w1", queue="slack")
     with pytest.raises(LeaseLost):
         incidents.record_delivery(incident.id, "message", Delivery(attempts=2), worker="w2", queue="slack")

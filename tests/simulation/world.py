@@ -28,8 +28,8 @@ from receiver.storage.keys import CLUSTER_SHARDS, QUEUES, TASKS
 from receiver.text import Secret
 from receiver.web.app import create_app
 from tests.mocks.pagerduty_account import SERVICE
-from tests.moments import SkewedClock
 from tests.rig import START
+from tests.script_clocks import SkewedClock
 from tests.simulation.connections import SimulatedRedis
 from tests.simulation.fakes import FakePagerDuty, FakeSlack
 from tests.simulation.pager_rest import FakePagerDutyRest
@@ -117,10 +117,12 @@ class Scenario:
         self.routing = routing = self.routings[0]
         self.observer = observer
         self.shards = self.rng.choice((1, 1, 1, 1, CLUSTER_SHARDS))
-        self.moments = moments = SkewedClock(self.scheduler.clock, self.scheduler.redis_clock)
+        self.script_clock = script_clock = SkewedClock(self.scheduler.clock, self.scheduler.redis_clock)
         # The true state, read without faults.
-        self.truth = RedisIncidents(observer, history_s=routing.history, shards=self.shards, moments=moments)
-        self.truth_work_queue = WorkQueue(observer, shards=self.shards, moments=moments)
+        self.truth = RedisIncidents(
+            observer, history_s=routing.history, shards=self.shards, script_clock=script_clock
+        )
+        self.truth_work_queue = WorkQueue(observer, shards=self.shards, script_clock=script_clock)
         self.redis = redis_line
         redis_line.scheduler, redis_line.chances, redis_line.on_change = (
             self.scheduler,
@@ -137,7 +139,7 @@ class Scenario:
             routing,
             self.scheduler.clock,
             client=redis_line,
-            moments=moments,
+            script_clock=script_clock,
             pause=self._pause_ingester,
         )
         self.channels = {SLACK: self.slack, PAGERDUTY: self.pager}
@@ -483,7 +485,7 @@ class Scenario:
             self.routing,
             self.scheduler.clock,
             client=self.redis,
-            moments=self.moments,
+            script_clock=self.script_clock,
             pause=self._pause_ingester,
         )
         self.worker_services = self._build_worker_services(services)

@@ -18,8 +18,8 @@ from receiver.reviews.service import RedisReviews
 from receiver.storage.address import parse_store_url
 from receiver.storage.connection import connect, count_shards, store_errors
 from receiver.storage.pool import ConnectionPool, build_options
+from receiver.storage.script_clock import ScriptClock
 from receiver.storage.server_check import RedisServerCheck
-from receiver.storage.timestamps import Moments
 from tests.builders import a_group, an_alert
 from tests.incidents.test_store_owners import Rules
 from tests.ingesting import build_ingester
@@ -125,8 +125,8 @@ def until_it_answers(server: Server, url: str) -> None:
 def test_the_documented_redis_user_may_run_every_command_of_the_receiver(secured: tuple[Server, str]) -> None:
     client = connect(secured[1])
     now = 1_795_435_200.0
-    moments = Moments(lambda: now)
-    work_queue = WorkQueue(client, moments=moments)
+    script_clock = ScriptClock(lambda: now)
+    work_queue = WorkQueue(client, script_clock=script_clock)
     work_queue.record_heartbeat("w", now)
     assert work_queue.list_workers(now - 1) == ["w"]
     wakes = work_queue.listen_for_wakes()
@@ -136,7 +136,7 @@ def test_the_documented_redis_user_may_run_every_command_of_the_receiver(secured
     work_queue.renew("slack", "w", ["a-1"], now)
     assert work_queue.release("slack", "w", "a-1", {"slack": now})
     assert work_queue.measure_depth("slack", now)[0] == 1
-    job_queue = JobQueue(client, moments=moments)
+    job_queue = JobQueue(client, script_clock=script_clock)
     assert job_queue.enqueue("pagerduty", "e", {}, now)
     assert job_queue.record_once("slack", "s", 9)
     simulated = RedisSimulatedMessages(client)

@@ -15,8 +15,8 @@ from receiver.engine.simulated_messages import RedisSimulatedMessages
 from receiver.errors import StoreError
 from receiver.storage.connection import Client, Scripts, connect, count_shards, list_servers, store_errors
 from receiver.storage.keys import CLUSTER_SHARDS, Keys
-from tests.moments import SHARED_CLOCK
 from tests.redis_servers import Cluster, Server, needs_redis, wait_until
+from tests.script_clocks import SHARED_CLOCK
 
 pytestmark = needs_redis
 NOW = 1_795_435_200.0
@@ -39,7 +39,7 @@ def client(cluster: Cluster) -> Iterator[Client]:
 
 @pytest.fixture
 def work_queue(cluster: Cluster, client: Client) -> WorkQueue:
-    return WorkQueue(client, shards=count_shards(cluster.url), moments=SHARED_CLOCK)
+    return WorkQueue(client, shards=count_shards(cluster.url), script_clock=SHARED_CLOCK)
 
 
 def keys_on(node: Server) -> int:
@@ -134,7 +134,7 @@ def test_data_that_belongs_to_no_incident_is_stored_as_well(
     simulated = RedisSimulatedMessages(client)
     simulated.save_message({"text": "hello"})
     assert simulated.list_newest(1) == [{"text": "hello"}]
-    job_queue = JobQueue(client, shards=count_shards(cluster.url), moments=SHARED_CLOCK)
+    job_queue = JobQueue(client, shards=count_shards(cluster.url), script_clock=SHARED_CLOCK)
     assert job_queue.enqueue("pagerduty", "event-1", {"a": 1}, NOW)
     assert not job_queue.enqueue("pagerduty", "event-1", {"a": 1}, NOW)
     (name,) = work_queue.claim("tasks", "w1", NOW, 5).incidents

@@ -17,8 +17,8 @@ from receiver.model.incident import TimelineEvent
 from receiver.storage.connection import Client, connect
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
-from tests.moments import SHARED_CLOCK
 from tests.rig import START, Clock, Rig
+from tests.script_clocks import SHARED_CLOCK
 
 
 class Cutter:
@@ -132,7 +132,7 @@ def test_a_delivery_saved_twice_is_shown_once(rig: Rig, cutter: Cutter) -> None:
 
 def test_a_signature_stored_twice_is_not_a_replay(cutter: Cutter) -> None:
     """Else a click whose signature was stored twice would be refused as a replay of itself."""
-    job_queue = JobQueue(connect(cutter.url), moments=SHARED_CLOCK)
+    job_queue = JobQueue(connect(cutter.url), script_clock=SHARED_CLOCK)
     cutter.cuts_left = 1
     assert job_queue.record_once("slack", "signature", 60)
     assert cutter.cut == 1
@@ -140,7 +140,7 @@ def test_a_signature_stored_twice_is_not_a_replay(cutter: Cutter) -> None:
 
 
 def test_a_lease_whose_reply_was_lost_expires(cutter: Cutter) -> None:
-    work_queue = WorkQueue(connect(cutter.url), moments=SHARED_CLOCK)
+    work_queue = WorkQueue(connect(cutter.url), script_clock=SHARED_CLOCK)
     work_queue.enqueue("slack", "a-1", START)
     work_queue.claim("slack", "w0", START - 1, 1)
     cutter.cuts_left = 1

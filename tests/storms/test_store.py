@@ -14,7 +14,7 @@ from receiver.storage.connection import Client
 from receiver.storage.keys import Keys
 from receiver.storms.model import Member, Storm, new_storm_id
 from receiver.storms.store import RedisStorms
-from tests.moments import SHARED_CLOCK
+from tests.script_clocks import SHARED_CLOCK
 
 NOW = 1_795_424_400.0
 TARGET_KEY = "channel:#alerts-critical"
@@ -22,7 +22,7 @@ TARGET_KEY = "channel:#alerts-critical"
 
 @pytest.fixture
 def storms(redis_client: Client) -> RedisStorms:
-    return RedisStorms(redis_client, history_s=1000, moments=SHARED_CLOCK)
+    return RedisStorms(redis_client, history_s=1000, script_clock=SHARED_CLOCK)
 
 
 def a_storm(at: float = NOW, target_key: str = TARGET_KEY) -> Storm:

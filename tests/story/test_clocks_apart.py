@@ -20,9 +20,9 @@ from receiver.model.routing import ALERTMANAGER, PAGERDUTY
 from receiver.storage.keys import QUEUES, TASKS
 from receiver.web.app import create_app
 from tests.mocks.alertmanager import MockAlertmanager
-from tests.moments import SkewedClock
 from tests.rig import ROUTING, Rig
 from tests.sampling import is_exhaustive, sample
+from tests.script_clocks import SkewedClock
 from tests.story.outage import NOTICES, in_channel
 
 ALL_APART = (-3600.0, -30.0, -3.0, -0.3, 0.3, 3.0, 30.0, 3600.0)
@@ -35,7 +35,7 @@ def build_apart(rig: Rig, seconds: float) -> Services:
         return rig.clock() + seconds
 
     settings, routing = rig.services.settings, rig.services.routing
-    return build_services(settings, routing, clock, moments=SkewedClock(clock, rig.clock))
+    return build_services(settings, routing, clock, script_clock=SkewedClock(clock, rig.clock))
 
 
 @pytest.fixture(params=ALL_APART if is_exhaustive() else sample(ALL_APART, 2, "clocks apart"))

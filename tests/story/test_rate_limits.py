@@ -14,8 +14,8 @@ from receiver.app.services import build_services
 from receiver.app.worker import build_worker_services
 from receiver.model.routing import PAGERDUTY, SLACK
 from receiver.reviews.model import review_group_id
-from tests.moments import SHARED_CLOCK
 from tests.rig import ROUTING, Rig
+from tests.script_clocks import SHARED_CLOCK
 from tests.slack_people import SECRET, SlackPeople
 
 LIMITED = ROUTING + "limits: {}\n"
@@ -83,7 +83,7 @@ def test_two_workers_share_one_rate_limit(limited: Rig) -> None:
                 limited.services.settings,
                 limited.services.routing,
                 limited.clock,
-                moments=SHARED_CLOCK,
+                script_clock=SHARED_CLOCK,
                 storms_after_s=math.inf,
             )
         )

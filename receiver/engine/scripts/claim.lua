@@ -3,7 +3,7 @@
 -- ARGV: now, end of the lease, worker, how many, latest plausible end of a lease, then for each queue the
 --       seconds that are added to its due times when sorting
 -- Returns the time of the next claim ('' if none), then the leased incidents.
-local now, ends_at, latest, count = moment(ARGV[1]), moment(ARGV[2]), moment(ARGV[5]), tonumber(ARGV[4])
+local now, ends_at, latest, count = timestamp(ARGV[1]), timestamp(ARGV[2]), timestamp(ARGV[5]), tonumber(ARGV[4])
 local claimed = {}
 local function lease(member)
   for i = 3, #KEYS do redis.call('ZREM', KEYS[i], member) end
@@ -48,5 +48,5 @@ else
   end
   update_next_at(redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES'))
 end
-table.insert(claimed, 1, next_at == '' and '' or moment_like(ARGV[1], now, next_at))
+table.insert(claimed, 1, next_at == '' and '' or timestamp_like(ARGV[1], now, next_at))
 return claimed

@@ -1,7 +1,7 @@
 -- Record by how much a process's clock is ahead of Redis', and return the recent records of all processes.
 -- KEYS: clocks   ARGV: now, process ('' records nothing), its clock, seconds for which a record is valid
 -- Returns names and records: `TIME AHEAD` each.
-local now, good_s = tonumber(moment(ARGV[1])), tonumber(ARGV[4])
+local now, good_s = tonumber(timestamp(ARGV[1])), tonumber(ARGV[4])
 if ARGV[2] ~= '' then
   redis.call('HSET', KEYS[1], ARGV[2], string.format('%.6f %.6f', now, ARGV[3] - now))
   redis.call('EXPIRE', KEYS[1], ARGV[4])

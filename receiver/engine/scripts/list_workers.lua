@@ -1,3 +1,3 @@
 -- List the workers whose last heartbeat lies between two times.
 -- KEYS: workers   ARGV: the two times
-return redis.call('ZRANGEBYSCORE', KEYS[1], moment(ARGV[1]), moment(ARGV[2]))
+return redis.call('ZRANGEBYSCORE', KEYS[1], timestamp(ARGV[1]), timestamp(ARGV[2]))

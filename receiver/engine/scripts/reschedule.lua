@@ -5,6 +5,6 @@ local function advance(key, at)
     redis.call('ZADD', key, at, member)
   end
 end
-advance(KEYS[1], moment(ARGV[2]))
-local now = moment(ARGV[1])
+advance(KEYS[1], timestamp(ARGV[2]))
+local now = timestamp(ARGV[1])
 for i = 2, #KEYS do advance(KEYS[i], now) end

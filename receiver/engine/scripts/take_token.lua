@@ -4,7 +4,7 @@
 --       again, seconds of grace, tolerated step back of Redis' clock in seconds, seconds to keep
 -- Returns the wait in seconds (0: granted), and the wait of a first message or page that came now, without
 -- a pause.
-local now, burst, rate, who, priority = tonumber(moment(ARGV[1])), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local now, burst, rate, who, priority = tonumber(timestamp(ARGV[1])), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local state = redis.call('HMGET', KEYS[1], 'tokens', 'at', 'until')
 local tokens = math.min(burst, tonumber(state[1] or burst))
 local at, paused = tonumber(state[2] or now), tonumber(state[3] or 0)

@@ -3,7 +3,7 @@
 -- ARGV: now by Redis' clock, now by the process's clock, by how much that was ahead at its last call
 --       ('': unknown), tolerated change of that, seconds without a call that make a gap, seconds to keep
 -- Returns the start of the uptime by a process's clock, and by how much this process's is ahead of Redis'.
-local now, since = tonumber(moment(ARGV[1])), ARGV[2]
+local now, since = tonumber(timestamp(ARGV[1])), ARGV[2]
 local ahead = ARGV[2] - now
 local is_set = ARGV[3] ~= '' and math.abs(ahead - ARGV[3]) > tonumber(ARGV[4])
 local last = redis.call('HMGET', KEYS[1], 'at', 'since')

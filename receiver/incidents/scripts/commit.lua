@@ -92,7 +92,7 @@ else
   redis.call('PERSIST', KEYS[3])
 end
 log_change(KEYS[8], ARGV[4])
-local due = moment(ARGV[6])
+local due = timestamp(ARGV[6])
 for i = 1, queues do
   redis.call('ZADD', KEYS[8 + i], 'LT', due, ARGV[4])
   redis.call('PUBLISH', ARGV[7], ARGV[15 + n + i] .. ' ' .. ARGV[6])

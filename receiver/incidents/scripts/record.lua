@@ -33,7 +33,7 @@ local is_changed = ARGV[5] ~= '' and writes ~= tonumber(ARGV[5])
 for i = 7, #KEYS do
   local due, queue = is_changed and ARGV[6] or ARGV[2 * i + n - 2], ARGV[2 * i + n - 1]
   if due ~= '' then
-    redis.call('ZADD', KEYS[i], 'LT', moment(due), ARGV[1])
+    redis.call('ZADD', KEYS[i], 'LT', timestamp(due), ARGV[1])
     redis.call('PUBLISH', ARGV[7], queue .. ' ' .. due)
   end
 end

@@ -1,13 +1,13 @@
--- Times as storage/timestamps.py writes them: `in SECONDS` is relative to Redis' own clock (TIME); any other
+-- Times as storage/script_clock.py writes them: `in SECONDS` is relative to Redis' own clock (TIME); any other
 -- value is absolute.
-local function moment(text)
+local function timestamp(text)
   local seconds = string.match(text, '^in (.+)$')
   if not seconds then return text end
   local time = redis.call('TIME')
   return string.format('%.6f', time[1] + time[2] / 1000000 + seconds)
 end
 -- Return *score* in the form of *text*, whose absolute value is *now*.
-local function moment_like(text, now, score)
+local function timestamp_like(text, now, score)
   if string.sub(text, 1, 3) ~= 'in ' then return score end
   return string.format('in %.6f', score - now)
 end

@@ -16,7 +16,7 @@ if ARGV[6] ~= '0' then
   redis.call('ZREM', KEYS[4], ARGV[4])
 end
 if ARGV[7] ~= '' then
-  redis.call('ZADD', KEYS[5], 'LT', moment(ARGV[7]), ARGV[4])
+  redis.call('ZADD', KEYS[5], 'LT', timestamp(ARGV[7]), ARGV[4])
   redis.call('PUBLISH', ARGV[8], ARGV[9] .. ' ' .. ARGV[7])
 end
 return 1

@@ -17,21 +17,21 @@ from receiver import clock as wall
 _FROM_NOW = "in "
 
 
-class Moments:
+class ScriptClock:
     """Converts times of one process's *clock* (Unix times) into the scripts' form `in SECONDS`, and back."""
 
     def __init__(self, clock: Callable[[], float] = wall.now) -> None:
         self._clock = clock
 
-    def at(self, moment: float) -> str:
-        """Return *moment* of this process's clock for a script, rounded up to the millisecond."""
-        return _from_now(moment - self._clock())
+    def format_time(self, timestamp: float) -> str:
+        """Return *timestamp* of this process's clock for a script, rounded up to the millisecond."""
+        return _from_now(timestamp - self._clock())
 
-    def after(self, now: float, seconds: float = 0.0) -> str:  # noqa: ARG002  # now is for test clocks
+    def format_after(self, now: float, seconds: float = 0.0) -> str:  # noqa: ARG002  # now is for test clocks
         """Return for a script the time *seconds* after *now*, which must be the present time."""
         return _from_now(seconds)
 
-    def parse(self, text: bytes, now: float) -> float:
+    def parse_time(self, text: bytes, now: float) -> float:
         """Return a time from a script as a time of this process's clock, which showed *now* at the call."""
         return now + parse_from_now(text.decode())
 
@@ -47,7 +47,7 @@ class Moments:
 def parse_from_now(text: str) -> float:
     """Parse `in SECONDS` and return the seconds. Raises ValueError."""
     if not text.startswith(_FROM_NOW):
-        raise ValueError(f"{text!r} is no moment from now")
+        raise ValueError(f"{text!r} is no time from now")
     return float(text.removeprefix(_FROM_NOW))
 
 
@@ -65,4 +65,4 @@ def round_up(seconds: float) -> float:
     return max(rounded, 0.001) if seconds > 0 else rounded
 
 
-BY_WALL_CLOCK = Moments()
+BY_WALL_CLOCK = ScriptClock()
