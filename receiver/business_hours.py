@@ -44,9 +44,9 @@ def next_business_day_start(hours: BusinessHours, after: float) -> float:
 
     Raises ValueError when there is none in 400 days, as with empty `days`.
     """
-    for moment in _list_business_day_starts(hours, after):
-        if moment > after:
-            return moment
+    for timestamp in _list_business_day_starts(hours, after):
+        if timestamp > after:
+            return timestamp
     raise ValueError("business hours without a business day")
 
 
@@ -76,10 +76,12 @@ def _list_business_day_starts(hours: BusinessHours, since: float) -> Iterator[fl
     for day in (first + timedelta(days=n) for n in range(_SEARCHED_DAYS)):
         if not is_business_day(hours, day):
             continue
-        moment = find_timestamps(datetime.combine(day, _MIDNIGHT) + timedelta(minutes=hours.start), zone)[0]
+        timestamp = find_timestamps(datetime.combine(day, _MIDNIGHT) + timedelta(minutes=hours.start), zone)[
+            0
+        ]
         # Samoa skipped 30 December 2011: such a day has no start.
-        if datetime.fromtimestamp(moment, zone).date() == day:
-            yield moment
+        if datetime.fromtimestamp(timestamp, zone).date() == day:
+            yield timestamp
 
 
 @lru_cache(maxsize=64)

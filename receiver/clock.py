@@ -25,12 +25,12 @@ def now() -> float:
     return time.time()
 
 
-def format_iso_time(moment: float) -> str:
-    """Return *moment* as ISO 8601 in UTC with milliseconds: `2026-11-23T12:00:00.000Z`.
+def format_iso_time(timestamp: float) -> str:
+    """Return *timestamp* as ISO 8601 in UTC with milliseconds: `2026-11-23T12:00:00.000Z`.
 
     Raises ValueError, OverflowError or OSError for a year that datetime lacks.
     """
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return datetime.fromtimestamp(timestamp, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def parse_duration(text: str) -> float:
@@ -69,13 +69,13 @@ def parse_time(text: str, now: float, zone: tzinfo | None) -> float:
     """
     found = _TIME_OF_DAY.fullmatch(text)
     if found is None:
-        return _parse_moment(text, now, zone)
+        return _parse_timestamp(text, now, zone)
     of_day = time_of_day(int(found[1]), int(found[2]))
     today = _to_wall(now, zone).date()
     # Include yesterday: when clocks go back at midnight, its last hour occurs again.
     days = (today + timedelta(days=n) for n in (-1, 0, 1, 2))
-    moments = (moment for day in days for moment in find_timestamps(datetime.combine(day, of_day), zone))
-    return next(moment for moment in moments if moment > now)
+    times = (timestamp for day in days for timestamp in find_timestamps(datetime.combine(day, of_day), zone))
+    return next(timestamp for timestamp in times if timestamp > now)
 
 
 def find_timestamps(wall: datetime, zone: tzinfo | None) -> tuple[float, ...]:
@@ -89,31 +89,31 @@ def find_timestamps(wall: datetime, zone: tzinfo | None) -> tuple[float, ...]:
     return (first,) if first == second else (first, second)
 
 
-def is_tomorrow(moment: float, now: float, zone: tzinfo | None) -> bool:
-    """Tell whether *moment* is on the day after that of *now*."""
-    return _to_wall(moment, zone).date() == _to_wall(now, zone).date() + timedelta(days=1)
+def is_tomorrow(timestamp: float, now: float, zone: tzinfo | None) -> bool:
+    """Tell whether *timestamp* is on the day after that of *now*."""
+    return _to_wall(timestamp, zone).date() == _to_wall(now, zone).date() + timedelta(days=1)
 
 
-def _parse_moment(text: str, now: float, zone: tzinfo | None) -> float:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is not None:
-        return moment.timestamp()
+def _parse_timestamp(text: str, now: float, zone: tzinfo | None) -> float:
+    parsed = datetime.fromisoformat(text)
+    if parsed.tzinfo is not None:
+        return parsed.timestamp()
     try:
-        moments = find_timestamps(moment, zone)
+        times = find_timestamps(parsed, zone)
     except (OverflowError, OSError) as error:
         raise ValueError(f"{text!r} is too far away") from error
-    return next((each for each in moments if each > now), moments[-1])
+    return next((each for each in times if each > now), times[-1])
 
 
-def _to_wall(moment: float, zone: tzinfo | None) -> datetime:
-    return datetime.fromtimestamp(moment, zone).replace(tzinfo=None, fold=0)
+def _to_wall(timestamp: float, zone: tzinfo | None) -> datetime:
+    return datetime.fromtimestamp(timestamp, zone).replace(tzinfo=None, fold=0)
 
 
 def _find_change(zone: tzinfo | None, before: float, after: float) -> float:
     """Return the first whole second between *before* and *after* that has the UTC offset of *after*."""
 
-    def find_offset(moment: int) -> timedelta | None:
-        return datetime.fromtimestamp(moment, zone).astimezone(zone).utcoffset()
+    def find_offset(timestamp: int) -> timedelta | None:
+        return datetime.fromtimestamp(timestamp, zone).astimezone(zone).utcoffset()
 
     seconds, offset = range(int(before) + 1, int(after) + 1), find_offset(int(after))
     return float(seconds[bisect_left(seconds, True, key=lambda second: find_offset(second) == offset)])

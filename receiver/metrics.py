@@ -77,10 +77,10 @@ _MAX_SOURCES = 100
 OTHER_SOURCES = "(others)"
 
 
-def record_last_webhooks(moments: Mapping[str, float]) -> None:
+def record_last_webhooks(times: Mapping[str, float]) -> None:
     """Set the time of the last webhook of each source; sources after the first hundred share one label."""
     others = 0.0
-    for source, at in moments.items():
+    for source, at in times.items():
         if source in _sources or len(_sources) < _MAX_SOURCES:
             _sources.add(source)
             LAST_WEBHOOK.labels(source).set(at)

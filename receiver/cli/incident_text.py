@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import tzinfo
 
 from receiver.cli.terminal import (
-    read_moment,
+    find_timestamp,
     render_age,
     render_fields,
-    render_moment,
     render_since,
     render_table,
+    render_timestamp,
     render_until,
 )
 from receiver.clock import format_duration
@@ -95,10 +95,10 @@ def _format_firing(row: responses.IncidentRow) -> str:
 
 
 def _format_when(text: str | None, now: float) -> str:
-    moment = read_moment(text)
-    if moment is None:
+    timestamp = find_timestamp(text)
+    if timestamp is None:
         return ""
-    return f"in {format_duration(moment - now)}" if moment - now >= 0.5 else "now"
+    return f"in {format_duration(timestamp - now)}" if timestamp - now >= 0.5 else "now"
 
 
 def _list_facts(
@@ -125,10 +125,10 @@ def _format_by(text: str, name: str | None) -> str:
 
 def _format_until(text: str | None, now: float, zone: tzinfo | None) -> str:
     """Return `until 2026-11-23 13:03:00, tomorrow (in 12h)`, empty if it does not end."""
-    moment = read_moment(text)
-    if moment is None:
+    timestamp = find_timestamp(text)
+    if timestamp is None:
         return ""
-    left = _format_when(text, now) if moment > now else "over"
+    left = _format_when(text, now) if timestamp > now else "over"
     return f"until {render_until(text, now, zone)} ({left})"
 
 
@@ -146,8 +146,8 @@ def _render_labels(labels: dict[str, str]) -> str:
 
 def _alert_lines(alerts: Sequence[responses.AlertRow], zone: tzinfo | None) -> Iterator[str]:
     for alert in sorted(alerts, key=lambda each: each.status != "firing")[:MAX_ALERTS]:
-        moment = alert.starts_at if alert.status == "firing" else alert.ends_at
-        since = f"{one_line(alert.status, 20)} since {render_moment(moment, zone)}"
+        timestamp = alert.starts_at if alert.status == "firing" else alert.ends_at
+        since = f"{one_line(alert.status, 20)} since {render_timestamp(timestamp, zone)}"
         yield f"{since}  {_render_labels(alert.labels)}"
         words = alert.annotations.get("summary") or alert.annotations.get("description") or ""
         if words.strip():
@@ -166,7 +166,7 @@ _STEP_WORDS = {
 
 def _step_cells(step: responses.StepRow, now: float, zone: tzinfo | None) -> tuple[str, ...]:
     if step.notified_at:
-        text = f"notified {render_moment(step.notified_at, zone)}"
+        text = f"notified {render_timestamp(step.notified_at, zone)}"
         if step.state == "unconfirmed":
             text = f"{text}; {_STEP_WORDS[step.state]}"
     elif step.state == "waiting":
@@ -186,12 +186,12 @@ def _delivery_cells(delivery: responses.DeliveryRow, now: float, zone: tzinfo | 
         text += f", {one_line(delivery.note, 60)}"
     text = "simulated" if delivery.simulated else text
     tries = f"{delivery.attempts} attempts" if delivery.attempts > 1 else ""
-    return (delivery.id, delivery.target, render_moment(delivery.at, zone), text, tries)
+    return (delivery.id, delivery.target, render_timestamp(delivery.at, zone), text, tries)
 
 
 def _silence_cells(silence: responses.SilenceRow, now: float, zone: tzinfo | None) -> tuple[str, ...]:
     if silence.ended_at:
-        text = f"expired {render_moment(silence.ended_at, zone)}"
+        text = f"expired {render_timestamp(silence.ended_at, zone)}"
     else:
         text = _format_until(silence.until, now, zone) or "until resolved"
         text += "" if silence.silence_id else ", not in Alertmanager yet"
@@ -203,7 +203,7 @@ def _event_cells(incident: responses.IncidentDetail, zone: tzinfo | None) -> Ite
         text = _format_by(one_line(event.text or event.what, MAX_LINE), event.by)
         # Where an action came from is left out where only that is known of the user.
         via = f" ({one_line(event.via, 40)})" if event.by and event.via not in (None, "", event.by) else ""
-        yield (render_moment(event.at, zone), f"{text}{via}")
+        yield (render_timestamp(event.at, zone), f"{text}{via}")
 
 
 def _table_lines(rows: Iterator[tuple[str, ...]]) -> list[str]:

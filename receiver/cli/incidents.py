@@ -18,8 +18,8 @@ from receiver.cli.terminal import (
     print_json,
     print_list,
     print_text,
-    render_moment,
     render_table,
+    render_timestamp,
     show_examples,
 )
 from receiver.clock import format_duration
@@ -44,7 +44,7 @@ def _format_row(row: HistoryRow, zone: tzinfo | None) -> tuple[str, ...]:
         row.id,
         row.severity,
         one_line(row.alertname, 40),
-        render_moment(row.opened_at, zone),
+        render_timestamp(row.opened_at, zone),
         lasted,
         acknowledged,
         row.summary,

@@ -10,7 +10,7 @@ import click
 from receiver import clock
 from receiver.cli.api_client import build_api, parse_response
 from receiver.cli.options import MAX_NAME, by_option, json_option
-from receiver.cli.terminal import print_json, print_text, read_moment, render_until, show_examples
+from receiver.cli.terminal import find_timestamp, print_json, print_text, render_until, show_examples
 from receiver.clock import format_duration, parse_time
 from receiver.text import one_line
 from receiver.web.api.responses import MaintenanceRow
@@ -57,10 +57,10 @@ def maintenance(
 
 def format_maintenance(row: MaintenanceRow, now: float) -> str:
     """Return `MAINTENANCE until … (in 2h) by ana: nobody is paged`; empty where there is none."""
-    moment = read_moment(row.until)
-    if moment is None:
+    timestamp = find_timestamp(row.until)
+    if timestamp is None:
         return ""
-    left, by = format_duration(moment - now), one_line(row.by or "somebody", MAX_NAME)
+    left, by = format_duration(timestamp - now), one_line(row.by or "somebody", MAX_NAME)
     why = f" ({one_line(row.comment, 300)})" if row.comment else ""
     return f"MAINTENANCE until {render_until(row.until, now)} (in {left}) by {by}{why}: nobody is paged"
 
@@ -68,9 +68,9 @@ def format_maintenance(row: MaintenanceRow, now: float) -> str:
 def _read_time(text: str) -> str:
     """Parse a time that a user typed into RFC 3339; without a zone it is in local time."""
     try:
-        moment = datetime.fromtimestamp(parse_time(text, clock.now(), None)).astimezone()
+        until = datetime.fromtimestamp(parse_time(text, clock.now(), None)).astimezone()
     except (ValueError, OverflowError, OSError):
         raise click.BadParameter(
             f"{one_line(text, 100)!r} is no time like 14:00 or 2026-11-23T14:00", param_hint="--until"
         ) from None
-    return moment.isoformat()
+    return until.isoformat()

@@ -71,41 +71,41 @@ def measure_width(text: str) -> int:
     )
 
 
-def read_moment(text: str | None) -> float | None:
+def find_timestamp(text: str | None) -> float | None:
     """Parse RFC 3339 into seconds since 1970; None for None or another form."""
     return parse_timestamp(text) or None
 
 
-def render_moment(text: str | None, zone: tzinfo | None = None) -> str:
+def render_timestamp(text: str | None, zone: tzinfo | None = None) -> str:
     """Return an RFC 3339 text as `2026-11-23 13:03:00` in *zone*, by default the local one."""
-    moment = read_moment(text)
-    return _convert_to_zone(moment, zone).strftime("%Y-%m-%d %H:%M:%S") if moment is not None else ""
+    timestamp = find_timestamp(text)
+    return _convert_to_zone(timestamp, zone).strftime("%Y-%m-%d %H:%M:%S") if timestamp is not None else ""
 
 
 def render_until(text: str | None, now: float, zone: tzinfo | None = None) -> str:
     """Return an RFC 3339 text as `2026-11-23 13:03:00`, with `tomorrow` if it is."""
-    moment = read_moment(text)
-    if moment is None:
+    timestamp = find_timestamp(text)
+    if timestamp is None:
         return ""
-    return f"{render_moment(text, zone)}{', tomorrow' if is_tomorrow(moment, now, zone) else ''}"
+    return f"{render_timestamp(text, zone)}{', tomorrow' if is_tomorrow(timestamp, now, zone) else ''}"
 
 
 def render_since(text: str | None, now: float, zone: tzinfo | None = None) -> str:
     """Return an RFC 3339 text as `2026-11-23 13:03:00 CET (12m ago)`."""
-    moment = read_moment(text)
-    if moment is None:
+    timestamp = find_timestamp(text)
+    if timestamp is None:
         return ""
-    return f"{_convert_to_zone(moment, zone):%Y-%m-%d %H:%M:%S %Z} ({render_age(text, now)})"
+    return f"{_convert_to_zone(timestamp, zone):%Y-%m-%d %H:%M:%S %Z} ({render_age(text, now)})"
 
 
 def render_age(text: str | None, now: float) -> str:
     """Return how long ago *text* was: `12m ago`."""
-    moment = read_moment(text)
-    return f"{format_duration(now - moment)} ago" if moment is not None else ""
+    timestamp = find_timestamp(text)
+    return f"{format_duration(now - timestamp)} ago" if timestamp is not None else ""
 
 
-def _convert_to_zone(moment: float, zone: tzinfo | None) -> datetime:
-    return datetime.fromtimestamp(moment, zone).astimezone(zone)
+def _convert_to_zone(timestamp: float, zone: tzinfo | None) -> datetime:
+    return datetime.fromtimestamp(timestamp, zone).astimezone(zone)
 
 
 def _pad_cell(text: str, size: int) -> str:

@@ -36,7 +36,7 @@ PENDING_WITHIN_S = 120.0
 
 @dataclass(frozen=True)
 class TargetHealth:
-    """Last results of one target; all moments are Unix times.
+    """Last results of one target; all times are Unix times.
 
     *since* is the first failure after *arrived_at*.
     """

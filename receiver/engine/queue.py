@@ -69,10 +69,10 @@ class WorkQueue:
         """Lease up to *count* due entries of *queue* to *worker* for `LEASE_S`."""
         if self._shards == 1:
             return self._claim_on_shard(Keys(0), queue, worker, now, count)
-        moments, fault = self._find_next_due(queue, now)
+        times, fault = self._find_next_due(queue, now)
         claimed: list[str] = []
-        for shard in sorted(moments, key=moments.__getitem__):  # longest wait first
-            if moments[shard] > now:
+        for shard in sorted(times, key=times.__getitem__):  # longest wait first
+            if times[shard] > now:
                 break
             if len(claimed) >= count:
                 return Claims(tuple(claimed), now)
@@ -80,13 +80,13 @@ class WorkQueue:
                 claims = self._claim_on_shard(Keys(shard), queue, worker, now, count - len(claimed))
             except StoreError as error:  # claim from the other nodes all the same
                 fault = fault or error
-                del moments[shard]
+                del times[shard]
                 continue
             claimed += claims.incidents
-            moments[shard] = math.inf if claims.next_check_at is None else claims.next_check_at
+            times[shard] = math.inf if claims.next_check_at is None else claims.next_check_at
         if fault is not None and not claimed:
             raise fault
-        earliest = min(moments.values(), default=math.inf)
+        earliest = min(times.values(), default=math.inf)
         return Claims(tuple(claimed), None if earliest == math.inf else earliest)
 
     def _claim_on_shard(self, keys: Keys, queue: str, worker: str, now: float, count: int) -> Claims:
@@ -117,7 +117,7 @@ class WorkQueue:
         calls = [self._build_next_due_call(keys, queue, now) for keys in map(Keys, range(self._shards))]
         with store_errors():
             answers = self._scripts.run_each(calls, raise_on_error=False)
-        moments: dict[int, float] = {}
+        times: dict[int, float] = {}
         fault: StoreError | None = None
         for shard, answer in enumerate(answers):
             try:
@@ -126,8 +126,8 @@ class WorkQueue:
             except StoreError as error:
                 fault = error
                 continue
-            moments[shard] = self._script_clock.parse_time(answer, now) if answer else math.inf
-        return moments, fault
+            times[shard] = self._script_clock.parse_time(answer, now) if answer else math.inf
+        return times, fault
 
     def _build_next_due_call(self, keys: Keys, queue: str, now: float) -> ScriptCall:
         args = [
@@ -267,9 +267,9 @@ class WorkQueue:
         return [name.decode() for name in found]
 
     def _parse_wake(self, data: bytes) -> tuple[str, float] | None:
-        queue, _, moment = data.decode("utf-8", "replace").partition(" ")
+        queue, _, timestamp = data.decode("utf-8", "replace").partition(" ")
         try:
-            return queue, self._script_clock.parse_wake(moment)
+            return queue, self._script_clock.parse_wake(timestamp)
         except ValueError:
             return None
 

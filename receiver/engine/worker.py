@@ -65,11 +65,11 @@ class QueueConsumer:
             threading.Thread(target=self._run_thread, name=f"{self.name}-{number}", daemon=True).start()
         threading.Thread(target=self._run_dispatcher, name=f"{self.name}-dispatch", daemon=True).start()
 
-    def wake(self, moment: float) -> None:
-        """Tell the consumer that an entry of its queue is due at *moment*."""
+    def wake(self, timestamp: float) -> None:
+        """Tell the consumer that an entry of its queue is due at *timestamp*."""
         with self._state:
-            if self._next_check_at is None or moment < self._next_check_at:
-                self._next_check_at = moment
+            if self._next_check_at is None or timestamp < self._next_check_at:
+                self._next_check_at = timestamp
                 self._state.notify_all()
 
     def list_claimed(self) -> list[str]:

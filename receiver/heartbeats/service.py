@@ -85,8 +85,8 @@ class RedisHeartbeats:
         if not signals:
             return []
         with store_errors():
-            moments = self._redis.hmget(keys.HEARTBEATS_MISSED, [_field(signal) for signal in signals])
-        return [bool(at) and float(at) == signal.at for signal, at in zip(signals, moments, strict=True)]
+            times = self._redis.hmget(keys.HEARTBEATS_MISSED, [_field(signal) for signal in signals])
+        return [bool(at) and float(at) == signal.at for signal, at in zip(signals, times, strict=True)]
 
     def record_missed(self, signal: HeartbeatSignal) -> None:
         """Record that the signal after this one is missing."""

@@ -64,8 +64,8 @@ class _Evaluation:
             if action.queue not in dues:
                 dues[action.queue] = max(self.now, action.ready_at)
         ready = (waits[action.key] for action in self.ready if isinstance(action, DeliveryAction))
-        moments = [wanted.next_check_at, *self.later, *ready]
-        dues[self.queue] = min((at for at in moments if at is not None), default=None)
+        times = [wanted.next_check_at, *self.later, *ready]
+        dues[self.queue] = min((at for at in times if at is not None), default=None)
         return dues
 
 

@@ -195,9 +195,9 @@ def parse_refusal(answer: Any) -> UpdateRefusal:
 
 
 def _parse_loaded(group_id: str, row: Sequence[Any]) -> VersionedIncident:
-    version, head, moment = row
+    version, head, timestamp = row
     return VersionedIncident(
-        group_id, codec.decode_incident(head) if head else None, int(version), int(moment)
+        group_id, codec.decode_incident(head) if head else None, int(version), int(timestamp)
     )
 
 

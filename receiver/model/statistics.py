@@ -73,12 +73,12 @@ def count_days(incidents: Iterable[Incident], since: float, until: float, zone: 
 
 
 def measure_durations(
-    incidents: Iterable[Incident], moment: Callable[[Incident], float]
+    incidents: Iterable[Incident], timestamp: Callable[[Incident], float]
 ) -> dict[Severity, DurationStats]:
-    """Return by severity how long after opening *moment* came; incidents where it is 0 don't count."""
+    """Return by severity how long after opening *timestamp* came; incidents where it is 0 don't count."""
     durations: defaultdict[Severity, list[float]] = defaultdict(list)
     for incident in incidents:
-        if at := moment(incident):
+        if at := timestamp(incident):
             durations[incident.severity].append(max(0.0, at - incident.opened_at))
     ordered = sorted(durations.items(), key=lambda item: -item[0].rank)
     return {severity: DurationStats(len(each), median(each), _p90(each)) for severity, each in ordered}

@@ -271,5 +271,5 @@ def _build_action(record: ReviewRecord) -> Post | Update:
     return Update(key=UPDATE, instance=record.id, target=target, content_version=version, message=message)
 
 
-def _is_ready(moment: float | None, now: float) -> bool:
-    return moment is not None and moment <= now
+def _is_ready(timestamp: float | None, now: float) -> bool:
+    return timestamp is not None and timestamp <= now

@@ -244,8 +244,8 @@ def _list_page_confirmations(view: StormView, batch: int, responder: Responder) 
     hint = hint_receipt.reference if hint_receipt is not None and is_open else ""
     hint = "" if event.check is not None and event.check.hint == hint else hint
     if hint or view.checks_pagerduty:
-        moment = limit_confirmation(event, postponed_until(event) if hint else due_at, view.now)
-        yield ConfirmPage(responder=responder, event_key=of, ready_at=moment, hint=hint)
+        timestamp = limit_confirmation(event, postponed_until(event) if hint else due_at, view.now)
+        yield ConfirmPage(responder=responder, event_key=of, ready_at=timestamp, hint=hint)
 
 
 def _page_at(view: StormView, batch: int, members: Sequence[MemberState]) -> float:

@@ -63,10 +63,10 @@ def find_host(url: str) -> str:
         return ""
 
 
-def _format_time(moment: float) -> str:
-    """Return *moment* as ISO 8601 in UTC; empty when it is out of range."""
+def _format_time(timestamp: float) -> str:
+    """Return *timestamp* as ISO 8601 in UTC; empty when it is out of range."""
     try:
-        return format_iso_time(moment)
+        return format_iso_time(timestamp)
     except (ValueError, OverflowError, OSError):
         return ""
 

@@ -45,14 +45,14 @@ class ResponderPage:
         is_closed_there = closing.instance == str(state.opened) and is_done_there
         return is_closed_there or state.is_active
 
-    def is_past(self, moment: float, slack_s: float = 0.0) -> bool:
-        """Return whether an event at *moment* (0: unknown) was about a page before the one open now.
+    def is_past(self, timestamp: float, slack_s: float = 0.0) -> bool:
+        """Return whether an event at *timestamp* (0: unknown) was about a page before the one open now.
 
         Always false when there was no former page; former pages share the dedup key. *slack_s* allows for
         clocks that differ.
         """
         until = self.former_until
-        return bool(moment and until) and moment < until + slack_s
+        return bool(timestamp and until) and timestamp < until + slack_s
 
     @property
     def former_until(self) -> float:

@@ -243,5 +243,5 @@ def _text(value: object) -> str:
 
 def _convert_time(value: object, ahead_s: float) -> float:
     """Return the time *value* by our clock, 0 if invalid."""
-    moment = parse_timestamp(value)
-    return max(0.0, moment + ahead_s) if moment else 0.0
+    timestamp = parse_timestamp(value)
+    return max(0.0, timestamp + ahead_s) if timestamp else 0.0

@@ -45,9 +45,9 @@ _EXPIRE = "expire:"
 class SlackInteractionHandler:
     """Executes requests. Threads may share it.
 
-    *next_business_day_start* returns the start of the next business day after a
-    moment; 0 if business hours are not configured. *buttons* are the actions of the buttons of reviews and
-    storms; their first argument is the ID of the review or storm.
+    *next_business_day_start* returns the start of the next business day after a timestamp; 0 if business
+    hours are not configured. *buttons* are the actions of the buttons of reviews and storms; their first
+    argument is the ID of the review or storm.
     """
 
     commands: SlackCommands

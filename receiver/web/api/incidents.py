@@ -43,7 +43,7 @@ from receiver.web.api.responses import (
 from receiver.web.api.serializers import (
     delivery_keys,
     delivery_state,
-    format_optional_moment,
+    format_optional_timestamp,
     serialize_history_row,
     serialize_incident,
     serialize_row,
@@ -265,7 +265,7 @@ def _find_requested(before: Incident, after: Incident, by: Person, now: float) -
 
 
 def parse_since(text: str, now: float, name: str = "since") -> float:
-    """Return the moment for `7d` (back from *now*), a date or RFC 3339; 0 for an empty *text*.
+    """Return the timestamp for `7d` (back from *now*), a date or RFC 3339; 0 for an empty *text*.
 
     It is limited to LATEST, so that it has a date in every time zone. A blank is read as the `+` that it was
     before URL decoding. Raises RequestError with a message about *name*.
@@ -277,8 +277,8 @@ def parse_since(text: str, now: float, name: str = "since") -> float:
     except ValueError:
         pass
     try:
-        moment = datetime.fromisoformat(text.replace(" ", "+"))
-        return min(max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()), LATEST)
+        parsed = datetime.fromisoformat(text.replace(" ", "+"))
+        return min(max(0.0, parsed.replace(tzinfo=parsed.tzinfo or UTC).timestamp()), LATEST)
     except (ValueError, OverflowError):
         raise RequestError(
             400,
@@ -300,5 +300,5 @@ def _serialize_failure(failure: Failure) -> FailedDelivery:
         reason=delivery.reason or None,
         detail=delivery.detail or None,
         attempts=delivery.attempts,
-        failed_at=format_optional_moment(delivery.failed_at),
+        failed_at=format_optional_timestamp(delivery.failed_at),
     )

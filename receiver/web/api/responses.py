@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 
 from receiver.model.alert import Severity
 
-Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+Timestamp = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 
 
 class State(StrEnum):
@@ -73,17 +73,17 @@ class IncidentRow(Struct, frozen=True):
     channel: str
     firing: Annotated[int, Meta(description="How many of its alerts fire.")]
     total: int
-    opened_at: Moment
-    updated_at: Moment
+    opened_at: Timestamp
+    updated_at: Timestamp
     acknowledged_by: str | None
     next_step: Annotated[str | None, Meta(description="The next step, unless the incident is acknowledged.")]
-    next_step_at: Annotated[Moment | None, Meta(description="Null while the escalation is paused.")]
+    next_step_at: Annotated[Timestamp | None, Meta(description="Null while the escalation is paused.")]
 
 
 class HistoryRow(IncidentRow, frozen=True):
     """One incident in the history."""
 
-    resolved_at: Moment | None
+    resolved_at: Timestamp | None
     duration_s: Annotated[
         float | None, Meta(description="Seconds from opening to resolved; null while it is open.")
     ]
@@ -112,8 +112,8 @@ class AlertRow(Struct, frozen=True):
     fingerprint: str
     status: AlertStatus
     severity: Severity
-    starts_at: Moment | None
-    ends_at: Moment | None
+    starts_at: Timestamp | None
+    ends_at: Timestamp | None
     labels: dict[str, str]
     annotations: dict[str, str]
     generator_url: str
@@ -122,7 +122,7 @@ class AlertRow(Struct, frozen=True):
 class EventRow(Struct, frozen=True):
     """One line of an incident's timeline."""
 
-    at: Moment
+    at: Timestamp
     what: Annotated[
         str, Meta(description="The kind of event: opened, joined, acknowledged, resolved and others.")
     ]
@@ -137,13 +137,14 @@ class StepRow(Struct, frozen=True):
     step: str
     responder: str
     state: StepStatus
-    due_at: Moment | None
+    due_at: Timestamp | None
     notified_at: Annotated[
-        Moment | None,
+        Timestamp | None,
         Meta(description="The first receipt; a page's counts only where PagerDuty has an incident for it."),
     ]
     timed_out_at: Annotated[
-        Moment | None, Meta(description="When the step timed out, which started the wait for the next step.")
+        Timestamp | None,
+        Meta(description="When the step timed out, which started the wait for the next step."),
     ]
 
 
@@ -159,8 +160,8 @@ class SuppressionRow(Struct, frozen=True):
 
     reason: Annotated[str, Meta(description="silenced, inhibited or muted (by a time interval)")]
     by: str | None
-    since: Moment
-    until: Moment | None
+    since: Timestamp
+    until: Timestamp | None
 
 
 class MatcherRow(Struct, frozen=True):
@@ -178,9 +179,9 @@ class SilenceRow(Struct, frozen=True):
     matchers: list[MatcherRow]
     by: str
     comment: str
-    until: Moment | None
+    until: Timestamp | None
     until_resolved: bool
-    ended_at: Moment | None
+    ended_at: Timestamp | None
 
 
 class DeliveryRow(Struct, frozen=True):
@@ -190,8 +191,8 @@ class DeliveryRow(Struct, frozen=True):
     target: str
     state: DeliveryState
     attempts: int
-    at: Annotated[Moment | None, Meta(description="When it arrived, or else was last tried.")]
-    retry_at: Moment | None
+    at: Annotated[Timestamp | None, Meta(description="When it arrived, or else was last tried.")]
+    retry_at: Timestamp | None
     reason: str | None
     detail: str | None
     simulated: Annotated[bool, Meta(description="Not sent, because the channel has no credentials.")]
@@ -213,7 +214,7 @@ class FailedDelivery(Struct, frozen=True):
     reason: str | None
     detail: str | None
     attempts: int
-    failed_at: Moment | None
+    failed_at: Timestamp | None
 
 
 class FailurePage(Struct, frozen=True):
@@ -228,12 +229,12 @@ class IncidentDetail(IncidentRow, frozen=True):
 
     source: str
     truncated: Annotated[int, Meta(description="How many alerts of `total` Alertmanager left out.")]
-    acknowledged_at: Moment | None
-    resolved_at: Moment | None
+    acknowledged_at: Timestamp | None
+    resolved_at: Timestamp | None
     resolved_by: Annotated[str | None, Meta(description="Null where its alerts resolved.")]
     previous: Annotated[str | None, Meta(description="The ID of the group's incident before this one.")]
-    snoozed_until: Moment | None
-    stale_at: Annotated[Moment | None, Meta(description="When it counts as stale unless it is repeated.")]
+    snoozed_until: Timestamp | None
+    stale_at: Annotated[Timestamp | None, Meta(description="When it counts as stale unless it is repeated.")]
     suppressed: SuppressionRow | None
     storm: Annotated[str | None, Meta(description="The ID of the storm that bundles it.")]
     silences: list[SilenceRow]
@@ -272,8 +273,8 @@ class RunbookDetail(Struct, frozen=True):
 class MaintenanceRow(Struct, frozen=True):
     """The active maintenance, in which no pages are sent; all fields are null where there is none."""
 
-    until: Moment | None
-    since: Moment | None
+    until: Timestamp | None
+    since: Timestamp | None
     by: str | None
     comment: str | None
 
@@ -293,7 +294,7 @@ class ChannelRow(Struct, frozen=True):
     state: ChannelState
     reason: str | None
     since: Annotated[
-        Moment | None, Meta(description="Since when it is failing, or else the time of the last delivery.")
+        Timestamp | None, Meta(description="Since when it is failing, or else the time of the last delivery.")
     ]
 
 
@@ -311,7 +312,7 @@ class HeartbeatRow(Struct, frozen=True):
     heartbeat: Annotated[str, Meta(description="Its matchers.")]
     source: Annotated[str | None, Meta(description="Null before its first signal.")]
     state: HeartbeatState
-    last_at: Moment | None
+    last_at: Timestamp | None
     every_s: float
     grace_s: float
     notify: str
@@ -320,7 +321,7 @@ class HeartbeatRow(Struct, frozen=True):
 class ConfigRow(Struct, frozen=True):
     """The configuration in force, and whether a newer one was refused."""
 
-    loaded_at: Annotated[Moment, Meta(description="When the answering process loaded it.")]
+    loaded_at: Annotated[Timestamp, Meta(description="When the answering process loaded it.")]
     error: Annotated[
         str | None,
         Meta(description="Why a newer one was refused, and by which processes; null while none refused one."),
@@ -345,7 +346,7 @@ class Status(Struct, frozen=True):
     storms: list[str]
     config: ConfigRow
     last_webhook_at: Annotated[
-        dict[str, Moment],
+        dict[str, Timestamp],
         Meta(description="By the `source` of the webhook's address, an empty one where it has none."),
     ]
     clocks: Annotated[list[ClockRow], Meta(description="Empty while all agree within 2 s, Redis' too.")]
@@ -363,9 +364,9 @@ class StormRow(Struct, frozen=True):
 
     id: str
     target_key: Annotated[str, Meta(description="channel:#NAME or responder:NAME")]
-    began_at: Moment
-    ended_at: Annotated[Moment | None, Meta(description="When new incidents were sent one by one again.")]
-    resolved_at: Moment | None
+    began_at: Timestamp
+    ended_at: Annotated[Timestamp | None, Meta(description="When new incidents were sent one by one again.")]
+    resolved_at: Timestamp | None
     total: Annotated[int, Meta(description="How many incidents it bundles.")]
     open: int
     acknowledged: int

@@ -21,14 +21,14 @@ from receiver.storms.model import find_storm_of
 from receiver.web.api import responses
 
 
-def format_moment(moment: float) -> str:
-    """Return a moment in RFC 3339, in UTC to the millisecond."""
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def format_timestamp(timestamp: float) -> str:
+    """Return a timestamp in RFC 3339, in UTC to the millisecond."""
+    return datetime.fromtimestamp(timestamp, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def format_optional_moment(moment: float | None) -> str | None:
-    """Return a moment in RFC 3339, None for none and for 0."""
-    return format_moment(moment) if moment else None
+def format_optional_timestamp(timestamp: float | None) -> str | None:
+    """Return a timestamp in RFC 3339, None for none and for 0."""
+    return format_timestamp(timestamp) if timestamp else None
 
 
 def serialize_row(incident: Incident, escalation: EscalationState) -> responses.IncidentRow:
@@ -48,11 +48,13 @@ def serialize_row(incident: Incident, escalation: EscalationState) -> responses.
         channel=incident.channel,
         firing=incident.firing,
         total=incident.total,
-        opened_at=format_moment(incident.opened_at),
-        updated_at=format_moment(incident.updated_at),
+        opened_at=format_timestamp(incident.opened_at),
+        updated_at=format_timestamp(incident.updated_at),
         acknowledged_by=incident.acknowledged_by or None,
         next_step=upcoming.step.name if upcoming else None,
-        next_step_at=format_optional_moment(upcoming.due_at) if upcoming and not incident.is_paused else None,
+        next_step_at=format_optional_timestamp(upcoming.due_at)
+        if upcoming and not incident.is_paused
+        else None,
     )
 
 
@@ -60,7 +62,7 @@ def serialize_history_row(incident: Incident, escalation: EscalationState) -> re
     """Return one row of the history: that of the list, and the durations."""
     return responses.HistoryRow(
         **asdict(serialize_row(incident, escalation)),
-        resolved_at=format_optional_moment(incident.resolved_at),
+        resolved_at=format_optional_timestamp(incident.resolved_at),
         duration_s=_seconds_after_opening(incident, incident.resolved_at),
         acknowledged_after_s=_seconds_after_opening(incident, incident.first_acknowledged_at),
     )
@@ -80,12 +82,12 @@ def serialize_incident(planned: IncidentPlan, timeline: list[TimelineEvent]) -> 
         **asdict(serialize_row(incident, escalation)),
         source=incident.source,
         truncated=incident.truncated,
-        acknowledged_at=format_optional_moment(incident.acknowledged_at),
-        resolved_at=format_optional_moment(incident.resolved_at),
+        acknowledged_at=format_optional_timestamp(incident.acknowledged_at),
+        resolved_at=format_optional_timestamp(incident.resolved_at),
         resolved_by=incident.resolved_by or None,
         previous=incident.previous or None,
-        snoozed_until=format_optional_moment(incident.snoozed_until),
-        stale_at=None if incident.is_resolved else format_optional_moment(incident.stale_at),
+        snoozed_until=format_optional_timestamp(incident.snoozed_until),
+        stale_at=None if incident.is_resolved else format_optional_timestamp(incident.stale_at),
         suppressed=_serialize_suppression(incident.suppression),
         storm=find_storm_of(incident.deliveries) or None,
         silences=[_serialize_silence(incident, request) for request in incident.silences],
@@ -111,9 +113,9 @@ def step_status(step_state: StepState) -> responses.StepStatus:
     return responses.StepStatus.NOTIFIED if is_notified else responses.StepStatus.NOTIFYING
 
 
-def _seconds_after_opening(incident: Incident, moment: float) -> float | None:
-    """Return the seconds from opening to *moment*, None for 0."""
-    return round(max(0.0, moment - incident.opened_at), 3) if moment else None
+def _seconds_after_opening(incident: Incident, timestamp: float) -> float | None:
+    """Return the seconds from opening to *timestamp*, None for 0."""
+    return round(max(0.0, timestamp - incident.opened_at), 3) if timestamp else None
 
 
 def _serialize_suppression(suppression: Suppression | None) -> responses.SuppressionRow | None:
@@ -122,8 +124,8 @@ def _serialize_suppression(suppression: Suppression | None) -> responses.Suppres
     return responses.SuppressionRow(
         reason=suppression.reason,
         by=suppression.by or None,
-        since=format_moment(suppression.since),
-        until=format_optional_moment(suppression.until),
+        since=format_timestamp(suppression.since),
+        until=format_optional_timestamp(suppression.until),
     )
 
 
@@ -135,9 +137,9 @@ def _serialize_silence(incident: Incident, request: SilenceRequest) -> responses
         matchers=[responses.MatcherRow(name=name, value=value) for name, value in request.matchers],
         by=request.by,
         comment=request.comment,
-        until=format_optional_moment(request.until),
+        until=format_optional_timestamp(request.until),
         until_resolved=request.is_until_resolved,
-        ended_at=format_optional_moment(request.ended_at),
+        ended_at=format_optional_timestamp(request.ended_at),
     )
 
 
@@ -147,8 +149,8 @@ def _serialize_alert(incident: Incident, fingerprint: str) -> responses.AlertRow
         fingerprint=fingerprint,
         status=responses.AlertStatus.FIRING if alert_state.is_firing else responses.AlertStatus.RESOLVED,
         severity=alert_state.severity,
-        starts_at=format_optional_moment(alert_state.starts_at),
-        ends_at=format_optional_moment(alert_state.ends_at),
+        starts_at=format_optional_timestamp(alert_state.starts_at),
+        ends_at=format_optional_timestamp(alert_state.ends_at),
         labels=alert.labels if alert else {},
         annotations=alert.annotations if alert else {},
         generator_url=alert.generator_url if alert else "",
@@ -157,7 +159,7 @@ def _serialize_alert(incident: Incident, fingerprint: str) -> responses.AlertRow
 
 def _serialize_event(event: TimelineEvent) -> responses.EventRow:
     return responses.EventRow(
-        at=format_moment(event.at),
+        at=format_timestamp(event.at),
         what=event.what,
         text=event.text,
         by=event.by or None,
@@ -175,9 +177,9 @@ def _serialize_escalation(view: IncidentView) -> responses.Escalation:
                 step=step_state.step.name,
                 responder=step_state.step.responder.name,
                 state=step_status(step_state),
-                due_at=format_optional_moment(step_state.due_at),
-                notified_at=format_optional_moment(step_state.notified_at),
-                timed_out_at=format_optional_moment(step_state.timed_out_at),
+                due_at=format_optional_timestamp(step_state.due_at),
+                notified_at=format_optional_timestamp(step_state.notified_at),
+                timed_out_at=format_optional_timestamp(step_state.timed_out_at),
             )
             for one in view.escalation.steps
             for step_state in [replace(one, due_at=None) if is_paused and not one.is_due else one]
@@ -196,8 +198,8 @@ def _serialize_delivery(
         target=delivery.target,
         state=delivery_state(delivery),
         attempts=delivery.attempts,
-        at=format_optional_moment(receipt.at if receipt else delivery.last_attempt_at),
-        retry_at=None if is_over else format_optional_moment(delivery.retry_at),
+        at=format_optional_timestamp(receipt.at if receipt else delivery.last_attempt_at),
+        retry_at=None if is_over else format_optional_timestamp(delivery.retry_at),
         reason=delivery.reason or None,
         detail=delivery.detail or None,
         simulated=bool(receipt and receipt.is_simulated),

@@ -34,7 +34,7 @@ from receiver.web.api import responses
 from receiver.web.api.incidents import read_actor
 from receiver.web.api.openapi import operation
 from receiver.web.api.requests import ActorFields, EndMaintenanceRequest, StartMaintenanceRequest
-from receiver.web.api.serializers import format_moment, format_optional_moment
+from receiver.web.api.serializers import format_optional_timestamp, format_timestamp
 from receiver.web.monitoring import ProcessMonitor
 from receiver.web.server.errors import RequestError
 
@@ -80,8 +80,8 @@ def _serialize_maintenance(found: Maintenance | None) -> responses.MaintenanceRo
     if found is None:
         return responses.MaintenanceRow(None, None, None, None)
     return responses.MaintenanceRow(
-        until=format_moment(found.until),
-        since=format_moment(found.since),
+        until=format_timestamp(found.until),
+        since=format_timestamp(found.since),
         by=found.by,
         comment=found.comment or None,
     )
@@ -145,9 +145,9 @@ def _serialize_storm(loaded: VersionedStorm, heads: Mapping[str, Incident]) -> r
     return responses.StormRow(
         id=storm.id,
         target_key=storm.target_key,
-        began_at=format_moment(storm.began_at),
-        ended_at=format_optional_moment(storm.ended_at),
-        resolved_at=format_optional_moment(storm.resolved_at),
+        began_at=format_timestamp(storm.began_at),
+        ended_at=format_optional_timestamp(storm.ended_at),
+        resolved_at=format_optional_timestamp(storm.resolved_at),
         total=summary.total,
         open=summary.open,
         acknowledged=summary.acknowledged,
@@ -181,7 +181,7 @@ class HeartbeatHandler:
                         heartbeat=heartbeat.name,
                         source=signal.source if signal else None,
                         state=state if signal else responses.HeartbeatState.WAITING,
-                        last_at=format_optional_moment(signal.at if signal else None),
+                        last_at=format_optional_timestamp(signal.at if signal else None),
                         every_s=heartbeat.every,
                         grace_s=heartbeat.grace,
                         notify=heartbeat.notify.name,
@@ -214,7 +214,7 @@ class ChannelHandler:
                 if is_simulated[kind]
                 else responses.ChannelState(health.state),
                 reason=health.reason or None,
-                since=format_optional_moment(health.since),
+                since=format_optional_timestamp(health.since),
             )
             for kind, health in states
         }
@@ -243,11 +243,11 @@ class StatusHandler:
             maintenance=self.maintenance.get_maintenance(),
             storms=[storm.target_key for storm in self.storms.list_unresolved() if storm.is_active],
             config=responses.ConfigRow(
-                loaded_at=format_moment(self.config.state.loaded_at),
+                loaded_at=format_timestamp(self.config.state.loaded_at),
                 error=describe_refusals(self.config.list_refused()) or None,
             ),
             last_webhook_at={
-                source: format_moment(at) for source, at in self.last_webhooks.list_all().items()
+                source: format_timestamp(at) for source, at in self.last_webhooks.list_all().items()
             },
             clocks=[
                 responses.ClockRow(name, round(ahead_s, 1))

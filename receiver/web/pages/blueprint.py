@@ -21,7 +21,7 @@ from msgspec.structs import asdict
 from receiver.clock import Clock
 from receiver.text import is_web_link
 from receiver.web.api.requests import ActorFields
-from receiver.web.api.serializers import format_moment
+from receiver.web.api.serializers import format_timestamp
 from receiver.web.api.status import MaintenanceHandler
 from receiver.web.auth.principal import current_principal
 from receiver.web.server.connection import yield_to_others
@@ -46,12 +46,12 @@ def build_pages(maintenance: MaintenanceHandler, clock: Clock) -> Blueprint:
         return response
 
     @pages.app_template_filter("ago")
-    def ago(moment: str | None) -> str:
-        return moment[:19].replace("T", " ") + " UTC" if moment else ""
+    def ago(timestamp: str | None) -> str:
+        return timestamp[:19].replace("T", " ") + " UTC" if timestamp else ""
 
     @pages.app_template_filter("age")
-    def age(moment: str) -> str:
-        return format_age(clock() - datetime.fromisoformat(moment).timestamp())
+    def age(timestamp: str) -> str:
+        return format_age(clock() - datetime.fromisoformat(timestamp).timestamp())
 
     @pages.app_template_filter("basename")
     def basename(path: str) -> str:
@@ -65,7 +65,7 @@ def build_pages(maintenance: MaintenanceHandler, clock: Clock) -> Blueprint:
     def shared() -> dict[str, object]:
         return {
             "page_now": f"{clock():.3f}",
-            "as_of": format_moment(clock()),
+            "as_of": format_timestamp(clock()),
             "page_links": LINKS,
             "static": lambda name: url_for("static", filename=name, v=file_hashes.get(name)),
             "own_address": lambda: make_relative(request.full_path.rstrip("?")),

@@ -30,7 +30,7 @@ from receiver.web.api.requests import EndMaintenanceRequest, StartMaintenanceReq
 from receiver.web.api.responses import IncidentRow, StepStatus
 from receiver.web.api.serializers import (
     delivery_keys,
-    format_moment,
+    format_timestamp,
     serialize_row,
     step_status,
 )
@@ -229,13 +229,13 @@ class IncidentListBuilder:
         policy = resolve_policy(self.routing, incident, paused_until)
         escalation = evaluate_escalation(incident, policy, now)
         upcoming = escalation.next_step
-        moments = (
+        times = (
             escalation.next_check_at,
             upcoming.due_at if upcoming is not None else None,
             incident.stale_at,
             paused_until,
         )
-        valid_until = min((at for at in moments if at is not None and at > now), default=math.inf)
+        valid_until = min((at for at in times if at is not None and at > now), default=math.inf)
         return build_card(incident, escalation, now), valid_until
 
 
@@ -317,12 +317,12 @@ def add_maintenance_forms(pages: Blueprint, maintenance: MaintenanceHandler, ser
         return redirect(url_for("pages.show_dashboard"), 303)
 
     def _read_end(text: str) -> tuple[str | None, str | None]:
-        """Return a duration like `2h`, or the next moment (RFC 3339) of a time of day in the team's zone."""
+        """Return a duration like `2h`, or the next time (RFC 3339) of a time of day in the team's zone."""
         text = text.lower().removeprefix("until").strip()
         if ":" not in text:
             return text or None, None
         try:
-            return None, format_moment(parse_time(text, services.clock(), services.routing.zone))
+            return None, format_timestamp(parse_time(text, services.clock(), services.routing.zone))
         except (ValueError, OverflowError):
             return None, text  # it is refused with a message
 

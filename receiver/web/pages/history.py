@@ -35,7 +35,7 @@ from receiver.model.statistics import (
 )
 from receiver.web.api.incidents import LATEST, parse_since
 from receiver.web.api.requests import read_query
-from receiver.web.api.serializers import format_moment
+from receiver.web.api.serializers import format_timestamp
 from receiver.web.pages.blueprint import PageQuery, paginate
 from receiver.web.pages.dashboard import describe_state
 from receiver.web.urls import url_for
@@ -189,8 +189,8 @@ class HistoryPageQuery(PageQuery, frozen=True):
 
 def _read_until(text: str, now: float) -> float:
     """Return the end of the requested time, 0 for none; a date includes the whole day."""
-    moment = parse_since(text, now, "until")
-    return moment + _DAY_S if moment and _DAY.fullmatch(text) and moment < LATEST else moment
+    timestamp = parse_since(text, now, "until")
+    return timestamp + _DAY_S if timestamp and _DAY.fullmatch(text) and timestamp < LATEST else timestamp
 
 
 def _select_with_label(
@@ -212,9 +212,9 @@ def _select_with_label(
     return found
 
 
-def format_delay(incident: Incident, moment: float) -> str:
-    """Return the time from opening to *moment* in words; empty for 0."""
-    return format_duration(max(0.0, moment - incident.opened_at)) if moment else ""
+def format_delay(incident: Incident, timestamp: float) -> str:
+    """Return the time from opening to *timestamp* in words; empty for 0."""
+    return format_duration(max(0.0, timestamp - incident.opened_at)) if timestamp else ""
 
 
 def add_history(pages: Blueprint, services: Services) -> None:
@@ -264,5 +264,5 @@ def add_history(pages: Blueprint, services: Services) -> None:
             format_delay=format_delay,
             describe_state=describe_state,
             duration=format_duration,
-            rfc3339=format_moment,
+            rfc3339=format_timestamp,
         )

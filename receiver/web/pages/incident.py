@@ -30,7 +30,7 @@ from receiver.text import one_line
 from receiver.web.api.incidents import IncidentHandler
 from receiver.web.api.requests import CreateSilenceRequest, read_query
 from receiver.web.api.responses import AlertRow, AlertStatus, DeliveryState
-from receiver.web.api.serializers import format_moment
+from receiver.web.api.serializers import format_timestamp
 from receiver.web.api.status import StatusHandler
 from receiver.web.pages.blueprint import (
     PAGE_SIZE,
@@ -120,7 +120,7 @@ def _build_message(
     at: float, to: str, what: str, text: str, payload: Mapping[str, Any], *, simulated: bool = False
 ) -> SentMessage:
     whole = dumps(payload, indent=2, ensure_ascii=False)
-    return SentMessage(format_moment(at), to, what, text, whole, simulated)
+    return SentMessage(format_timestamp(at), to, what, text, whole, simulated)
 
 
 @dataclass(frozen=True, slots=True)

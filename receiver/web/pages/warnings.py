@@ -15,7 +15,7 @@ from receiver.model.incident import Incident
 from receiver.model.routing import PAGERDUTY
 from receiver.storms.store import RedisStorms
 from receiver.web.api.responses import ChannelState, HeartbeatState, Status
-from receiver.web.api.serializers import format_moment
+from receiver.web.api.serializers import format_timestamp
 from receiver.web.api.status import describe_refusals
 from receiver.web.urls import url_for
 
@@ -152,7 +152,7 @@ class WarningList:
         if refused:
             since = min(state.refused_at for state in refused.values())
             words = f"The old one stays in force: {describe_refusals(refused)}."
-            yield StatusWarning("alarm", "A new configuration was refused.", words, format_moment(since))
+            yield StatusWarning("alarm", "A new configuration was refused.", words, format_timestamp(since))
 
     def _find_failed(self) -> Iterator[StatusWarning]:
         count = self.failures.count_failures()
