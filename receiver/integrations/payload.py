@@ -197,62 +197,55 @@ def parse_timestamp(value: object, now: float) -> float:
     return seconds if 0.0 < seconds < latest_plausible_at(now) else 0.0
 
 
-def parse_texts(raw: object, name: str, repairs: list[str]) -> dict[str, str]:
-    """Return the entries of *raw* as texts, not truncated and without nulls; record repairs under *name*."""
-    texts = {}
-    for key, value in raw.items() if isinstance(raw, dict) else ():
-        text = to_text(value)
-        if text is not None:
-            texts[replace_surrogates(key)] = text
-        record_repair(
-            repairs, name, type(value) is not str or text != value or replace_surrogates(key) != key
-        )
-    return texts
+@dataclass
+class LenientObject:
+    """A JSON object whose fields may be of the wrong type; *is_repaired* tells whether one was repaired."""
 
+    raw: Object
+    is_repaired: bool = False
 
-def truncate_texts(texts: dict[str, str], limit: int, repairs: list[str]) -> dict[str, str]:
-    """Return at most MAX_ENTRIES of *texts*, values truncated to *limit* characters."""
-    if len(texts) <= MAX_ENTRIES and all(
-        len(name) <= MAX_NAME and len(value) <= limit for name, value in texts.items()
-    ):
+    def parse_text(self, name: str) -> str:
+        """Return the text of a field; empty if it is not a string."""
+        value = self.raw.get(name)
+        if isinstance(value, str):
+            return replace_surrogates(value)
+        self.is_repaired |= value is not None
+        return ""
+
+    def parse_link(self, name: str) -> str:
+        """Return the URL of a field; empty if it is too long, because a truncated URL is useless."""
+        text = self.parse_text(name)
+        self.is_repaired |= len(text) > MAX_LINK
+        return text if len(text) <= MAX_LINK else ""
+
+    def parse_texts(self, name: str) -> dict[str, str]:
+        """Return an object's entries as texts, not truncated and without nulls; empty for anything else."""
+        value, texts = self.raw.get(name), {}
+        self.is_repaired |= not isinstance(value, dict | None)
+        for key, entry in value.items() if isinstance(value, dict) else ():
+            clean_key, text = replace_surrogates(key), to_text(entry)
+            if text is not None:
+                texts[clean_key] = text
+            self.is_repaired |= type(entry) is not str or text != entry or clean_key != key
         return texts
-    repairs.append("size")
-    names = sorted(texts, key=lambda name: name not in _FIRST)[:MAX_ENTRIES]
-    return {truncate_text(name, MAX_NAME): truncate_text(texts[name], limit) for name in names}
 
+    def truncate_texts(self, texts: dict[str, str], limit: int) -> dict[str, str]:
+        """Return at most MAX_ENTRIES of *texts*, values truncated to *limit* characters."""
+        if len(texts) <= MAX_ENTRIES and all(
+            len(name) <= MAX_NAME and len(value) <= limit for name, value in texts.items()
+        ):
+            return texts
+        self.is_repaired = True
+        names = sorted(texts, key=lambda name: name not in _FIRST)[:MAX_ENTRIES]
+        return {truncate_text(name, MAX_NAME): truncate_text(texts[name], limit) for name in names}
 
-def parse_text(raw: Object, name: str, repairs: list[str]) -> str:
-    """Return the field *name* of *raw*; empty if it is not a string."""
-    value = raw.get(name)
-    if isinstance(value, str):
-        return replace_surrogates(value)
-    record_repair(repairs, name, value is not None)
-    return ""
-
-
-def parse_link(raw: Object, name: str, repairs: list[str]) -> str:
-    """Return the field *name*, a URL; empty if it is too long, because a truncated URL is useless."""
-    text = parse_text(raw, name, repairs)
-    if len(text) <= MAX_LINK:
-        return text
-    repairs.append(name)
-    return ""
-
-
-def parse_count(value: object, repairs: list[str]) -> int:
-    """Return *value* as a count, also from a number in a string; 0 if it is not a number."""
-    if value is None:
-        return 0
-    record_repair(repairs, "truncatedAlerts", not isinstance(value, RawNumber))
-    digits = to_text(value) if isinstance(value, str | RawNumber) else ""
-    try:
-        number = float(digits or "")
-    except ValueError:
-        record_repair(repairs, "truncatedAlerts", True)
-        return 0
-    return ceil(min(number, MAX_TRUNCATED)) if number > 0 else 0
-
-
-def record_repair(repairs: list[str], name: str, is_repaired: bool) -> None:
-    if is_repaired:
-        repairs.append(name)
+    def parse_count(self, name: str) -> int:
+        """Return a count of at most `MAX_TRUNCATED`, also from a number in a string; 0 for anything else."""
+        value = self.raw.get(name)
+        self.is_repaired |= not isinstance(value, RawNumber | None)
+        try:
+            number = float(to_text(value) or 0)
+        except ValueError:
+            self.is_repaired = True
+            return 0
+        return ceil(min(number, MAX_TRUNCATED)) if number > 0 else 0

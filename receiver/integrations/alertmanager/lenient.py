@@ -80,11 +80,21 @@ def parse_leniently(body: bytes, source: str, now: float) -> ReceivedAlerts:
     readable = [entry for entry in entries if isinstance(entry, dict) and _find_refusal_reason(entry) is None]
     if entries and not readable:
         raise _unreadable(f"the first one {_find_refusal_reason(entries[0])}")
-    repairs: list[str] = []
-    header = _parse_header(raw, source, repairs)
+    fields = payload.LenientObject(raw)
+    header = Group(
+        source=source,
+        receiver=truncate_text(fields.parse_text("receiver"), payload.MAX_NAME),
+        group_key=fields.parse_text("groupKey"),
+        group_labels=fields.truncate_texts(fields.parse_texts("groupLabels"), payload.MAX_LABEL),
+        alerts=(),
+        truncated=fields.parse_count("truncatedAlerts"),
+        external_url=fields.parse_link("externalURL"),
+    )
     alerts, repaired = _parse_alerts(readable, payload.parse_status(raw.get("status")), now)
     return ReceivedAlerts(
-        group_alerts(header, alerts), len(entries) - len(readable), len(alerts) if repairs else repaired
+        group_alerts(header, alerts),
+        len(entries) - len(readable),
+        len(alerts) if fields.is_repaired else repaired,
     )
 
 
@@ -144,83 +154,49 @@ _RESEMBLANCES = {
 _CUSTOM = "; if Alertmanager's webhook_config has a `payload`, remove it"
 
 
-def _parse_header(raw: payload.Object, source: str, repairs: list[str]) -> Group:
-    return Group(
-        source=source,
-        receiver=truncate_text(payload.parse_text(raw, "receiver", repairs), payload.MAX_NAME),
-        group_key=payload.parse_text(raw, "groupKey", repairs),
-        group_labels=_get_texts(raw, "groupLabels", payload.MAX_LABEL, repairs),
-        alerts=(),
-        truncated=payload.parse_count(raw.get("truncatedAlerts"), repairs),
-        external_url=payload.parse_link(raw, "externalURL", repairs),
-    )
-
-
-def _get_texts(raw: payload.Object, name: str, limit: int, repairs: list[str]) -> dict[str, str]:
-    """Return the texts of the JSON object in a field; none where it has no object, a repair unless null."""
-    value = raw.get(name)
-    if not isinstance(value, dict):
-        payload.record_repair(repairs, name, value is not None)
-        return {}
-    return payload.truncate_texts(payload.parse_texts(value, name, repairs), limit, repairs)
-
-
 def _parse_alerts(readable: list[payload.Object], group_status: str, now: float) -> tuple[list[Alert], int]:
+    """Return the alerts, and how many of them were repaired."""
     alerts, repaired, left = [], 0, payload.MAX_UNIDENTIFIED
     for raw in readable:
-        repairs: list[str] = []
-        labels = payload.parse_texts(raw["labels"], "labels", repairs)
-        fingerprint = payload.shorten_name(
-            payload.parse_text(raw, "fingerprint", repairs), payload.MAX_FINGERPRINT
-        )
+        fields = payload.LenientObject(raw)
+        labels = fields.parse_texts("labels")
+        fingerprint = payload.shorten_name(fields.parse_text("fingerprint"), payload.MAX_FINGERPRINT)
         if not fingerprint:
             if (left := left - payload.count_characters(labels)) < 0:
                 raise too_large(UNIDENTIFIED)
             # Before truncation, so that alerts that differ only in the truncated part stay different.
             fingerprint = payload.compute_fingerprint(labels)
-        alerts.append(_parse_alert(raw, fingerprint, labels, group_status, now=now, repairs=repairs))
-        repaired += bool(repairs)
+        starts_at = payload.parse_timestamp(raw.get("startsAt"), now)
+        fields.is_repaired |= starts_at == 0.0
+        alerts.append(
+            Alert(
+                fingerprint,
+                fields.truncate_texts(labels, payload.MAX_LABEL),
+                fields.truncate_texts(fields.parse_texts("annotations"), payload.MAX_ANNOTATION),
+                min(starts_at, now) or now,
+                _parse_end(fields, group_status, now),
+                fields.parse_link("generatorURL"),
+            )
+        )
+        repaired += fields.is_repaired
     return alerts, repaired
 
 
-def _parse_alert(
-    raw: payload.Object,
-    fingerprint: str,
-    labels: dict[str, str],
-    group_status: str,
-    *,
-    now: float,
-    repairs: list[str],
-) -> Alert:
-    """Return the alert; add the names of repaired fields to *repairs*."""
-    annotations = _get_texts(raw, "annotations", payload.MAX_ANNOTATION, repairs)
-    starts_at = payload.parse_timestamp(raw.get("startsAt"), now)
-    payload.record_repair(repairs, "startsAt", starts_at == 0.0)
-    return Alert(
-        fingerprint,
-        payload.truncate_texts(labels, payload.MAX_LABEL, repairs),
-        annotations,
-        min(starts_at, now) or now,
-        _parse_end(raw, group_status, now, repairs),
-        payload.parse_link(raw, "generatorURL", repairs),
-    )
-
-
-def _parse_end(raw: payload.Object, group_status: str, now: float, repairs: list[str]) -> float:
+def _parse_end(fields: payload.LenientObject, group_status: str, now: float) -> float:
     """Return when the alert ended, 0 while it fires.
 
     Its own status decides; without a status, whether its end has passed; without an end either, the status
     of the group.
     """
-    ends_at = payload.parse_timestamp(raw.get("endsAt"), now)
-    status = payload.parse_status(raw.get("status"))
+    given = fields.raw.get("endsAt")
+    ends_at, status = payload.parse_timestamp(given, now), payload.parse_status(fields.raw.get("status"))
     if not status:
-        payload.record_repair(repairs, "status", True)
-        if raw.get("endsAt") is None:
+        fields.is_repaired = True
+        if given is None:
             status = group_status
         elif 0.0 < ends_at <= now:
             status = "resolved"
     if status != "resolved":
         return 0.0
-    payload.record_repair(repairs, "endsAt", ends_at == 0.0)
+    fields.is_repaired |= ends_at == 0.0
     return min(ends_at, now) or now
