@@ -8,9 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from receiver import clock as wall
 from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
@@ -24,12 +23,10 @@ from receiver.http_client import (
     send_request,
 )
 from receiver.integrations.alertmanager import responses as bodies
-from receiver.integrations.alertmanager.responses import format_timestamp
 from receiver.integrations.alertmanager.status import Poll, RemoteSilence, Replica
-from receiver.model.routing import Matcher
 
 T = TypeVar("T")
-_EVERY_STATE = (("active", "true"), ("silenced", "true"), ("inhibited", "true"), ("unprocessed", "true"))
+_ALERTS_OF_EVERY_STATE = "/alerts?active=true&silenced=true&inhibited=true&unprocessed=true"
 # Clocks that differ by less count as equal: an HTTP date has whole seconds, and a response may take
 # some seconds to arrive.
 _SAME_CLOCK_S = 5.0
@@ -46,39 +43,33 @@ class AlertmanagerApi:
     timeout_s: float
     clock: Callable[[], float]
 
-    def get_alerts(self, labels: Mapping[str, str]) -> Replica:
-        """Return the alerts with *labels*, muted or not; both requests share the timeout."""
+    def get_alerts(self) -> Replica:
+        """Return all alerts, muted or not; both requests share the timeout."""
         deadline = time.monotonic() + self.timeout_s
-        filters = [("filter", str(Matcher(name, "=", value))) for name, value in sorted(labels.items())]
-        query = urlencode([*_EVERY_STATE, *filters], errors="replace", quote_via=quote)
-        response = self._send_request("GET", f"/alerts?{query}")
+        response = self._request("GET", _ALERTS_OF_EVERY_STATE)
         dated_at = parse_date_header(response.headers.get("date", ""))
-        now = self.clock() if dated_at is None else dated_at
-        alerts = _parse_body(response, lambda body: bodies.parse_alerts(body, now))
+        alerts = bodies.parse_alerts(response.body, self.clock() if dated_at is None else dated_at)
         # Request the status last: after a restart in between, the new start time comes with the old list;
         # the other way round, an empty list could come with the old start time.
-        status = self._send_request("GET", "/status", max(0.1, deadline - time.monotonic()))
-        up_since = _parse_body(status, bodies.parse_uptime) + measure_clock_lead(
-            status.headers.get("date", ""), self.clock(), _SAME_CLOCK_S
-        )
-        return Replica(self.address.url, alerts, up_since)
+        status = self._request("GET", "/status", max(0.1, deadline - time.monotonic()))
+        ahead_s = measure_clock_lead(status.headers.get("date", ""), self.clock(), _SAME_CLOCK_S)
+        return Replica(self.address.url, alerts, bodies.parse_uptime(status.body) + ahead_s)
 
     def list_silences(self) -> tuple[RemoteSilence, ...]:
         """Return all silences; since Alertmanager 0.34 without expired ones."""
-        return _parse_body(self._send_request("GET", "/silences?expired=false"), bodies.parse_silences)
+        return bodies.parse_silences(self._request("GET", "/silences?expired=false").body)
 
     def find_silence(self, silence_id: str) -> RemoteSilence | None:
         """Return the silence; None when this replica does not know it."""
-        response = self._send_request("GET", _silence_path(silence_id), or_statuses=_UNKNOWN)
-        return _parse_body(response, bodies.parse_silence) if response.is_ok else None
+        response = self._request("GET", _silence_path(silence_id), or_statuses=_UNKNOWN)
+        return bodies.parse_silence(response.body) if response.is_ok else None
 
     def post_silence(self, silence: Mapping[str, object]) -> str:
         """Create or change *silence* and return its ID."""
         # Detect a hanging replica before it may have accepted the silence: after a timeout of the POST, the
         # next replica could not be tried.
-        self._send_request("GET", "/status")
-        response = self._send_request("POST", "/silences", body=silence)
-        return _parse_body(response, bodies.parse_silence_id, may_be_done=True)
+        self._request("GET", "/status")
+        return bodies.parse_silence_id(self._request("POST", "/silences", body=silence).body)
 
     def expire_silence(self, silence_id: str) -> bool:
         """Expire the silence; return False when this replica does not know it."""
@@ -111,13 +102,6 @@ def _silence_path(silence_id: str) -> str:
     return "/silence/" + quote(silence_id, safe="", errors="replace")
 
 
-def _parse_body(response: HttpResponse, decode: Callable[[bytes], T], *, may_be_done: bool = False) -> T:
-    try:
-        return decode(response.body)
-    except bodies.UnexpectedResponse as error:
-        raise TemporaryDeliveryError("odd_answer", str(error), maybe_sent=may_be_done) from error
-
-
 def _convert_refusal(response: HttpResponse, *, may_be_done: bool) -> DeliveryError:
     """Return the DeliveryError for a response other than a 2xx, with Alertmanager's message."""
     message = response.headers.get("location", "") if 300 <= response.status < 400 else ""
@@ -146,14 +130,13 @@ class AlertmanagerClient:
         self._timeout_s = timeout_s
         self._clock = clock
 
-    def poll(self, matchers: Mapping[str, str] | None = None) -> Poll:
-        """Return the alerts with the labels *matchers* (none: all alerts) from all replicas.
+    def poll(self) -> Poll:
+        """Return the alerts of all replicas.
 
         Never raises: a replica that does not answer, or whose response is invalid, is in `unreachable`.
         """
         at = self._clock()
-        asks = [partial(replica.get_alerts, matchers or {}) for replica in self._replicas]
-        results = gather(asks, self._timeout_s)
+        results = gather([replica.get_alerts for replica in self._replicas], self._timeout_s)
         unreachable = {
             replica.address.url: result.detail or result.reason
             for replica, result in zip(self._replicas, results, strict=True)
@@ -210,8 +193,8 @@ class AlertmanagerClient:
                 {"name": name, "value": value, "isRegex": False, "isEqual": True}
                 for name, value in sorted(matchers.items())
             ],
-            "startsAt": format_timestamp(former.starts_at if former else starts_at),
-            "endsAt": format_timestamp(ends_at),
+            "startsAt": bodies.format_timestamp(former.starts_at if former else starts_at),
+            "endsAt": bodies.format_timestamp(ends_at),
             "createdBy": by,
             "comment": comment,
         }

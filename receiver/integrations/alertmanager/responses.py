@@ -1,6 +1,7 @@
 """Parsing Alertmanager's API responses: ignores unknown fields, requires the needed ones.
 
-For the API v2 of Alertmanager 0.25 to 0.34. Matchers are not parsed: since 0.32 there may be several sets.
+For the API v2 of Alertmanager 0.25 to 0.34. Matchers are not parsed: since 0.32 there may be several sets. An
+invalid response raises TemporaryDeliveryError `odd_answer`, whose detail says why.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from receiver.clock import format_iso_time
+from receiver.errors import TemporaryDeliveryError
 from receiver.http_client import as_objects, parse_timestamp
 from receiver.integrations.alertmanager.status import RemoteAlert, RemoteSilence, SilenceState
 from receiver.model.alert import fingerprint
@@ -22,10 +24,6 @@ _MAX_MESSAGE = 300
 # Alertmanager adds its retention to the end of a silence, and refuses a sum beyond the year 9999.
 _LAST = datetime(9000, 1, 1, tzinfo=UTC).timestamp()
 _STATES: dict[str, SilenceState] = {"active": "active", "pending": "pending", "expired": "expired"}
-
-
-class UnexpectedResponse(ValueError):
-    """The response is invalid; the message says why. Never leaves this package."""
 
 
 class _Status(Struct, rename="camel"):
@@ -60,7 +58,7 @@ class _Uptime(Struct):
 def parse_alerts(body: bytes, now: float) -> dict[str, RemoteAlert]:
     """Return the alerts of `GET /alerts` by fingerprint; *now* is by Alertmanager's clock.
 
-    Raises UnexpectedResponse when a single alert is invalid: without it, the alert would count as gone.
+    One invalid alert makes the whole response invalid: without it, the alert would count as gone.
     """
     alerts = (_build_alert(alert, now) for alert in _decode_body(body, list[_ApiAlert] | None) or ())
     return {alert.fingerprint: alert for alert in alerts}
@@ -81,13 +79,13 @@ def _build_alert(alert: _ApiAlert, now: float) -> RemoteAlert:
 
 
 def parse_silences(body: bytes) -> tuple[RemoteSilence, ...]:
-    """Return the silences of `GET /silences`; raises UnexpectedResponse."""
-    return tuple(_build_silence(silence) for silence in _decode_body(body, list[_Silence] | None) or ())
+    """Return the silences of `GET /silences`."""
+    return tuple(_build_silence(silence) for silence in _decode(body, list[_Silence] | None) or ())
 
 
 def parse_silence(body: bytes) -> RemoteSilence:
-    """Return the silence of `GET /silence/ID`; raises UnexpectedResponse."""
-    return _build_silence(_decode_body(body, _Silence))
+    """Return the silence of `GET /silence/ID`."""
+    return _build_silence(_decode(body, _Silence))
 
 
 def _build_silence(silence: _Silence) -> RemoteSilence:
@@ -104,18 +102,18 @@ def _build_silence(silence: _Silence) -> RemoteSilence:
 
 
 def parse_uptime(body: bytes) -> float:
-    """Return the start time of Alertmanager in `GET /status`, by its clock; raises UnexpectedResponse."""
-    timestamp = parse_timestamp(_decode_body(body, _Uptime).uptime)
+    """Return the start time of Alertmanager in `GET /status`, by its clock."""
+    timestamp = parse_timestamp(_decode(body, _Uptime).uptime)
     if timestamp <= 0:
-        raise UnexpectedResponse("it doesn't say since when it is up")
+        raise TemporaryDeliveryError("odd_answer", "it doesn't say since when it is up")
     return timestamp
 
 
 def parse_silence_id(body: bytes) -> str:
-    """Return the ID in the response to `POST /silences`; raises UnexpectedResponse."""
-    if silence_id := _text(_decode_body(body, dict[str, Any]).get("silenceID")):
+    """Return the ID in the response to `POST /silences`: the silence may exist, also if it is invalid."""
+    if silence_id := _text(_decode(body, dict[str, Any], maybe_sent=True).get("silenceID")):
         return silence_id
-    raise UnexpectedResponse("no silence id in the answer")
+    raise TemporaryDeliveryError("odd_answer", "no silence id in the answer", maybe_sent=True)
 
 
 def parse_error_message(body: bytes) -> str:
@@ -134,11 +132,12 @@ def format_timestamp(at: float) -> str:
     return format_iso_time(min(max(at, 0.0), _LAST))
 
 
-def _decode_body(body: bytes, kind: Any) -> Any:
+def _decode(body: bytes, kind: Any, *, maybe_sent: bool = False) -> Any:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UnexpectedResponse(one_line(f"not as Alertmanager answers: {error}", _MAX_MESSAGE)) from None
+        detail = one_line(f"not as Alertmanager answers: {error}", _MAX_MESSAGE)
+        raise TemporaryDeliveryError("odd_answer", detail, maybe_sent=maybe_sent) from None
 
 
 def _text(value: object) -> str:

@@ -81,13 +81,6 @@ def test_what_mutes_an_alert_is_reported(alertmanager: MockAlertmanager) -> None
     assert all(alert.is_muted and alert.is_firing for alert in seen.values())
 
 
-def test_a_poll_may_be_limited_to_some_labels(alertmanager: MockAlertmanager) -> None:
-    odd = {"alertname": 'a "quoted" \\ name\nof two lines', "where": "über & all"}
-    key = alertmanager.fires(**odd)
-    alertmanager.fires(**LABELS)
-    assert set(a_client(alertmanager.url).poll(odd).replicas[0].alerts) == {key}
-
-
 def test_alerts_of_every_state_are_requested(alertmanager: MockAlertmanager) -> None:
     get_alerts(alertmanager)
     asked = alertmanager.requests[0].path

@@ -44,7 +44,7 @@ def wait_for_gossip(is_so: Callable[[], object], within_s: float = 10.0) -> None
 
 def get_alerts(client: AlertmanagerClient, **labels: str) -> list[RemoteAlert | None]:
     """Return the alert as each replica returns it."""
-    poll = client.poll({"alertname": labels["alertname"]})
+    poll = client.poll()
     assert poll.is_complete, poll.unreachable
     return [replica.alerts.get(fingerprint(labels)) for replica in poll.replicas]
 
@@ -77,8 +77,7 @@ def test_both_replicas_return_firing_alerts_and_their_start_time(
     assert [
         alert is not None and (alert.is_firing, alert.is_muted, alert.receivers) for alert in found_silence
     ] == [(True, False, ("nobody",))] * 2
-    poll = client.poll({"alertname": "Fires", "where": 'a "b" \\ c\nd'})
-    assert [len(replica.alerts) for replica in poll.replicas] == [1, 1]
+    poll = client.poll()
     assert all(0 < poll.at - replica.up_since < 120 for replica in poll.replicas)
 
 
@@ -154,15 +153,16 @@ def test_a_silence_is_found_by_its_marker_on_every_replica(
 
 def test_with_one_replica_down_the_other_is_polled_and_gets_the_silence(pair: AlertmanagerPair) -> None:
     pair.fires(alertname="Half")
+    key = fingerprint({"alertname": "Half"})
     down = f"http://127.0.0.1:{free_port()}"
     half = AlertmanagerClient([down, pair.urls[0]])
-    poll = half.poll({"alertname": "Half"})
+    poll = half.poll()
     assert poll.unreachable == {down: "connection refused"}
-    assert [len(replica.alerts) for replica in poll.replicas] == [1]
+    assert [key in replica.alerts for replica in poll.replicas] == [True]
 
     silence_id = silence(pair, half, "Half")
-    [replica] = half.poll({"alertname": "Half"}).replicas
-    assert [alert.silenced_by for alert in replica.alerts.values()] == [(silence_id,)]
+    [replica] = half.poll().replicas
+    assert replica.alerts[key].silenced_by == (silence_id,)
     half.expire_silence(silence_id)
 
 
