@@ -21,17 +21,9 @@ from http.client import HTTPException, HTTPResponse, InvalidURL
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib import request as urlrequest
 from urllib.error import URLError
 from urllib.parse import unquote, urlsplit, urlunsplit
-from urllib.request import (
-    HTTPHandler,
-    HTTPSHandler,
-    OpenerDirector,
-    ProxyHandler,
-    Request,
-    UnknownHandler,
-    getproxies,
-)
 
 from receiver.errors import DeliveryError, TemporaryDeliveryError
 from receiver.text import one_line
@@ -148,9 +140,12 @@ def send_bytes(
     opener = None
     try:
         # The scheme is http or https, see BaseUrl and _build_opener.
-        request = Request(address.url + path, data, {**headers, **login}, method=method)  # noqa: S310
+        request = urlrequest.Request(address.url + path, data, {**headers, **login}, method=method)  # noqa: S310
         opener = _find_opener(request.full_url, proxies, ca_bundle)
-        return _send_through(opener, request, timeout_s, max_bytes)
+        deadline = time.monotonic() + timeout_s
+        with opener.open(request, timeout=timeout_s) as response:
+            received = {name.lower(): value for name, value in response.headers.items()}
+            return HttpResponse(response.status, _read_body(response, deadline, max_bytes), received)
     except (URLError, OSError, HTTPException, ValueError) as error:
         # urllib wraps errors in a URLError only until the request is sent.
         is_unsent = opener is None or isinstance(error, URLError | ValueError | InvalidURL)
@@ -182,33 +177,28 @@ def _load_tls_context(bundle: str, changed_at: tuple[tuple[str, int], ...]) -> s
     return context
 
 
-def _find_opener(url: str, proxies: Mapping[str, str] | None, ca_bundle: str) -> OpenerDirector:
+def _find_opener(url: str, proxies: Mapping[str, str] | None, ca_bundle: str) -> urlrequest.OpenerDirector:
     if proxies is None:
-        proxies = {} if _is_loopback(urlsplit(url).hostname or "") else getproxies()
+        proxies = {} if _is_loopback(urlsplit(url).hostname or "") else urlrequest.getproxies()
     context = get_tls_context(ca_bundle) if url.lower().startswith("https:") else None
     return _build_opener(tuple(proxies.items()), context)
 
 
 @lru_cache(maxsize=16)
-def _build_opener(proxies: tuple[tuple[str, str], ...], context: ssl.SSLContext | None) -> OpenerDirector:
+def _build_opener(
+    proxies: tuple[tuple[str, str], ...], context: ssl.SSLContext | None
+) -> urlrequest.OpenerDirector:
     """Return an opener for http and https, without urllib's handlers of redirects and errors.
 
     To build one takes more CPU than to send a request with it. Thread-safe.
     """
-    opener = OpenerDirector()
-    opener.add_handler(ProxyHandler(dict(proxies)))
-    opener.add_handler(HTTPHandler())
+    opener = urlrequest.OpenerDirector()
+    opener.add_handler(urlrequest.ProxyHandler(dict(proxies)))
+    opener.add_handler(urlrequest.HTTPHandler())
     if context is not None:
-        opener.add_handler(HTTPSHandler(context=context))
-    opener.add_handler(UnknownHandler())
+        opener.add_handler(urlrequest.HTTPSHandler(context=context))
+    opener.add_handler(urlrequest.UnknownHandler())
     return opener
-
-
-def _send_through(opener: OpenerDirector, request: Request, timeout_s: float, max_bytes: int) -> HttpResponse:
-    deadline = time.monotonic() + timeout_s
-    with opener.open(request, timeout=timeout_s) as response:
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return HttpResponse(response.status, _read_body(response, deadline, max_bytes), headers)
 
 
 def _read_body(response: HTTPResponse, deadline: float, max_bytes: int) -> bytes:
