@@ -54,23 +54,21 @@ class PagerDutyStatusClient:
         now = self.clock()
         cached = {key: one for key, one in self._cached.items() if abs(now - one[0]) < CHECK_AHEAD_S}
         known = {key: cached[key][1] for key in keys if key in cached}
-        found = (
-            self._fetch_statuses(missing) if (missing := [key for key in keys if key not in known]) else {}
-        )
-        # Other threads read the cache: replace the dict instead of changing it.
-        self._cached = cached | {key: (now, found[key]) for key in found if parse_storm_dedup_key(key)}
-        return {**known, **found}
-
-    def _fetch_statuses(self, keys: Sequence[str]) -> Mapping[str, Sequence[PagerDutyStatus]]:
-        if self.clock() < self._backoff_until:
+        missing = [key for key in keys if key not in known]
+        if not missing:
+            return known
+        if now < self._backoff_until:
             raise TemporaryDeliveryError("no_answer", "it gave none a moment ago")
         try:
-            return self.rest.find_statuses(keys)
+            found = self.rest.find_statuses(missing)
         except TemporaryDeliveryError as error:
             if error.reason in ("no_answer", "rate_limited"):
                 wait = min(max(error.retry_after, _BACKOFF_S), _MAX_BACKOFF_S)
                 self._backoff_until = self.clock() + wait
             raise
+        # Other threads read the cache: replace the dict instead of changing it.
+        self._cached = cached | {key: (now, found[key]) for key in found if parse_storm_dedup_key(key)}
+        return {**known, **found}
 
 
 logger = logging.getLogger(__name__)
@@ -138,7 +136,12 @@ class AcknowledgementCheck:
         status = finding.status
         if not finding.is_by_person or status is None:
             if finding.what == "resolved" and status is not None:
-                self._record_hint(page, f"{status.id}@{status.changed_at:.0f}")
+                reference = f"{status.id}@{status.changed_at:.0f}"
+                if isinstance(page, ResponderPage):
+                    self.pagerduty_sync.record_hint(page, reference)
+                else:
+                    with suppress(NotFound):
+                        self.storms.record_hint(page.storm.id, page.batch, reference, self.clock())
             return finding.what
         by = Person(status.by or "PagerDuty", via=PAGERDUTY)
         if isinstance(page, BatchPage):
@@ -152,21 +155,10 @@ class AcknowledgementCheck:
             self.pagerduty_sync.apply_status(page, finding.what, by)
         return finding.what
 
-    def _record_hint(self, page: ResponderPage | BatchPage, reference: str) -> None:
-        if isinstance(page, BatchPage):
-            with suppress(NotFound):
-                self.storms.record_hint(page.storm.id, page.batch, reference, self.clock())
-        else:
-            self.pagerduty_sync.record_hint(page, reference)
-
-    def _apply_response(self, incident: Incident, what: str, by: Person) -> None:
+    def _respond(self, incident: Incident, what: str, by: Person) -> None:
         now = self.clock()
         transition = transitions.acknowledge if what == "acknowledge" else transitions.resolve
-
-        def change(latest: Incident) -> IncidentChange:
-            return transition(latest, by, now) if latest.run == incident.run else IncidentChange(latest)
-
-        self.incident_service.update(incident.id, change, now)
+        self.pagerduty_sync.update_incident(incident, lambda latest: transition(latest, by, now), now)
 
     def _record_check(self, incident: Incident, *, reason: str = "", is_over: bool = False) -> None:
         now = self.clock()

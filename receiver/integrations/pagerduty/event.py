@@ -179,13 +179,7 @@ _MAX_FIELD = 255
 _MAX_LINKS = 20
 _ROOM_FOR_ROUTING_KEY = 200  # added on sending: 32 characters and the field name
 # NONE: the alert has no severity. Alertmanager's own PagerDuty integration sends `error` then.
-SEVERITIES = {
-    Severity.CRITICAL: "critical",
-    Severity.ERROR: "error",
-    Severity.WARNING: "warning",
-    Severity.INFO: "info",
-    Severity.NONE: "error",
-}
+SEVERITIES = {**{severity: severity.value for severity in Severity}, Severity.NONE: "error"}
 
 
 def render_event(notification: Notification) -> Json:

@@ -51,8 +51,7 @@ class PageConfirmer:
         try:
             finding = self._evaluate_event(action, page, before)
         except DeliveryError:
-            postponed = confirmation.postpone_check(before, self.clock())
-            self._save_delivery(action, incident, postponed, worker)
+            self._save_delivery(action, incident, confirmation.postpone_check(before, self.clock()), worker)
             return
         now = self.clock()
         if finding is None:
@@ -60,7 +59,12 @@ class PageConfirmer:
             self._save_delivery(action, incident, repeated, worker)
         elif incident.is_resolved:
             after = confirmation.record_resolve_check(before, finding, now)
-            self._save_resolve(action, incident, after, worker)
+            events = []
+            if confirmation.is_left_open(after):
+                text = f"PagerDuty's incident for {action.responder.title} is still open after our resolves"
+                self._save_notice(action, incident, after, text)
+                events.append(TimelineEvent(self.clock(), "left_open", text))
+            self._save_delivery(action, incident, after, worker, events)
         elif finding.is_by_person and finding.status is not None:
             by = Person(finding.status.by or "PagerDuty", via=PAGERDUTY)
             self.pagerduty_sync.apply_status(page, finding.what, by)
@@ -125,14 +129,6 @@ class PageConfirmer:
         self._save_delivery(action, incident, after, worker, events)
         if is_unconfirmed or is_resolved_too_often or after.receipt is not None:
             self.health.record_delivery(PAGERDUTY, action.responder.name, after, now)
-
-    def _save_resolve(self, action: ConfirmPage, incident: Incident, after: Delivery, worker: str) -> None:
-        events: list[TimelineEvent] = []
-        if confirmation.is_left_open(after):
-            text = f"PagerDuty's incident for {action.responder.title} is still open after our resolves"
-            self._save_notice(action, incident, after, text)
-            events.append(TimelineEvent(self.clock(), "left_open", text))
-        self._save_delivery(action, incident, after, worker, events)
 
     def _save_notice(self, action: ConfirmPage, incident: Incident, event: Delivery, text: str) -> None:
         name = one_line(incident.alertname or incident.summary, 80)

@@ -22,11 +22,11 @@ from receiver.http_client import (
     parse_timestamp,
 )
 from receiver.integrations.pagerduty.session import find_retry_after, get_json
-from receiver.integrations.pagerduty.webhook import USER_TYPES, parse_id
+from receiver.integrations.pagerduty.webhook import USER_TYPES, parse_id, parse_text
 from receiver.model.incident import OnCallPerson
 from receiver.model.page_confirmation import PagerDutyStatus
 from receiver.model.routing import Responder
-from receiver.text import Secret, one_line
+from receiver.text import Secret
 
 Json = dict[str, Any]
 _ON_CALL_TIMEOUT_S = 3.0
@@ -40,7 +40,6 @@ _TRY_LATER = (408, 425)
 _CLOCKS_AGREE_WITHIN_S = 2.0
 _PAGE_SIZE = 100
 _PAGES_AT_MOST = 5
-_MAX_TEXT = 255
 _WORST_LEVEL = 99
 
 
@@ -61,7 +60,7 @@ class PagerDutyRestClient:
     def find_alert_keys(self, incident_id: str) -> tuple[str, ...]:
         """Return the dedup keys of the alerts in a PagerDuty incident, without repeats."""
         alerts = self._list_objects(f"incidents/{_require_id(incident_id)}/alerts", {})
-        return tuple(dict.fromkeys(filter(None, (_text(alert.get("alert_key")) for alert in alerts))))
+        return tuple(dict.fromkeys(filter(None, (parse_text(alert.get("alert_key")) for alert in alerts))))
 
     def find_status(self, incident_id: str) -> PagerDutyStatus:
         """Return the current status of a PagerDuty incident; `merged` if it was merged into another."""
@@ -71,7 +70,7 @@ class PagerDutyRestClient:
     def find_open(self, dedup_key: str) -> tuple[str, ...]:
         """Return the IDs of the open PagerDuty incidents with a page of that key."""
         query = {"incident_key": dedup_key, "statuses[]": ["triggered", "acknowledged"]}
-        return tuple(_text(incident.get("id")) for incident in self._list_objects("incidents", query))
+        return tuple(parse_text(incident.get("id")) for incident in self._list_objects("incidents", query))
 
     def find_statuses(self, dedup_keys: Sequence[str]) -> dict[str, tuple[PagerDutyStatus, ...]]:
         """Return the statuses of the latest PagerDuty incidents with a page of each key, newest first.
@@ -108,7 +107,7 @@ class PagerDutyRestClient:
         query = {"schedule_ids[]": [schedule], "include[]": ["users"], "earliest": "true"}
         found: dict[str, OnCallPerson] = {}
         for entry in self._list_objects("oncalls", query, _ON_CALL_TIMEOUT_S):
-            person, user_id = _parse_person(entry), _text(as_object(entry.get("user")).get("id"))
+            person, user_id = _parse_person(entry), parse_text(as_object(entry.get("user")).get("id"))
             known = found.get(user_id or person.name)
             if person.name and (known is None or person.level < known.level):
                 found[user_id or person.name] = person
@@ -203,19 +202,19 @@ def _parse_status(incident: Json, ahead_s: float) -> PagerDutyStatus:
     https://developer.pagerduty.com/api-reference/9d0b4b12e36f9-list-incidents
     """
     reason = as_object(incident.get("resolve_reason"))
-    status = "merged" if reason else _text(incident.get("status"))
+    status = "merged" if reason else parse_text(incident.get("status"))
     acknowledgements = as_objects(incident.get("acknowledgements"))
     by = as_object(acknowledgements[-1].get("acknowledger")) if acknowledgements else {}
     if status == "resolved":
         by = as_object(incident.get("last_status_change_by"))
     return PagerDutyStatus(
         status,
-        by=_text(by.get("summary")),
+        by=parse_text(by.get("summary")),
         changed_at=_convert_time(incident.get("last_status_change_at"), ahead_s),
-        is_person=_text(by.get("type")) in USER_TYPES,
+        is_person=parse_text(by.get("type")) in USER_TYPES,
         created_at=_convert_time(incident.get("created_at"), ahead_s),
         id=parse_id(incident.get("id")),
-        link=_text(incident.get("html_url")),
+        link=parse_text(incident.get("html_url")),
         merged_into=parse_id(as_object(reason.get("incident")).get("id")),
     )
 
@@ -223,8 +222,8 @@ def _parse_status(incident: Json, ahead_s: float) -> PagerDutyStatus:
 def _parse_person(entry: Json) -> OnCallPerson:
     user, level = as_object(entry.get("user")), entry.get("escalation_level")
     return OnCallPerson(
-        name=_text(user.get("name")) or _text(user.get("summary")),
-        email=_text(user.get("email")),
+        name=parse_text(user.get("name")) or parse_text(user.get("summary")),
+        email=parse_text(user.get("email")),
         level=level if isinstance(level, int) and 0 < level < _WORST_LEVEL else _WORST_LEVEL,
         until=parse_timestamp(entry.get("end")),
     )
@@ -235,10 +234,6 @@ def _require_id(incident_id: str) -> str:
     if parse_id(incident_id):
         return incident_id
     raise PermanentDeliveryError("not_found", "that is no incident's id")
-
-
-def _text(value: object) -> str:
-    return one_line(value, _MAX_TEXT) if isinstance(value, str) else ""
 
 
 def _convert_time(value: object, ahead_s: float) -> float:

@@ -68,11 +68,11 @@ class PagerDutySync:
         # acknowledged, it would be resolved and triggered anew for that.
         if done := page.mark_done(status, now):
             self.incidents.record_delivery(page.incident.id, *done)
-        self._update_incident(page, occurred_at, transition, now)
+        self.update_incident(page.incident, transition, now, occurred_at)
 
     def mark_seen(self, page: ResponderPage, occurred_at: float) -> None:
         """Record the time of an event that changes nothing here, so that older events are outdated."""
-        self._update_incident(page, occurred_at, IncidentChange, self.clock())
+        self.update_incident(page.incident, IncidentChange, self.clock(), occurred_at)
 
     def record_hint(self, page: ResponderPage, reference: str) -> None:
         """Schedule a check of a page that was not resolved by a person."""
@@ -80,15 +80,17 @@ class PagerDutySync:
         hint = page.build_hint(reference, now)
         self.incidents.record_delivery(page.incident.id, *hint, wake=(PAGERDUTY,), due=now)
 
-    def _update_incident(
+    def update_incident(
         self,
-        page: ResponderPage,
-        occurred_at: float,
+        incident: Incident,
         transition: Callable[[Incident], IncidentChange],
         now: float,
+        occurred_at: float = 0.0,
     ) -> None:
+        """Save *transition* of the incident, unless another escalation run of it has begun."""
+
         def update(latest: Incident) -> IncidentChange:
-            if latest.run != page.incident.run or 0 < occurred_at < latest.last_pagerduty_event_at:
+            if latest.run != incident.run or 0 < occurred_at < latest.last_pagerduty_event_at:
                 return IncidentChange(latest)
             change = transition(latest)
             if change.incident is None or occurred_at <= latest.last_pagerduty_event_at:
@@ -96,7 +98,7 @@ class PagerDutySync:
             updated = replace(change.incident, last_pagerduty_event_at=occurred_at)
             return IncidentChange(updated, is_changed=True, events=change.events)
 
-        self.incident_service.update(page.incident.id, update, now)
+        self.incident_service.update(incident.id, update, now)
 
 
 T = TypeVar("T")

@@ -61,7 +61,7 @@ def parse_event(body: bytes) -> PagerDutyEvent | None:
     except ValueError:
         return None
     event = as_object(as_object(content).get("event"))
-    event_type, data = _text(event.get("event_type")), as_object(event.get("data"))
+    event_type, data = parse_text(event.get("event_type")), as_object(event.get("data"))
     agent = as_object(event.get("agent"))
     if not event_type.startswith("incident."):
         return None
@@ -71,17 +71,17 @@ def parse_event(body: bytes) -> PagerDutyEvent | None:
     if not incident_id:
         return None
     return PagerDutyEvent(
-        event_id=_text(event.get("id")),
+        event_id=parse_text(event.get("id")),
         event_type=event_type,
         incident_id=incident_id,
-        incident_key=_text(incident.get("incident_key")),
-        status=_text(incident.get("status")) or _text(data.get("state")),
+        incident_key=parse_text(incident.get("incident_key")),
+        status=parse_text(incident.get("status")) or parse_text(data.get("state")),
         # The name of its client program where it has no agent.
-        by=_name(agent) or _text(as_object(event.get("client")).get("name")),
+        by=_name(agent) or parse_text(as_object(event.get("client")).get("name")),
         occurred_at=parse_timestamp(event.get("occurred_at"), math.inf),
         to=_list_receivers(event_type, data),
         merged_into=parse_id(as_object(as_object(incident.get("resolve_reason")).get("incident")).get("id")),
-        is_person=_text(agent.get("type")) in USER_TYPES,
+        is_person=parse_text(agent.get("type")) in USER_TYPES,
     )
 
 
@@ -97,10 +97,11 @@ def _list_receivers(event_type: str, data: Object) -> tuple[str, ...]:
 
 
 def _name(reference: Object) -> str:
-    return _text(reference.get("summary")) or _text(reference.get("name"))
+    return parse_text(reference.get("summary")) or parse_text(reference.get("name"))
 
 
-def _text(value: object) -> str:
+def parse_text(value: object) -> str:
+    """Return *value* on one line, truncated; empty if it is no string."""
     return one_line(replace_surrogates(value), _MAX_TEXT) if isinstance(value, str) else ""
 
 
