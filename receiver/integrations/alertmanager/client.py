@@ -12,16 +12,9 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from receiver import clock as wall
+from receiver import http_client
 from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
-from receiver.http_client import (
-    BaseUrl,
-    HttpResponse,
-    gather,
-    measure_clock_lead,
-    parse_base_url,
-    parse_date_header,
-    send_request,
-)
+from receiver.http_client import BaseUrl, HttpResponse
 from receiver.integrations.alertmanager import responses as bodies
 from receiver.integrations.alertmanager.status import Poll, RemoteSilence, Replica
 
@@ -47,12 +40,12 @@ class AlertmanagerApi:
         """Return all alerts, muted or not; both requests share the timeout."""
         deadline = time.monotonic() + self.timeout_s
         response = self._request("GET", _ALERTS_OF_EVERY_STATE)
-        dated_at = parse_date_header(response.headers.get("date", ""))
+        dated_at = http_client.parse_date_header(response.headers.get("date", ""))
         alerts = bodies.parse_alerts(response.body, self.clock() if dated_at is None else dated_at)
         # Request the status last: after a restart in between, the new start time comes with the old list;
         # the other way round, an empty list could come with the old start time.
         status = self._request("GET", "/status", max(0.1, deadline - time.monotonic()))
-        ahead_s = measure_clock_lead(status.headers.get("date", ""), self.clock(), _SAME_CLOCK_S)
+        ahead_s = http_client.measure_clock_lead(status.headers.get("date", ""), self.clock(), _SAME_CLOCK_S)
         return Replica(self.address.url, alerts, bodies.parse_uptime(status.body) + ahead_s)
 
     def list_silences(self) -> tuple[RemoteSilence, ...]:
@@ -92,7 +85,9 @@ class AlertmanagerApi:
     ) -> HttpResponse:
         """Return a response with a 2xx status or one of *or_statuses*; raise a DeliveryError for others."""
         timeout_s = timeout_s or self.timeout_s
-        response = send_request(method, self.address, f"/api/v2{path}", body=body, timeout_s=timeout_s)
+        response = http_client.send_request(
+            method, self.address, f"/api/v2{path}", body=body, timeout_s=timeout_s
+        )
         if not response.is_ok and response.status not in or_statuses:
             raise _convert_refusal(response, may_be_done=method != "GET")
         return response
@@ -126,7 +121,9 @@ class AlertmanagerClient:
     def __init__(
         self, urls: Sequence[str], timeout_s: float = 3.0, clock: Callable[[], float] = wall.now
     ) -> None:
-        self._replicas = tuple(AlertmanagerApi(parse_base_url(url), timeout_s, clock) for url in urls)
+        self._replicas = tuple(
+            AlertmanagerApi(http_client.parse_base_url(url), timeout_s, clock) for url in urls
+        )
         self._timeout_s = timeout_s
         self._clock = clock
 
@@ -136,7 +133,7 @@ class AlertmanagerClient:
         Never raises: a replica that does not answer, or whose response is invalid, is in `unreachable`.
         """
         at = self._clock()
-        results = gather([replica.get_alerts for replica in self._replicas], self._timeout_s)
+        results = http_client.gather([replica.get_alerts for replica in self._replicas], self._timeout_s)
         unreachable = {
             replica.address.url: result.detail or result.reason
             for replica, result in zip(self._replicas, results, strict=True)
@@ -149,7 +146,7 @@ class AlertmanagerClient:
 
         Merges the replicas that answer; raises a DeliveryError when none does.
         """
-        results = gather([replica.list_silences for replica in self._replicas], self._timeout_s)
+        results = http_client.gather([replica.list_silences for replica in self._replicas], self._timeout_s)
         errors = [result for result in results if isinstance(result, DeliveryError)]
         if len(errors) == len(results):
             raise _choose_error(errors)

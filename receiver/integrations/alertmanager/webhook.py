@@ -12,12 +12,7 @@ from typing import Annotated, Literal
 from msgspec import DecodeError, Meta, Struct, field, json
 
 from receiver.integrations import payload
-from receiver.integrations.alertmanager.lenient import (
-    UNIDENTIFIED,
-    group_alerts,
-    parse_leniently,
-    too_large,
-)
+from receiver.integrations.alertmanager.lenient import UNIDENTIFIED, group_alerts, parse_leniently, too_large
 from receiver.model.alert import Alert, Group, ReceivedAlerts
 
 # The limits are checked while decoding, which is cheap; `parse_leniently` truncates what exceeds them.

@@ -1,8 +1,4 @@
-"""The acknowledgement check: before an escalation step, ask PagerDuty's REST API about the earlier pages.
-
-`PagerDutyStatusClient` looks up the status by dedup key and backs off after a request without an answer;
-`AcknowledgementCheck` applies to the incident what was done in PagerDuty.
-"""
+"""The acknowledgement check: before an escalation step, ask PagerDuty's REST API about the earlier pages."""
 
 from __future__ import annotations
 
@@ -34,7 +30,7 @@ _MAX_BACKOFF_S = 60.0
 
 @dataclass
 class PagerDutyStatusClient:
-    """Looks up statuses in PagerDuty, with a cache and a back-off shared by all threads of a process.
+    """Looks up statuses by dedup key, with a cache and a back-off shared by all threads of a process.
 
     A lookup ends within `CHECK_AHEAD_S`, the time between the check and the step.
     """

@@ -1,7 +1,4 @@
-"""The PagerDuty channel: sends the events of incidents and storms through the Events API v2.
-
-Each call sends one event and returns a receipt, or raises a temporary or a permanent DeliveryError.
-"""
+"""The PagerDuty channel: sends the events of incidents and storms through the Events API v2."""
 
 from __future__ import annotations
 
@@ -81,13 +78,8 @@ class PagerDutyChannel:
             }
         )
 
-    def find_receipt(self, notification: Notification) -> None:  # noqa: ARG002
-        """Return None always: the dedup key makes sending again harmless, so no lookup is needed.
-
-        A trigger with the key of an open alert is merged into it; acknowledging or resolving a second time
-        changes nothing.
-        """
-        return
+    def find_receipt(self, notification: Notification) -> None:
+        """Return None always: the dedup key makes sending again harmless, so no lookup is needed."""
 
 
 def _is_refused(response: HttpResponse, routing_key: Secret) -> bool:
@@ -122,11 +114,8 @@ def _parse_message(response: HttpResponse, routing_key: Secret) -> str:
     text, content = response.body.decode("utf-8", "replace"), response.parse_json()
     if isinstance(content, dict):
         errors = content.get("errors")
-        messages = [
-            content.get("message"),
-            content.get("error"),
-            *(errors if isinstance(errors, list) else [errors]),
-        ]
+        rest = errors if isinstance(errors, list) else [errors]
+        messages = [content.get("message"), content.get("error"), *rest]
         text = "; ".join(str(word) for word in messages if word)
     # Some gateways quote the refused request; our key must not reach the log.
     return one_line(text.replace(routing_key.reveal(), "***"), _MAX_MESSAGE)

@@ -1,8 +1,7 @@
 """PagerDuty's routing keys by digest: those of the configuration, and those of former configurations.
 
-An incident stores the digest of the key with which a page was sent, never the key. PagerDuty deduplicates and
-resolves events within one routing key only. So the acknowledge and resolve of a page must be sent with its
-key, also after a reload that changed the key or removed the responder.
+An incident stores the digest of a page's key, never the key. PagerDuty finds a page within its routing key
+only: it is acknowledged and resolved with the key it was sent with, also after a reload that removed the key.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """The only module that uses pdpyras: one request to PagerDuty, sent once, without retries or waiting.
 
-pdpyras is superseded by `pagerduty`; docs/adr/0027-pagerdutys-former-client.md says when to move. To migrate,
-replace APISession by RestApiV2Client, EventsAPISession by EventsApiV2Client, PDClientError by Error, and
-PDHTTPError by HttpError.
+pdpyras is superseded by `pagerduty`; docs/adr/0027-pagerdutys-former-client.md says when to move.
 https://pagerduty.github.io/python-pagerduty/pdpyras_migration_guide.html
 """
 

@@ -1,8 +1,4 @@
-"""Apply to our incidents what was done in PagerDuty.
-
-`PagerDutySync` applies acknowledgements, their revocation and resolves once, without sending them back to
-PagerDuty; `PagerDutyWebhookHandler` finds the page of a webhook event and decides what the event changes.
-"""
+"""Apply to our incidents what was done in PagerDuty, without sending it back to PagerDuty."""
 
 from __future__ import annotations
 
@@ -50,8 +46,7 @@ class PagerDutySync:
     clock: Callable[[], float]
 
     def apply_status(self, page: ResponderPage, status: str, by: Person, occurred_at: float = 0.0) -> None:
-        """Acknowledge, un-acknowledge or resolve the incident: *status* is `acknowledged`, `triggered` or
-        `resolved`.
+        """Make the incident `acknowledged`, `triggered` (un-acknowledged) or `resolved`.
 
         An event newer than all seen renews an acknowledgement.
         """
@@ -287,8 +282,7 @@ class PagerDutyWebhookHandler:
         recorded = page.incident.deliveries.get(_NOTE_KEY, Delivery())
         if event.event_id and recorded.instance == event.event_id:
             return "already noted"
-        now = self.clock()
-        target = f"{PAGERDUTY}:{page.responder.name}"
+        now, target = self.clock(), f"{PAGERDUTY}:{page.responder.name}"
         note = Delivery(event.event_id, target=target, attempts=1, receipt=Receipt(now))
         entry = TimelineEvent(now, "noted", text, event.by, PAGERDUTY)
         self.incidents.record_delivery(page.incident.id, _NOTE_KEY, note, events=(entry,))
@@ -303,7 +297,7 @@ def _find_reason_to_ignore(page: ResponderPage, event: PagerDutyEvent, status: P
     latest = max(incident.acknowledged_at, incident.last_pagerduty_event_at)
     is_renewal = event.is_person and not incident.snoozed_until and event.occurred_at > latest
     is_known = expected == "acknowledged" and incident.is_acknowledged and not is_renewal
-    for why, is_so in (
+    reasons = (
         (_OUTDATED, 0 < event.occurred_at < incident.last_pagerduty_event_at),
         (_OUTDATED, status.status != expected),
         ("already closed", incident.is_resolved),
@@ -311,21 +305,17 @@ def _find_reason_to_ignore(page: ResponderPage, event: PagerDutyEvent, status: P
         (_FORMER, expected != "triggered" and page.is_past(event.occurred_at, slack_s)),
         ("not acknowledged", expected == "triggered" and not incident.is_acknowledged),
         ("already acknowledged", is_known),
-    ):
-        if is_so:
-            return why
-    return ""
+    )
+    return next((reason for reason, is_so in reasons if is_so), "")
 
 
 def _describe_event(page: ResponderPage, event: PagerDutyEvent) -> str:
     """Return the timeline text for an event that changes nothing here."""
     text = f"PagerDuty: {_NOTED_EVENTS[event.event_type]}"
-    if event.event_type == "incident.reopened":
-        if not page.incident.is_resolved:
-            return text
+    if event.event_type == "incident.reopened" and page.incident.is_resolved:
         by = page.incident.resolved_by
         return f"{text}; it stays closed here, as {f'{by} closed it' if by else 'all its alerts are over'}"
-    if not event.to:
+    if event.event_type == "incident.reopened" or not event.to:
         return text
     people = ", ".join(event.to)
     if event.event_type == "incident.responder.added":
@@ -336,10 +326,9 @@ def _describe_event(page: ResponderPage, event: PagerDutyEvent) -> str:
     return f"{text} to {people}"
 
 
-def _log_event(event: PagerDutyEvent, outcome: str, incident_id: str = "") -> None:
-    pagerduty = {"type": event.event_type, "pagerduty": event.incident_id}
-    fields = {"incident": incident_id, **pagerduty, "outcome": outcome}
-    logger.info("pagerduty event", extra={"fields": fields})
+def _log(event: PagerDutyEvent, outcome: str, incident_id: str = "") -> None:
+    fields = {"incident": incident_id, "type": event.event_type, "pagerduty": event.incident_id}
+    logger.info("pagerduty event", extra={"fields": {**fields, "outcome": outcome}})
 
 
 def _log_refusal(what: str, error: PermanentDeliveryError) -> None:
