@@ -46,7 +46,7 @@ class AlertmanagerApi:
         # the other way round, an empty list could come with the old start time.
         status = self._request("GET", "/status", max(0.1, deadline - time.monotonic()))
         ahead_s = http_client.measure_clock_lead(status.headers.get("date", ""), self.clock(), _SAME_CLOCK_S)
-        return Replica(self.address.url, alerts, bodies.parse_uptime(status.body) + ahead_s)
+        return Replica(alerts, bodies.parse_uptime(status.body) + ahead_s)
 
     def list_silences(self) -> tuple[RemoteSilence, ...]:
         """Return all silences; since Alertmanager 0.34 without expired ones."""

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from receiver.clock import format_iso_time
 from receiver.errors import TemporaryDeliveryError
-from receiver.http_client import as_objects, parse_timestamp
+from receiver.http_client import parse_timestamp
 from receiver.integrations.alertmanager.status import RemoteAlert, RemoteSilence, SilenceState
 from receiver.model.alert import fingerprint
 from receiver.text import one_line
@@ -39,7 +39,6 @@ class _ApiAlert(Struct, rename="camel"):
     labels: msgspec.Raw = msgspec.Raw(b"null")
     ends_at: Any = None
     status: _Status | None = None
-    receivers: Any = None
 
 
 class _Silence(Struct, rename="camel"):
@@ -74,7 +73,6 @@ def _build_alert(alert: _ApiAlert, now: float) -> RemoteAlert:
         silenced_by=_texts(status.silenced_by),
         inhibited_by=_texts(status.inhibited_by),
         muted_by=_texts(status.muted_by),
-        receivers=tuple(_text(receiver.get("name")) for receiver in as_objects(alert.receivers)),
     )
 
 

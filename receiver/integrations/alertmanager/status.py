@@ -1,7 +1,4 @@
-"""The result of polling Alertmanager (alerts, silences), and its evaluation for an incident.
-
-`evaluate_poll` decides which alerts are gone and whether the escalation is suppressed.
-"""
+"""The result of polling Alertmanager, and its evaluation for an incident."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ class RemoteAlert:
     """An alert in the API of one Alertmanager.
 
     *silenced_by* has IDs of silences, *inhibited_by* fingerprints of alerts, *muted_by* names of time
-    intervals (since Alertmanager 0.28). *receivers* are the receivers it is routed to.
+    intervals (since Alertmanager 0.28).
     """
 
     fingerprint: str
@@ -37,7 +34,6 @@ class RemoteAlert:
     silenced_by: tuple[str, ...] = ()
     inhibited_by: tuple[str, ...] = ()
     muted_by: tuple[str, ...] = ()
-    receivers: tuple[str, ...] = ()
 
     @property
     def is_muted(self) -> bool:
@@ -47,12 +43,8 @@ class RemoteAlert:
 
 @dataclass(frozen=True)
 class Replica:
-    """One Alertmanager that answered: its alerts by fingerprint, and its start time.
+    """One Alertmanager that answered: its alerts by fingerprint, and its start time by our clock."""
 
-    *up_since* is converted to our clock.
-    """
-
-    url: str
     alerts: Mapping[str, RemoteAlert]
     up_since: float
 
@@ -110,7 +102,7 @@ class _PollResult:
 def evaluate_poll(
     incident: Incident, poll: Poll, policy: PollPolicy, now: float, *, is_for_step: bool
 ) -> IncidentChange:
-    """Return the change that *poll* makes to *incident*.
+    """Return the change that *poll* makes to *incident*: alerts that are gone, and the suppression.
 
     If no replica answered, a suppression ends with its silence, or at once if its end is unknown. An alert
     that Alertmanager never returned never counts as gone; an absent alert counts as unmuted until it is

@@ -60,7 +60,7 @@ def reason(alertmanager: MockAlertmanager, **client: Any) -> str:
 
 def test_a_firing_alert_is_returned_as_active(alertmanager: MockAlertmanager) -> None:
     key = alertmanager.fires(**LABELS)
-    assert get_alerts(alertmanager) == {key: RemoteAlert(key, is_firing=True, receivers=("receiver",))}
+    assert get_alerts(alertmanager) == {key: RemoteAlert(key, is_firing=True)}
     assert not get_alerts(alertmanager)[key].is_muted
 
 
@@ -136,7 +136,7 @@ def test_a_malformed_list_does_not_count_as_empty(alertmanager: MockAlertmanager
 def test_a_poll_returns_the_start_time_of_each_replica(alertmanager: MockAlertmanager) -> None:
     alertmanager.up_since = NOW - 500.25
     poll = a_client(alertmanager.url).poll()
-    assert poll == Poll(NOW, (Replica(alertmanager.url, {}, NOW - 500.25),))
+    assert poll == Poll(NOW, (Replica({}, NOW - 500.25),))
 
 
 def test_the_start_time_is_requested_after_the_list(alertmanager: MockAlertmanager) -> None:
