@@ -140,7 +140,10 @@ class Cache(Generic[V]):
             failure = error
             if isinstance(error, TemporaryDeliveryError):
                 valid_for_s = max(valid_for_s, error.retry_after)
-            self._log_failure(error)
+            known = error if isinstance(error, DeliveryError) else DeliveryError("failed", str(error))
+            fields = {"what": self.name, "reason": known.reason, "detail": known.detail}
+            state = f"{self.name} {known.reason}"
+            logger.warning("look-up failed", extra={"fields": fields, "state": state})
         finally:
             with self._lock:
                 entry.cached, entry.failure = cached or entry.cached, failure
@@ -148,9 +151,3 @@ class Cache(Generic[V]):
                 entry.valid_for_s = valid_for_s
                 entry.refreshing = None
             refreshing.set()
-
-    def _log_failure(self, error: ReceiverError) -> None:
-        if not isinstance(error, DeliveryError):
-            error = DeliveryError("failed", str(error))
-        fields = {"what": self.name, "reason": error.reason, "detail": error.detail}
-        logger.warning("look-up failed", extra={"fields": fields, "state": f"{self.name} {error.reason}"})

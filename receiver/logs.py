@@ -1,19 +1,11 @@
 """Structured logs: one line for each event, on stderr, with all secrets masked.
 
-All modules log with the standard library:
-
-    logger = logging.getLogger(__name__)
-    logger.info("step notified", extra={"fields": {"incident": incident.id, "step": step.name}})
-
-The message is a fixed phrase that can be searched for; variable data goes into `fields`. On a
-terminal a line is text for people, anywhere else it is one JSON object. In both, line ends and control
-characters in untrusted text are escaped, so that a sender can't forge a log line.
-
-A loop that repeats the same failure names it as a `state`:
-
     logger.warning("work queue unavailable", extra={"fields": {"queue": queue}, "state": queue})
 
-The first such line is written, and then one a minute with a `count` of the lines since the last one.
+The message is a fixed phrase that can be searched for; variable data goes into `fields`. On a terminal a line
+is text for people, anywhere else it is one JSON object. In both, line ends and control characters in
+untrusted text are escaped, so that a sender can't forge a log line. A loop that repeats the same failure names
+it as a `state`: the first such line is written, then one a minute with a `count` of those since the last one.
 """
 
 from __future__ import annotations
@@ -55,8 +47,7 @@ _patterns: list[re.Pattern[str]] = []  # one that matches any of the secrets
 def hide_secrets(*holders: Any) -> None:
     """Log `***` instead of every Secret in *holders* from now on, also in the errors of libraries.
 
-    A holder is a Secret, or a dataclass, mapping or collection that contains secrets at any depth. The
-    password in a URL is a secret, too.
+    A holder is a Secret, or a dataclass, mapping or collection. The password in a URL is a secret, too.
     """
     for secret in _find_secrets(holders):
         if len(text := secret.reveal()) >= _MIN_SECRET:
@@ -66,10 +57,7 @@ def hide_secrets(*holders: Any) -> None:
 
 
 def setup_logs(stream: TextIO | None = None) -> None:
-    """Send every log line of this process to *stream* (default stderr); calling it again is harmless.
-
-    Uncaught errors are logged, too.
-    """
+    """Send every log line of this process, and uncaught errors, to *stream* (default stderr)."""
     target = stream if stream is not None else sys.stderr
     handler = StateHandler(target)
     handler.setFormatter(TextFormatter() if target.isatty() else JsonFormatter())
@@ -165,7 +153,9 @@ class TextFormatter(logging.Formatter):
         at = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         event = json.dumps(_safe(record.getMessage(), MAX_VALUE), ensure_ascii=False)[1:-1]
         parts = [at, f"{record.levelname.lower():<7}", event]
-        parts += [f"{name}={_quote(value)}" for name, value in _fields(record).items()]
+        for name, value in _fields(record).items():
+            is_plain = isinstance(value, str) and _PLAIN.fullmatch(value)
+            parts.append(f"{name}={value if is_plain else json.dumps(value, ensure_ascii=False)}")
         if error := _error(record):
             # The only multi-line part: indented, so that it can't be taken for a separate log line.
             parts.append("\n    " + error.rstrip().replace("\n", "\n    "))
@@ -231,12 +221,6 @@ def _safe(text: str, limit: int) -> str:
     if len(text) <= limit and text.isascii() and text.isprintable():
         return text
     return truncate_text(clean_text(text), limit)
-
-
-def _quote(value: Any) -> str:
-    if isinstance(value, str) and _PLAIN.fullmatch(value):
-        return value
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _log_uncaught(

@@ -17,18 +17,14 @@ FIRST_DELAY_S = 0.2
 LAST_DELAY_S = 5.0
 # A child that ran this long was healthy: its next restart starts with the short delay again.
 HEALTHY_AFTER_S = 10.0
-Start = Callable[[], "subprocess.Popen[bytes]"]
 
 
 @dataclass
 class Child:
-    """One child process: *start_process* starts it, and again after each exit.
-
-    *ends_by_s* is how many seconds after `Supervisor.stop` began the others wait for it at most.
-    """
+    """One child process. `Supervisor.stop` waits for it until *ends_by_s* seconds after it began, at most."""
 
     name: str
-    start_process: Start
+    start_process: Callable[[], subprocess.Popen[bytes]]
     _: KW_ONLY
     ends_by_s: float
     reloads: bool = False
@@ -53,7 +49,13 @@ class Child:
         if self.is_running:
             return LAST_DELAY_S
         if self.process is not None:
-            self._handle_death(self.process)
+            kill_process_group(self.process)  # including the processes that it started
+            if time.monotonic() - self._started_at > HEALTHY_AFTER_S:
+                self._delay_s = 0.0  # it was healthy: restart it without delay
+            fields = {"child": self.name, "code": self.process.returncode, "again_in_s": self._delay_s}
+            logger.error("child died", extra={"fields": fields})
+            self.process = None
+            self._plan_restart()
         wait_s = self._restart_at - time.monotonic()
         if wait_s > 0:
             return wait_s
@@ -84,15 +86,6 @@ class Child:
             kill_process_group(self.process)
             self.process = None
 
-    def _handle_death(self, process: subprocess.Popen[bytes]) -> None:
-        kill_process_group(process)  # including the processes that it started
-        self.process = None
-        if time.monotonic() - self._started_at > HEALTHY_AFTER_S:
-            self._delay_s = 0.0  # it was healthy: restart it without delay
-        fields = {"child": self.name, "code": process.returncode, "again_in_s": self._delay_s}
-        logger.error("child died", extra={"fields": fields})
-        self._plan_restart()
-
     def _plan_restart(self) -> None:
         self._restart_at = time.monotonic() + self._delay_s
         self._delay_s = min(max(self._delay_s * 2, FIRST_DELAY_S), LAST_DELAY_S)
@@ -100,10 +93,9 @@ class Child:
 
 @dataclass(frozen=True)
 class Supervisor:
-    """Runs *children* until a stop signal; they are started in the given order.
+    """Runs *children* until a stop signal; *is_reload_wanted* is called at SIGHUP and may refuse.
 
-    *is_reload_wanted* is called at SIGHUP and may refuse; *signals* must contain SIGCHLD, so that an exit
-    is noticed at once.
+    *signals* must contain SIGCHLD, so that an exit is noticed at once.
     """
 
     children: Sequence[Child]

@@ -117,12 +117,10 @@ class EmbeddedValkey:
     `start()` may be called again after the process has ended, however it ended.
     """
 
-    def __init__(
-        self, data_dir: Path, server: Path | None = None, *, max_memory_mib: int = MAX_MEMORY_MIB
-    ) -> None:
+    def __init__(self, data_dir: Path, *, max_memory_mib: int = MAX_MEMORY_MIB) -> None:
         self._dir = data_dir.resolve()
         self._max_memory_mib = max_memory_mib
-        self._server = server if server is not None else find_server()
+        self._server = find_server()
         with self._convert_os_errors():
             self._socket = _choose_socket(self._dir)
 
@@ -140,11 +138,18 @@ class EmbeddedValkey:
             lock = self._acquire_lock(is_cancelled)
             try:
                 self._socket.unlink(missing_ok=True)
-                command, environ = self._build_command(), _list_environ()
+                # Without our tokens; LD_* are settings of the dynamic loader.
+                environ = {
+                    name: value
+                    for name, value in os.environ.items()
+                    if name in ("PATH", "HOME") or name.startswith("LD_")
+                }
                 with self._open_log() as log:
                     # The server inherits the lock, and so does its child that rewrites the file: the lock
                     # is free only when both have ended.
-                    return start_child(command, environ, pass_fds=[lock], output=log, umask=0o077)
+                    return start_child(
+                        self._build_command(), environ, pass_fds=[lock], output=log, umask=0o077
+                    )
             finally:
                 os.close(lock)
 
@@ -229,15 +234,6 @@ class EmbeddedValkey:
     def _read_log_tail(self) -> str:
         lines = (self._dir / "valkey.log").read_bytes()[-4000:].decode("utf-8", "replace").splitlines()
         return "\n".join(lines[-8:])
-
-
-def _list_environ() -> dict[str, str]:
-    """Return the part of our environment for the server: without our tokens."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name in ("PATH", "HOME") or name.startswith("LD_")  # settings of the dynamic loader
-    }
 
 
 def _probe_state(client: redis.Redis) -> str:
