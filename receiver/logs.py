@@ -4,8 +4,8 @@
 
 The message is a fixed phrase that can be searched for; variable data goes into `fields`. On a terminal a line
 is text for people, anywhere else it is one JSON object. In both, line ends and control characters in
-untrusted text are escaped, so that a sender can't forge a log line. A loop that repeats the same failure names
-it as a `state`: the first such line is written, then one a minute with a `count` of those since the last one.
+untrusted text are escaped, so that a sender can't forge a log line. A loop that repeats a failure names it as
+a `state`: the first such line is written, and then one a minute with a `count` of those since the last one.
 """
 
 from __future__ import annotations

@@ -24,6 +24,19 @@ from receiver.storage.connection import Client, Scripts, store_errors
 from receiver.storage.script_clock import BY_WALL_CLOCK, ScriptClock
 from receiver.text import one_line
 
+logger = logging.getLogger(__name__)
+TASK_NAME = "heartbeats"
+CHECK_EVERY_S = 30.0
+_IDLE_S = 3600.0
+# After this time without a check the receiver was down, or the clock jumped: no heartbeat is missing then.
+_DOWN_AFTER_S = 60.0
+# Clocks of our hosts may differ by this much; a signal further ahead was saved before a clock was set back.
+_CLOCKS_DIFFER_S = 5.0
+# Each source can cause a page, and clients choose the source names: limit them.
+_SOURCES_AT_MOST = 200
+_NEW_SOURCES_AT_MOST = 8
+_DAY_S = 86400.0
+_MAX_URL = 200
 _json = msgspec.json
 _Value = tuple[float, str]
 
@@ -46,8 +59,8 @@ class RedisHeartbeats:
             former = pipe.execute()[0]
         return [_json.decode(packed, type=_Value)[0] if packed else None for packed in former]
 
-    def admit_source(self, source: str, now: float, *, at_most: int, within_s: float) -> bool:
-        """Tell whether *source* is known, or new with fewer than *at_most* other new ones in *within_s*.
+    def admit_source(self, source: str, now: float) -> bool:
+        """Tell whether *source* is known, or new with fewer than `_NEW_SOURCES_AT_MOST` others within a day.
 
         It is written before counting, so that concurrent calls can't exceed the limit.
         """
@@ -56,8 +69,8 @@ class RedisHeartbeats:
             pipe.expire(keys.HEARTBEATS_FIRST, keys.HEARTBEATS_FOR_S)
             pipe.hgetall(keys.HEARTBEATS_FIRST)
             is_new, _, rows = pipe.execute()
-        others = sum(float(at) > now - within_s for name, at in rows.items() if name != source.encode())
-        if not is_new or others < at_most:
+        others = sum(float(at) > now - _DAY_S for name, at in rows.items() if name != source.encode())
+        if not is_new or others < _NEW_SOURCES_AT_MOST:
             return True
         with store_errors():
             self._redis.hdel(keys.HEARTBEATS_FIRST, source)
@@ -95,17 +108,15 @@ class RedisHeartbeats:
             pipe.expire(keys.HEARTBEATS_MISSED, keys.HEARTBEATS_FOR_S)
             pipe.execute()
 
-    def record_uptime(
-        self, now: float, ahead_s: float | None, *, down_after_s: float, differ_s: float
-    ) -> tuple[float, float]:
+    def record_uptime(self, now: float, ahead_s: float | None) -> tuple[float, float]:
         """Record that the receiver is up; return since when, and how many seconds *now* is ahead of Redis.
 
-        The uptime starts again at *now* in two cases: no worker recorded it in the last *down_after_s*
+        The uptime starts again at *now* in two cases: no worker recorded it in the last `_DOWN_AFTER_S`
         seconds by Redis' clock, or this host's clock was set. The clock was set if its lead over Redis' clock
-        differs from *ahead_s*, the lead at the last call, by more than *differ_s* seconds.
+        differs from *ahead_s*, the lead at the last call, by more than `_CLOCKS_DIFFER_S` seconds.
         """
         times = [self._script_clock.format_after(now), repr(now), "" if ahead_s is None else f"{ahead_s:.6f}"]
-        limits = [differ_s, down_after_s, keys.HEARTBEAT_UPTIME_FOR_S]
+        limits = [_CLOCKS_DIFFER_S, _DOWN_AFTER_S, keys.HEARTBEAT_UPTIME_FOR_S]
         with store_errors():
             since, ahead = self._scripts.run_script(
                 "record_uptime", [keys.HEARTBEAT_UPTIME], [*times, *limits]
@@ -115,21 +126,6 @@ class RedisHeartbeats:
 
 def _field(signal: HeartbeatSignal) -> bytes:
     return _json.encode((signal.heartbeat, signal.source))
-
-
-logger = logging.getLogger(__name__)
-TASK_NAME = "heartbeats"
-CHECK_EVERY_S = 30.0
-_IDLE_S = 3600.0
-# After this time without a check the receiver was down, or the clock jumped: no heartbeat is missing then.
-_DOWN_AFTER_S = 60.0
-# Clocks of our hosts may differ by this much; a signal further ahead was saved before a clock was set back.
-_CLOCKS_DIFFER_S = 5.0
-# Each source can cause a page, and clients choose the source names: limit them.
-_SOURCES_AT_MOST = 200
-_NEW_SOURCES_AT_MOST = 8
-_DAY_S = 86400.0
-_MAX_URL = 200
 
 
 _Found = dict[tuple[str, str], tuple[Heartbeat, HeartbeatSignal]]  # by heartbeat's name and source
@@ -169,14 +165,12 @@ class HeartbeatFilter:
                 others = tuple(alert for alert in others if not self._find_signals(alert, group, now, found))
             count += len(group.alerts) - len(others)
             left.append(group if len(others) == len(group.alerts) else replace(group, alerts=others))
-        signals = list(found.values())
-        if self.sources:
-            for _, signal in signals:
-                if signal.source not in self.sources:
-                    self._reject_signal(signal, "it is not in `alertmanagers` of routing.yaml", now)
-            signals = [one for one in signals if one[1].source in self.sources]
-        if signals:
-            self._save_signals(signals, now)
+        for (heartbeat_name, source), (_, signal) in list(found.items()):
+            if self.sources and source not in self.sources:
+                self._reject_signal(signal, "it is not in `alertmanagers` of routing.yaml", now)
+                del found[heartbeat_name, source]
+        if found:
+            self._save_signals(list(found.values()), now)
         return tuple(left), count
 
     def _reject_signal(self, signal: HeartbeatSignal, why: str, now: float) -> None:
@@ -199,8 +193,8 @@ class HeartbeatFilter:
     def _find_signals(self, alert: Alert, group: Group, now: float, found: _Found) -> bool:
         """Tell whether *alert* is a signal of any heartbeat, and add it to *found*."""
         mine = [one for one in self.heartbeats if alert.is_firing and one.matches(alert.labels)]
-        url = one_line(group.external_url, _MAX_URL)
         for heartbeat in mine:
+            url = one_line(group.external_url, _MAX_URL)
             signal = HeartbeatSignal(heartbeat.name, group.source, now, url)
             found[heartbeat.name, group.source] = heartbeat, signal
         return bool(mine)
@@ -216,12 +210,11 @@ class HeartbeatFilter:
 
     def _admit_source(self, signal: HeartbeatSignal, now: float) -> bool:
         """Tell whether the first signal of a source counts; it is deleted where it does not."""
-        most = _NEW_SOURCES_AT_MOST
-        if self.heartbeat_store.admit_source(signal.source, now, at_most=most, within_s=_DAY_S):
+        if self.heartbeat_store.admit_source(signal.source, now):
             return True
         self.heartbeat_store.delete_signal(signal)
-        why = f"{most} new sources came within a day; list yours in `alertmanagers` of routing.yaml"
-        self._reject_signal(signal, why, now)
+        many = f"{_NEW_SOURCES_AT_MOST} new sources came within a day"
+        self._reject_signal(signal, f"{many}; list yours in `alertmanagers` of routing.yaml", now)
         return False
 
 
@@ -239,9 +232,7 @@ class HeartbeatMonitor:
 
     def check_signals(self, now: float) -> float:
         """Check once; return when to check again. Doing it twice changes nothing. Raises StoreError."""
-        since, self._ahead_s = self.heartbeat_store.record_uptime(
-            now, self._ahead_s, down_after_s=_DOWN_AFTER_S, differ_s=_CLOCKS_DIFFER_S
-        )
+        since, self._ahead_s = self.heartbeat_store.record_uptime(now, self._ahead_s)
         signals = self.heartbeat_store.list_signals()
         for signal in signals[_SOURCES_AT_MOST:]:
             logger.warning("too many heartbeat sources", extra={"fields": {"deleted": signal.source}})
@@ -271,13 +262,22 @@ class HeartbeatMonitor:
             return later
         alert_state = incident.alert_states.get(fingerprint(signal.labels)) if incident is not None else None
         firing_since = alert_state.starts_at if alert_state is not None and alert_state.is_firing else None
-        route_settings = self._build_route_settings(signal, heartbeat)
+        # The channel that the labels route to, and its one responder.
+        policy = heartbeat.policy
+        route_settings = RouteSettings(
+            route=ROUTE,
+            channel=self.routing.find_route(signal.labels).channel,
+            policy=policy.name,
+            steps=tuple(step.name for step in policy.steps),
+            flap_window=self.routing.flap_window,
+            flap_count=self.routing.flap_count,
+            severities=self.routing.severities,
+        )
         missing_at = heartbeat.missing_at(signal.at, since)
         if now < missing_at:
             if firing_since is not None and not is_missed:
-                self.ingester.ingest_group(
-                    signal.build_group(heartbeat, firing_since, now), route_settings, now
-                )
+                resolved = signal.build_group(heartbeat, firing_since, now)
+                self.ingester.ingest_group(resolved, route_settings, now)
             return missing_at
         if firing_since is None:
             self.heartbeat_store.record_missed(signal)
@@ -299,16 +299,3 @@ class HeartbeatMonitor:
 
             self.incident_service.update(incident.id, retire, now)
         self.heartbeat_store.delete_signal(signal)
-
-    def _build_route_settings(self, signal: HeartbeatSignal, heartbeat: Heartbeat) -> RouteSettings:
-        """Return the route `heartbeat`, with the channel that the labels route to and its one responder."""
-        policy = heartbeat.policy
-        return RouteSettings(
-            route=ROUTE,
-            channel=self.routing.find_route(signal.labels).channel,
-            policy=policy.name,
-            steps=tuple(step.name for step in policy.steps),
-            flap_window=self.routing.flap_window,
-            flap_count=self.routing.flap_count,
-            severities=self.routing.severities,
-        )

@@ -149,10 +149,10 @@ def test_a_pause_begins_and_ends_for_both_hosts(web: Host, worker: Host) -> None
 def test_uptime_goes_on_whichever_worker_records_it(web: Host, worker: Host) -> None:
     one, other = (RedisHeartbeats(host.client, script_clock=host.script_clock) for host in (web, worker))
     start = web.clock()
-    since, ahead = one.record_uptime(start, None, down_after_s=60.0, differ_s=5.0)
+    since, ahead = one.record_uptime(start, None)
     assert since == start
     for signals, host in ((other, worker), (one, web)):
-        assert signals.record_uptime(host.clock(), None, down_after_s=60.0, differ_s=5.0)[0] == start
-    assert one.record_uptime(web.clock(), ahead, down_after_s=60.0, differ_s=5.0)[0] == start
+        assert signals.record_uptime(host.clock(), None)[0] == start
+    assert one.record_uptime(web.clock(), ahead)[0] == start
     set_at = web.clock() + 600.0
-    assert one.record_uptime(set_at, ahead, down_after_s=60.0, differ_s=5.0)[0] == set_at
+    assert one.record_uptime(set_at, ahead)[0] == set_at
