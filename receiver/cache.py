@@ -57,8 +57,7 @@ class Cache(Generic[V]):
     def get_value(self, key: str = "", *, since: float = _EVER) -> V:
         """Return the value of *key*, fetched in this thread if it has expired or is older than *since*.
 
-        Waits for a fetch that another thread is doing. Raises the error of *fetch* where there never was
-        a value.
+        Waits for the fetch of another thread. Raises the error of *fetch* where there never was a value.
         """
         while True:
             with self._lock:
@@ -105,10 +104,9 @@ class Cache(Generic[V]):
         return entry.cached.value
 
     def _start_refresh(self, key: str, entry: _Entry[V]) -> threading.Event | None:
-        """Fetch *key* in a thread, which sets the event; None where no more threads can be started.
+        """Fetch *key* in a daemon thread, which sets the event; None where no more threads can be started.
 
-        A thread, because no HTTP library limits the total time of a request; a daemon thread, so that it does
-        not keep the process from exiting.
+        No HTTP library limits the total time of a request.
         """
         if not self.at_once:
             return None

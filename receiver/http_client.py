@@ -131,10 +131,9 @@ def send_bytes(
 ) -> HttpResponse:
     """Send a request once and return its response, a redirect or an error too.
 
-    *proxies* are by scheme, None for those of the environment. Raises TemporaryDeliveryError when there is
-    no response: `unreachable` when the request cannot have arrived, else `no_answer`, with `maybe_sent`
-    unless it is a GET. *timeout_s* limits connecting and each read; a body that arrives in small pieces is
-    aborted at the first piece after the limit.
+    *proxies* are by scheme, None for those of the environment. *timeout_s* limits connecting, each read, and
+    about the whole body. Raises TemporaryDeliveryError without a response: `unreachable` when the request
+    cannot have arrived, else `no_answer`, with `maybe_sent` unless it is a GET.
     """
     login = {"Authorization": address.login} if address.login else {}
     opener = None
@@ -155,11 +154,9 @@ def send_bytes(
 
 
 def get_tls_context(bundle: str = "") -> ssl.SSLContext:
-    """Return the TLS context that verifies servers by the CA certificates of the file or folder *bundle*,
-    else by those of this host.
+    """Return the TLS context with the CA certificates of the file or folder *bundle*, else of this host.
 
-    To load them takes some 30 ms of CPU, so they are loaded once, and again after their file or folder has
-    changed. Raises OSError.
+    To load them takes some 30 ms of CPU: they are loaded again after a change only. Raises OSError.
     """
     default = ssl.get_default_verify_paths()
     paths = (bundle,) if bundle else (default.cafile, default.capath)

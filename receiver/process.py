@@ -17,11 +17,10 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class Signals:
-    """Receives the *wanted* signals in order of arrival; nothing else runs inside the signal handler.
+    """Receives the *wanted* signals in order of arrival. Must be created in the main thread.
 
-    A handler may interrupt a thread that holds a lock the handler needs, so ours only puts the number
-    into a reentrant queue (https://docs.python.org/3/library/queue.html#simplequeue-objects).
-    Must be created in the main thread.
+    A handler may interrupt a thread that holds a lock the handler needs, so ours only puts the number into a
+    reentrant queue: https://docs.python.org/3/library/queue.html#simplequeue-objects
     """
 
     def __init__(self, *wanted: signal.Signals) -> None:

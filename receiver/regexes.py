@@ -1,8 +1,6 @@
 """Regular expressions of matchers, in RE2's syntax as in Alertmanager, matched in linear time.
 
-Python's `re` backtracks: an expression such as `([a-z]+[.]?)+:9100` takes minutes for a label of forty
-characters. RE2 reads each character once for each state of the expression.
-
+Python's `re` backtracks: an expression such as `([a-z]+[.]?)+:9100` may take minutes for forty characters.
 https://github.com/google/re2/wiki/Syntax
 https://pkg.go.dev/github.com/prometheus/alertmanager/pkg/labels#Matcher
 """

@@ -129,10 +129,10 @@ class EmbeddedValkey:
         return f"unix://{quote(str(self._socket))}"
 
     def start(self, is_cancelled: Callable[[], bool] = lambda: False) -> subprocess.Popen[bytes]:
-        """Start the server and return at once; `wait_ready` waits until it responds.
+        """Stop an orphaned server, whose supervisor was killed; start the server, and return at once.
 
-        First stops an orphaned server, whose supervisor was killed. Raises StoreError if that takes longer
-        than 10 s or *is_cancelled* becomes true meanwhile, or if the folder isn't writable.
+        Raises StoreError if that one needs more than 10 s to stop, *is_cancelled* becomes true meanwhile, or
+        the folder isn't writable.
         """
         with self._convert_os_errors():
             lock = self._acquire_lock(is_cancelled)
@@ -250,7 +250,7 @@ def _probe_state(client: redis.Redis) -> str:
 def _choose_socket(data_dir: Path) -> Path:
     """Return the socket's path: in *data_dir*, or in a private folder under /tmp if that path is too long.
 
-    A file in the data folder names the private folder, so that it is used again and none are left behind.
+    A file in the data folder names the private folder, so that it is used again.
     """
     path = data_dir / "valkey.sock"
     if len(os.fsencode(path)) <= MAX_SOCKET_PATH:

@@ -114,8 +114,7 @@ def _convert_refusal(response: HttpResponse, *, may_be_done: bool) -> DeliveryEr
 class AlertmanagerClient:
     """A client for one Alertmanager or all replicas of a cluster; thread-safe.
 
-    *urls* may have path prefixes and credentials. *timeout_s* limits a query of all replicas as a whole,
-    and otherwise each request. There are no retries.
+    *timeout_s* limits a query of all replicas as a whole, and otherwise each request. There are no retries.
     """
 
     def __init__(
@@ -175,9 +174,8 @@ class AlertmanagerClient:
 
         A *starts_at* in the past means now. With *silence_id*, changes the end of that silence and keeps its
         start; if Alertmanager has lost it, creates it again with another ID. Raises PermanentDeliveryError
-        `silence_expired` if it is expired there: a user may have expired it on purpose. A 4xx is permanent,
-        too, with Alertmanager's message. Raises TemporaryDeliveryError when no replica accepts it now, or one
-        may have accepted it but its response was lost.
+        `silence_expired` if it is expired there (a user may have expired it on purpose), and for a 4xx;
+        TemporaryDeliveryError when no replica accepts it, or one may have but its response was lost.
         """
         if not matchers:
             raise PermanentDeliveryError("no_matchers", "it would silence everything")

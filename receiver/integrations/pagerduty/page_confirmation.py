@@ -1,8 +1,7 @@
 """The page confirmation asks PagerDuty about a page 30 s after each trigger, then every 15 minutes.
 
-A 202 of the Events API does not mean that PagerDuty opened an incident. The result is saved in the page's
-delivery; `plan()` wants the page again when PagerDuty has no incident. Without a REST API key, PagerDuty's
-webhooks and repeated alerts are used instead.
+A 202 of the Events API does not mean that PagerDuty opened an incident. When it has none, `plan()` wants the
+page again. Without a REST API key, PagerDuty's webhooks and repeated alerts are used instead.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ class PageConfirmer:
             self.pagerduty_sync.apply_status(page, finding.what, by)
         else:
             after = confirmation.record_hint(confirmation.record_check(before, finding, now), action.hint)
-            self._save_page(action, incident, before, after, finding=finding, worker=worker)
+            self._save_page(action, incident, after, finding, worker)
         outcome = finding.what if finding is not None else "repeated"
         fields = {"incident": incident.id, "key": action.event_key, "outcome": outcome}
         logger.info("page confirmation", extra={"fields": fields})
@@ -93,17 +92,10 @@ class PageConfirmer:
         return confirmation.evaluate_page(statuses, page.sent_at, acknowledged_after=page.former_until)
 
     def _save_page(
-        self,
-        action: ConfirmPage,
-        incident: Incident,
-        before: Delivery,
-        after: Delivery,
-        *,
-        finding: Finding,
-        worker: str,
+        self, action: ConfirmPage, incident: Incident, after: Delivery, finding: Finding, worker: str
     ) -> None:
         """Save the result for a page, with timeline entries and notices for what changed."""
-        now, who = self.clock(), action.responder.title
+        now, who, before = self.clock(), action.responder.title, incident.deliveries[action.event_key]
         events: list[TimelineEvent] = []
         if finding.what == "resolved":
             events.append(_resolved_event(finding, action, after))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from receiver.model.delivery import Delivery, Receipt
-from receiver.model.delivery_keys import DeliveryKey, acknowledge_key, hint_key, resolve_key
+from receiver.model.delivery_keys import DeliveryKey, acknowledge_key, resolve_key
 from receiver.model.delivery_status import PageState, acknowledgement_instance, page_state
 from receiver.model.incident import Incident, dedup_key
 from receiver.model.routing import PAGERDUTY, Responder
@@ -45,18 +45,9 @@ class ResponderPage:
         is_closed_there = closing.instance == str(state.opened) and is_done_there
         return is_closed_there or state.is_active
 
-    def is_past(self, timestamp: float, slack_s: float = 0.0) -> bool:
-        """Return whether an event at *timestamp* (0: unknown) was about a page before the one open now.
-
-        Always false when there was no former page; former pages share the dedup key. *slack_s* allows for
-        clocks that differ.
-        """
-        until = self.former_until
-        return bool(timestamp and until) and timestamp < until + slack_s
-
     @property
     def former_until(self) -> float:
-        """The time before which an action in PagerDuty may concern a former page; 0 when there was none."""
+        """The time before which an action may concern a former page of the dedup key; 0 without one."""
         run = self.incident.run
         return max(run.started_at, self.sent_at) if self.incident.previous or run.number > 1 else 0.0
 
@@ -83,15 +74,6 @@ class ResponderPage:
         attempt = before.with_attempt(instance, None, f"{PAGERDUTY}:{self.responder.name}", now)
         receipt = Receipt(now, self.key, note=DONE_THERE)
         return _EVENT_KEYS[status](self.responder.name), attempt.with_receipt(receipt)
-
-    def build_hint(self, reference: str, now: float) -> tuple[DeliveryKey, Delivery]:
-        """Return the key and the delivery that requests a check of a page resolved by no person.
-
-        The page is checked once for each *reference*.
-        """
-        target, receipt = f"{PAGERDUTY}:{self.responder.name}", Receipt(now, reference)
-        hint = Delivery(str(self.state.opened), target=target, attempts=1, receipt=receipt)
-        return hint_key(self.responder.name), hint
 
     def _find_delivery(self, status: str) -> Delivery:
         return self.incident.find_delivery(_EVENT_KEYS[status](self.responder.name))

@@ -47,9 +47,8 @@ _WORST_LEVEL = 99
 class PagerDutyRestClient:
     """Reads from one PagerDuty account. Thread-safe; sends each request once and never sleeps.
 
-    Every method raises TemporaryDeliveryError when a retry may help, PermanentDeliveryError when it
-    cannot: `not_found`, `invalid_token`, `refused`. *timeout_s* limits connecting, and each wait for the
-    next bytes of the response.
+    Every method raises TemporaryDeliveryError, or PermanentDeliveryError `not_found`, `invalid_token`,
+    `refused`. *timeout_s* limits connecting, and each wait for the next bytes of the response.
     """
 
     url: str
@@ -147,10 +146,7 @@ _ON_CALL_WAIT_S = 2.0
 
 
 class PagerDutyOnCallLookup:
-    """Looks up the people on call and caches each result for two minutes. Thread-safe.
-
-    *find_on_call* returns them by the ID of a schedule, or raises a DeliveryError. A lookup waits for 2 s.
-    """
+    """Looks up the people on call of a schedule with *find_on_call*, cached for two minutes. Thread-safe."""
 
     def __init__(
         self, find_on_call: Callable[[str], tuple[OnCallPerson, ...]], clock: Callable[[], float]
@@ -159,10 +155,9 @@ class PagerDutyOnCallLookup:
         self._on_call = Cache("oncall", find_on_call, clock, ttl_s=_ON_CALL_FOR_S, retry_s=_ON_CALL_RETRY_S)
 
     def list_on_call(self, responder: Responder) -> tuple[OnCallPerson, ...]:
-        """Return who is on call for *responder* now; empty without a schedule, or when that is unknown.
+        """Return who is on call for *responder* now; empty when that is unknown. Waits for 2 s, never raises.
 
-        Never raises. While PagerDuty is unavailable, returns the last known people whose shift has not
-        ended, with `as_of` set.
+        While PagerDuty is unavailable, returns the last known people whose shift has not ended, with `as_of`.
         """
         if not responder.schedule:
             return ()

@@ -12,7 +12,7 @@ import re
 import warnings
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from ssl import SSLCertVerificationError
 from typing import Any
 
@@ -56,16 +56,9 @@ class _DirectTransport:
     ca_bundle: str
 
     def request(self, method: str, url: str, **arguments: Any) -> _Response:
-        found = send_bytes(
-            method,
-            parse_base_url(url),
-            "",
-            arguments["data"],
-            arguments["headers"],
-            timeout_s=arguments["timeout"],
-            proxies={},
-            ca_bundle=self.ca_bundle,
-        )
+        data, headers, timeout_s = arguments["data"], arguments["headers"], arguments["timeout"]
+        send_directly = partial(send_bytes, proxies={}, ca_bundle=self.ca_bundle)
+        found = send_directly(method, parse_base_url(url), "", data, headers, timeout_s=timeout_s)
         return _Response(found.status, found.body, found.headers)
 
 
@@ -99,16 +92,13 @@ def get_json(url: str, token: Secret, path: str, timeout_s: float) -> HttpRespon
 def _send_once(session: PDSession, timeout_s: float, path: str, data: bytes | None = None) -> HttpResponse:
     """Send one request, a POST with *data*, and return the response, whatever its status.
 
-    *session* is used for this request only: sessions of requests are not thread-safe, and a kept connection
-    could have gone stale and lose a page. *timeout_s* limits connecting, and each wait for the next bytes.
-    Raises TemporaryDeliveryError without a response: `unreachable` when the request cannot have arrived,
-    `no_answer` when it may have.
+    *session* is used for this request only: a kept connection could have gone stale and lose a page.
+    *timeout_s* limits connecting, and each wait for the next bytes. Raises TemporaryDeliveryError without a
+    response: `unreachable` when the request cannot have arrived, `no_answer` when it may have.
 
-    From the source of pdpyras 5.4.1, `PDSession.request`: a network error is retried while the count is
-    not above `max_network_attempts`, so only 0 means one attempt. A 429 sleeps and retries without end unless
-    `retry` has an entry for it. With an entry, the response is returned at once if more retries were made
-    than `max_http_attempts` allows; with -1 that is so before the first retry. `parent` sends a request;
-    `postprocess` counts those of a session.
+    From the source of pdpyras 5.4.1, `PDSession.request`: a network error is retried while the count is not
+    above `max_network_attempts`; a 429 without end, unless `retry` has an entry for it and more retries were
+    made than `max_http_attempts`. So 0 and -1 mean one attempt. `parent` sends a request.
     """
     session.timeout = timeout_s
     session.max_network_attempts = 0
@@ -131,9 +121,8 @@ def _send_once(session: PDSession, timeout_s: float, path: str, data: bytes | No
             raise _convert_failure(error.__cause__ if isinstance(error, PDClientError) else error) from None
     if isinstance(found, _Response):
         return found
-    return HttpResponse(
-        found.status_code, found.content, {name.lower(): value for name, value in found.headers.items()}
-    )
+    headers = {name.lower(): value for name, value in found.headers.items()}
+    return HttpResponse(found.status_code, found.content, headers)
 
 
 def _convert_failure(cause: BaseException | None) -> TemporaryDeliveryError:

@@ -17,7 +17,7 @@ from receiver.integrations.pagerduty.page_state import ResponderPage
 from receiver.integrations.pagerduty.rest_api import PagerDutyRestClient
 from receiver.model import transitions
 from receiver.model.delivery import Delivery, Receipt
-from receiver.model.delivery_keys import DeliveryKey
+from receiver.model.delivery_keys import DeliveryKey, hint_key
 from receiver.model.delivery_status import build_gone_responder, list_paged_names
 from receiver.model.incident import (
     Incident,
@@ -70,10 +70,11 @@ class PagerDutySync:
         self.update_incident(page.incident, IncidentChange, self.clock(), occurred_at)
 
     def record_hint(self, page: ResponderPage, reference: str) -> None:
-        """Schedule a check of a page that was not resolved by a person."""
-        now = self.clock()
-        hint = page.build_hint(reference, now)
-        self.incidents.record_delivery(page.incident.id, *hint, wake=(PAGERDUTY,), due=now)
+        """Schedule a check of a page that was not resolved by a person, once for each *reference*."""
+        name, now = page.responder.name, self.clock()
+        target, receipt = f"{PAGERDUTY}:{name}", Receipt(now, reference)
+        hint = Delivery(str(page.state.opened), target=target, attempts=1, receipt=receipt)
+        self.incidents.record_delivery(page.incident.id, hint_key(name), hint, wake=(PAGERDUTY,), due=now)
 
     def update_incident(
         self,
@@ -293,6 +294,8 @@ def _find_reason_to_ignore(page: ResponderPage, event: PagerDutyEvent, status: P
     """Return why the event changes nothing here, for the log; empty when it does."""
     incident, expected = page.incident, _STATUSES.get(event.event_type)
     slack_s = _CLOCK_SLACK_S if expected == "resolved" else 0.0
+    former_until = page.former_until
+    is_about_former = former_until > 0 and 0 < event.occurred_at < former_until + slack_s
     # A person may acknowledge again in PagerDuty; our acknowledgements cause events, too.
     latest = max(incident.acknowledged_at, incident.last_pagerduty_event_at)
     is_renewal = event.is_person and not incident.snoozed_until and event.occurred_at > latest
@@ -302,7 +305,7 @@ def _find_reason_to_ignore(page: ResponderPage, event: PagerDutyEvent, status: P
         (_OUTDATED, status.status != expected),
         ("already closed", incident.is_resolved),
         (_FORMER, not page.is_open),
-        (_FORMER, expected != "triggered" and page.is_past(event.occurred_at, slack_s)),
+        (_FORMER, expected != "triggered" and is_about_former),
         ("not acknowledged", expected == "triggered" and not incident.is_acknowledged),
         ("already acknowledged", is_known),
     )
