@@ -81,10 +81,9 @@ def log_problems(error: ConfigError) -> None:
 
 
 class StateHandler(logging.StreamHandler[TextIO]):
-    """Writes log lines; of lines with a `state`, one a minute with the count of repeats.
+    """Writes log lines; of lines with a `state` (of a logger and message), one a minute with their count.
 
-    The logger, the message and `state` identify a state. It ends when no line of it came for a minute;
-    the next line is then written at once.
+    A state ends when no line of it came for a minute; the next line is then written at once.
     """
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:

@@ -1,7 +1,6 @@
 """Tolerant parsing of webhook bodies: JSON, fields of the wrong type, size limits, and fingerprints.
 
-The limits of an alert are in characters and far above real alerts; they keep a sender from filling the store.
-Longer values are truncated, not refused. A fingerprint is computed before anything is truncated.
+The limits of an alert are in characters; they keep a sender from filling the store. Longer texts are cut.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from operator import attrgetter
 
 from msgspec import ValidationError, convert
 
+from receiver import http_client
 from receiver.model.alert import fingerprint
 from receiver.text import truncate_text
 
@@ -186,14 +186,9 @@ def parse_timestamp(value: object, now: float) -> float:
         return 0.0
     try:
         timestamp = convert(value.strip(), datetime)
+        seconds = (timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)).timestamp()
     except (ValidationError, UnicodeEncodeError):  # the latter for a lone surrogate
-        try:
-            timestamp = datetime.fromisoformat(value.strip())
-        except ValueError:
-            return 0.0
-    if timestamp.tzinfo is None:
-        timestamp = timestamp.replace(tzinfo=UTC)
-    seconds = timestamp.timestamp()
+        seconds = http_client.parse_timestamp(value.strip())
     return seconds if 0.0 < seconds < latest_plausible_at(now) else 0.0
 
 

@@ -84,10 +84,7 @@ def _make_silence(
 
 
 def _expire_silence(client: AlertmanagerClient, action: ExpireSilence, notification: Notification) -> str:
-    """Expire the silence, and others with the same mark: created twice, or given a new ID when extended.
-
-    Without an ID (it is not known whether the silence was created) only the mark identifies it.
-    """
+    """Expire the silence, and others with the same mark: created twice, or given a new ID when extended."""
     if action.silence_id:
         client.expire_silence(action.silence_id)
     try:
@@ -109,6 +106,4 @@ def _list_own_silences(client: AlertmanagerClient, notification: Notification) -
 
 
 def _build_mark(notification: Notification) -> str:
-    """Return the mark that identifies our silence; the number is the last part of the action's key."""
-    number = parse_silence_number(notification.action.key)
-    return f"[receiver {notification.subject.id}#{number}]"
+    return f"[receiver {notification.subject.id}#{parse_silence_number(notification.action.key)}]"

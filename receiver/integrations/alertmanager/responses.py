@@ -101,10 +101,9 @@ def _build_silence(silence: _Silence) -> RemoteSilence:
 
 def parse_uptime(body: bytes) -> float:
     """Return the start time of Alertmanager in `GET /status`, by its clock."""
-    timestamp = parse_timestamp(_decode(body, _Uptime).uptime)
-    if timestamp <= 0:
-        raise TemporaryDeliveryError("odd_answer", "it doesn't say since when it is up")
-    return timestamp
+    if timestamp := parse_timestamp(_decode(body, _Uptime).uptime):
+        return timestamp
+    raise TemporaryDeliveryError("odd_answer", "it doesn't say since when it is up")
 
 
 def parse_silence_id(body: bytes) -> str:

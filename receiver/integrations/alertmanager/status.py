@@ -81,9 +81,7 @@ class Poll:
 
 @dataclass(frozen=True)
 class PollPolicy:
-    """When an absent alert counts as gone: after *missing_polls* polls in a row without it, if every replica
-    has been up for *min_uptime* seconds.
-    """
+    """An alert is gone after *missing_polls* polls in a row, if all replicas are up for *min_uptime* s."""
 
     missing_polls: int = 3
     min_uptime: float = 300.0

@@ -185,8 +185,7 @@ SEVERITIES = {**{severity: severity.value for severity in Severity}, Severity.NO
 def render_event(notification: Notification) -> Json:
     """Return the event for a Page, an AcknowledgePage or a ResolvePage, at most 512,000 bytes of JSON.
 
-    The page of a storm counts all incidents of a batch. Without the routing key. Raises TypeError for any
-    other action.
+    It has no routing key. The page of a storm counts all incidents of a batch.
     """
     action = notification.action
     match action:
@@ -209,10 +208,7 @@ def render_minimal(event: Mapping[str, Any]) -> Json:
 
 
 def render_summary(incident: Incident) -> str:
-    """Return the page's title, never empty: `[CRITICAL] DiskFull: / on db-1 is at 97 % (+1)`.
-
-    It describes one alert and counts the other firing ones.
-    """
+    """Return the page's title: one alert, and the number of others: `[CRITICAL] DiskFull: / is full (+1)`."""
     heading = find_heading(incident)
     head = sanitize_line(heading.name, MAX_NAME) or "Alert without a name"
     if incident.severity is not Severity.NONE:
@@ -243,11 +239,12 @@ def _render_trigger(notification: IncidentNotification, dedup_key: str) -> Json:
 def _render_payload(incident: Incident) -> Json:
     first, heading = find_most_severe(incident), find_heading(incident)
     labels = first.labels if first else incident.group_labels
+    starts = [s.starts_at for s in incident.alert_states.values() if s.is_firing and s.starts_at > 0]
     payload = {
         "summary": render_summary(incident),
         "source": _find_source(incident, heading),
         "severity": SEVERITIES[incident.severity],
-        "timestamp": _find_start(incident),
+        "timestamp": _format_time(min([incident.opened_at, *starts])) or _format_time(incident.opened_at),
         "component": sanitize_line(labels.get("service") or labels.get("job") or "", _MAX_FIELD),
         "group": sanitize_line(incident.route, _MAX_FIELD),
         "class": sanitize_line(heading.name, _MAX_FIELD),
@@ -260,12 +257,6 @@ def _find_source(incident: Incident, heading: IncidentHeading) -> str:
     if host := sanitize_line(heading.host, _MAX_FIELD):
         return host
     return sanitize_line(find_host(sanitize_link(incident.external_url)), _MAX_FIELD) or "alertmanager"
-
-
-def _find_start(incident: Incident) -> str:
-    """Return the earliest start of the firing alerts or the opening of the incident, whichever is earlier."""
-    starts = [s.starts_at for s in incident.alert_states.values() if s.is_firing and s.starts_at > 0]
-    return _format_time(min([incident.opened_at, *starts])) or _format_time(incident.opened_at)
 
 
 def _render_links(notification: IncidentNotification) -> list[dict[str, str]]:

@@ -15,8 +15,6 @@ from receiver.model.actions import PageEvent
 from receiver.model.routing import PAGERDUTY, Responder
 from receiver.text import Secret
 
-KEY_UNKNOWN = "key_unknown"
-KEY_GONE = "key_gone"
 # A worker without the key retries for this long: a worker that ran before the reload may send the event.
 _KEY_WAIT_S = 30.0
 _ASK_AGAIN_S = 1.0
@@ -57,6 +55,6 @@ class RoutingKeys:
             return secret
         if now - notification.first_attempt_at < _KEY_WAIT_S:
             detail = "this worker lacks the routing key under which the page was sent"
-            raise TemporaryDeliveryError(KEY_UNKNOWN, detail, retry_after=_ASK_AGAIN_S)
+            raise TemporaryDeliveryError("key_unknown", detail, retry_after=_ASK_AGAIN_S)
         detail = "no worker has the routing key under which the page was sent; it left the configuration"
-        raise PermanentDeliveryError(KEY_GONE, detail)
+        raise PermanentDeliveryError("key_gone", detail)
