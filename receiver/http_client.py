@@ -103,10 +103,7 @@ def send_request(
     timeout_s: float,
     max_bytes: int = MAX_RESPONSE_BYTES,
 ) -> HttpResponse:
-    """Send a request with *body* as JSON, or an encoded *form*; return the response of up to *max_bytes*.
-
-    Raises TemporaryDeliveryError as `send_bytes` does.
-    """
+    """Send *body* as JSON, or an encoded *form*; see `send_bytes`."""
     headers = {"Accept": accept, "User-Agent": "receiver"}
     data = form.encode() or None
     if form:
@@ -129,7 +126,7 @@ def send_bytes(
     proxies: Mapping[str, str] | None = None,
     ca_bundle: str = "",
 ) -> HttpResponse:
-    """Send a request once and return its response, a redirect or an error too.
+    """Send a request once and return its response of up to *max_bytes*, a redirect or an error too.
 
     *proxies* are by scheme, None for those of the environment. *timeout_s* limits connecting, each read, and
     about the whole body. Raises TemporaryDeliveryError without a response: `unreachable` when the request
@@ -185,10 +182,7 @@ def _find_opener(url: str, proxies: Mapping[str, str] | None, ca_bundle: str) ->
 def _build_opener(
     proxies: tuple[tuple[str, str], ...], context: ssl.SSLContext | None
 ) -> urlrequest.OpenerDirector:
-    """Return an opener for http and https, without urllib's handlers of redirects and errors.
-
-    To build one takes more CPU than to send a request with it. Thread-safe.
-    """
+    """Return an opener without handlers of redirects and errors. To build takes more CPU than a request."""
     opener = urlrequest.OpenerDirector()
     opener.add_handler(urlrequest.ProxyHandler(dict(proxies)))
     opener.add_handler(urlrequest.HTTPHandler())

@@ -151,10 +151,7 @@ class HeartbeatFilter:
         return tuple({matcher.name for one in self.heartbeats for matcher in one.matchers})
 
     def extract_signals(self, groups: tuple[Group, ...], now: float) -> tuple[tuple[Group, ...], int]:
-        """Save the signals among *groups*; return the groups without them, and the number of signals.
-
-        When this returns, they are saved. Raises StoreError.
-        """
+        """Save the signals among *groups*; return the others, and the signals' number. Raises StoreError."""
         if not self.heartbeats:
             return groups, 0
         found: _Found = {}

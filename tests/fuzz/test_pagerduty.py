@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from receiver.integrations.pagerduty.webhook import sign_body
-from receiver.text import Secret
 from tests.fuzz.mutations import FUZZED, bodies
 from tests.fuzz.oracle import LoggedErrors
+from tests.mocks.pagerduty_webhooks import sign
 from tests.rig import ROUTING, Rig
 
 SECRET = "pagerduty-secret"
@@ -45,7 +44,7 @@ def test_every_signed_event_is_accepted(rig: Rig, caplog: pytest.LogCaptureFixtu
     @FUZZED
     @given(bodies(originals))
     def post(body: bytes) -> None:
-        headers = {"X-PagerDuty-Signature": sign_body(Secret(SECRET), body)}
+        headers = {"X-PagerDuty-Signature": sign(SECRET, body)}
         answer = rig.client.post("/webhooks/pagerduty", data=body, headers=headers)
         errors.assert_none(answer)
         assert answer.status_code == 202

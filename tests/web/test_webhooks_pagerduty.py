@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from receiver.errors import StoreError
-from receiver.integrations.pagerduty.webhook import sign_body
 from receiver.storage.keys import TASKS
-from receiver.text import Secret
+from tests.mocks.pagerduty_webhooks import sign
 from tests.rig import ROUTING, Rig
 
 HOOK = "/webhooks/pagerduty"
@@ -31,7 +30,7 @@ def signed_rig(rig: Rig) -> Rig:
 
 
 def post(rig: Rig, body: bytes, *, name: str = "w1", secret: str = SECRET, **headers: str) -> tuple[int, Any]:
-    signed = {"X-PagerDuty-Signature": sign_body(Secret(secret), body), "X-Webhook-Id": name, **headers}
+    signed = {"X-PagerDuty-Signature": sign(secret, body), "X-Webhook-Id": name, **headers}
     response = rig.client.post(HOOK, data=body, headers=signed)
     return response.status_code, response.json
 
@@ -59,7 +58,7 @@ def test_a_forged_event_is_refused(signed_rig: Rig, signature: str) -> None:
 
 
 def test_a_body_that_was_changed_is_refused(signed_rig: Rig) -> None:
-    headers = {"X-PagerDuty-Signature": sign_body(Secret(SECRET), an_event())}
+    headers = {"X-PagerDuty-Signature": sign(SECRET, an_event())}
     changed = an_event("incident.resolved")
     assert signed_rig.client.post(HOOK, data=changed, headers=headers).status_code == 401
 
@@ -83,7 +82,7 @@ def test_tokens_are_not_valid_here(signed_rig: Rig) -> None:
 
 def test_while_the_secret_is_replaced_both_signatures_are_valid(signed_rig: Rig) -> None:
     body = an_event()
-    both = f"{sign_body(Secret('new'), body)}, {sign_body(Secret(SECRET), body)}"
+    both = f"{sign('new', body)}, {sign(SECRET, body)}"
     assert post(signed_rig, body, **{"X-PagerDuty-Signature": both})[0] == 202
 
 

@@ -154,10 +154,7 @@ class AlertmanagerClient:
         return tuple(sorted(found.values(), key=lambda silence: (silence.starts_at, silence.id)))
 
     def get_silence(self, silence_id: str) -> RemoteSilence | None:
-        """Return the silence, expired or not; None when there is none.
-
-        Raises a DeliveryError when a replica does not answer and no other knows the silence.
-        """
+        """Return the silence, expired or not; None when there is none."""
         return self._ask_in_turn(lambda replica: replica.find_silence(silence_id))
 
     def make_silence(
@@ -197,10 +194,7 @@ class AlertmanagerClient:
         return self._ask_in_turn(lambda replica: replica.post_silence(silence), is_repeatable=False) or ""
 
     def expire_silence(self, silence_id: str) -> None:
-        """Expire the silence; one that is already expired, or unknown to all replicas, counts as done.
-
-        Raises a DeliveryError when a replica does not answer and no other knows the silence.
-        """
+        """Expire the silence; one that is already expired, or unknown to all replicas, counts as done."""
         self._ask_in_turn(lambda replica: replica.expire_silence(silence_id) or None)
 
     def _ask_in_turn(
@@ -208,7 +202,8 @@ class AlertmanagerClient:
     ) -> T | None:
         """Return the first answer that is not None; None if every replica answers so.
 
-        Without *is_repeatable*, no other replica is asked after a request that may have taken effect.
+        Without *is_repeatable*, no other replica is asked after a request that may have taken effect. Raises
+        a DeliveryError when a replica does not answer and no other returns more than None.
         """
         errors = []
         for replica in self._replicas:

@@ -1,7 +1,4 @@
-"""Lenient parsing: repairs webhook bodies that do not match the format, and groups the alerts.
-
-`group_alerts` is also used for bodies that need no repair.
-"""
+"""Lenient parsing of webhook bodies that do not match the format; the groups of the alerts of any body."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The Alertmanager status check before an escalation step, and the periodic poll of open incidents.
-
-Both ask Alertmanager whether the alerts of an incident still fire unmuted.
-"""
+"""Asks Alertmanager before an escalation step, and periodically, whether alerts still fire unmuted."""
 
 from __future__ import annotations
 

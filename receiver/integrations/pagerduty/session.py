@@ -64,10 +64,7 @@ class _DirectTransport:
 
 @lru_cache(maxsize=16)
 def _read_environment(url: str) -> tuple[MutableMapping[str, str], str]:
-    """Return the proxies (none where *url* has none) and the CA bundle from the environment at the start.
-
-    requests would read both again for each request.
-    """
+    """Return the environment's proxies for *url*, and its CA bundle; requests would read both each time."""
     with Session() as session:
         found = session.merge_environment_settings(url, {}, None, None, None)
     proxies = found["proxies"] if select_proxy(url, found["proxies"]) else {}

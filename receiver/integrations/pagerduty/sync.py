@@ -46,10 +46,7 @@ class PagerDutySync:
     clock: Callable[[], float]
 
     def apply_status(self, page: ResponderPage, status: str, by: Person, occurred_at: float = 0.0) -> None:
-        """Make the incident `acknowledged`, `triggered` (un-acknowledged) or `resolved`.
-
-        An event newer than all seen renews an acknowledgement.
-        """
+        """Make the incident `acknowledged` (renewed by a newer event), `triggered` or `resolved`."""
         now = self.clock()
 
         def transition(incident: Incident) -> IncidentChange:
@@ -64,10 +61,6 @@ class PagerDutySync:
         if done := page.mark_done(status, now):
             self.incidents.record_delivery(page.incident.id, *done)
         self.update_incident(page.incident, transition, now, occurred_at)
-
-    def mark_seen(self, page: ResponderPage, occurred_at: float) -> None:
-        """Record the time of an event that changes nothing here, so that older events are outdated."""
-        self.update_incident(page.incident, IncidentChange, self.clock(), occurred_at)
 
     def record_hint(self, page: ResponderPage, reference: str) -> None:
         """Schedule a check of a page that was not resolved by a person, once for each *reference*."""
@@ -220,7 +213,9 @@ class PagerDutyWebhookHandler:
             return self._record_note(page, event, text)
         reason = _find_reason_to_ignore(page, event, status)
         if reason in _NO_CHANGE:
-            self.pagerduty_sync.mark_seen(page, event.occurred_at)
+            self.pagerduty_sync.update_incident(
+                page.incident, IncidentChange, self.clock(), event.occurred_at
+            )
         if reason:
             return reason
         by = Person(event.by or status.by or "PagerDuty", via=PAGERDUTY)

@@ -35,22 +35,13 @@ def verify_signature(secrets: Iterable[Secret], header: str, body: bytes) -> boo
     """
     signatures = [part.strip() for part in header[:_MAX_HEADER].split(",")]
     presented = [part.removeprefix(_VERSION) for part in signatures if part.startswith(_VERSION)]
+    digests = [hmac.new(one.reveal().encode(), body, hashlib.sha256).hexdigest() for one in secrets if one]
     matches = [
-        hmac.compare_digest(_digest(secret, body), signature.lower().encode("utf-8", "replace"))
-        for secret in secrets
-        if secret
+        hmac.compare_digest(digest.encode(), signature.lower().encode("utf-8", "replace"))
+        for digest in digests
         for signature in presented
     ]
     return any(matches)
-
-
-def sign_body(secret: Secret, body: bytes) -> str:
-    """Return the signature that PagerDuty would send for *body*."""
-    return _VERSION + _digest(secret, body).decode()
-
-
-def _digest(secret: Secret, body: bytes) -> bytes:
-    return hmac.new(secret.reveal().encode(), body, hashlib.sha256).hexdigest().encode()
 
 
 def parse_event(body: bytes) -> PagerDutyEvent | None:
