@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from receiver.engine.notification import Notification
@@ -12,7 +12,7 @@ from receiver.model.alert import Alert
 from receiver.model.delivery import Delivery, Receipt
 from receiver.model.escalation import IncidentView
 from receiver.model.incident import Incident, OnCallPerson
-from receiver.model.page_confirmation import PagerDutyStatus
+from receiver.model.page_confirmation import Evaluation, Finding
 from receiver.model.routing import EscalationPolicy, Responder
 from receiver.runbooks.model import Excerpt
 from receiver.storage.client import Command
@@ -108,8 +108,8 @@ class PageEventConfirmer(Protocol):
 class PageStatuses(Protocol):
     """Asks PagerDuty for the incidents of dedup keys."""
 
-    def find_statuses(self, keys: Sequence[str]) -> Mapping[str, Sequence[PagerDutyStatus]]:
-        """Return the statuses by dedup key. Raises DeliveryError."""
+    def evaluate_event(self, key: str, hint: str, evaluate: Evaluation) -> Finding:
+        """Return what *evaluate* finds in the statuses of *key*. Raises DeliveryError."""
         ...
 
 

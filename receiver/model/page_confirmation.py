@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -96,6 +96,11 @@ class Finding:
         return self.what == "acknowledged" or (
             self.what == "resolved" and self.status is not None and self.status.is_person
         )
+
+
+Evaluation = Callable[[Sequence[PagerDutyStatus]], Finding]
+# The finding where a webhook of PagerDuty reported a resolve, and the API can't be asked.
+TRUSTED_RESOLVE = Finding("resolved", PagerDutyStatus("resolved"))
 
 
 def evaluate_page(

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 
 from receiver.engine.health import DeliveryHealthRecorder
 from receiver.engine.ports import Notices, PageStatuses
-from receiver.errors import DeliveryError, PermanentDeliveryError
+from receiver.errors import DeliveryError
 from receiver.model import page_confirmation
 from receiver.model.actions import ConfirmPage
 from receiver.model.delivery import Delivery
 from receiver.model.delivery_keys import is_page_key
 from receiver.model.incident import Person
-from receiver.model.page_confirmation import Finding, PagerDutyStatus
+from receiver.model.page_confirmation import Finding
 from receiver.model.routing import PAGERDUTY
 from receiver.storms.model import Storm, VersionedStorm, parse_batch, storm_dedup_key
 from receiver.storms.service import StormService
@@ -71,17 +72,12 @@ class StormPageConfirmer:
 
     def _evaluate_page(self, action: ConfirmPage, storm: Storm, event: Delivery, *, is_page: bool) -> Finding:
         if self.status_client is None:
-            return Finding("resolved", PagerDutyStatus("resolved"))
-        key = storm_dedup_key(storm.id, parse_batch(action.event_key))
-        try:
-            statuses = self.status_client.find_statuses([key]).get(key, ())
-        except PermanentDeliveryError:
-            if action.hint:  # trust the webhook, as without an API key
-                return Finding("resolved", PagerDutyStatus("resolved"))
-            raise
+            return page_confirmation.TRUSTED_RESOLVE
+        evaluate = partial(page_confirmation.find_left_open, resolve=event)
         if is_page:
-            return page_confirmation.evaluate_page(statuses, event.first_attempt_at)
-        return page_confirmation.find_left_open(statuses, event)
+            evaluate = partial(page_confirmation.evaluate_page, sent_at=event.first_attempt_at)
+        key = storm_dedup_key(storm.id, parse_batch(action.event_key))
+        return self.status_client.evaluate_event(key, action.hint, evaluate)
 
 
 def _format_check(before: Delivery, after: Delivery, who: str) -> str:

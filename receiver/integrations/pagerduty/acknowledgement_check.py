@@ -7,17 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from receiver.errors import DeliveryError, NotFound, TemporaryDeliveryError
+from receiver.errors import DeliveryError, NotFound, PermanentDeliveryError, TemporaryDeliveryError
 from receiver.incidents.service import IncidentService
 from receiver.integrations.pagerduty.page_state import ResponderPage
 from receiver.integrations.pagerduty.rest_api import PagerDutyRestClient
 from receiver.integrations.pagerduty.sync import TRANSITIONS, PagerDutySync
-from receiver.model import transitions
+from receiver.model import page_confirmation, transitions
 from receiver.model.actions import CheckBeforeStep
 from receiver.model.delivery_status import find_storm_paging, page_state
 from receiver.model.escalation import CHECK_AHEAD_S
 from receiver.model.incident import Incident, IncidentChange, Person, StepCheck, TimelineEvent
-from receiver.model.page_confirmation import PagerDutyStatus, evaluate_page
+from receiver.model.page_confirmation import Evaluation, Finding, PagerDutyStatus
 from receiver.model.routing import PAGERDUTY, Responder
 from receiver.storms.model import BatchPage, parse_storm_dedup_key
 from receiver.storms.service import StormService
@@ -65,6 +65,18 @@ class PagerDutyStatusClient:
         # Other threads read the cache: replace the dict instead of changing it.
         self._cached = cached | {key: (now, found[key]) for key in found if parse_storm_dedup_key(key)}
         return {**known, **found}
+
+    def evaluate_event(self, key: str, hint: str, evaluate: Evaluation) -> Finding:
+        """Return what *evaluate* finds in the statuses of *key*. Raises a DeliveryError.
+
+        Where PagerDuty refuses the API key, the resolve in a webhook, *hint*, is trusted.
+        """
+        try:
+            return evaluate(self.find_statuses([key]).get(key, ()))
+        except PermanentDeliveryError:
+            if hint:
+                return page_confirmation.TRUSTED_RESOLVE
+            raise
 
 
 logger = logging.getLogger(__name__)
@@ -128,7 +140,9 @@ class AcknowledgementCheck:
 
         A resolve that did not come from a person closes nothing here: it starts a page confirmation.
         """
-        finding = evaluate_page(statuses, page.sent_at, acknowledged_after=page.former_until)
+        finding = page_confirmation.evaluate_page(
+            statuses, page.sent_at, acknowledged_after=page.former_until
+        )
         status = finding.status
         if not finding.is_by_person or status is None:
             if finding.what == "resolved" and status is not None:

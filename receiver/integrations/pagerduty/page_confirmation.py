@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from receiver.engine.health import DeliveryHealthRecorder
 from receiver.engine.ports import Notices
-from receiver.errors import DeliveryError, PermanentDeliveryError
+from receiver.errors import DeliveryError
 from receiver.incidents.store import RedisIncidents
 from receiver.integrations.pagerduty.acknowledgement_check import PagerDutyStatusClient
 from receiver.integrations.pagerduty.page_state import ResponderPage
@@ -21,7 +22,7 @@ from receiver.model import page_confirmation as confirmation
 from receiver.model.actions import ConfirmPage
 from receiver.model.delivery import Delivery
 from receiver.model.incident import Incident, Person, TimelineEvent
-from receiver.model.page_confirmation import Finding, PagerDutyStatus
+from receiver.model.page_confirmation import Finding
 from receiver.model.routing import PAGERDUTY
 from receiver.text import one_line
 
@@ -75,21 +76,15 @@ class PageConfirmer:
         logger.info("page confirmation", extra={"fields": fields})
 
     def _evaluate_event(self, action: ConfirmPage, page: ResponderPage, event: Delivery) -> Finding | None:
-        """Return the state in PagerDuty; None when it cannot be looked up and the alerts were repeated.
-
-        Without an API key, or with one that PagerDuty refuses, the resolve in a webhook is trusted.
-        """
+        """Return the state in PagerDuty; None when it cannot be looked up and the alerts were repeated."""
         if self.status_client is None:
-            return None if action.is_repeated else Finding("resolved", PagerDutyStatus("resolved"))
-        try:
-            statuses = self.status_client.find_statuses([page.key]).get(page.key, ())
-        except PermanentDeliveryError:
-            if action.hint:
-                return Finding("resolved", PagerDutyStatus("resolved"))
-            raise
+            return None if action.is_repeated else confirmation.TRUSTED_RESOLVE
+        evaluate = partial(
+            confirmation.evaluate_page, sent_at=page.sent_at, acknowledged_after=page.former_until
+        )
         if page.incident.is_resolved:
-            return confirmation.find_left_open(statuses, event)
-        return confirmation.evaluate_page(statuses, page.sent_at, acknowledged_after=page.former_until)
+            evaluate = partial(confirmation.find_left_open, resolve=event)
+        return self.status_client.evaluate_event(page.key, action.hint, evaluate)
 
     def _save_page(
         self, action: ConfirmPage, incident: Incident, after: Delivery, finding: Finding, worker: str
