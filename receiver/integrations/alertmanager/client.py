@@ -150,7 +150,7 @@ class AlertmanagerClient:
         if len(errors) == len(results):
             raise _choose_error(errors)
         listed = (silence for result in results if isinstance(result, tuple) for silence in result)
-        found = {one.id: one for one in listed if mark in one.comment and one.state != "expired"}
+        found = {one.id: one for one in listed if mark in one.comment and not one.is_expired}
         return tuple(sorted(found.values(), key=lambda silence: (silence.starts_at, silence.id)))
 
     def get_silence(self, silence_id: str) -> RemoteSilence | None:
@@ -177,7 +177,7 @@ class AlertmanagerClient:
         if not matchers:
             raise PermanentDeliveryError("no_matchers", "it would silence everything")
         former = self.get_silence(silence_id) if silence_id else None
-        if former is not None and former.state == "expired":
+        if former is not None and former.is_expired:
             raise PermanentDeliveryError("silence_expired", "it has ended in Alertmanager meanwhile")
         silence: dict[str, object] = {
             # Always in the same order: for changed matchers Alertmanager would create a new silence.

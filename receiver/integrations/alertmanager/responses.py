@@ -15,7 +15,7 @@ from msgspec import Struct
 from receiver.clock import format_iso_time
 from receiver.errors import TemporaryDeliveryError
 from receiver.http_client import parse_timestamp
-from receiver.integrations.alertmanager.status import RemoteAlert, RemoteSilence, SilenceState
+from receiver.integrations.alertmanager.status import RemoteAlert, RemoteSilence
 from receiver.model.alert import fingerprint
 from receiver.text import one_line
 
@@ -23,7 +23,6 @@ _MAX_TEXT = 10_000
 _MAX_MESSAGE = 300
 # Alertmanager adds its retention to the end of a silence, and refuses a sum beyond the year 9999.
 _LAST = datetime(9000, 1, 1, tzinfo=UTC).timestamp()
-_STATES: dict[str, SilenceState] = {"active": "active", "pending": "pending", "expired": "expired"}
 
 
 class _Status(Struct, rename="camel"):
@@ -87,10 +86,9 @@ def parse_silence(body: bytes) -> RemoteSilence:
 
 
 def _build_silence(silence: _Silence) -> RemoteSilence:
-    state = _text(silence.status.state if silence.status else None)
     return RemoteSilence(
         id=silence.id,
-        state=_STATES.get(state, "active"),
+        is_expired=silence.status is not None and silence.status.state == "expired",
         starts_at=parse_timestamp(silence.starts_at),
         ends_at=parse_timestamp(silence.ends_at),
         by=_text(silence.created_by),

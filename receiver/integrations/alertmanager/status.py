@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from msgspec.structs import replace
 
@@ -17,8 +16,6 @@ from receiver.model.incident import (
     TimelineEvent,
 )
 from receiver.model.routing import ALERTMANAGER, PAGERDUTY
-
-SilenceState = Literal["active", "pending", "expired"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ class RemoteSilence:
     """A silence in Alertmanager's API, created by *by*."""
 
     id: str
-    state: SilenceState
+    is_expired: bool
     starts_at: float
     ends_at: float
     by: str = ""

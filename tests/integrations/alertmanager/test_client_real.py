@@ -119,7 +119,7 @@ def test_a_silence_and_its_end_reach_both_replicas(
     client.expire_silence(silence_id)
     found_silence = client.get_silence(silence_id)
     assert found_silence is not None
-    assert found_silence.state == "expired"
+    assert found_silence.is_expired
     with pytest.raises(PermanentDeliveryError, match="silence_expired"):
         silence(pair, client, "Noisy", silence_id=silence_id)
 

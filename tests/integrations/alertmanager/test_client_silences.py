@@ -293,7 +293,7 @@ def test_a_silence_is_found_by_the_marker_in_its_comment(client: AlertmanagerCli
     mine = create(client)
     other = create(client, comment="known [receiver abc-1#12]")
     [found] = client.list_silences(MARK)
-    assert found == RemoteSilence(mine, "active", NOW, NOW + 3600, "alice", f"known {MARK}")
+    assert found == RemoteSilence(mine, False, NOW, NOW + 3600, "alice", f"known {MARK}")
     assert {silence.id for silence in client.list_silences("")} == {mine, other}
 
 
@@ -305,7 +305,7 @@ def test_an_expired_silence_is_not_listed_but_can_be_loaded_by_id(
     assert client.list_silences(MARK) == ()
     seen = client.get_silence(silence_id)
     assert seen is not None
-    assert seen.state == "expired"
+    assert seen.is_expired
 
 
 def test_an_unknown_silence_is_none(client: AlertmanagerClient) -> None:
@@ -350,4 +350,4 @@ def test_silences_of_newer_versions_are_parsed(
     }
     alertmanager.answer_next("GET", 200, json.dumps([silence]).encode())
     [seen] = client.list_silences("x")
-    assert seen == RemoteSilence(ANY_ID, "pending", NOW - 180, pytest.approx(NOW + 420.123456), "", "x")
+    assert seen == RemoteSilence(ANY_ID, False, NOW - 180, pytest.approx(NOW + 420.123456), "", "x")
