@@ -39,30 +39,30 @@ class AlertmanagerApi:
     def get_alerts(self) -> Replica:
         """Return all alerts, muted or not; both requests share the timeout."""
         deadline = time.monotonic() + self.timeout_s
-        response = self._request("GET", _ALERTS_OF_EVERY_STATE)
+        response = self._send_request("GET", _ALERTS_OF_EVERY_STATE)
         dated_at = http_client.parse_date_header(response.headers.get("date", ""))
         alerts = bodies.parse_alerts(response.body, self.clock() if dated_at is None else dated_at)
         # Request the status last: after a restart in between, the new start time comes with the old list;
         # the other way round, an empty list could come with the old start time.
-        status = self._request("GET", "/status", max(0.1, deadline - time.monotonic()))
+        status = self._send_request("GET", "/status", max(0.1, deadline - time.monotonic()))
         ahead_s = http_client.measure_clock_lead(status.headers.get("date", ""), self.clock(), _SAME_CLOCK_S)
         return Replica(alerts, bodies.parse_uptime(status.body) + ahead_s)
 
     def list_silences(self) -> tuple[RemoteSilence, ...]:
         """Return all silences; since Alertmanager 0.34 without expired ones."""
-        return bodies.parse_silences(self._request("GET", "/silences?expired=false").body)
+        return bodies.parse_silences(self._send_request("GET", "/silences?expired=false").body)
 
     def find_silence(self, silence_id: str) -> RemoteSilence | None:
         """Return the silence; None when this replica does not know it."""
-        response = self._request("GET", _silence_path(silence_id), or_statuses=_UNKNOWN)
+        response = self._send_request("GET", _silence_path(silence_id), or_statuses=_UNKNOWN)
         return bodies.parse_silence(response.body) if response.is_ok else None
 
     def post_silence(self, silence: Mapping[str, object]) -> str:
         """Create or change *silence* and return its ID."""
         # Detect a hanging replica before it may have accepted the silence: after a timeout of the POST, the
         # next replica could not be tried.
-        self._request("GET", "/status")
-        return bodies.parse_silence_id(self._request("POST", "/silences", body=silence).body)
+        self._send_request("GET", "/status")
+        return bodies.parse_silence_id(self._send_request("POST", "/silences", body=silence).body)
 
     def expire_silence(self, silence_id: str) -> bool:
         """Expire the silence; return False when this replica does not know it."""

@@ -77,12 +77,12 @@ def _build_alert(alert: _ApiAlert, now: float) -> RemoteAlert:
 
 def parse_silences(body: bytes) -> tuple[RemoteSilence, ...]:
     """Return the silences of `GET /silences`."""
-    return tuple(_build_silence(silence) for silence in _decode(body, list[_Silence] | None) or ())
+    return tuple(_build_silence(silence) for silence in _decode_body(body, list[_Silence] | None) or ())
 
 
 def parse_silence(body: bytes) -> RemoteSilence:
     """Return the silence of `GET /silence/ID`."""
-    return _build_silence(_decode(body, _Silence))
+    return _build_silence(_decode_body(body, _Silence))
 
 
 def _build_silence(silence: _Silence) -> RemoteSilence:
@@ -99,14 +99,14 @@ def _build_silence(silence: _Silence) -> RemoteSilence:
 
 def parse_uptime(body: bytes) -> float:
     """Return the start time of Alertmanager in `GET /status`, by its clock."""
-    if timestamp := parse_timestamp(_decode(body, _Uptime).uptime):
+    if timestamp := parse_timestamp(_decode_body(body, _Uptime).uptime):
         return timestamp
     raise TemporaryDeliveryError("odd_answer", "it doesn't say since when it is up")
 
 
 def parse_silence_id(body: bytes) -> str:
     """Return the ID in the response to `POST /silences`: the silence may exist, also if it is invalid."""
-    if silence_id := _text(_decode(body, dict[str, Any], maybe_sent=True).get("silenceID")):
+    if silence_id := _text(_decode_body(body, dict[str, Any], maybe_sent=True).get("silenceID")):
         return silence_id
     raise TemporaryDeliveryError("odd_answer", "no silence id in the answer", maybe_sent=True)
 
@@ -127,7 +127,7 @@ def format_timestamp(at: float) -> str:
     return format_iso_time(min(max(at, 0.0), _LAST))
 
 
-def _decode(body: bytes, kind: Any, *, maybe_sent: bool = False) -> Any:
+def _decode_body(body: bytes, kind: Any, *, maybe_sent: bool = False) -> Any:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

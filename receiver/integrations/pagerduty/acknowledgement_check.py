@@ -165,7 +165,7 @@ class AcknowledgementCheck:
             self.pagerduty_sync.apply_status(page, finding.what, by)
         return finding.what
 
-    def _respond(self, incident: Incident, what: str, by: Person) -> None:
+    def _apply_response(self, incident: Incident, what: str, by: Person) -> None:
         now = self.clock()
         transition = transitions.acknowledge if what == "acknowledge" else transitions.resolve
         self.pagerduty_sync.update_incident(incident, lambda latest: transition(latest, by, now), now)

@@ -324,7 +324,7 @@ def _describe_event(page: ResponderPage, event: PagerDutyEvent) -> str:
     return f"{text} to {people}"
 
 
-def _log(event: PagerDutyEvent, outcome: str, incident_id: str = "") -> None:
+def _log_event(event: PagerDutyEvent, outcome: str, incident_id: str = "") -> None:
     fields = {"incident": incident_id, "type": event.event_type, "pagerduty": event.incident_id}
     logger.info("pagerduty event", extra={"fields": {**fields, "outcome": outcome}})
 
