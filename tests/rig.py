@@ -130,12 +130,12 @@ class Rig:
     def works(self, queues: tuple[str, ...] = QUEUES) -> float | None:
         """Let the worker process everything that is due in *queues*; return when the next entry is due."""
         for _ in range(1000):
-            moments = self._find_dues(queues)
+            dues = self._find_dues(queues)
             was_idle = True
             for queue in queues:
-                if moments[queue] > self.clock():
+                if dues[queue] > self.clock():
                     continue
-                for incident_id in self.services.work_queue.claim(queue, "rig", self.clock(), 1).incidents:
+                for incident_id in self.services.work_queue.claim(queue, "rig", self.clock(), 1).entries:
                     was_idle = False
                     worker_services = (
                         self.worker_services.periodic_tasks
@@ -145,7 +145,7 @@ class Rig:
                     dues = worker_services.reconcile(incident_id, queue, "rig")
                     self.services.work_queue.release(queue, "rig", incident_id, dues)
             if was_idle:
-                due = min(moments.values(), default=math.inf)
+                due = min(dues.values(), default=math.inf)
                 return due if due < math.inf else None
         raise AssertionError("the work queue never becomes idle")
 
@@ -156,7 +156,7 @@ class Rig:
             [work_queue._build_next_due_call(Keys(0), queue, now) for queue in queues]
         )
         return {
-            queue: work_queue._script_clock.parse_time(text, now) if text else math.inf
+            queue: work_queue._script_clock.parse(text, now) if text else math.inf
             for queue, text in zip(queues, texts, strict=True)
         }
 

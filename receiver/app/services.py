@@ -35,6 +35,7 @@ from receiver.storage.connection import Client, connect, count_shards
 from receiver.storage.keys import TASKS
 from receiver.storage.script_clock import ScriptClock
 from receiver.storage.server_check import RedisServerCheck
+from receiver.storage.timestamps import ScriptClock
 from receiver.storms.service import MAX_INITIAL_WAIT_S, StormService
 from receiver.storms.store import RedisStorms
 
@@ -84,7 +85,7 @@ def build_services(
     """Return the services, connected to the Redis of *settings* at first use, or through *client*.
 
     A storm begins when a new message or page would wait longer than *storms_after_s*. Lua scripts use the
-    time of Redis unless other *script_clock* are given. *pause* sleeps for so many seconds within a webhook.
+    time of Redis unless another *script_clock* is given. *pause* sleeps for so many seconds within a webhook.
     *find_config_state* returns the state of this *process*'s configuration, where that can change later.
     """
     loaded = ConfigState(clock())

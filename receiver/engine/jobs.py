@@ -20,7 +20,7 @@ from receiver.engine.queue import WorkQueue
 from receiver.errors import DeliveryError, NotFound, PermanentDeliveryError, StoreError
 from receiver.storage.connection import Client, Scripts, store_errors
 from receiver.storage.keys import JOB_FOR_S, TASKS, WAKE, Keys, shard_of
-from receiver.storage.script_clock import ScriptClock
+from receiver.storage.timestamps import ScriptClock
 
 logger = logging.getLogger(__name__)
 EVERY_S = 2.0
@@ -83,7 +83,7 @@ class JobQueue:
                     msgspec.json.encode({"kind": kind, "payload": payload}),
                     JOB_FOR_S,
                     f"job-{name}",
-                    self._script_clock.format_time(now),
+                    self._script_clock.at(now),
                     WAKE,
                     TASKS,
                 ],

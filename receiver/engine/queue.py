@@ -11,14 +11,14 @@ from receiver.errors import StoreError
 from receiver.model.alert import Severity
 from receiver.storage.connection import Client, ScriptCall, Scripts, raise_if_error, store_errors
 from receiver.storage.keys import CLOCKS, CLOCKS_FOR_S, WAKE, WORKERS, WORKERS_FOR_S, Keys, shard_of
-from receiver.storage.script_clock import ScriptClock
+from receiver.storage.timestamps import ScriptClock
 
 
 @dataclass(frozen=True)
 class Claims:
     """The claimed entries, and the time at which to claim again (None: the queue is empty)."""
 
-    incidents: tuple[str, ...]
+    entries: tuple[str, ...]
     next_check_at: float | None
 
 
@@ -69,10 +69,10 @@ class WorkQueue:
         """Lease up to *count* due entries of *queue* to *worker* for `LEASE_S`."""
         if self._shards == 1:
             return self._claim_on_shard(Keys(0), queue, worker, now, count)
-        times, fault = self._find_next_due(queue, now)
+        dues, fault = self._find_next_due(queue, now)
         claimed: list[str] = []
-        for shard in sorted(times, key=times.__getitem__):  # longest wait first
-            if times[shard] > now:
+        for shard in sorted(dues, key=dues.__getitem__):  # longest wait first
+            if dues[shard] > now:
                 break
             if len(claimed) >= count:
                 return Claims(tuple(claimed), now)
@@ -80,18 +80,18 @@ class WorkQueue:
                 claims = self._claim_on_shard(Keys(shard), queue, worker, now, count - len(claimed))
             except StoreError as error:  # claim from the other nodes all the same
                 fault = fault or error
-                del times[shard]
+                del dues[shard]
                 continue
-            claimed += claims.incidents
-            times[shard] = math.inf if claims.next_check_at is None else claims.next_check_at
+            claimed += claims.entries
+            dues[shard] = math.inf if claims.next_check_at is None else claims.next_check_at
         if fault is not None and not claimed:
             raise fault
-        earliest = min(times.values(), default=math.inf)
+        earliest = min(dues.values(), default=math.inf)
         return Claims(tuple(claimed), None if earliest == math.inf else earliest)
 
     def _claim_on_shard(self, keys: Keys, queue: str, worker: str, now: float, count: int) -> Claims:
         """Lease due entries of one shard."""
-        after = self._script_clock.format_after
+        after = self._script_clock.after
         with store_errors():
             next_check_at, *members = self._scripts.run_script(
                 "claim",
@@ -107,7 +107,7 @@ class WorkQueue:
                 ],
             )
         claimed = tuple(member.decode() for member in members)
-        return Claims(claimed, self._script_clock.parse_time(next_check_at, now) if next_check_at else None)
+        return Claims(claimed, self._script_clock.parse(next_check_at, now) if next_check_at else None)
 
     def _find_next_due(self, queue: str, now: float) -> tuple[dict[int, float], StoreError | None]:
         """Return the next due time of each shard, and the error of those that cannot be read.
@@ -117,7 +117,7 @@ class WorkQueue:
         calls = [self._build_next_due_call(keys, queue, now) for keys in map(Keys, range(self._shards))]
         with store_errors():
             answers = self._scripts.run_each(calls, raise_on_error=False)
-        times: dict[int, float] = {}
+        dues: dict[int, float] = {}
         fault: StoreError | None = None
         for shard, answer in enumerate(answers):
             try:
@@ -126,20 +126,17 @@ class WorkQueue:
             except StoreError as error:
                 fault = error
                 continue
-            times[shard] = self._script_clock.parse_time(answer, now) if answer else math.inf
-        return times, fault
+            dues[shard] = self._script_clock.parse(answer, now) if answer else math.inf
+        return dues, fault
 
     def _build_next_due_call(self, keys: Keys, queue: str, now: float) -> ScriptCall:
-        args = [
-            self._script_clock.format_after(now),
-            self._script_clock.format_after(now, LEASE_S + _SET_BACK_S),
-        ]
+        args = [self._script_clock.after(now), self._script_clock.after(now, LEASE_S + _SET_BACK_S)]
         return "due", [keys.leases(queue), *_queue_keys(keys, queue)], args
 
-    def renew(self, queue: str, worker: str, incidents: Sequence[str], now: float) -> None:
+    def renew(self, queue: str, worker: str, entries: Sequence[str], now: float) -> None:
         """Extend the leases that *worker* still holds; leases of other workers stay as they are."""
         by_shard: dict[int, list[str]] = {}
-        for entry_id in incidents:
+        for entry_id in entries:
             by_shard.setdefault(self._shard(entry_id), []).append(entry_id)
         with store_errors():
             for shard, members in by_shard.items():
@@ -147,12 +144,12 @@ class WorkQueue:
                 self._scripts.run_script(
                     "renew",
                     [keys.leases(queue), keys.lease_owners(queue)],
-                    [worker, self._script_clock.format_after(now, LEASE_S), *members],
+                    [worker, self._script_clock.after(now, LEASE_S), *members],
                 )
 
     def expire_leases(self, queue: str, worker: str, in_progress: Sequence[str], at: float) -> None:
         """Expire *worker*'s leases at *at*, or earlier if they end earlier, except those *in_progress*."""
-        args = [worker, self._script_clock.format_time(at), *in_progress]
+        args = [worker, self._script_clock.at(at), *in_progress]
         with store_errors():
             for keys in map(Keys, range(self._shards)):
                 self._scripts.run_script(
@@ -168,7 +165,7 @@ class WorkQueue:
         writes = dues.writes if isinstance(dues, DueTimes) else ()
         args: list[Any] = [entry_id, worker, WAKE]
         for other, due in dues.items():
-            args += ["" if due is None else self._script_clock.format_time(due), other]
+            args += ["" if due is None else self._script_clock.at(due), other]
         queue_keys = (keys.queue(other) for other in dues)
         release = ("release", [keys.leases(queue), keys.lease_owners(queue), *queue_keys], args)
         with store_errors():
@@ -186,12 +183,12 @@ class WorkQueue:
         key = Keys(self._shard(entry_id)).queue(queue)
         with store_errors():
             self._scripts.run_script(
-                "enqueue", [key], [entry_id, self._script_clock.format_time(due), WAKE, queue, condition]
+                "enqueue", [key], [entry_id, self._script_clock.at(due), WAKE, queue, condition]
             )
 
     def reschedule_all(self, queue: str, now: float) -> None:
         """Make every entry of *queue* due now, and let no lease end later than one made now."""
-        args = [self._script_clock.format_after(now), self._script_clock.format_after(now, LEASE_S)]
+        args = [self._script_clock.after(now), self._script_clock.after(now, LEASE_S)]
         with store_errors():
             for keys in map(Keys, range(self._shards)):
                 self._scripts.run_script("reschedule", [keys.leases(queue), *_queue_keys(keys, queue)], args)
@@ -199,10 +196,10 @@ class WorkQueue:
     def measure_depth(self, queue: str, now: float) -> tuple[int, float]:
         """Return how many entries are due in *queue*, and for how many seconds the oldest has been due."""
         shards = map(Keys, range(self._shards))
-        calls = [(_queue_keys(keys, queue), [self._script_clock.format_after(now)]) for keys in shards]
+        calls = [(_queue_keys(keys, queue), [self._script_clock.after(now)]) for keys in shards]
         with store_errors():
             rows = self._scripts.run_all("queue_depth", calls)
-        first = min((self._script_clock.parse_time(at, now) for _, at in rows if at), default=math.inf)
+        first = min((self._script_clock.parse(at, now) for _, at in rows if at), default=math.inf)
         return sum(int(due) for due, _ in rows), max(0.0, now - first)
 
     def listen_for_wakes(self) -> Iterator[tuple[str, float] | None]:
@@ -222,14 +219,14 @@ class WorkQueue:
     def record_heartbeat(self, worker: str, now: float) -> float:
         """Record a heartbeat of *worker*; return by how many seconds *now* is ahead of Redis' own clock."""
         script_clock, host = self._script_clock, worker.partition(".")[2] or worker
-        expired_before = script_clock.format_after(now, -WORKERS_FOR_S)
+        expired_before = script_clock.after(now, -WORKERS_FOR_S)
         with store_errors():
             time, _ = self._scripts.run_each(
                 [
                     (
                         "worker_heartbeat",
                         [WORKERS],
-                        [script_clock.format_after(now), worker, expired_before, WORKERS_FOR_S],
+                        [script_clock.after(now), worker, expired_before, WORKERS_FOR_S],
                     ),
                     self._build_clocks_call(f"worker {host}", now),
                 ]
@@ -246,11 +243,7 @@ class WorkQueue:
         return {name.decode(): float(note.split()[1]) for name, note in sorted(notes)}
 
     def _build_clocks_call(self, process: str, now: float) -> ScriptCall:
-        return (
-            "compare_clocks",
-            [CLOCKS],
-            [self._script_clock.format_after(now), process, repr(now), CLOCKS_FOR_S],
-        )
+        return "compare_clocks", [CLOCKS], [self._script_clock.after(now), process, repr(now), CLOCKS_FOR_S]
 
     def deregister_worker(self, worker: str) -> None:
         """Remove *worker* from the list of workers after an orderly shutdown."""
@@ -259,10 +252,10 @@ class WorkQueue:
 
     def list_workers(self, since: float, until: float = math.inf) -> list[str]:
         """Return the workers whose last heartbeat lies between *since* and *until*."""
-        latest = "+inf" if until == math.inf else self._script_clock.format_time(until)
+        latest = "+inf" if until == math.inf else self._script_clock.at(until)
         with store_errors():
             found = self._scripts.run_script(
-                "list_workers", [WORKERS], [self._script_clock.format_time(since), latest]
+                "list_workers", [WORKERS], [self._script_clock.at(since), latest]
             )
         return [name.decode() for name in found]
 

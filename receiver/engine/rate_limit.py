@@ -24,7 +24,7 @@ from receiver.model.incident import Incident
 from receiver.model.routing import SLACK, RateLimit
 from receiver.storage.connection import Client, Scripts, store_errors
 from receiver.storage.keys import TokenBucketKeys
-from receiver.storage.script_clock import ScriptClock
+from receiver.storage.timestamps import ScriptClock
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ class TokenBuckets:
                 "take_token",
                 [keys.state, keys.waiters, keys.waiter_deadlines, keys.initial_waiters],
                 [
-                    self._script_clock.format_after(now),
+                    self._script_clock.after(now),
                     bucket.burst,
                     repr(bucket.rate),
                     who,
@@ -214,7 +214,7 @@ class TokenBuckets:
             self._scripts.run_script(
                 "pause_bucket",
                 [TokenBucketKeys(bucket.name).state],
-                [self._script_clock.format_time(until), _RETENTION_S],
+                [self._script_clock.at(until), _RETENTION_S],
             )
 
     def list_waiters(self, bucket: TokenBucket) -> list[str]:

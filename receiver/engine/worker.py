@@ -136,8 +136,8 @@ class QueueConsumer:
             # A lease may expire while Redis is unavailable, and this worker may claim the entry again. A
             # thread still reconciles it, perhaps from an old state, and the claim took the entry off the
             # queue. So it is reconciled once more afterwards.
-            added = [entry_id for entry_id in claims.incidents if entry_id not in self._claimed]
-            self._claimed_again.update(self._claimed.intersection(claims.incidents))
+            added = [entry_id for entry_id in claims.entries if entry_id not in self._claimed]
+            self._claimed_again.update(self._claimed.intersection(claims.entries))
             self._claimed.update(added)
         for entry_id in added:
             self._entries.put(entry_id)

@@ -165,7 +165,7 @@ class RedisFailures:
                     codec.encode(again),
                     codec.encode(event),
                     TIMELINE_LIMIT,
-                    self._incidents.script_clock.format_time(now),
+                    self._incidents.script_clock.at(now),
                     WAKE,
                     queue,
                 ],

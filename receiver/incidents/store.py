@@ -46,7 +46,7 @@ from receiver.model.owners import (
 from receiver.storage.client import Command
 from receiver.storage.connection import Client, ScriptCall, Scripts, raise_if_error, store_errors
 from receiver.storage.keys import QUEUES, TIMELINE_LIMIT, WAKE, Keys, shard_of
-from receiver.storage.script_clock import BY_WALL_CLOCK, ScriptClock
+from receiver.storage.timestamps import BY_WALL_CLOCK, ScriptClock
 
 # The clocks of processes and Redis may differ, so the index keeps an owner longer than it is valid.
 _CLOCKS_DIFFER_S = 60
@@ -349,7 +349,7 @@ class RedisIncidents(RedisListing):
                 self._history_s if incident.is_resolved else 0,
                 incident.id,
                 f"{incident.opened_at:.3f}",
-                self.script_clock.format_time(update.due),
+                self.script_clock.at(update.due),
                 WAKE,
                 self._history_s,
                 TIMELINE_LIMIT,
@@ -456,7 +456,7 @@ class RedisIncidents(RedisListing):
         keys, encoded, at = (
             self.keys_of(group_id),
             [codec.encode(one) for one in events],
-            self.script_clock.format_time,
+            self.script_clock.at,
         )
         args: Fields = [
             incident_id,

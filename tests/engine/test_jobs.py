@@ -41,10 +41,10 @@ def test_a_running_task_is_not_run_twice(work_queue: WorkQueue) -> None:
     clock = Clock()
     periodic_tasks = a_periodic_task(clock)
     periodic_tasks.enqueue_all(work_queue)
-    assert work_queue.claim(TASKS, "w", clock(), 1).incidents == ("poll-",)
+    assert work_queue.claim(TASKS, "w", clock(), 1).entries == ("poll-",)
     periodic_tasks.enqueue_missing(work_queue)
     work_queue.release(TASKS, "w", "poll-", periodic_tasks.reconcile("poll-", TASKS, "w"))
-    assert work_queue.claim(TASKS, "w", clock(), 1).incidents == ()
+    assert work_queue.claim(TASKS, "w", clock(), 1).entries == ()
 
 
 def test_a_worker_enqueues_tasks_again_after_redis_lost_its_data(

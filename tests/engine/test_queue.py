@@ -23,23 +23,23 @@ def work_queue(redis_client: Client) -> WorkQueue:
 
 def test_a_due_incident_is_claimed_by_one_worker(work_queue: WorkQueue) -> None:
     work_queue.enqueue("slack", "a-1", NOW)
-    assert work_queue.claim("slack", "w1", NOW, 5).incidents == ("a-1",)
-    assert work_queue.claim("slack", "w2", NOW, 5).incidents == ()
+    assert work_queue.claim("slack", "w1", NOW, 5).entries == ("a-1",)
+    assert work_queue.claim("slack", "w2", NOW, 5).entries == ()
 
 
 def test_queues_are_independent_of_each_other(work_queue: WorkQueue) -> None:
     work_queue.enqueue("slack", "a-1", NOW)
     work_queue.enqueue("pagerduty", "a-1", NOW)
-    assert work_queue.claim("slack", "w1", NOW, 5).incidents == ("a-1",)
-    assert work_queue.claim("pagerduty", "w1", NOW, 5).incidents == ("a-1",)
+    assert work_queue.claim("slack", "w1", NOW, 5).entries == ("a-1",)
+    assert work_queue.claim("pagerduty", "w1", NOW, 5).entries == ("a-1",)
 
 
 def test_nothing_is_claimed_before_its_time(work_queue: WorkQueue) -> None:
     work_queue.enqueue("slack", "a-1", NOW + 10)
     claims = work_queue.claim("slack", "w1", NOW, 5)
-    assert claims.incidents == ()
+    assert claims.entries == ()
     assert claims.next_check_at == NOW + 10
-    assert work_queue.claim("slack", "w1", NOW + 10, 5).incidents == ("a-1",)
+    assert work_queue.claim("slack", "w1", NOW + 10, 5).entries == ("a-1",)
 
 
 def test_the_earliest_entry_is_claimed_first_so_new_alerts_wait_behind_due_steps(
@@ -47,7 +47,7 @@ def test_the_earliest_entry_is_claimed_first_so_new_alerts_wait_behind_due_steps
 ) -> None:
     work_queue.enqueue("pagerduty", "new-1", NOW)
     work_queue.enqueue("pagerduty", "step-1", NOW - 1)
-    assert work_queue.claim("pagerduty", "w1", NOW, 1).incidents == ("step-1",)
+    assert work_queue.claim("pagerduty", "w1", NOW, 1).entries == ("step-1",)
 
 
 def add_incoming(
@@ -71,8 +71,8 @@ def test_a_due_step_is_claimed_before_earlier_incoming_alerts(
     """A step must not wait behind a backlog of new alerts."""
     incoming = {add_incoming(redis_client, f"New{n}", NOW) for n in range(500)}
     work_queue.enqueue("slack", "step-1", NOW + 5)
-    assert work_queue.claim("slack", "w1", NOW + 5, 1).incidents == ("step-1",)
-    assert set(work_queue.claim("slack", "w1", NOW + 5, 500).incidents) == incoming
+    assert work_queue.claim("slack", "w1", NOW + 5, 1).entries == ("step-1",)
+    assert set(work_queue.claim("slack", "w1", NOW + 5, 500).entries) == incoming
 
 
 def test_incoming_alerts_are_claimed_in_bounded_time(work_queue: WorkQueue, redis_client: Client) -> None:
@@ -80,7 +80,7 @@ def test_incoming_alerts_are_claimed_in_bounded_time(work_queue: WorkQueue, redi
     claimed: list[str] = []
     for second in range(60):
         work_queue.enqueue("slack", f"retry-{second}", NOW + second)
-        claimed += work_queue.claim("slack", "w1", NOW + second, 1).incidents
+        claimed += work_queue.claim("slack", "w1", NOW + second, 1).entries
         work_queue.release("slack", "w1", claimed[-1], {"slack": None})
     assert claimed.index(incoming) in (20, 21)
 
@@ -91,8 +91,8 @@ def test_incoming_critical_alerts_are_claimed_before_other_incoming_alerts(
     info = add_incoming(redis_client, "Info", NOW, "info")
     warning = add_incoming(redis_client, "Warning", NOW + 1, "warning")
     critical = add_incoming(redis_client, "Critical", NOW + 2)
-    assert work_queue.claim("slack", "w1", NOW + 2, 2).incidents == (critical, warning)
-    assert work_queue.claim("slack", "w1", NOW + 2, 2).incidents == (info,)
+    assert work_queue.claim("slack", "w1", NOW + 2, 2).entries == (critical, warning)
+    assert work_queue.claim("slack", "w1", NOW + 2, 2).entries == (info,)
 
 
 def test_the_response_of_a_person_does_not_wait_behind_incoming_alerts(
@@ -100,7 +100,7 @@ def test_the_response_of_a_person_does_not_wait_behind_incoming_alerts(
 ) -> None:
     add_incoming(redis_client, "New", NOW)
     answered = add_incoming(redis_client, "Answered", NOW + 1, "info", is_incoming=False)
-    assert work_queue.claim("slack", "w1", NOW + 1, 1).incidents == (answered,)
+    assert work_queue.claim("slack", "w1", NOW + 1, 1).entries == (answered,)
 
 
 def test_incoming_alerts_of_a_due_incident_are_claimed_once(
@@ -108,9 +108,9 @@ def test_incoming_alerts_of_a_due_incident_are_claimed_once(
 ) -> None:
     incident = add_incoming(redis_client, "New", NOW)
     work_queue.enqueue("slack", incident, NOW)
-    assert work_queue.claim("slack", "w1", NOW, 5).incidents == (incident,)
+    assert work_queue.claim("slack", "w1", NOW, 5).entries == (incident,)
     work_queue.release("slack", "w1", incident, {"slack": None})
-    assert work_queue.claim("slack", "w1", NOW + 1, 5).incidents == ()
+    assert work_queue.claim("slack", "w1", NOW + 1, 5).entries == ()
 
 
 def test_incoming_alerts_of_a_claimed_incident_are_claimed_right_after_its_release(
@@ -119,14 +119,14 @@ def test_incoming_alerts_of_a_claimed_incident_are_claimed_right_after_its_relea
     incident = add_incoming(redis_client, "New", NOW)
     work_queue.claim("slack", "w1", NOW, 5)
     redis_client.zadd("rcv:{0}:queue:slack:critical", {incident: NOW})
-    assert work_queue.claim("slack", "w2", NOW, 5).incidents == ()
+    assert work_queue.claim("slack", "w2", NOW, 5).entries == ()
     work_queue.release("slack", "w1", incident, {"slack": NOW + 300})
-    assert work_queue.claim("slack", "w2", NOW, 5).incidents == (incident,)
+    assert work_queue.claim("slack", "w2", NOW, 5).entries == (incident,)
 
 
 def test_an_entry_enqueued_by_an_older_version_is_found(work_queue: WorkQueue, redis_client: Client) -> None:
     redis_client.zadd("rcv:{0}:queue:slack", {"old-1": NOW})
-    assert work_queue.claim("slack", "w1", NOW, 5).incidents == ("old-1",)
+    assert work_queue.claim("slack", "w1", NOW, 5).entries == ("old-1",)
 
 
 def test_depth_and_lag_count_incoming_and_due_entries(work_queue: WorkQueue, redis_client: Client) -> None:
@@ -141,35 +141,35 @@ def test_depth_and_lag_count_incoming_and_due_entries(work_queue: WorkQueue, red
 def test_the_lease_of_a_killed_worker_expires(work_queue: WorkQueue) -> None:
     work_queue.enqueue("slack", "a-1", NOW)
     work_queue.claim("slack", "dead", NOW, 5)
-    assert work_queue.claim("slack", "w2", NOW + LEASE_S - 0.01, 5).incidents == ()
-    assert work_queue.claim("slack", "w2", NOW + LEASE_S, 5).incidents == ("a-1",)
+    assert work_queue.claim("slack", "w2", NOW + LEASE_S - 0.01, 5).entries == ()
+    assert work_queue.claim("slack", "w2", NOW + LEASE_S, 5).entries == ("a-1",)
 
 
 def test_a_running_worker_renews_its_lease(work_queue: WorkQueue) -> None:
     work_queue.enqueue("slack", "a-1", NOW)
     work_queue.claim("slack", "w1", NOW, 5)
     work_queue.renew("slack", "w1", ["a-1"], NOW + 2)
-    assert work_queue.claim("slack", "w2", NOW + LEASE_S, 5).incidents == ()
+    assert work_queue.claim("slack", "w2", NOW + LEASE_S, 5).entries == ()
 
 
 def test_a_worker_expires_only_its_own_leases_that_it_does_not_work_on(work_queue: WorkQueue) -> None:
     for name in ("a-1", "b-1", "c-1"):
         work_queue.enqueue("slack", name, NOW)
-    assert work_queue.claim("slack", "w1", NOW, 2).incidents == ("a-1", "b-1")
-    assert work_queue.claim("slack", "w2", NOW, 1).incidents == ("c-1",)
+    assert work_queue.claim("slack", "w1", NOW, 2).entries == ("a-1", "b-1")
+    assert work_queue.claim("slack", "w2", NOW, 1).entries == ("c-1",)
     work_queue.expire_leases("slack", "w1", ["b-1"], NOW + 0.5)
-    assert work_queue.claim("slack", "w1", NOW + 0.4, 5).incidents == ()
-    assert work_queue.claim("slack", "w1", NOW + 0.5, 5).incidents == ("a-1",)
+    assert work_queue.claim("slack", "w1", NOW + 0.4, 5).entries == ()
+    assert work_queue.claim("slack", "w1", NOW + 0.5, 5).entries == ("a-1",)
 
 
 def test_expiring_leases_prolongs_none_and_creates_none(work_queue: WorkQueue) -> None:
     work_queue.enqueue("slack", "a-1", NOW)
     work_queue.claim("slack", "w1", NOW, 1)
     work_queue.expire_leases("slack", "w1", [], NOW + 2 * LEASE_S)
-    assert work_queue.claim("slack", "w2", NOW + LEASE_S, 1).incidents == ("a-1",)
+    assert work_queue.claim("slack", "w2", NOW + LEASE_S, 1).entries == ("a-1",)
     work_queue.release("slack", "w2", "a-1", {})
     work_queue.expire_leases("slack", "w2", [], NOW)
-    assert work_queue.claim("slack", "w1", NOW + 10 * LEASE_S, 1).incidents == ()
+    assert work_queue.claim("slack", "w1", NOW + 10 * LEASE_S, 1).entries == ()
 
 
 def test_an_expired_lease_is_not_renewed(work_queue: WorkQueue) -> None:
@@ -185,29 +185,29 @@ def test_a_lease_from_before_the_clock_was_set_back_delays_nothing(work_queue: W
     """A worker was killed and the clock set back by an hour: the leases must not last an hour longer."""
     work_queue.enqueue("slack", "a-1", NOW)
     work_queue.claim("slack", "dead", NOW + 3600, 5)
-    assert work_queue.claim("slack", "w2", NOW, 5).incidents == ("a-1",)
+    assert work_queue.claim("slack", "w2", NOW, 5).entries == ("a-1",)
 
 
 def test_a_lease_from_before_a_small_clock_correction_is_valid(work_queue: WorkQueue) -> None:
     work_queue.enqueue("slack", "a-1", NOW)
     work_queue.claim("slack", "w1", NOW + 1.5, 5)
-    assert work_queue.claim("slack", "w2", NOW, 5).incidents == ()
+    assert work_queue.claim("slack", "w2", NOW, 5).entries == ()
 
 
 def test_a_running_worker_renews_its_lease_also_after_the_clock_was_set_back(work_queue: WorkQueue) -> None:
     work_queue.enqueue("slack", "a-1", NOW)
     work_queue.claim("slack", "w1", NOW + 3600, 5)
     work_queue.renew("slack", "w1", ["a-1"], NOW)
-    assert work_queue.claim("slack", "w2", NOW + 1, 5).incidents == ()
+    assert work_queue.claim("slack", "w2", NOW + 1, 5).entries == ()
 
 
 def test_a_change_of_a_claimed_incident_is_claimed_right_after_its_release(work_queue: WorkQueue) -> None:
     work_queue.enqueue("slack", "a-1", NOW)
     work_queue.claim("slack", "w1", NOW, 5)
     work_queue.enqueue("slack", "a-1", NOW + 1)
-    assert work_queue.claim("slack", "w2", NOW + 1, 5).incidents == ()
+    assert work_queue.claim("slack", "w2", NOW + 1, 5).entries == ()
     work_queue.release("slack", "w1", "a-1", {"slack": NOW + 300})
-    assert work_queue.claim("slack", "w2", NOW + 1, 5).incidents == ("a-1",)
+    assert work_queue.claim("slack", "w2", NOW + 1, 5).entries == ("a-1",)
 
 
 def test_an_incident_released_without_a_due_time_leaves_the_queue(work_queue: WorkQueue) -> None:
@@ -215,24 +215,24 @@ def test_an_incident_released_without_a_due_time_leaves_the_queue(work_queue: Wo
     work_queue.claim("slack", "w1", NOW, 5)
     work_queue.release("slack", "w1", "a-1", {"slack": None})
     claims = work_queue.claim("slack", "w1", NOW + 1e6, 5)
-    assert (claims.incidents, claims.next_check_at) == ((), None)
+    assert (claims.entries, claims.next_check_at) == ((), None)
 
 
 def test_releasing_enqueues_the_incident_in_the_other_queue(work_queue: WorkQueue) -> None:
     work_queue.enqueue("slack", "a-1", NOW)
     work_queue.claim("slack", "w1", NOW, 5)
     work_queue.release("slack", "w1", "a-1", {"slack": None, "pagerduty": NOW + 5})
-    assert work_queue.claim("pagerduty", "w1", NOW + 5, 5).incidents == ("a-1",)
+    assert work_queue.claim("pagerduty", "w1", NOW + 5, 5).entries == ("a-1",)
 
 
 def test_many_leased_incidents_do_not_hide_a_due_one(work_queue: WorkQueue) -> None:
     for n in range(50):
         work_queue.enqueue("slack", f"busy-{n}", NOW - 1)
-    assert len(work_queue.claim("slack", "w1", NOW, 50).incidents) == 50
+    assert len(work_queue.claim("slack", "w1", NOW, 50).entries) == 50
     for n in range(50):
         work_queue.enqueue("slack", f"busy-{n}", NOW - 1)
     work_queue.enqueue("slack", "a-1", NOW)
-    assert work_queue.claim("slack", "w2", NOW, 1).incidents == ("a-1",)
+    assert work_queue.claim("slack", "w2", NOW, 1).entries == ("a-1",)
 
 
 def test_a_worker_is_listed_until_it_deregisters(work_queue: WorkQueue) -> None:
@@ -248,6 +248,6 @@ def test_incidents_are_spread_over_shards_and_all_are_claimed(redis_client: Clie
     names = {f"slot{n}-1" for n in range(100)}
     for name in names:
         work_queue.enqueue("slack", name, NOW)
-    claimed = work_queue.claim("slack", "w1", NOW, 100).incidents
+    claimed = work_queue.claim("slack", "w1", NOW, 100).entries
     assert set(claimed) == names
     assert len(list(redis_client.scan_iter("rcv:*:leases:slack"))) == 8

@@ -12,7 +12,7 @@ from receiver.engine.rate_limit import TokenBucket, TokenBuckets
 from receiver.heartbeats.service import RedisHeartbeats
 from receiver.notices import RedisNotices
 from receiver.storage.connection import Client
-from receiver.storage.script_clock import ScriptClock
+from receiver.storage.timestamps import ScriptClock
 from tests.rig import START
 
 pytestmark = pytest.mark.parametrize("apart", [-3600.0, -30.0, -3.0, 0.0, 3.0, 30.0, 3600.0])
@@ -29,7 +29,7 @@ class Host:
         self.client = client
 
     def claim(self, queue: str = "slack", worker: str = "w") -> tuple[str, ...]:
-        return self.work_queue.claim(queue, worker, self.clock(), 5).incidents
+        return self.work_queue.claim(queue, worker, self.clock(), 5).entries
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_jobs_and_notices_that_are_due_at_once_are_claimed_at_once(web: Host, wo
 def test_an_entry_is_not_claimed_before_its_due_time(web: Host, worker: Host) -> None:
     web.work_queue.enqueue("slack", "a-1", web.clock() + 0.4)
     claims = worker.work_queue.claim("slack", "w", worker.clock(), 5)
-    assert claims.incidents == ()
+    assert claims.entries == ()
     assert claims.next_check_at is not None
     assert 0.0 < claims.next_check_at - worker.clock() <= 0.4
     time.sleep(0.41)

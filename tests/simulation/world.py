@@ -222,13 +222,13 @@ class Scenario:
                 self.scheduler.wait_until(self.scheduler.moment + 0.5)
                 continue
             me.is_asking = False
-            if not claims.incidents:
+            if not claims.entries:
                 ahead = self._ahead(me.host)
                 self.scheduler.wait_until(
                     NEVER if claims.next_check_at is None else claims.next_check_at - ahead
                 )
                 continue
-            me.claimed_id = claims.incidents[0]
+            me.claimed_id = claims.entries[0]
             try:
                 dues = worker_services.reconcile(me.claimed_id, me.queue, me.host)
                 work_queue.release(me.queue, me.host, me.claimed_id, dues)

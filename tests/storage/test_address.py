@@ -20,6 +20,7 @@ from receiver.storage.connection import connect, count_shards, store_errors
 from receiver.storage.pool import ConnectionPool, build_options
 from receiver.storage.script_clock import ScriptClock
 from receiver.storage.server_check import RedisServerCheck
+from receiver.storage.timestamps import ScriptClock
 from tests.builders import a_group, an_alert
 from tests.incidents.test_store_owners import Rules
 from tests.ingesting import build_ingester
@@ -132,10 +133,10 @@ def test_the_documented_redis_user_may_run_every_command_of_the_receiver(secured
     wakes = work_queue.listen_for_wakes()
     next(wakes)
     work_queue.enqueue("slack", "a-1", now)
-    assert work_queue.claim("slack", "w", now, 1).incidents == ("a-1",)
+    assert work_queue.claim("slack", "w", now, 1).entries == ("a-1",)
     work_queue.renew("slack", "w", ["a-1"], now)
     assert work_queue.release("slack", "w", "a-1", {"slack": now})
-    assert work_queue.measure_depth("slack", now)[0] == 1
+    assert work_queue.depth("slack", now)[0] == 1
     job_queue = JobQueue(client, script_clock=script_clock)
     assert job_queue.enqueue("pagerduty", "e", {}, now)
     assert job_queue.record_once("slack", "s", 9)

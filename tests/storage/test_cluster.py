@@ -58,15 +58,15 @@ def test_the_work_queue_is_spread_over_all_nodes_and_every_entry_is_claimed(
     for name in names:
         work_queue.enqueue("slack", name, NOW)
     assert all(keys_on(node) > 0 for node in cluster.nodes)
-    assert set(work_queue.claim("slack", "w1", NOW, 500).incidents) == names
+    assert set(work_queue.claim("slack", "w1", NOW, 500).entries) == names
 
 
 def test_at_most_the_requested_number_is_claimed_earliest_first(work_queue: WorkQueue) -> None:
     for n in range(50):
         work_queue.enqueue("slack", f"slot{n}-1", NOW - n)
     claims = work_queue.claim("slack", "w1", NOW, 3)
-    assert len(claims.incidents) == 3
-    assert claims.incidents[0] == "slot49-1"
+    assert len(claims.entries) == 3
+    assert claims.entries[0] == "slot49-1"
     assert claims.next_check_at == NOW
 
 
@@ -83,7 +83,7 @@ def test_the_leases_of_a_killed_worker_expire_on_every_shard(work_queue: WorkQue
         work_queue.enqueue("slack", name, NOW)
     work_queue.claim("slack", "dead", NOW, 100)
     assert work_queue.claim("slack", "w2", NOW + 1, 100).next_check_at == pytest.approx(NOW + LEASE_S)
-    assert set(work_queue.claim("slack", "w2", NOW + LEASE_S, 100).incidents) == names
+    assert set(work_queue.claim("slack", "w2", NOW + LEASE_S, 100).entries) == names
 
 
 def test_a_lease_from_before_the_clock_was_set_back_delays_nothing_on_any_shard(
@@ -93,7 +93,7 @@ def test_a_lease_from_before_the_clock_was_set_back_delays_nothing_on_any_shard(
     for name in names:
         work_queue.enqueue("slack", name, NOW)
     work_queue.claim("slack", "dead", NOW + 3600, 100)
-    assert set(work_queue.claim("slack", "w2", NOW, 100).incidents) == names
+    assert set(work_queue.claim("slack", "w2", NOW, 100).entries) == names
 
 
 def test_due_entries_are_counted_over_all_shards(work_queue: WorkQueue) -> None:
@@ -137,7 +137,7 @@ def test_data_that_belongs_to_no_incident_is_stored_as_well(
     job_queue = JobQueue(client, shards=count_shards(cluster.url), script_clock=SHARED_CLOCK)
     assert job_queue.enqueue("pagerduty", "event-1", {"a": 1}, NOW)
     assert not job_queue.enqueue("pagerduty", "event-1", {"a": 1}, NOW)
-    (name,) = work_queue.claim("tasks", "w1", NOW, 5).incidents
+    (name,) = work_queue.claim("tasks", "w1", NOW, 5).entries
     assert job_queue.find_job(name.removeprefix("job-")) == ("pagerduty", {"a": 1})
     assert work_queue.release("tasks", "w1", name, {"tasks": None})
     assert job_queue.record_once("slack", "click", 60)
@@ -167,8 +167,8 @@ def test_commands_follow_a_slot_that_was_moved(
         slot = key_slot(Keys(shard).queue("slack").encode())
         there = cluster.nodes.index(cluster.find_owner(slot))
         cluster.move_slot(slot, cluster.nodes[(there + 1) % 3])
-    assert work_queue.measure_depth("slack", NOW)[0] == 64
-    assert set(work_queue.claim("slack", "w1", NOW, 100).incidents) == names
+    assert work_queue.depth("slack", NOW)[0] == 64
+    assert set(work_queue.claim("slack", "w1", NOW, 100).entries) == names
     assert all(work_queue.release("slack", "w1", name, {"slack": NOW + 1}) for name in names)
 
 
@@ -215,7 +215,7 @@ def test_a_killed_node_affects_only_its_own_slots(
 
 def claimed(work_queue: WorkQueue) -> tuple[str, ...]:
     try:
-        return work_queue.claim("slack", "w1", NOW, 100).incidents
+        return work_queue.claim("slack", "w1", NOW, 100).entries
     except StoreError:
         return ()
 

@@ -144,5 +144,5 @@ def test_a_lease_whose_reply_was_lost_expires(cutter: Cutter) -> None:
     work_queue.enqueue("slack", "a-1", START)
     work_queue.claim("slack", "w0", START - 1, 1)
     cutter.cuts_left = 1
-    assert work_queue.claim("slack", "w1", START, 1).incidents == ()
-    assert work_queue.claim("slack", "w1", START + 3, 1).incidents == ("a-1",)
+    assert work_queue.claim("slack", "w1", START, 1).entries == ()
+    assert work_queue.claim("slack", "w1", START + 3, 1).entries == ("a-1",)

@@ -143,7 +143,7 @@ def test_two_workers_whose_clocks_differ_share_the_work(rig: Rig, apart: float) 
         services, handler = ((rig.services, rig.worker_services), (other, worker_services))[n % 2]
         for queue in QUEUES:
             claims = services.work_queue.claim(queue, f"w{n % 2}", services.clock(), 1)
-            for incident in claims.incidents:
+            for incident in claims.entries:
                 before = len(rig.pagerduty.requests)
                 dues = handler.reconciler.reconcile(incident, queue, f"w{n % 2}")
                 assert services.work_queue.release(queue, f"w{n % 2}", incident, dues)
@@ -165,7 +165,7 @@ def work_off(
     for _ in range(100):
         claimed = 0
         for queue in queues:
-            for entry in services.work_queue.claim(queue, name, services.clock(), 1).incidents:
+            for entry in services.work_queue.claim(queue, name, services.clock(), 1).entries:
                 claimed += 1
                 handler = worker_services.periodic_tasks if queue == TASKS else worker_services.reconciler
                 services.work_queue.release(queue, name, entry, handler.reconcile(entry, queue, name))
@@ -182,8 +182,8 @@ def test_a_silence_that_one_worker_created_is_checked_at_once_by_the_other(rig: 
         other = build_apart(rig, apart)
         other.incident_service.silence(incident, Person("alice"), 3600.0, "known", other.clock())
         worker_services = build_worker_services(other)
-        (entry,) = other.work_queue.claim(ALERTMANAGER, "other", other.clock(), 1).incidents
-        loaded = other.incidents.load_incident(entry)
+        (entry,) = other.work_queue.claim(ALERTMANAGER, "other", other.clock(), 1).entries
+        loaded = other.incidents.load(entry)
         policy = resolve_policy(other.routing, loaded)
         deliveries = worker_services.reconciler.by_kind[INCIDENT].deliveries
         before = plan(loaded, policy, other.clock())

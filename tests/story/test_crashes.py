@@ -44,7 +44,7 @@ def kill_in(rig: Rig, queue: str, when: str) -> None:
     channels = build_channels(rig.services, rig.keys)
     channels[queue] = KillingChannel(channels[queue], when)
     dying = build_worker_services(rig.services, channels, rig.keys).reconciler
-    for incident in rig.services.work_queue.claim(queue, "dying", rig.clock(), 10).incidents:
+    for incident in rig.services.work_queue.claim(queue, "dying", rig.clock(), 10).entries:
         with pytest.raises(Killed):
             dying.reconcile(incident, queue, "dying")
 
@@ -112,7 +112,7 @@ def test_a_step_that_was_due_during_an_outage_is_notified_at_once(rig: Rig) -> N
 def test_a_worker_whose_lease_has_expired_sends_nothing(rig: Rig) -> None:
     """It was paused for longer than its lease; another worker has claimed the incident."""
     rig.posts(rig.alert("DiskFull"))
-    incident = rig.services.work_queue.claim(SLACK, "asleep", rig.clock(), 1).incidents[0]
+    incident = rig.services.work_queue.claim(SLACK, "asleep", rig.clock(), 1).entries[0]
     rig.clock.moment += LEASE_S
     rig.services.work_queue.claim(SLACK, "awake", rig.clock(), 1)
     with pytest.raises(LeaseLost):
@@ -181,7 +181,7 @@ def test_a_worker_paused_between_saving_a_page_attempt_and_sending_it_sends_noth
     rig.posts(rig.alert("DiskFull"))
     rig.works((SLACK,))
     rig.clock.moment += 1
-    (incident,) = rig.services.work_queue.claim(PAGERDUTY, "asleep", rig.clock(), 1).incidents
+    (incident,) = rig.services.work_queue.claim(PAGERDUTY, "asleep", rig.clock(), 1).entries
     services = replace(rig.services, incidents=PausingStore(rig, 10.0))  # type: ignore[arg-type]
     asleep = build_worker_services(services, keys=rig.keys).reconciler
     with pytest.raises(LeaseLost):

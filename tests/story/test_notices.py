@@ -241,7 +241,7 @@ def test_after_a_kill_between_saving_the_notice_and_the_failure_it_is_posted_onc
     ).reconciler
     rig.slack.archive("#alerts-critical")
     rig.posts(rig.alert("DiskFull"))
-    incident = services.work_queue.claim(SLACK, "dying", rig.clock(), 1).incidents[0]
+    incident = services.work_queue.claim(SLACK, "dying", rig.clock(), 1).entries[0]
     with pytest.raises(StoreError):
         dying.reconcile(incident, SLACK, "dying")
     rig.passes("10m")

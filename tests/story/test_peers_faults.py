@@ -50,7 +50,7 @@ def test_an_incident_leased_for_slack_can_be_paged(rig: Rig) -> None:
     """Seen elsewhere: the worker that talks to Slack holds the only lease of the incident."""
     rig.posts(rig.alert("DiskFull"))
     rig.clock.moment += 1
-    assert rig.services.work_queue.claim(SLACK, "stuck in Slack", rig.clock(), 1).incidents
+    assert rig.services.work_queue.claim(SLACK, "stuck in Slack", rig.clock(), 1).entries
     rig.works((PAGERDUTY,))
     assert rig.paged() == ["on-call"]
 
@@ -61,7 +61,7 @@ def test_a_due_step_is_notified_before_alerts_that_arrived_later(rig: Rig) -> No
     rig.clock.moment += 301
     for n in range(20):
         rig.posts(rig.alert(f"Alert{n}"))
-    taken = rig.services.work_queue.claim(PAGERDUTY, "rig", rig.clock(), 1).incidents
+    taken = rig.services.work_queue.claim(PAGERDUTY, "rig", rig.clock(), 1).entries
     assert taken == (waiting,)
 
 

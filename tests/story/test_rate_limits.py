@@ -92,7 +92,7 @@ def test_two_workers_share_one_rate_limit(limited: Rig) -> None:
     for second in range(41):
         for _ in range(40):
             for name, worker_services in zip("ab", machines, strict=True):
-                for incident in limited.services.work_queue.claim(SLACK, name, limited.clock(), 1).incidents:
+                for incident in limited.services.work_queue.claim(SLACK, name, limited.clock(), 1).entries:
                     dues = worker_services.reconciler.reconcile(incident, SLACK, name)
                     limited.services.work_queue.release(SLACK, name, incident, dues)
         assert len(limited.roots()) <= 3 + second
@@ -154,7 +154,7 @@ def test_a_due_step_is_sent_before_five_hundred_new_alerts(limited: Rig) -> None
     limited.passes("4m50s")
     fire_many(limited, 500)
     limited.clock.moment += 10
-    taken = limited.services.work_queue.claim(PAGERDUTY, "rig", limited.clock(), 1).incidents
+    taken = limited.services.work_queue.claim(PAGERDUTY, "rig", limited.clock(), 1).entries
     assert taken == (old,)
     dues = limited.worker_services.reconciler.reconcile(old, PAGERDUTY, "rig")
     limited.services.work_queue.release(PAGERDUTY, "rig", old, dues)

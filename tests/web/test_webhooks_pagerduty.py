@@ -38,7 +38,7 @@ def post(rig: Rig, body: bytes, *, name: str = "w1", secret: str = SECRET, **hea
 def list_jobs(rig: Rig) -> list[dict[str, Any]]:
     """Return the jobs that wait for a worker."""
     claims = rig.services.work_queue.claim(TASKS, "test", rig.clock(), 100)
-    found = [rig.services.job_queue.find_job(one.removeprefix("job-")) for one in claims.incidents]
+    found = [rig.services.job_queue.find_job(one.removeprefix("job-")) for one in claims.entries]
     return [payload for kind, payload in filter(None, found) if kind == "pagerduty"]
 
 
