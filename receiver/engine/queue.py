@@ -231,7 +231,7 @@ class WorkQueue:
                     self._build_clocks_call(f"worker {host}", now),
                 ]
             )
-        return script_clock.parse_ahead_s(time, now)
+        return now - float(time)
 
     def compare_clocks(self, process: str, now: float) -> dict[str, float]:
         """Record that the clock of *process* shows *now*; return for each process that did so in the last two

@@ -29,7 +29,7 @@ from receiver.reviews.model import (
     gather_review,
     review_group_id,
 )
-from receiver.storage.connection import Client, read_scripts, store_errors
+from receiver.storage.connection import Client, Scripts, store_errors
 from receiver.storage.keys import REVIEWS_FOR_S, Keys, shard_of
 
 _encoder = msgspec.msgpack.Encoder()
@@ -43,7 +43,7 @@ class RedisReviews:
     def __init__(self, client: Client, *, shards: int = 1) -> None:
         self._redis = client
         self._shards = shards
-        self._script = client.register_script(read_scripts()["save_review"])
+        self._scripts = Scripts(client)
 
     def load_reviews(self, group_id: str) -> VersionedReviews:
         """Return the reviews of *group_id*; without a state where the route was never checked."""
@@ -53,12 +53,9 @@ class RedisReviews:
 
     def save_if_unchanged(self, loaded: VersionedReviews, state: ReviewState) -> bool:
         """Save *state* for another 400 days; False where it changed since *loaded* was read."""
+        args = [loaded.version, _encoder.encode(state), REVIEWS_FOR_S]
         with store_errors():
-            answer = self._script(
-                keys=[self._key(loaded.group_id)],
-                args=[loaded.version, _encoder.encode(state), REVIEWS_FOR_S],
-            )
-        return bool(answer)
+            return bool(self._scripts.run_script("save_review", [self._key(loaded.group_id)], args))
 
     def _key(self, group_id: str) -> str:
         return Keys(shard_of(group_id, self._shards)).reviews(group_id)

@@ -17,24 +17,32 @@ from redis.exceptions import ReadOnlyError, ResponseError
 Command = tuple[tuple[Any, ...], dict[str, Any]]
 
 
-class ServerClient(redis.Redis):
-    """A client of one server. Threads may share it."""
+class PipelinedCommands:
+    """Single commands and pipelines, both run by `run_commands`."""
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Run a command and return its answer."""
         return self.run_commands([(args, options)])[0]
 
-    def pipeline(self, transaction: bool = False) -> Pipeline:  # type: ignore[override]
+    def pipeline(self, transaction: bool = False) -> Pipeline:
         """Return a pipeline. Raises ValueError for a transaction: scripts do what must be atomic."""
         if transaction:
             raise ValueError("there are no transactions")
         return Pipeline(self.run_commands)
 
     def run_commands(self, commands: Sequence[Command], raise_on_error: bool = True) -> list[Any]:
-        """Run *commands* in one round trip and return their answers in order.
+        """Return the answers to *commands* in order. With *raise_on_error* the first error is raised, else
+        errors stand in place of the answers.
+        """
+        raise NotImplementedError
 
-        With *raise_on_error* the first error is raised, else errors stand in place of the answers. READONLY
-        is always raised, so that the connection's retry connects to the present master.
+
+class ServerClient(PipelinedCommands, redis.Redis):  # type: ignore[misc]
+    """A client of one server. Threads may share it."""
+
+    def run_commands(self, commands: Sequence[Command], raise_on_error: bool = True) -> list[Any]:
+        """Run *commands* in one round trip. READONLY is always raised, so that the connection's retry
+        connects to the present master.
         """
         connection: Any = self.connection_pool.get_connection()
         raised = ResponseError if raise_on_error else ReadOnlyError
@@ -87,8 +95,6 @@ class Pipeline(CoreCommands):
         return self
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:
-        """Return the answers in order. With *raise_on_error* the first error is raised, else errors stand in
-        place of the answers.
-        """
+        """Return the answers as `run_commands` does."""
         commands, self._commands = self._commands, []
         return self._run_commands(commands, raise_on_error) if commands else []

@@ -10,6 +10,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from redis.commands import CoreCommands
@@ -19,7 +20,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from receiver.storage.address import StoreAddress
-from receiver.storage.client import Command, Pipeline, ServerClient
+from receiver.storage.client import Command, PipelinedCommands, ServerClient
 from receiver.storage.pool import ConnectionPool, NodeAddress, PoolExhausted
 
 # The position of the first key, for commands in which it is not the first argument; None: no key at all.
@@ -27,6 +28,13 @@ _KEY_AT = {"EVALSHA": 3, "EVAL": 3, "PUBLISH": None, "PING": None, "INFO": None,
 # While a cluster is down, its slot map is not requested at every command.
 _REFRESH_EVERY_S = 0.5
 _REFRESH_TIMEOUT_S = 3.0
+# During a resharding a redirect may lead to a node that has moved the slot on.
+_MAX_REDIRECTS = 5
+# Commands that a node does not replicate to the other masters.
+_ALL_NODES_COMMANDS = ("SCRIPT", "FLUSHALL")
+# Errors after which the slot map may be outdated.
+_NODE_ERRORS = (RedisConnectionError, RedisTimeoutError, ClusterDownError, OSError)
+Options = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -46,16 +54,35 @@ class _SlotTable:
         return self.nodes[at] if at >= 0 and slot <= self.ends[at] else None
 
 
-class SlotMap:
-    """The node of each hash slot; the map is loaded from the cluster when it may be outdated."""
+class ClusterNodes:
+    """The nodes of a cluster, each with its own connection pool, and the node of each hash slot.
 
-    def __init__(self, seeds: Sequence[NodeAddress], get_client: Callable[[NodeAddress], Any]) -> None:
-        self.seeds = tuple(seeds)
-        self._get_client = get_client
+    The map of the slots is loaded from the cluster when it may be outdated.
+    """
+
+    def __init__(self, address: StoreAddress, pool_options: Options) -> None:
+        self._address = address
+        self._options = pool_options
+        self._clients: dict[NodeAddress, Any] = {}
         self._table = _SlotTable()
         self._is_stale = True
         self._suspect: NodeAddress | None = None
         self._next_refresh_at = 0.0
+
+    def get_client(self, node: NodeAddress) -> Any:
+        """Return the client of one node."""
+        if node not in self._clients:
+            host, port = node
+            pool = ConnectionPool(
+                connection_class=self._address.connection_class, host=host, port=port, **self._options
+            )
+            # If two threads come at once, both use the first pool: two pools would exceed the limit.
+            self._clients.setdefault(node, ServerClient.from_pool(pool))
+        return self._clients[node]
+
+    def close(self) -> None:
+        for client in list(self._clients.values()):
+            client.close()
 
     def find_node(self, slot: int | None) -> NodeAddress:
         """Return the node that holds *slot*, or a random one for None. Raises redis-py's errors."""
@@ -73,9 +100,9 @@ class SlotMap:
         self._refresh_if_stale()
         return list(dict.fromkeys((*self._table.nodes, *self._table.moved.values())))
 
-    def record_move(self, slot: int, node: NodeAddress) -> None:
-        """Record that *node* holds *slot* now. The map is reloaded, since other slots may have moved too."""
-        self._table.moved[slot] = node
+    def record_move(self, moved: MovedError, asked: NodeAddress) -> None:
+        """Record the slot's node of a MOVED redirect. The map is reloaded: other slots may have moved too."""
+        self._table.moved[int(moved.slot_id)] = (moved.host or asked[0], int(moved.port))
         self._is_stale = True
 
     def mark_suspect(self, node: NodeAddress) -> None:
@@ -91,7 +118,7 @@ class SlotMap:
         error: Exception = ClusterDownError("no node of the cluster answers")
         for node in self._list_candidates():
             try:
-                self._table = _parse_slots(self._get_client(node).execute_command("CLUSTER", "SLOTS"), node)
+                self._table = _parse_slots(self.get_client(node).execute_command("CLUSTER", "SLOTS"), node)
             except (RedisError, OSError) as fault:
                 error = fault
                 if time.monotonic() > now + _REFRESH_TIMEOUT_S:
@@ -105,7 +132,7 @@ class SlotMap:
 
     def _list_candidates(self) -> list[NodeAddress]:
         """Return the nodes from which to load the map: in random order, the suspect one last."""
-        known = list(dict.fromkeys((*self._table.nodes, *self.seeds)))
+        known = list(dict.fromkeys((*self._table.nodes, *self._address.nodes)))
         random.shuffle(known)
         return sorted(known, key=lambda node: node == self._suspect)
 
@@ -133,57 +160,7 @@ def _parse_slots(rows: Sequence[Any], asked: NodeAddress) -> _SlotTable:
     return _SlotTable(*(tuple(column) for column in zip(*ranges, strict=True)))  # type: ignore[arg-type]
 
 
-# During a resharding a redirect may lead to a node that has moved the slot on.
-_MAX_REDIRECTS = 5
-# Commands that a node does not replicate to the other masters.
-_ALL_NODES_COMMANDS = ("SCRIPT", "FLUSHALL")
-# Errors after which the slot map may be outdated.
-_NODE_ERRORS = (RedisConnectionError, RedisTimeoutError, ClusterDownError, OSError)
-Args = tuple[Any, ...]
-Options = dict[str, Any]
-
-
-class ClusterNodes:
-    """The nodes of a cluster, each with its own connection pool, and the slot map."""
-
-    def __init__(self, address: StoreAddress, pool_options: Options) -> None:
-        self._connection_class = address.connection_class
-        self._options = pool_options
-        self._clients: dict[NodeAddress, Any] = {}
-        self.slot_map = SlotMap(address.nodes, self.get_client)
-
-    def get_client(self, node: NodeAddress) -> Any:
-        """Return the client of one node."""
-        if node not in self._clients:
-            host, port = node
-            pool = ConnectionPool(
-                connection_class=self._connection_class, host=host, port=port, **self._options
-            )
-            # If two threads come at once, both use the first pool: two pools would exceed the limit.
-            self._clients.setdefault(node, ServerClient.from_pool(pool))
-        return self._clients[node]
-
-    def close(self) -> None:
-        for client in list(self._clients.values()):
-            client.close()
-
-    def record_move(self, moved: MovedError, asked: NodeAddress) -> NodeAddress:
-        """Record the slot's node of a MOVED redirect; return that node."""
-        node = (moved.host or asked[0], int(moved.port))
-        self.slot_map.record_move(int(moved.slot_id), node)
-        return node
-
-    def run_asking(self, ask: AskError, asked: NodeAddress, args: Args, options: Options) -> Any:
-        """Run a command after an ASK redirect, on the node to which its slot is being migrated."""
-        node = (ask.host or asked[0], int(ask.port))
-        commands: list[Command] = [(("ASKING",), {}), (args, options)]
-        answer = self.get_client(node).run_commands(commands, raise_on_error=False)[1]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-
-class ClusterClient(CoreCommands):
+class ClusterClient(PipelinedCommands, CoreCommands):
     """The part of redis-py's client interface that the receiver uses, over all nodes of a cluster."""
 
     _event_dispatcher: Any = None  # required by redis-py's type hints
@@ -195,21 +172,9 @@ class ClusterClient(CoreCommands):
         """Run a command on the node of its first key; without a key, on any node."""
         if str(args[0]).partition(" ")[0].upper() in _ALL_NODES_COMMANDS:
             return self._run_on_all_nodes(args, options)
-        nodes = self._nodes
-        node = nodes.slot_map.find_node(find_slot(args))
-        for _ in range(_MAX_REDIRECTS):
-            try:
-                return nodes.get_client(node).execute_command(*args, **options)
-            except MovedError as moved:
-                node = nodes.record_move(moved, node)
-            except AskError as ask:
-                return nodes.run_asking(ask, node, args, options)
-            except _NODE_ERRORS:
-                nodes.slot_map.mark_suspect(node)
-                raise
-        raise ClusterDownError("a slot keeps moving")
+        return super().execute_command(*args, **options)
 
-    def _run_on_all_nodes(self, args: Args, options: Options) -> Any:
+    def _run_on_all_nodes(self, args: tuple[Any, ...], options: Options) -> Any:
         """Run a command on each node; return the first answer. Raises only if it fails on all nodes."""
         answers: list[Any] = []
         for client in self.list_masters():
@@ -222,17 +187,9 @@ class ClusterClient(CoreCommands):
             raise answers[0]
         return done[0]
 
-    def pipeline(self, transaction: bool = False) -> Pipeline:
-        """Return a pipeline. Raises ValueError for a transaction: scripts do what must be atomic."""
-        if transaction:
-            raise ValueError("there are no transactions")
-        return Pipeline(self.run_commands)
-
     def run_commands(self, commands: Sequence[Command], raise_on_error: bool = True) -> list[Any]:
-        """Return the answers in order. With *raise_on_error* the first error is raised, else errors stand in
-        place of the answers.
-        """
-        answers: list[Any] = [ClusterDownError("a slot keeps moving")] * len(commands)
+        """Run *commands* in one round trip to each node, and follow redirects."""
+        answers: list[Any] = [None] * len(commands)
         pending = list(range(len(commands)))
         for _ in range(_MAX_REDIRECTS):
             moved = []
@@ -246,6 +203,9 @@ class ClusterClient(CoreCommands):
             if not moved:
                 break
             pending = sorted(moved)
+        else:
+            for number in pending:
+                answers[number] = ClusterDownError("a slot keeps moving")
         if raise_on_error:
             for answer in answers:
                 if isinstance(answer, Exception):
@@ -261,7 +221,7 @@ class ClusterClient(CoreCommands):
         for number in numbers:
             slot = find_slot(commands[number][0])
             if slot is not None or node is None:
-                node = self._nodes.slot_map.find_node(slot)
+                node = self._nodes.find_node(slot)
             by_node.setdefault(node, []).append(number)
         return by_node
 
@@ -271,57 +231,56 @@ class ClusterClient(CoreCommands):
             answers: list[Any] = self._nodes.get_client(node).run_commands(batch, raise_on_error=False)
         except (RedisError, OSError) as error:
             if not isinstance(error, PoolExhausted):
-                self._nodes.slot_map.mark_suspect(node)
+                self._nodes.mark_suspect(node)
             return [error] * len(batch)
         for number, answer in enumerate(answers):
             if isinstance(answer, AskError) and not isinstance(answer, MovedError):
-                answers[number] = self._run_asking(answer, node, *batch[number])
+                answers[number] = self._run_asking(answer, node, batch[number])
             elif isinstance(answer, _NODE_ERRORS):
-                self._nodes.slot_map.mark_suspect(node)
+                self._nodes.mark_suspect(node)
         return answers
 
-    def _run_asking(self, ask: AskError, node: NodeAddress, args: Args, options: Options) -> Any:
+    def _run_asking(self, ask: AskError, asked: NodeAddress, command: Command) -> Any:
+        """Return the answer after an ASK redirect, from the node to which the slot is being migrated."""
+        node = (ask.host or asked[0], int(ask.port))
         try:
-            return self._nodes.run_asking(ask, node, args, options)
+            return self._nodes.get_client(node).run_commands([(("ASKING",), {}), command], False)[1]
         except (RedisError, OSError) as error:
             return error
 
     def pubsub(self, **options: Any) -> Any:
         """Return a subscriber at one of the nodes; the cluster forwards all published messages to it."""
-        node = self._nodes.slot_map.find_node(None)
-        return _Listener(node, self._nodes, options)
+        node = self._nodes.find_node(None)
+        pubsub = self._nodes.get_client(node).pubsub(**options)
+        return _Listener(pubsub, partial(self._nodes.mark_suspect, node))
 
     def list_masters(self) -> list[Any]:
         """Return a client of each node that holds slots."""
-        return [self._nodes.get_client(node) for node in self._nodes.slot_map.list_masters()]
-
-    def get_encoder(self) -> Any:
-        return self._nodes.get_client(self._nodes.slot_map.seeds[0]).get_encoder()
+        return [self._nodes.get_client(node) for node in self._nodes.list_masters()]
 
     def close(self) -> None:
         self._nodes.close()
 
 
+@dataclass(frozen=True)
 class _Listener:
     """redis-py's subscriber at one node; an error marks the node as suspect, so the next one uses another."""
 
-    def __init__(self, node: NodeAddress, nodes: ClusterNodes, options: dict[str, Any]) -> None:
-        self._node = node
-        self._nodes = nodes
-        self._pubsub = nodes.get_client(node).pubsub(**options)
+    pubsub: Any
+    mark_suspect: Callable[[], None]
 
     def subscribe(self, *channels: str) -> None:
-        self._call_pubsub(lambda: self._pubsub.subscribe(*channels))
+        self._call_pubsub(self.pubsub.subscribe, *channels)
 
     def get_message(self, timeout: float) -> Any:
-        return self._call_pubsub(lambda: self._pubsub.get_message(timeout=timeout))
+        return self._call_pubsub(self.pubsub.get_message, timeout=timeout)
 
     def close(self) -> None:
-        self._pubsub.close()
+        self.pubsub.close()
 
-    def _call_pubsub(self, call: Callable[[], Any]) -> Any:
+    def _call_pubsub(self, method: Callable[..., Any], *args: Any, **options: Any) -> Any:
         try:
-            return call()
+            return method(*args, **options)
         except _NODE_ERRORS:
-            self._nodes.slot_map.mark_suspect(self._node)
+            self.mark_suspect()
             raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
+from hashlib import sha1
 from importlib import resources
 from typing import Any, cast
 
@@ -154,6 +155,13 @@ def read_scripts() -> dict[str, str]:
     }
 
 
+@cache
+def hash_scripts() -> dict[str, str]:
+    """Return the digest of each Lua script by name, as EVALSHA expects it."""
+    texts = read_scripts().items()
+    return {name: sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in texts}
+
+
 # A script's name, its keys and its arguments.
 ScriptCall = tuple[str, Sequence[str], Sequence[Any]]
 
@@ -163,7 +171,7 @@ class Scripts:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._scripts = {name: client.register_script(text) for name, text in read_scripts().items()}
+        self._digests = hash_scripts()
 
     def run_script(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run one script and return its answer. Raises redis-py's errors."""
@@ -181,7 +189,7 @@ class Scripts:
         Without *raise_on_error*, errors stand in place of the answers.
         """
         commands: list[Command] = [
-            (("EVALSHA", self._scripts[name].sha, len(keys), *keys, *args), {}) for name, keys, args in calls
+            (("EVALSHA", self._digests[name], len(keys), *keys, *args), {}) for name, keys, args in calls
         ]
         commands += reads
         try:
@@ -191,5 +199,5 @@ class Scripts:
         except NoScriptError:
             pass
         for name in dict.fromkeys(name for name, _, _ in calls):
-            self._client.script_load(self._scripts[name].script)
+            self._client.script_load(read_scripts()[name])
         return list(self._client.run_commands(commands, raise_on_error))

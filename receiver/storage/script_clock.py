@@ -33,19 +33,14 @@ class ScriptClock:
 
     def parse_time(self, text: bytes, now: float) -> float:
         """Return a time from a script as a time of this process's clock, which showed *now* at the call."""
-        return now + parse_from_now(text.decode())
+        return now + _parse_from_now(text.decode())
 
     def parse_wake(self, text: str) -> float:
         """Return a time that was just published as a time of this process's clock. Raises ValueError."""
-        return self._clock() + parse_from_now(text)
-
-    def parse_ahead_s(self, text: bytes, now: float) -> float:
-        """Return by how many seconds *now* is ahead of Redis' clock, which showed *text* (a Unix time)."""
-        return now - float(text)
+        return self._clock() + _parse_from_now(text)
 
 
-def parse_from_now(text: str) -> float:
-    """Parse `in SECONDS` and return the seconds. Raises ValueError."""
+def _parse_from_now(text: str) -> float:
     if not text.startswith(_FROM_NOW):
         raise ValueError(f"{text!r} is no time from now")
     return float(text.removeprefix(_FROM_NOW))

@@ -58,26 +58,26 @@ class ServerHealth:
         return found
 
 
+@dataclass
 class RedisServerCheck:
     """Checks the servers. Raises StoreError if Redis fails."""
 
-    def __init__(self, client: Client, clock: Callable[[], float], *, shards: int = 1) -> None:
-        self._redis = client
-        self._clock = clock
-        self._shards = shards
-        self._problem = ""
-        self._checked_at: float | None = None
+    client: Client
+    clock: Callable[[], float]
+    shards: int = 1
+    _problem: str = ""
+    _checked_at: float | None = None
 
     def check_writable(self) -> None:
         """Write a key to every shard: only a write reveals a full disk or memory, or a replica."""
-        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
-            for keys in map(Keys, range(self._shards)):
+        with store_errors(), self.client.pipeline(transaction=False) as pipe:
+            for keys in map(Keys, range(self.shards)):
                 pipe.set(keys.probe, "", ex=_PROBE_FOR_S)
             pipe.execute()
 
     def find_problem(self) -> str:
         """Return why a server is unsafe as a store, cached for 10 seconds; empty if all are safe."""
-        now = self._clock()
+        now = self.clock()
         if self._checked_at is None or not 0 <= now - self._checked_at < _CHECK_EVERY_S:
             self._problem = next((one.problem for one in self.list_server_health() if one.problem), "")
             self._checked_at = now
@@ -90,7 +90,7 @@ class RedisServerCheck:
     def list_server_health(self) -> list[ServerHealth]:
         """Return the condition of each server."""
         with store_errors():
-            return [_check_server(server) for server in list_servers(self._redis)]
+            return [_check_server(server) for server in list_servers(self.client)]
 
 
 def _check_server(server: Client) -> ServerHealth:
