@@ -16,7 +16,7 @@ from typing import Any
 import redis
 
 from receiver.app.services import build_services
-from receiver.app.worker import build_worker_services
+from receiver.app.worker import build_reconcilers
 from receiver.engine.queue import LEASE_S
 from receiver.storage.connection import Client, connect
 from tests.rig import Rig
@@ -79,7 +79,7 @@ class CrashingWorker:
             script_clock=SHARED_CLOCK,
             storms_after_s=rig.storms_after_s,
         )
-        rig.worker_services = build_worker_services(rig.services)
+        rig.reconcilers = build_reconcilers(rig.services)
 
     def _on_round_trip(self, instant: KillPoint) -> None:
         if self._should_die(instant):
@@ -93,7 +93,7 @@ class CrashingWorker:
             try:
                 self.rig.passes(f"{math.ceil(remaining * 1000)}ms")
             except Killed:
-                self.rig.worker_services = build_worker_services(self.rig.services)
+                self.rig.reconcilers = build_reconcilers(self.rig.services)
                 end = max(end, self.rig.clock() + RECOVERS_IN_S)
 
 

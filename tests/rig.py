@@ -23,14 +23,15 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from receiver.app.services import Services, build_services
-from receiver.app.worker import WorkerServices, build_worker_services
+from receiver.app.worker import build_reconcilers
 from receiver.clock import parse_duration
 from receiver.config.model import Routing
 from receiver.config.routing_loader import load_routing
 from receiver.config.settings import Settings, load_settings
+from receiver.engine.reconcilers import Reconcilers
 from receiver.integrations.pagerduty.routing_keys import RoutingKeys
 from receiver.model.alert import fingerprint
-from receiver.storage.keys import QUEUES, TASKS, Keys
+from receiver.storage.keys import QUEUES, Keys
 from receiver.storms.service import MAX_INITIAL_WAIT_S
 from receiver.web.app import create_app
 from tests.mocks.pagerduty import MockPagerDuty
@@ -120,7 +121,7 @@ class Rig:
         )
         self._web_services = self.services
         self.__dict__.pop("client", None)
-        self.worker_services: WorkerServices = build_worker_services(self.services, keys=self.keys)
+        self.reconcilers: Reconcilers = build_reconcilers(self.services, keys=self.keys)
 
     @functools.cached_property
     def client(self) -> FlaskClient:
@@ -130,22 +131,17 @@ class Rig:
     def works(self, queues: tuple[str, ...] = QUEUES) -> float | None:
         """Let the worker process everything that is due in *queues*; return when the next entry is due."""
         for _ in range(1000):
-            dues = self._find_dues(queues)
+            due_times = self._find_dues(queues)
             was_idle = True
             for queue in queues:
-                if dues[queue] > self.clock():
+                if due_times[queue] > self.clock():
                     continue
                 for incident_id in self.services.work_queue.claim(queue, "rig", self.clock(), 1).entries:
                     was_idle = False
-                    worker_services = (
-                        self.worker_services.periodic_tasks
-                        if queue == TASKS
-                        else self.worker_services.reconciler
-                    )
-                    dues = worker_services.reconcile(incident_id, queue, "rig")
+                    dues = self.reconcilers.reconcile(incident_id, queue, "rig")
                     self.services.work_queue.release(queue, "rig", incident_id, dues)
             if was_idle:
-                due = min(dues.values(), default=math.inf)
+                due = min(due_times.values(), default=math.inf)
                 return due if due < math.inf else None
         raise AssertionError("the work queue never becomes idle")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from receiver.app.services import Services
 from receiver.business_hours import BusinessHours, next_business_day_start
-from receiver.engine.dispatcher import Dispatcher, Outcomes
+from receiver.engine.dispatcher import Dispatcher
 from receiver.engine.health import DeliveryHealthRecorder
 from receiver.engine.ports import Channel
 from receiver.engine.rate_limit import RateLimiter
@@ -131,8 +131,8 @@ def build_dispatcher(
     services: Services, channels: Mapping[str, Channel], rate_limiter: RateLimiter
 ) -> Dispatcher:
     """Return the dispatcher of every kind of message through *channels*."""
-    outcomes = Outcomes(DeliveryHealthRecorder(services.health), services.notices)
-    return Dispatcher(channels, rate_limiter, outcomes, services.routing.secret_digests, services.clock)
+    health, digests = DeliveryHealthRecorder(services.health), services.routing.secret_digests
+    return Dispatcher(channels, rate_limiter, health, services.notices, digests, services.clock)
 
 
 def build_simulated_recorder(services: Services) -> Callable[[Mapping[str, Any]], None]:

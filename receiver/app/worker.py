@@ -7,7 +7,6 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 
 from receiver.app.channels import (
@@ -35,9 +34,9 @@ from receiver.engine.dispatcher import Dispatcher
 from receiver.engine.health import TASK_NAME as UPTIME_PING
 from receiver.engine.health import UptimePinger, build_ping
 from receiver.engine.jobs import Background, PeriodicTask, PeriodicTasks
-from receiver.engine.ports import Channel, PreEscalationCheck, Reconciles
+from receiver.engine.ports import Channel, PreEscalationCheck
 from receiver.engine.rate_limit import RateLimiter
-from receiver.engine.reconcilers import INCIDENT, STORM, TASK, Reconcilers
+from receiver.engine.reconcilers import Reconcilers
 from receiver.engine.worker import Worker
 from receiver.errors import ConfigError
 from receiver.heartbeats.service import TASK_NAME as HEARTBEATS
@@ -63,20 +62,12 @@ from receiver.notices import TASK_NAME as NOTICES
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class WorkerServices:
-    """The parts of a worker that depend on the configuration."""
-
-    reconciler: Reconcilers
-    periodic_tasks: PeriodicTasks
-
-
-def build_worker_services(
+def build_reconcilers(
     services: Services,
     channels: Mapping[str, Channel] | None = None,
     keys: RoutingKeys | None = None,
     rest: PagerDutyRestClient | None = None,
-) -> WorkerServices:
+) -> Reconcilers:
     """Return the reconcilers and the periodic tasks under this configuration.
 
     *channels* and *rest* replace those of the configuration. *keys* are the routing keys that the process
@@ -127,12 +118,7 @@ def build_worker_services(
         clock,
     )
     storm_reconciler = build_storm_reconciler(services, dispatcher, rate_limiter, status_client)
-    by_kind: dict[str, Reconciles] = {
-        INCIDENT: incident_reconciler,
-        STORM: storm_reconciler,
-        TASK: periodic_tasks,
-    }
-    return WorkerServices(Reconcilers(by_kind), periodic_tasks)
+    return Reconcilers(incident_reconciler, storm_reconciler, periodic_tasks)
 
 
 def _build_periodic_tasks(
@@ -214,17 +200,10 @@ class ReceiverWorker:
         self._config_state = ConfigState(services.clock())
         self._background = Background([services.config.publish_state])
         self._keys = RoutingKeys()
-        worker_services = build_worker_services(services, keys=self._keys)
         # Under `run` our successor has the same name, and so inherits our leases.
         name = f"{services.run_id or secrets.token_hex(8)}.{host}"
-        self._worker = Worker(
-            name,
-            services.work_queue,
-            worker_services.reconciler,
-            worker_services.periodic_tasks,
-            services.clock,
-            threads=list_threads(),
-        )
+        reconcilers = build_reconcilers(services, keys=self._keys)
+        self._worker = Worker(name, services.work_queue, reconcilers, services.clock, threads=list_threads())
         self._socket = (
             SlackSocket(settings.slack_app_token, settings.slack_api_url, build_slack_interactions(services))
             if settings.slack_app_token
@@ -242,14 +221,13 @@ class ReceiverWorker:
             self._socket.stop()
 
     def stop(self) -> None:
-        """Ask `run` to return."""
+        """Ask `run_until_stopped` to return."""
         self._worker.stop()
 
     def reload(self, routing: Routing) -> None:
         """Replace the configuration."""
         services = build_services(self._settings, routing, client=self._client)
-        worker_services = build_worker_services(services, keys=self._keys)
-        self._worker.use_configuration(worker_services.reconciler, worker_services.periodic_tasks)
+        self._worker.use_reconcilers(build_reconcilers(services, keys=self._keys))
         if self._socket is not None:
             self._socket.handler = build_slack_interactions(services)
         self._config_state = ConfigState(self._clock())
@@ -257,8 +235,3 @@ class ReceiverWorker:
     def record_refused_config(self, error: ConfigError) -> None:
         """Keep the configuration in force after a faulty one was refused, and report that."""
         self._config_state = self._config_state.with_refusal(error.problems, self._clock())
-
-
-def build_worker(settings: Settings, routing: Routing) -> ReceiverWorker:
-    """Return a worker on the Redis of *settings*."""
-    return ReceiverWorker(settings, routing)

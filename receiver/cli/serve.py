@@ -172,13 +172,13 @@ def worker(options: Options) -> None:
     routing = options.load_routing()
     check_metrics_dir(os.environ)
     # Its libraries take long to import, and a fault should be reported at once.
-    from receiver.app.worker import build_worker
+    from receiver.app.worker import ReceiverWorker
 
     def load() -> Routing:
         options.load_settings()  # with a fault here the web process refuses, and both must refuse together
         return options.load_routing()
 
-    run_worker(build_worker(settings, routing), signals, load, find_supervisor())
+    run_worker(ReceiverWorker(settings, routing), signals, load, find_supervisor())
 
 
 def run_worker(

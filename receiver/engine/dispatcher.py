@@ -71,14 +71,6 @@ class Subject(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Outcomes:
-    """Where the outcomes of deliveries are reported."""
-
-    health: DeliveryHealthRecorder
-    notices: Notices
-
-
 @dataclass(frozen=True, repr=False)
 class Dispatcher:
     """Performs actions through the channels. Threads may share it.
@@ -89,7 +81,8 @@ class Dispatcher:
 
     channels: Mapping[str, Channel]
     rate_limiter: RateLimiter
-    outcomes: Outcomes
+    health: DeliveryHealthRecorder
+    notices: Notices
     digests: Mapping[str, str]
     clock: Callable[[], float]
 
@@ -120,7 +113,7 @@ class Dispatcher:
         # An accepted event says nothing about an earlier page of which PagerDuty created no incident.
         is_in_doubt = after.receipt is not None and (is_unconfirmed(after) or is_resolved_too_often(after))
         if not is_in_doubt:
-            self.outcomes.health.record_delivery(action.queue, action.target.address, after, self.clock())
+            self.health.record_delivery(action.queue, action.target.address, after, self.clock())
         return after
 
     def _attempt_once(
@@ -167,15 +160,10 @@ class Dispatcher:
         so that a crash can't lose the notice.
         """
         action = notification.action
-        if not (title := notification.find_notice_title(after)):
-            return
-        about = describe_failure(action, after, notification.noun)
-        self.outcomes.notices.save_notice(
-            f"{notification.subject.id}/{action.key}/{after.instance}/{after.target}",
-            f"{about} ({title})",
-            self.clock(),
-            about=about,
-        )
+        if title := notification.find_notice_title(after):
+            about = describe_failure(action, after, notification.noun)
+            notice_id = f"{notification.subject.id}/{action.key}/{after.instance}/{after.target}"
+            self.notices.save_notice(notice_id, f"{about} ({title})", self.clock(), about=about)
 
 
 def start_attempt(before: Delivery, action: DeliveryAction, now: float) -> Delivery:

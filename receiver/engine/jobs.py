@@ -10,7 +10,7 @@ import hashlib
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import Any
 
@@ -26,16 +26,16 @@ logger = logging.getLogger(__name__)
 EVERY_S = 2.0
 
 
+@dataclass(frozen=True)
 class Background:
     """Runs *callbacks* every *every_s* seconds in a daemon thread.
 
     A StoreError is only logged at debug level, since other components report it; the next round tries again.
     """
 
-    def __init__(self, callbacks: Sequence[Callable[[], None]], every_s: float = EVERY_S) -> None:
-        self._callbacks = callbacks
-        self._every_s = every_s
-        self._stopped = threading.Event()
+    callbacks: Sequence[Callable[[], None]]
+    every_s: float = EVERY_S
+    _stopped: threading.Event = field(default_factory=threading.Event)
 
     def start(self) -> None:
         threading.Thread(target=self._run_callbacks, name="background", daemon=True).start()
@@ -44,8 +44,8 @@ class Background:
         self._stopped.set()
 
     def _run_callbacks(self) -> None:
-        while not self._stopped.wait(self._every_s):
-            for callback in self._callbacks:
+        while not self._stopped.wait(self.every_s):
+            for callback in self.callbacks:
                 try:
                     callback()
                 except StoreError as error:
@@ -75,20 +75,11 @@ class JobQueue:
     ) -> bool:
         """Store a job and enqueue it; return False if its *id*, or one of *also*, is known already."""
         name, *others = (_hash_id(kind, one) for one in (id, *also))
+        keys = [self._keys.queue(TASKS), self._keys.job(name), *map(self._keys.job, others)]
+        packed = msgspec.json.encode({"kind": kind, "payload": payload})
+        args = [packed, JOB_FOR_S, f"job-{name}", self._script_clock.at(now), WAKE, TASKS]
         with store_errors():
-            answer = self._scripts.run_script(
-                "enqueue_job",
-                [self._keys.queue(TASKS), self._keys.job(name), *map(self._keys.job, others)],
-                [
-                    msgspec.json.encode({"kind": kind, "payload": payload}),
-                    JOB_FOR_S,
-                    f"job-{name}",
-                    self._script_clock.at(now),
-                    WAKE,
-                    TASKS,
-                ],
-            )
-        return bool(answer)
+            return bool(self._scripts.run_script("enqueue_job", keys, args))
 
     def record_once(self, kind: str, id: str, for_s: int) -> bool:  # noqa: A002
         """Record an ID for *for_s* seconds; return False if it is recorded already."""
@@ -119,8 +110,6 @@ def _hash_id(kind: str, id: str) -> str:  # noqa: A002
 
 _JOB_RETRY_AFTER_S = 5.0
 ENSURE_EVERY_S = 30.0
-
-
 # A task that repeats takes the current time, and returns the time of its next run.
 PeriodicTask = Callable[[float], float]
 
@@ -146,7 +135,7 @@ class PeriodicTasks:
         running task is not started twice.
         """
         for name in self.tasks:
-            work_queue.enqueue_if_absent(TASKS, name, self.clock() + ENSURE_EVERY_S)
+            work_queue.enqueue(TASKS, name, self.clock() + ENSURE_EVERY_S, if_absent=True)
 
     def reconcile(self, entry_id: str, queue: str, worker: str) -> dict[str, float | None]:
         """Run the job or task that *entry_id* names; return when it is due again. Raises StoreError."""
@@ -160,8 +149,7 @@ class PeriodicTasks:
         return {queue: task(self.clock())}
 
     def _run_job(self, name: str) -> float | None:
-        job = self.jobs.find_job(name)
-        if job is None:
+        if (job := self.jobs.find_job(name)) is None:
             return None
         kind, payload = job
         handler = self.job_handlers.get(kind)

@@ -34,8 +34,6 @@ class DueTimes(dict[str, float | None]):
 
 # A worker sends a heartbeat every 0.7 s.
 SILENT_AFTER_S = 3.0
-
-
 # The leases of a killed worker expire after this long. Other workers poll twice a second, so they claim its
 # entries within 3 s.
 LEASE_S = 2.4
@@ -92,19 +90,11 @@ class WorkQueue:
     def _claim_on_shard(self, keys: Keys, queue: str, worker: str, now: float, count: int) -> Claims:
         """Lease due entries of one shard."""
         after = self._script_clock.after
+        leases = [keys.leases(queue), keys.lease_owners(queue), *_queue_keys(keys, queue)]
+        times = [after(now), after(now, LEASE_S), worker, count, after(now, LEASE_S + _SET_BACK_S)]
         with store_errors():
             next_check_at, *members = self._scripts.run_script(
-                "claim",
-                [keys.leases(queue), keys.lease_owners(queue), *_queue_keys(keys, queue)],
-                [
-                    after(now),
-                    after(now, LEASE_S),
-                    worker,
-                    count,
-                    after(now, LEASE_S + _SET_BACK_S),
-                    0,
-                    *_INCOMING_DELAY_S.values(),
-                ],
+                "claim", leases, [*times, 0, *_INCOMING_DELAY_S.values()]
             )
         claimed = tuple(member.decode() for member in members)
         return Claims(claimed, self._script_clock.parse(next_check_at, now) if next_check_at else None)
@@ -114,7 +104,11 @@ class WorkQueue:
 
         One round trip per node, since an idle queue is polled twice a second.
         """
-        calls = [self._build_next_due_call(keys, queue, now) for keys in map(Keys, range(self._shards))]
+        after, shards = self._script_clock.after, map(Keys, range(self._shards))
+        args = [after(now), after(now, LEASE_S + _SET_BACK_S)]
+        calls: list[ScriptCall] = [
+            ("due", [keys.leases(queue), *_queue_keys(keys, queue)], args) for keys in shards
+        ]
         with store_errors():
             answers = self._scripts.run_each(calls, raise_on_error=False)
         dues: dict[int, float] = {}
@@ -129,32 +123,24 @@ class WorkQueue:
             dues[shard] = self._script_clock.parse(answer, now) if answer else math.inf
         return dues, fault
 
-    def _build_next_due_call(self, keys: Keys, queue: str, now: float) -> ScriptCall:
-        args = [self._script_clock.after(now), self._script_clock.after(now, LEASE_S + _SET_BACK_S)]
-        return "due", [keys.leases(queue), *_queue_keys(keys, queue)], args
-
     def renew(self, queue: str, worker: str, entries: Sequence[str], now: float) -> None:
         """Extend the leases that *worker* still holds; leases of other workers stay as they are."""
         by_shard: dict[int, list[str]] = {}
         for entry_id in entries:
             by_shard.setdefault(self._shard(entry_id), []).append(entry_id)
+        until = self._script_clock.after(now, LEASE_S)
         with store_errors():
-            for shard, members in by_shard.items():
-                keys = Keys(shard)
-                self._scripts.run_script(
-                    "renew",
-                    [keys.leases(queue), keys.lease_owners(queue)],
-                    [worker, self._script_clock.after(now, LEASE_S), *members],
-                )
+            for keys, members in ((Keys(shard), members) for shard, members in by_shard.items()):
+                leases = [keys.leases(queue), keys.lease_owners(queue)]
+                self._scripts.run_script("renew", leases, [worker, until, *members])
 
     def expire_leases(self, queue: str, worker: str, in_progress: Sequence[str], at: float) -> None:
         """Expire *worker*'s leases at *at*, or earlier if they end earlier, except those *in_progress*."""
         args = [worker, self._script_clock.at(at), *in_progress]
         with store_errors():
             for keys in map(Keys, range(self._shards)):
-                self._scripts.run_script(
-                    "expire_leases", [keys.leases(queue), keys.lease_owners(queue)], args
-                )
+                leases = [keys.leases(queue), keys.lease_owners(queue)]
+                self._scripts.run_script("expire_leases", leases, args)
 
     def release(self, queue: str, worker: str, entry_id: str, dues: Mapping[str, float | None]) -> bool:
         """Release a lease, and enqueue the entry in each queue of *dues* at the given time, or earlier if
@@ -171,20 +157,12 @@ class WorkQueue:
         with store_errors():
             return bool(self._scripts.run_each([*writes, release])[-1])
 
-    def enqueue(self, queue: str, entry_id: str, due: float) -> None:
-        """Enqueue an entry in *queue* at *due*; an earlier due time is kept."""
-        self._enqueue(queue, entry_id, due)
-
-    def enqueue_if_absent(self, queue: str, entry_id: str, due: float) -> None:
-        """Enqueue an entry in *queue* at *due*, unless it is in the queue already."""
-        self._enqueue(queue, entry_id, due, "NX")
-
-    def _enqueue(self, queue: str, entry_id: str, due: float, condition: str = "") -> None:
+    def enqueue(self, queue: str, entry_id: str, due: float, *, if_absent: bool = False) -> None:
+        """Enqueue an entry in *queue* at *due*; an earlier due time is kept, with *if_absent* any."""
         key = Keys(self._shard(entry_id)).queue(queue)
+        args = [entry_id, self._script_clock.at(due), WAKE, queue, "NX" if if_absent else ""]
         with store_errors():
-            self._scripts.run_script(
-                "enqueue", [key], [entry_id, self._script_clock.at(due), WAKE, queue, condition]
-            )
+            self._scripts.run_script("enqueue", [key], args)
 
     def reschedule_all(self, queue: str, now: float) -> None:
         """Make every entry of *queue* due now, and let no lease end later than one made now."""
@@ -218,19 +196,11 @@ class WorkQueue:
 
     def record_heartbeat(self, worker: str, now: float) -> float:
         """Record a heartbeat of *worker*; return by how many seconds *now* is ahead of Redis' own clock."""
-        script_clock, host = self._script_clock, worker.partition(".")[2] or worker
-        expired_before = script_clock.after(now, -WORKERS_FOR_S)
+        after, host = self._script_clock.after, worker.partition(".")[2] or worker
+        args = [after(now), worker, after(now, -WORKERS_FOR_S), WORKERS_FOR_S]
+        clocks = self._build_clocks_call(f"worker {host}", now)
         with store_errors():
-            time, _ = self._scripts.run_each(
-                [
-                    (
-                        "worker_heartbeat",
-                        [WORKERS],
-                        [script_clock.after(now), worker, expired_before, WORKERS_FOR_S],
-                    ),
-                    self._build_clocks_call(f"worker {host}", now),
-                ]
-            )
+            time, _ = self._scripts.run_each([("worker_heartbeat", [WORKERS], args), clocks])
         return now - float(time)
 
     def compare_clocks(self, process: str, now: float) -> dict[str, float]:

@@ -189,22 +189,13 @@ class TokenBuckets:
     ) -> Permit:
         """Take a token if *who* is among the first in the queue; else queue it until it should ask again."""
         keys = TokenBucketKeys(bucket.name)
+        names = [keys.state, keys.waiters, keys.waiter_deadlines, keys.initial_waiters]
+        asked = [self._script_clock.after(now), bucket.burst, repr(bucket.rate), who, f"{priority_at:.3f}"]
+        waits = [_MAX_RETRY_AFTER_S, _DEADLINE_GRACE_S, _SET_BACK_S]
+        keep_s = _RETENTION_S + math.ceil(bucket.burst / bucket.rate)
         with store_errors():
             retry_after, initial_wait = self._scripts.run_script(
-                "take_token",
-                [keys.state, keys.waiters, keys.waiter_deadlines, keys.initial_waiters],
-                [
-                    self._script_clock.after(now),
-                    bucket.burst,
-                    repr(bucket.rate),
-                    who,
-                    f"{priority_at:.3f}",
-                    int(is_initial),
-                    _MAX_RETRY_AFTER_S,
-                    _DEADLINE_GRACE_S,
-                    _SET_BACK_S,
-                    _RETENTION_S + math.ceil(bucket.burst / bucket.rate),
-                ],
+                "take_token", names, [*asked, int(is_initial), *waits, keep_s]
             )
         return Permit(float(retry_after), float(initial_wait))
 
@@ -226,7 +217,6 @@ class TokenBuckets:
 
 logger = logging.getLogger(__name__)
 RATE_LIMITED = "rate_limited"
-_GRANTED = Permit()
 
 
 @dataclass(repr=False)
@@ -242,23 +232,21 @@ class RateLimiter:
         """Return a permit for *action*; a token is taken if it may be dispatched now. Raises StoreError."""
         bucket = self._find_bucket(action)
         if bucket is None:
-            return _GRANTED
+            return Permit()
         who, priority = f"{incident.id} {action.key}", priority_at(action, incident, now)
         return self.token_buckets.acquire_token(bucket, who, priority, now, is_initial=is_initial(action))
 
     def acquire_by_priority(self, action: DeliveryAction, who: str, priority: float, now: float) -> Permit:
         """Return a permit as `acquire` does, for an action that belongs to no single incident."""
         bucket = self._find_bucket(action)
-        return (
-            _GRANTED
-            if bucket is None
-            else self.token_buckets.acquire_token(bucket, who, priority, now, is_initial=False)
-        )
+        if bucket is None:
+            return Permit()
+        return self.token_buckets.acquire(bucket, who, priority, now, is_initial=False)
 
     def list_waiters(self, action: DeliveryAction) -> list[str]:
         """Return `INCIDENT KEY` of the first messages or pages that wait for the bucket of *action*."""
         bucket = self._find_bucket(action)
-        return [] if bucket is None else list(self.token_buckets.list_waiters(bucket))
+        return [] if bucket is None else self.token_buckets.list_waiters(bucket)
 
     def apply_retry_after(self, action: DeliveryAction, error: DeliveryError) -> None:
         """Pause the whole bucket of *action* after a 429: the vendor's limit is shared. Raises StoreError."""

@@ -10,13 +10,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from queue import SimpleQueue
 
 from receiver import metrics
 from receiver.clock import CLOCKS_AGREE_WITHIN_S
-from receiver.engine.jobs import ENSURE_EVERY_S, PeriodicTasks
+from receiver.engine.jobs import ENSURE_EVERY_S
 from receiver.engine.ports import Reconciles
 from receiver.engine.queue import WorkQueue
+from receiver.engine.reconcilers import Reconcilers
 from receiver.errors import LeaseLost, StoreError
 from receiver.model.routing import SLACK
 
@@ -31,29 +33,22 @@ _AFTER_OUTAGE_S = 0.5
 _IN_FLIGHT_S = {SLACK: 2.0}
 
 
+@dataclass(eq=False, repr=False)
 class QueueConsumer:
     """Claims, reconciles and releases the entries of one queue, in several threads."""
 
-    def __init__(
-        self,
-        name: str,
-        worker: str,
-        work_queue: WorkQueue,
-        reconciler: Callable[[], Reconciles],
-        clock: Callable[[], float],
-        *,
-        threads: int,
-    ) -> None:
-        self.name = name
-        self._worker = worker
-        self._work_queue = work_queue
-        self._reconciler = reconciler
-        self._clock = clock
-        self._threads = threads
+    name: str
+    worker: str
+    work_queue: WorkQueue
+    get_reconciler: Callable[[], Reconciles]
+    clock: Callable[[], float]
+    threads: int
+
+    def __post_init__(self) -> None:
         self._claimed: set[str] = set()
         self._claimed_again: set[str] = set()  # of these, the ones claimed a second time
         # When to expire our leases that no thread works on, left from before a restart or an outage of Redis.
-        self._leases_expire_in_s: float | None = _IN_FLIGHT_S.get(name, 0.0)
+        self._leases_expire_in_s: float | None = _IN_FLIGHT_S.get(self.name, 0.0)
         self._state = threading.Condition()
         self._next_check_at: float | None = None
         self._is_stopping = False
@@ -61,7 +56,7 @@ class QueueConsumer:
 
     def start(self) -> None:
         """Start the threads; they end after `stop`."""
-        for number in range(self._threads):
+        for number in range(self.threads):
             threading.Thread(target=self._run_thread, name=f"{self.name}-{number}", daemon=True).start()
         threading.Thread(target=self._run_dispatcher, name=f"{self.name}-dispatch", daemon=True).start()
 
@@ -82,7 +77,7 @@ class QueueConsumer:
         with self._state:
             self._is_stopping = True
             self._state.notify_all()
-        for _ in range(self._threads):
+        for _ in range(self.threads):
             self._entries.put(None)
 
     def wait_until_idle(self, timeout_s: float) -> bool:
@@ -93,7 +88,7 @@ class QueueConsumer:
     def _run_dispatcher(self) -> None:
         while not self._is_stopping:
             with self._state:
-                free = self._threads - len(self._claimed)
+                free = self.threads - len(self._claimed)
                 self._next_check_at = None
             next_check_at = self._claim_due(free) if free else None
             with self._state:
@@ -108,9 +103,9 @@ class QueueConsumer:
         """Tell whether to claim now. Waits until the next known due time if that is near."""
         if self._is_stopping:
             return True
-        if len(self._claimed) >= self._threads or self._next_check_at is None:
+        if len(self._claimed) >= self.threads or self._next_check_at is None:
             return False
-        left = self._next_check_at - self._clock()
+        left = self._next_check_at - self.clock()
         if left > 0 and left < _CHECK_AT_LEAST_EVERY_S:
             self._state.wait(left)
             return True
@@ -119,7 +114,7 @@ class QueueConsumer:
     def _claim_due(self, free: int) -> float | None:
         try:
             self._expire_unheld_leases()
-            claims = self._work_queue.claim(self.name, self._worker, self._clock(), free)
+            claims = self.work_queue.claim(self.name, self.worker, self.clock(), free)
         except StoreError as error:
             fields = {"queue": self.name, "error": str(error)}
             logger.warning("work queue unavailable", extra={"fields": fields, "state": self.name})
@@ -150,7 +145,7 @@ class QueueConsumer:
         if wait_s is None:
             return
         try:
-            self._work_queue.expire_leases(self.name, self._worker, claimed, self._clock() + wait_s)
+            self.work_queue.expire_leases(self.name, self.worker, claimed, self.clock() + wait_s)
         except BaseException:
             self._schedule_lease_expiry(wait_s)
             raise
@@ -182,12 +177,12 @@ class QueueConsumer:
         """Reconcile and release an entry; return True if it is released or the lease was lost before."""
         fields = {"incident": entry_id, "queue": self.name}
         try:
-            dues = self._reconciler().reconcile(entry_id, self.name, self._worker)
+            dues = self.get_reconciler().reconcile(entry_id, self.name, self.worker)
             with self._state:
                 if entry_id in self._claimed_again:
                     self._claimed_again.discard(entry_id)
-                    dues[self.name] = self._clock()
-            self._work_queue.release(self.name, self._worker, entry_id, dues)
+                    dues[self.name] = self.clock()
+            self.work_queue.release(self.name, self.worker, entry_id, dues)
         except LeaseLost:
             logger.info("claim lost", extra={"fields": fields})
         except StoreError as error:
@@ -208,10 +203,10 @@ class QueueConsumer:
         second lease, so it expires now. The release may have ended that second lease instead, so the entry
         is also enqueued.
         """
-        now = self._clock()
+        now = self.clock()
         self._schedule_lease_expiry(0.0)
         try:
-            self._work_queue.enqueue(self.name, entry_id, now)
+            self.work_queue.enqueue(self.name, entry_id, now)
         except StoreError:
             fields = {"incident": entry_id, "queue": self.name}
             logger.warning("redis unavailable", extra={"fields": fields, "state": self.name})
@@ -223,8 +218,8 @@ class QueueConsumer:
 
     def _release_after_fault(self, entry_id: str) -> bool:
         try:
-            due = self._clock() + _AFTER_FAULT_S
-            self._work_queue.release(self.name, self._worker, entry_id, {self.name: due})
+            due = self.clock() + _AFTER_FAULT_S
+            self.work_queue.release(self.name, self.worker, entry_id, {self.name: due})
         except StoreError:
             fields = {"incident": entry_id, "queue": self.name}
             logger.warning("redis unavailable", extra={"fields": fields, "state": self.name})
@@ -247,8 +242,7 @@ class Worker:
         self,
         name: str,
         work_queue: WorkQueue,
-        reconciler: Reconciles,
-        periodic_tasks: PeriodicTasks,
+        reconcilers: Reconcilers,
         clock: Callable[[], float],
         *,
         threads: Mapping[str, int],
@@ -256,14 +250,13 @@ class Worker:
         self.name = name
         self._work_queue = work_queue
         self._clock = clock
-        self._reconciler = reconciler
-        self._periodic_tasks = periodic_tasks
+        self._reconcilers = reconcilers
         self._stopped = threading.Event()
         self._is_redis_unavailable = False
         self._ahead_s: float | None = None  # of Redis' clock, at the last heartbeat
         self._clocks_differ = False
         self._consumers = {
-            queue: QueueConsumer(queue, name, work_queue, lambda: self._reconciler, clock, threads=count)
+            queue: QueueConsumer(queue, name, work_queue, lambda: self._reconcilers, clock, threads=count)
             for queue, count in threads.items()
         }
 
@@ -281,30 +274,24 @@ class Worker:
         self._shut_down()
 
     def stop(self) -> None:
-        """Ask `run` to end; may be called from a signal handler."""
+        """Ask `run_until_stopped` to end; may be called from a signal handler."""
         self._stopped.set()
 
-    def use_configuration(self, reconciler: Reconciles, periodic_tasks: PeriodicTasks) -> None:
+    def use_reconcilers(self, reconcilers: Reconcilers) -> None:
         """Switch to another configuration; claimed entries are finished with the old one."""
-        self._reconciler = reconciler
-        self._periodic_tasks = periodic_tasks
-        self._enqueue_all_tasks()
+        self._reconcilers = reconcilers
+        self._enqueue_tasks(reconcilers.periodic_tasks.enqueue_all)
 
     def _ensure_tasks(self, ensure_at: float) -> float:
         """Enqueue the periodic tasks, and later those that were lost; return the time of the next check."""
         now = self._clock()
         if now < ensure_at <= now + ENSURE_EVERY_S:  # further off: the clock was set back
             return ensure_at
-        is_done = self._enqueue_missing_tasks() if ensure_at else self._enqueue_all_tasks()
+        tasks = self._reconcilers.periodic_tasks
+        is_done = self._enqueue_tasks(tasks.enqueue_missing if ensure_at else tasks.enqueue_all)
         return now + ENSURE_EVERY_S if is_done else ensure_at
 
-    def _enqueue_missing_tasks(self) -> bool:
-        return self._call_with_queue(self._periodic_tasks.enqueue_missing)
-
-    def _enqueue_all_tasks(self) -> bool:
-        return self._call_with_queue(self._periodic_tasks.enqueue_all)
-
-    def _call_with_queue(self, enqueue: Callable[[WorkQueue], None]) -> bool:
+    def _enqueue_tasks(self, enqueue: Callable[[WorkQueue], None]) -> bool:
         try:
             enqueue(self._work_queue)
         except StoreError as error:

@@ -12,7 +12,7 @@ import pytest
 
 from receiver import logs
 from receiver.app.channels import build_slack_interactions
-from receiver.app.worker import build_worker_services
+from receiver.app.worker import build_reconcilers
 from receiver.config.routing_loader import load_routing
 from receiver.config.settings import load_settings
 from receiver.logs import JsonFormatter, hide_secrets
@@ -73,15 +73,15 @@ def rig_with_canaries(rig: Rig, log: io.StringIO) -> Rig:
 
 
 def test_no_value_prints_a_secret(rig_with_canaries: Rig) -> None:
-    worker_services, interactions = (
-        build_worker_services(rig_with_canaries.services),
+    reconcilers, interactions = (
+        build_reconcilers(rig_with_canaries.services),
         build_slack_interactions(rig_with_canaries.services),
     )
     for thing in (
         rig_with_canaries.services,
         rig_with_canaries.services.settings,
         rig_with_canaries.services.routing,
-        worker_services,
+        reconcilers,
         interactions,
     ):
         assert CANARY not in repr(thing) + str(thing)

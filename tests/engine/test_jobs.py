@@ -10,6 +10,7 @@ import pytest
 
 from receiver.engine.jobs import ENSURE_EVERY_S, PeriodicTasks
 from receiver.engine.queue import WorkQueue
+from receiver.engine.reconcilers import Reconcilers
 from receiver.engine.worker import Worker
 from receiver.storage.connection import Client
 from receiver.storage.keys import TASKS, Keys
@@ -51,7 +52,7 @@ def test_a_worker_enqueues_tasks_again_after_redis_lost_its_data(
     work_queue: WorkQueue, redis_client: Client
 ) -> None:
     clock = Clock()
-    worker = Worker("w", work_queue, None, a_periodic_task(clock), clock, threads={})  # type: ignore[arg-type]
+    worker = Worker("w", work_queue, Reconcilers(None, None, a_periodic_task(clock)), clock, threads={})  # type: ignore[arg-type]
     running = threading.Thread(target=worker.run_until_stopped)
     running.start()
     try:

@@ -15,7 +15,7 @@ from receiver.app.worker import ReceiverWorker
 from receiver.config.routing_loader import load_routing
 from receiver.config.settings import load_settings
 from receiver.engine.queue import Claims, WorkQueue
-from receiver.engine.reconcilers import INCIDENT
+from receiver.engine.reconcilers import Reconcilers
 from receiver.engine.worker import Worker
 from receiver.standalone.valkey import EmbeddedValkey
 from receiver.storage.connection import connect
@@ -69,7 +69,9 @@ def test_when_a_clock_is_set_everything_is_rescheduled(which_clock: str, step_s:
     """Else waiting entries would be early or late by that step, whichever clock was set."""
     work_queue, clock = IdleQueue(), Clock()
     set_clock = clock if which_clock == "ours" else work_queue.redis_clock
-    worker = Worker("w1", work_queue, None, NoTasks(), clock, threads={"slack": 1, "tasks": 1})
+    worker = Worker(
+        "w1", work_queue, Reconcilers(None, None, NoTasks()), clock, threads={"slack": 1, "tasks": 1}
+    )
     thread = threading.Thread(target=worker.run_until_stopped)
     thread.start()
     try:
@@ -102,7 +104,9 @@ def test_an_unavailable_redis_is_logged_once_for_each_queue() -> None:
         server.wait_ready(process)
         client = connect(server.url)
         work_queue = WorkQueue(client, script_clock=ScriptClock())
-        worker = Worker("w1", work_queue, None, NoTasks(), time.time, threads=dict.fromkeys(queues, 1))
+        worker = Worker(
+            "w1", work_queue, Reconcilers(None, None, NoTasks()), time.time, threads=dict.fromkeys(queues, 1)
+        )
         thread = threading.Thread(target=worker.run_until_stopped)
         thread.start()
         try:
@@ -129,7 +133,7 @@ def test_an_unavailable_redis_is_logged_once_for_each_queue() -> None:
 def test_a_clock_that_differs_from_redis_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     work_queue, clock = IdleQueue(), Clock()
     clock.moment += 30.0
-    worker = Worker("w1", work_queue, None, NoTasks(), clock, threads={"tasks": 1})
+    worker = Worker("w1", work_queue, Reconcilers(None, None, NoTasks()), clock, threads={"tasks": 1})
     thread = threading.Thread(target=worker.run_until_stopped)
     thread.start()
     try:
@@ -151,4 +155,4 @@ def test_a_reload_reuses_the_connections_to_redis(rig: Rig) -> None:
     worker = ReceiverWorker(settings, routing)
     worker.reload(routing)
     inner = worker._worker
-    assert inner._reconciler.by_kind[INCIDENT].incidents._redis is inner._work_queue._redis
+    assert inner._reconcilers.incidents.incidents._redis is inner._work_queue._redis

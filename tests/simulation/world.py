@@ -11,10 +11,11 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from receiver.app.services import Services, build_services
-from receiver.app.worker import WorkerServices, build_worker_services
+from receiver.app.worker import build_reconcilers
 from receiver.config.model import Routing
 from receiver.config.settings import Settings
 from receiver.engine.queue import WorkQueue
+from receiver.engine.reconcilers import Reconcilers
 from receiver.errors import LeaseLost, NotFound, StoreError
 from receiver.incidents.ingest import IncidentIngester
 from receiver.incidents.store import RedisIncidents
@@ -24,7 +25,7 @@ from receiver.model.incident import Incident, Person
 from receiver.model.page_confirmation import PagerDutyEvent
 from receiver.model.routing import PAGERDUTY, SLACK
 from receiver.storage.connection import Client
-from receiver.storage.keys import CLUSTER_SHARDS, QUEUES, TASKS
+from receiver.storage.keys import CLUSTER_SHARDS, QUEUES
 from receiver.text import Secret
 from receiver.web.app import create_app
 from tests.mocks.pagerduty_account import SERVICE
@@ -145,7 +146,7 @@ class Scenario:
         self.channels = {SLACK: self.slack, PAGERDUTY: self.pager}
         self.rest = FakePagerDutyRest(self.scheduler, self.pager.account)
         self.auto_resolved: list[str] = []  # the dedup key of each page that PagerDuty itself resolved
-        self.worker_services: WorkerServices = self._build_worker_services(self.services)
+        self.reconcilers: Reconcilers = self._build_reconcilers(self.services)
         self.web = (
             create_app(self.services, rate_limits=None).test_client() if self.rng.random() < 0.1 else None
         )
@@ -164,9 +165,9 @@ class Scenario:
         self._restarts: list[tuple[float, str]] = []
         self._lives = 0
 
-    def _build_worker_services(self, services: Services) -> WorkerServices:
+    def _build_reconcilers(self, services: Services) -> Reconcilers:
         rest = self.rest if self.is_asked else None
-        return build_worker_services(services, self.channels, self.keys, rest)  # type: ignore[arg-type]
+        return build_reconcilers(services, self.channels, self.keys, rest)  # type: ignore[arg-type]
 
     # --- processes ---
 
@@ -211,9 +212,7 @@ class Scenario:
         """Claim, reconcile, release, as a queue consumer does."""
         work_queue = self.services.work_queue
         while True:
-            worker_services = (
-                self.worker_services.periodic_tasks if me.queue == TASKS else self.worker_services.reconciler
-            )
+            reconcilers = self.reconcilers
             me.is_asking = True
             try:
                 claims = work_queue.claim(me.queue, me.host, self.scheduler.clock(), 1)
@@ -230,7 +229,7 @@ class Scenario:
                 continue
             me.claimed_id = claims.entries[0]
             try:
-                dues = worker_services.reconcile(me.claimed_id, me.queue, me.host)
+                dues = reconcilers.reconcile(me.claimed_id, me.queue, me.host)
                 work_queue.release(me.queue, me.host, me.claimed_id, dues)
             except LeaseLost:
                 self.scheduler.add_trace(f"{me.name}: claim lost")
@@ -488,7 +487,7 @@ class Scenario:
             script_clock=self.script_clock,
             pause=self._pause_ingester,
         )
-        self.worker_services = self._build_worker_services(services)
+        self.reconcilers = self._build_reconcilers(services)
 
     def list_keys(self, name: str = "") -> list[str]:
         """Return all routing keys that a responder (or any) ever has."""

@@ -215,7 +215,7 @@ def test_an_overdue_step_is_checked_too(rig: Rig) -> None:
 def test_after_a_silence_it_is_checked_again(rig: Rig) -> None:
     with MockAlertmanager(clock=rig.clock) as alertmanager:
         rig.configure(ROUTING + f'alertmanager: {{url: "{alertmanager.url}"}}\n')
-        rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
+        rig.reconcilers.periodic_tasks.enqueue_all(rig.services.work_queue)
         alertmanager.fires(alertname="DiskFull", severity="critical")
         incident = rig.fires("DiskFull")
         rig.passes("4m56s")

@@ -19,7 +19,7 @@ def alertmanager(rig: Rig) -> Iterator[MockAlertmanager]:
     """The Alertmanager of the rig, up for a while, which returns the alerts that the rig fires."""
     with MockAlertmanager(clock=rig.clock) as alertmanager:
         rig.configure(ROUTING + f'alertmanager: {{url: "{alertmanager.url}"}}\n')
-        rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
+        rig.reconcilers.periodic_tasks.enqueue_all(rig.services.work_queue)
         rig.passes("10m")
         yield alertmanager
 

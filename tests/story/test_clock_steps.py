@@ -156,7 +156,7 @@ def test_a_review_is_posted_once(rig: Rig, step) -> None:
     rig.configure(
         ROUTING.replace('channel: "#alerts-info"', 'channel: "#alerts-info", review: next-business-day')
     )
-    rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
+    rig.reconcilers.periodic_tasks.enqueue_all(rig.services.work_queue)
     rig.works()
     rig.fires("Curious", severity="info")
     rig.passes("21h30s", every="1h")  # Tuesday 09:00:30

@@ -10,14 +10,14 @@ from itertools import pairwise
 import pytest
 
 from receiver.app.services import Services, build_services
-from receiver.app.worker import WorkerServices, build_worker_services
-from receiver.engine.reconcilers import INCIDENT
+from receiver.app.worker import build_reconcilers
+from receiver.engine.reconcilers import Reconcilers
 from receiver.model.actions import CreateSilence
 from receiver.model.escalation import evaluate_incident
 from receiver.model.incident import Person
 from receiver.model.plan import plan, resolve_policy
 from receiver.model.routing import ALERTMANAGER, PAGERDUTY
-from receiver.storage.keys import QUEUES, TASKS
+from receiver.storage.keys import QUEUES
 from receiver.web.app import create_app
 from tests.mocks.alertmanager import MockAlertmanager
 from tests.rig import ROUTING, Rig
@@ -135,17 +135,17 @@ def test_two_workers_whose_clocks_differ_share_the_work(rig: Rig, apart: float) 
     clocks: if that is more than the five minutes of a step, the next step is early.
     """
     other = build_apart(rig, apart)
-    worker_services = build_worker_services(other)
+    reconcilers = build_reconcilers(other)
     rig.pagerduty.fail_next(500, times=6)
     rig.posts(rig.alert("DiskFull"))
     tries = []
     for n in range(1000):
-        services, handler = ((rig.services, rig.worker_services), (other, worker_services))[n % 2]
+        services, handler = ((rig.services, rig.reconcilers), (other, reconcilers))[n % 2]
         for queue in QUEUES:
             claims = services.work_queue.claim(queue, f"w{n % 2}", services.clock(), 1)
             for incident in claims.entries:
                 before = len(rig.pagerduty.requests)
-                dues = handler.reconciler.reconcile(incident, queue, f"w{n % 2}")
+                dues = handler.reconcile(incident, queue, f"w{n % 2}")
                 assert services.work_queue.release(queue, f"w{n % 2}", incident, dues)
                 if queue == PAGERDUTY and len(rig.pagerduty.requests) > before:
                     tries.append(rig.clock())
@@ -159,7 +159,7 @@ def test_two_workers_whose_clocks_differ_share_the_work(rig: Rig, apart: float) 
 
 
 def work_off(
-    services: Services, worker_services: WorkerServices, name: str, queues: tuple[str, ...] = QUEUES
+    services: Services, reconcilers: Reconcilers, name: str, queues: tuple[str, ...] = QUEUES
 ) -> None:
     """Let a worker process all that is due in *queues*."""
     for _ in range(100):
@@ -167,8 +167,7 @@ def work_off(
         for queue in queues:
             for entry in services.work_queue.claim(queue, name, services.clock(), 1).entries:
                 claimed += 1
-                handler = worker_services.periodic_tasks if queue == TASKS else worker_services.reconciler
-                services.work_queue.release(queue, name, entry, handler.reconcile(entry, queue, name))
+                services.work_queue.release(queue, name, entry, reconcilers.reconcile(entry, queue, name))
         if not claimed:
             return
     raise AssertionError("the work queue never becomes idle")
@@ -181,11 +180,11 @@ def test_a_silence_that_one_worker_created_is_checked_at_once_by_the_other(rig: 
         incident = rig.fires("DiskFull")
         other = build_apart(rig, apart)
         other.incident_service.silence(incident, Person("alice"), 3600.0, "known", other.clock())
-        worker_services = build_worker_services(other)
+        reconcilers = build_reconcilers(other)
         (entry,) = other.work_queue.claim(ALERTMANAGER, "other", other.clock(), 1).entries
         loaded = other.incidents.load(entry)
         policy = resolve_policy(other.routing, loaded)
-        deliveries = worker_services.reconciler.by_kind[INCIDENT].deliveries
+        deliveries = reconcilers.incidents.deliveries
         before = plan(loaded, policy, other.clock())
         for action in before.actions:
             if isinstance(action, CreateSilence):
@@ -194,7 +193,7 @@ def test_a_silence_that_one_worker_created_is_checked_at_once_by_the_other(rig: 
                 other.incidents.save_outcome(deliveries.build_outcome_call(outcome, before, 0))
         other.work_queue.release(ALERTMANAGER, "other", entry, {ALERTMANAGER: other.clock()})
         before = len(alertmanager.requests)
-        work_off(rig.services, rig.worker_services, "rig")
+        work_off(rig.services, rig.reconcilers, "rig")
         assert len(alertmanager.requests) - before < 10
         if abs(apart) < 3600:  # else it would begin or end at an unintended time
             assert rig.shows(incident)["suppressed"] is not None
@@ -217,8 +216,8 @@ heartbeats:
 """
     )
     other = build_apart(rig, apart)
-    workers = ((rig.services, rig.worker_services), (other, build_worker_services(other)))
-    rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
+    workers = ((rig.services, rig.reconcilers), (other, build_reconcilers(other)))
+    rig.reconcilers.periodic_tasks.enqueue_all(rig.services.work_queue)
     rig.posts(rig.alert("Watchdog", "none"))
     for n in range(120):  # every 15 s for half an hour
         work_off(*workers[n % 2], f"w{n % 2}")

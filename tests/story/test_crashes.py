@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from receiver.app.channels import build_channels
-from receiver.app.worker import build_worker_services
+from receiver.app.worker import build_reconcilers
 from receiver.engine.ports import Channel
 from receiver.engine.queue import LEASE_S
 from receiver.errors import LeaseLost
@@ -43,7 +43,7 @@ def kill_in(rig: Rig, queue: str, when: str) -> None:
     """Let a worker claim what is due in *queue* and be killed by the channel."""
     channels = build_channels(rig.services, rig.keys)
     channels[queue] = KillingChannel(channels[queue], when)
-    dying = build_worker_services(rig.services, channels, rig.keys).reconciler
+    dying = build_reconcilers(rig.services, channels, rig.keys)
     for incident in rig.services.work_queue.claim(queue, "dying", rig.clock(), 10).entries:
         with pytest.raises(Killed):
             dying.reconcile(incident, queue, "dying")
@@ -90,7 +90,7 @@ def test_a_restart_neither_postpones_nor_doubles_a_step(rig: Rig) -> None:
     rig.fires("DiskFull")
     for _ in range(5):
         rig.passes("50s")
-        rig.worker_services = build_worker_services(rig.services)
+        rig.reconcilers = build_reconcilers(rig.services)
     rig.passes("49s")
     assert rig.triggered() == ["on-call"]
     rig.passes("1s")
@@ -116,7 +116,7 @@ def test_a_worker_whose_lease_has_expired_sends_nothing(rig: Rig) -> None:
     rig.clock.moment += LEASE_S
     rig.services.work_queue.claim(SLACK, "awake", rig.clock(), 1)
     with pytest.raises(LeaseLost):
-        rig.worker_services.reconciler.reconcile(incident, SLACK, "asleep")
+        rig.reconcilers.reconcile(incident, SLACK, "asleep")
     assert rig.slack.messages == []
 
 
@@ -183,7 +183,7 @@ def test_a_worker_paused_between_saving_a_page_attempt_and_sending_it_sends_noth
     rig.clock.moment += 1
     (incident,) = rig.services.work_queue.claim(PAGERDUTY, "asleep", rig.clock(), 1).entries
     services = replace(rig.services, incidents=PausingStore(rig, 10.0))  # type: ignore[arg-type]
-    asleep = build_worker_services(services, keys=rig.keys).reconciler
+    asleep = build_reconcilers(services, keys=rig.keys)
     with pytest.raises(LeaseLost):
         asleep.reconcile(incident, PAGERDUTY, "asleep")
     assert rig.pagerduty.events == []

@@ -29,7 +29,7 @@ def reload(rig: Rig, text: str = ROUTING, **environ: str) -> None:
     """Reload with other secrets, as a worker does after SIGHUP and after a restart."""
     rig.environ |= environ
     rig.configure(text)
-    rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
+    rig.reconcilers.periodic_tasks.enqueue_all(rig.services.work_queue)
     rig.works()
 
 
@@ -180,20 +180,20 @@ def test_the_resolve_of_a_former_incident_does_not_resolve_the_page_of_the_next_
 def test_a_host_that_reloads_later_does_not_prevent_the_retry(rig: Rig) -> None:
     rig.slack.token = "xoxb-right"
     rig.fires("DiskFull")
-    old = rig.worker_services
+    old = rig.reconcilers
     reload(rig, SLACK_BOT_TOKEN="xoxb-right")
     rig.slack.workspace.messages.clear()
     rig.slack.token = "xoxb-newest"
     rig.fires("CpuHigh")
     rig.environ["SLACK_BOT_TOKEN"] = "xoxb-newest"
     rig.configure(ROUTING)
-    new, rig.worker_services = (
-        rig.worker_services,
+    new, rig.reconcilers = (
+        rig.reconcilers,
         old,
     )  # the periodic task runs on the host that has not reloaded yet
     new.periodic_tasks.enqueue_all(rig.services.work_queue)
     rig.works()
-    rig.worker_services = new
+    rig.reconcilers = new
     rig.passes("1m")
     assert [root.text for root in rig.roots() if "CpuHigh" in root.text]
 

@@ -31,7 +31,7 @@ def missing(rig: Rig, state: str = "open") -> list[dict[str, object]]:
 
 def configure(rig: Rig, text: str = ROUTING + HEARTBEATS) -> None:
     rig.configure(text)
-    rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
+    rig.reconcilers.periodic_tasks.enqueue_all(rig.services.work_queue)
     rig.works()
 
 
@@ -179,7 +179,7 @@ def test_after_a_loss_of_all_data_a_heartbeat_is_monitored_from_its_first_signal
 ) -> None:
     send_heartbeat(rig)
     redis_client.flushall()
-    rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
+    rig.reconcilers.periodic_tasks.enqueue_all(rig.services.work_queue)
     rig.passes("2h")
     assert rig.triggered() == []
 
@@ -187,7 +187,7 @@ def test_after_a_loss_of_all_data_a_heartbeat_is_monitored_from_its_first_signal
 def test_after_a_clock_was_set_back_missing_signals_are_still_noticed(rig: Rig) -> None:
     send_heartbeat(rig)
     rig.clock.moment -= 3600
-    rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
+    rig.reconcilers.periodic_tasks.enqueue_all(rig.services.work_queue)
     rig.works()
     rig.passes("6m59s")
     assert rig.triggered() == []
@@ -203,7 +203,7 @@ def test_a_missing_signal_after_the_clock_was_set_back_behind_the_last_one_opens
     send_heartbeat(rig)
     rig.passes("1s")
     rig.clock.moment -= 3600
-    rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
+    rig.reconcilers.periodic_tasks.enqueue_all(rig.services.work_queue)
     rig.works()
     send_heartbeat(rig)
     rig.passes("10m")
@@ -262,8 +262,8 @@ def test_two_workers_that_check_concurrently_open_one_incident(rig: Rig) -> None
     rig.works()
     for _ in range(8):
         rig.clock.moment += 55
-        rig.worker_services.periodic_tasks.reconcile("heartbeats", "tasks", "a")
-        rig.worker_services.periodic_tasks.reconcile("heartbeats", "tasks", "b")
+        rig.reconcilers.periodic_tasks.reconcile("heartbeats", "tasks", "a")
+        rig.reconcilers.periodic_tasks.reconcile("heartbeats", "tasks", "b")
     rig.works()
     assert len(missing(rig)) == 1
     assert rig.triggered() == ["team-lead"]

@@ -25,7 +25,7 @@ def end_maintenance(rig: Rig) -> None:
 
 @pytest.fixture
 def rig(rig: Rig) -> Rig:
-    rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
+    rig.reconcilers.periodic_tasks.enqueue_all(rig.services.work_queue)
     rig.works()
     return rig
 

@@ -18,7 +18,7 @@ from receiver.app.channels import (
     build_notice_service,
     build_rate_limiter,
 )
-from receiver.app.worker import build_worker_services
+from receiver.app.worker import build_reconcilers
 from receiver.errors import StoreError
 from receiver.model.routing import SLACK
 from receiver.notices import Notice, render_lines
@@ -235,10 +235,10 @@ def test_after_a_kill_between_saving_the_notice_and_the_failure_it_is_posted_onc
             raise StoreError("killed")
 
     services = rig.services
-    dying = build_worker_services(
+    dying = build_reconcilers(
         replace_fields(services, notices=Killed()),  # type: ignore[arg-type]
         keys=rig.keys,
-    ).reconciler
+    )
     rig.slack.archive("#alerts-critical")
     rig.posts(rig.alert("DiskFull"))
     incident = services.work_queue.claim(SLACK, "dying", rig.clock(), 1).entries[0]

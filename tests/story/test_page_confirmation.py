@@ -17,7 +17,7 @@ def rest(rig: Rig) -> Rig:
     """PagerDuty's REST API is available; its webhooks never arrive."""
     rig.environ |= {"PAGERDUTY_API_TOKEN": "rest-token", "PAGERDUTY_API_URL": rig.pagerduty.url}
     rig.configure(ROUTING + '\nnotices: {channel: "#monitoring"}\n')
-    rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
+    rig.reconcilers.periodic_tasks.enqueue_all(rig.services.work_queue)
     return rig
 
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from receiver.app.worker import build_worker_services
+from receiver.app.worker import build_reconcilers
 from receiver.model.routing import PAGERDUTY, SLACK
 from tests.rig import ROUTING, Rig
 
@@ -99,7 +99,7 @@ def test_a_restart_does_not_restart_the_wait_of_a_step(rig: Rig) -> None:
     rig.fires("DiskFull")
     for _ in range(10):
         rig.passes("29s")
-        rig.worker_services = build_worker_services(rig.services)
+        rig.reconcilers = build_reconcilers(rig.services)
     assert rig.triggered() == ["on-call"]
     rig.passes("10s")
     assert rig.triggered() == ["on-call", "team-lead"]

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from receiver.app.services import build_services
-from receiver.app.worker import build_worker_services
+from receiver.app.worker import build_reconcilers
 from receiver.model.routing import PAGERDUTY, SLACK
 from receiver.reviews.model import review_group_id
 from tests.rig import ROUTING, Rig
@@ -78,7 +78,7 @@ def test_two_workers_share_one_rate_limit(limited: Rig) -> None:
     limited.configure(ONE_CHANNEL)
     fire_many(limited, 40)
     machines = [
-        build_worker_services(
+        build_reconcilers(
             build_services(
                 limited.services.settings,
                 limited.services.routing,
@@ -91,9 +91,9 @@ def test_two_workers_share_one_rate_limit(limited: Rig) -> None:
     ]
     for second in range(41):
         for _ in range(40):
-            for name, worker_services in zip("ab", machines, strict=True):
+            for name, reconcilers in zip("ab", machines, strict=True):
                 for incident in limited.services.work_queue.claim(SLACK, name, limited.clock(), 1).entries:
-                    dues = worker_services.reconciler.reconcile(incident, SLACK, name)
+                    dues = reconcilers.reconcile(incident, SLACK, name)
                     limited.services.work_queue.release(SLACK, name, incident, dues)
         assert len(limited.roots()) <= 3 + second
         limited.clock.moment += 1
@@ -156,7 +156,7 @@ def test_a_due_step_is_sent_before_five_hundred_new_alerts(limited: Rig) -> None
     limited.clock.moment += 10
     taken = limited.services.work_queue.claim(PAGERDUTY, "rig", limited.clock(), 1).entries
     assert taken == (old,)
-    dues = limited.worker_services.reconciler.reconcile(old, PAGERDUTY, "rig")
+    dues = limited.reconcilers.reconcile(old, PAGERDUTY, "rig")
     limited.services.work_queue.release(PAGERDUTY, "rig", old, dues)
     assert limited.triggered() == ["on-call", "team-lead"]
 
@@ -250,7 +250,7 @@ def test_first_messages_are_posted_before_replies(limited: Rig) -> None:
 
 def test_a_review_waits_for_a_token_behind_first_messages_and_is_posted(limited: Rig) -> None:
     limited.configure(REVIEWED)
-    limited.worker_services.periodic_tasks.enqueue_all(limited.services.work_queue)
+    limited.reconcilers.periodic_tasks.enqueue_all(limited.services.work_queue)
     limited.fires("Reviewed", "info")
     limited.passes("20h59m59s", every="1h")
     fire_many(limited, 150, ("info",))
@@ -270,7 +270,7 @@ def test_a_review_waits_for_a_token_behind_first_messages_and_is_posted(limited:
 def test_a_mark_on_a_review_is_shown_when_its_edit_gets_a_token(limited: Rig) -> None:
     limited.environ["SLACK_SIGNING_SECRET"] = SECRET
     limited.configure(REVIEWED.replace("limits: {}", "limits: {slack_updates: 1/m}"))
-    limited.worker_services.periodic_tasks.enqueue_all(limited.services.work_queue)
+    limited.reconcilers.periodic_tasks.enqueue_all(limited.services.work_queue)
     limited.fires("Info", "info")
     limited.passes("21h1m", every="1h")
     (review,) = [root for root in limited.roots() if "reviewed" in root.buttons]

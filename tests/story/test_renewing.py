@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.app.worker import build_worker_services
+from receiver.app.worker import build_reconcilers
 from tests.mocks.pagerduty_account import INTEGRATION, PagedIncident
 from tests.mocks.slack_workspace import SlackMessage
 from tests.rig import Rig
@@ -19,7 +19,7 @@ def rig(rig: Rig) -> Rig:
     rig.environ |= {"PAGERDUTY_WEBHOOK_SECRET": "pagerduty-secret", "SLACK_SIGNING_SECRET": SECRET}
     rig.environ |= {"PAGERDUTY_API_TOKEN": "rest-token", "PAGERDUTY_API_URL": rig.pagerduty.url}
     rig.configure(PAGERDUTY + FORGETFUL)
-    rig.worker_services = build_worker_services(rig.services)
+    rig.reconcilers = build_reconcilers(rig.services)
     return rig
 
 

@@ -21,7 +21,7 @@ def start_receiver(rig: Rig, hours: str, moment: float) -> None:
     """Run the receiver from *moment* on."""
     rig.clock.moment = moment
     rig.configure(REVIEWED + hours)
-    rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
+    rig.reconcilers.periodic_tasks.enqueue_all(rig.services.work_queue)
     rig.works()
 
 
@@ -106,7 +106,7 @@ def test_a_review_that_failed_permanently_is_posted_once_to_the_fallback_channel
     rig.slack.workspace.add_channel("#ops")
     text = REVIEWED.replace("review: next-business-day}", 'review: next-business-day, fallback: "#ops"}')
     rig.configure(text + BERLIN + 'notices: {channel: "#monitoring"}\n')
-    rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
+    rig.reconcilers.periodic_tasks.enqueue_all(rig.services.work_queue)
     rig.fires("CertRenewed", "info")
     rig.slack.archive("#alerts-info")
     rig.passes("1d", every="1h")
@@ -122,7 +122,7 @@ def test_a_review_that_failed_permanently_is_posted_once_to_the_fallback_channel
 def test_a_review_that_failed_permanently_pages_no_fallback_responder(rig: Rig) -> None:
     text = REVIEWED.replace("review: next-business-day}", "review: next-business-day, fallback: manager}")
     rig.configure(text + BERLIN)
-    rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
+    rig.reconcilers.periodic_tasks.enqueue_all(rig.services.work_queue)
     rig.fires("CertRenewed", "info")
     rig.passes("1m")
     rig.slack.archive("#alerts-info")

@@ -23,7 +23,7 @@ def rest(rig: Rig) -> None:
         "PAGERDUTY_WEBHOOK_SECRET": "pagerduty-secret",
     }
     rig.configure(ROUTING + NOTICES + LIMITS)
-    rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
+    rig.reconcilers.periodic_tasks.enqueue_all(rig.services.work_queue)
 
 
 def storm_page(rig: Rig) -> PagedIncident:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from receiver.app.worker import build_worker_services
+from receiver.app.worker import build_reconcilers
 from tests.mocks.slack_workspace import SlackMessage
 from tests.rig import ROUTING, Rig
 from tests.story.outage import NOTICES, in_channel, with_fallback
@@ -40,7 +40,7 @@ def vendor_limits(rig: Rig) -> Iterator[None]:
 
 def configure(rig: Rig, text: str) -> None:
     rig.configure(text + LIMITS)
-    rig.worker_services = build_worker_services(rig.services)
+    rig.reconcilers = build_reconcilers(rig.services)
 
 
 def refused_after_the_first(rig: Rig) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from receiver.app.worker import build_worker_services
+from receiver.app.worker import build_reconcilers
 from tests.crashing_worker import CrashingWorker
 from tests.mocks.pagerduty_account import PagedIncident
 from tests.mocks.slack_workspace import SlackMessage
@@ -174,7 +174,7 @@ def test_a_responder_without_pagerduty_is_notified_in_the_thread_of_the_storm(ri
         '"@team-lead", pagerduty: {routing_key: "${PAGERDUTY_TEAM_LEAD_KEY}"}', '"@team-lead"'
     )
     rig.configure(pagerless + LIMITS)
-    rig.worker_services = build_worker_services(rig.services)
+    rig.reconcilers = build_reconcilers(rig.services)
     last = fire_groups(rig)[-1]
     rig.passes("5m30s", every="3s")
     steps = {step["step"]: step for step in rig.shows(last)["escalation"]["steps"]}
@@ -216,7 +216,7 @@ def test_acknowledging_a_storm_again_renews_the_incidents_acknowledged_with_it(r
         "critical: {ack_timeout: 1h, steps: [{notify: on-call}, {notify: team-lead, after: 5m}]}",
     )
     rig.configure(hour + LIMITS)
-    rig.worker_services = build_worker_services(rig.services)
+    rig.reconcilers = build_reconcilers(rig.services)
     ids = fire_groups(rig)
     rig.passes("30s")
     bundled = [one for one in ids if rig.shows(one)["storm"]]
@@ -369,7 +369,7 @@ def rig_with_responses(rig: Rig) -> Rig:
     rig.environ |= {"PAGERDUTY_WEBHOOK_SECRET": "pagerduty-secret", "SLACK_SIGNING_SECRET": SECRET}
     rig.environ |= {"PAGERDUTY_API_TOKEN": "rest-token", "PAGERDUTY_API_URL": rig.pagerduty.url}
     rig.configure(ROUTING + 'pagerduty: {api_token: "${PAGERDUTY_API_TOKEN}"}\n' + LIMITS)
-    rig.worker_services = build_worker_services(rig.services)
+    rig.reconcilers = build_reconcilers(rig.services)
     return rig
 
 

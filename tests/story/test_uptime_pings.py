@@ -22,7 +22,7 @@ def stub() -> Iterator[Stub]:
 @pytest.fixture
 def watched(rig: Rig, stub: Stub) -> Rig:
     rig.configure(ROUTING + f'heartbeat_url: "{stub.url}/ping/{SECRET}"\n')
-    rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
+    rig.reconcilers.periodic_tasks.enqueue_all(rig.services.work_queue)
     rig.works()
     return rig
 
@@ -128,7 +128,7 @@ def test_the_status_shows_simulated_channels(rig: Rig) -> None:
 def test_the_status_shows_the_state_of_each_heartbeat(rig: Rig) -> None:
     beat = "heartbeats: [{match: ['alertname=\"Watchdog\"'], every: 5m, grace: 2m, notify: on-call}]\n"
     rig.configure(ROUTING + beat)
-    rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
+    rig.reconcilers.periodic_tasks.enqueue_all(rig.services.work_queue)
     (row,) = status(rig)["heartbeats"]
     assert (row["state"], row["source"], row["last_at"]) == ("waiting", None, None)
     rig.posts(rig.alert("Watchdog", "none"), source="eu")

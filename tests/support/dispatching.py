@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from receiver.engine.dispatcher import Dispatcher, Outcomes
+from receiver.engine.dispatcher import Dispatcher
 from receiver.engine.health import DeliveryHealthRecorder, TargetHealth
 from receiver.engine.ports import Channel
 from receiver.engine.rate_limit import Permit, RateLimiter
@@ -84,8 +84,8 @@ def a_dispatcher(
 ) -> Dispatcher:
     """Return a dispatcher through *channels* that reports to *outcomes*."""
     outcomes = outcomes or RecordedOutcomes()
-    reported = Outcomes(DeliveryHealthRecorder(outcomes.health), outcomes.notices)
-    return Dispatcher(channels, outcomes.rate_limiter, reported, {}, clock)
+    health = DeliveryHealthRecorder(outcomes.health)
+    return Dispatcher(channels, outcomes.rate_limiter, health, outcomes.notices, {}, clock)
 
 
 def incident_subject(

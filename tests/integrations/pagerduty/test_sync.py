@@ -47,7 +47,7 @@ class Bridge:
         self.handler, rig = handler, self.rig
         jobs = {"pagerduty": handler.handle_event}
         periodic_tasks = PeriodicTasks({}, rig.services.job_queue, jobs, rig.clock)
-        rig.worker_services = replace(rig.worker_services, periodic_tasks=periodic_tasks)
+        rig.reconcilers = replace(rig.reconcilers, periodic_tasks=periodic_tasks)
 
     def deliver(self) -> list[int]:
         """Let PagerDuty deliver the waiting webhooks and the worker process them."""
