@@ -44,9 +44,8 @@ from receiver.heartbeats.service import HeartbeatMonitor
 from receiver.incidents.deliveries import IncidentDeliveries
 from receiver.incidents.failures import TASK_NAME as REFUSED
 from receiver.incidents.failures import RefusedDeliveries
-from receiver.incidents.reconciler import IncidentReconciler
+from receiver.incidents.reconciler import IncidentReconciler, TransitionExecutor
 from receiver.incidents.routing_preview import SeverityNotices
-from receiver.incidents.transition_executor import TransitionExecutor
 from receiver.integrations.alertmanager.status import PollPolicy
 from receiver.integrations.alertmanager.status_check import AlertmanagerStatusCheck
 from receiver.integrations.pagerduty.acknowledgement_check import PagerDutyStatusClient
@@ -102,9 +101,7 @@ def build_reconcilers(
         policies=MaintenancePolicies(routing),
         deliveries=IncidentDeliveries(services.incidents, notification_builder, dispatcher, clock),
         transitions=TransitionExecutor(
-            services.incidents,
-            checks,
-            build_page_confirmer(services, status_client),
+            services.incident_service, checks, build_page_confirmer(services, status_client)
         ),
         severity_notices=SeverityNotices(services.notices, routing),
         rate_limiter=rate_limiter,

@@ -24,10 +24,6 @@ _LENGTH = 4
 _encoder = msgspec.msgpack.Encoder()
 _incidents = msgspec.msgpack.Decoder(Incident)
 _alert_states = msgspec.msgpack.Decoder(dict[str, AlertState])
-_alerts = msgspec.msgpack.Decoder(Alert)
-_batches = msgspec.msgpack.Decoder(list[Alert])
-_deliveries = msgspec.msgpack.Decoder(Delivery)
-_events = msgspec.msgpack.Decoder(TimelineEvent)
 
 
 def encode_incident(incident: Incident) -> bytes:
@@ -48,22 +44,11 @@ def decode_brief(head: bytes) -> Incident:
     return _incidents.decode(memoryview(head)[_LENGTH:])
 
 
-def encode(value: Alert | Delivery | TimelineEvent) -> bytes:
-    return _encoder.encode(value)
-
-
-def encode_alerts(alerts: Sequence[Alert]) -> bytes:
-    return _encoder.encode(alerts)
-
-
-def encode_names(names: Sequence[str]) -> bytes:
-    return _encoder.encode(names)
-
-
-decode_alerts = _batches.decode
-decode_alert = _alerts.decode
-decode_delivery = _deliveries.decode
-decode_event = _events.decode
+encode = _encoder.encode  # alerts, deliveries and events, and lists of alerts or names
+decode_alert = msgspec.msgpack.Decoder(Alert).decode
+decode_alerts = msgspec.msgpack.Decoder(list[Alert]).decode
+decode_delivery = msgspec.msgpack.Decoder(Delivery).decode
+decode_event = msgspec.msgpack.Decoder(TimelineEvent).decode
 
 
 # Prefix of a delivery's field; the rest is its key.
@@ -74,20 +59,20 @@ _BATCH_FROM = 5
 Fields = list[str | bytes | int | float]
 
 
-def build_own_fields(alerts: Iterable[Alert]) -> Fields:
+def build_own_fields(alerts: Iterable[Alert]) -> list[bytes]:
     """Return one field for each alert."""
-    fields: Fields = []
+    fields: list[bytes] = []
     for alert in alerts:
         fields += (_own_field(alert.fingerprint), encode(alert))
     return fields
 
 
-def build_alert_fields(alerts: Sequence[Alert]) -> Fields:
+def build_alert_fields(alerts: Sequence[Alert]) -> list[bytes]:
     """Return the fields that store *alerts*; the same set of alerts always has the same field names."""
     if len(alerts) < _BATCH_FROM:
         return build_own_fields(alerts)
     names = "".join(sorted(alert.fingerprint for alert in alerts)).encode()
-    return [_BATCH + sha256(names).hexdigest()[:16].encode(), encode_alerts(alerts)]
+    return [_BATCH + sha256(names).hexdigest()[:16].encode(), encode(alerts)]
 
 
 def split_compacted_fields(fields: dict[bytes, bytes]) -> tuple[list[bytes], list[bytes]]:
@@ -96,16 +81,15 @@ def split_compacted_fields(fields: dict[bytes, bytes]) -> tuple[list[bytes], lis
     gone: list[bytes] = []
     kept: list[bytes] = []
     for name, packed in fields.items():
-        if name.startswith(_ALERT):
-            if name.removeprefix(_ALERT).decode() not in known:
-                gone.append(name)
+        if name.startswith(_ALERT) and name.removeprefix(_ALERT).decode() not in known:
+            gone.append(name)
         elif name.startswith(_BATCH):
             batch = decode_alerts(packed)
             left = [alert for alert in batch if alert.fingerprint in known]
             if not left:
                 gone.append(name)
             elif len(left) < len(batch):
-                kept += (name, encode_alerts(left))
+                kept += (name, encode(left))
     return gone, kept
 
 
@@ -115,8 +99,9 @@ def may_have_batches(incident: Incident) -> bool:
 
 def build_reworded_fields(
     fields: Mapping[bytes, bytes], alerts: Sequence[Alert]
-) -> tuple[list[bytes], list[tuple[bytes, bytes]]]:
-    """Return the fields of a group's hash to delete, and those to write, so that it holds *alerts*.
+) -> tuple[list[bytes], list[bytes]]:
+    """Return the fields of a group's hash to delete, and names and values of those to write, so that it
+    holds *alerts*.
 
     An alert in a batch is replaced there; if it also has a field of its own, it is removed from the batch. So
     each alert is stored once, however often its labels and annotations change.
@@ -125,7 +110,7 @@ def build_reworded_fields(
     own = {name for name in words if _own_field(name) in fields}
     placed = set(own)
     gone: list[bytes] = []
-    kept: list[tuple[bytes, bytes]] = []
+    kept: list[bytes] = []
     for field, packed in fields.items():
         if not field.startswith(_BATCH):
             continue
@@ -141,9 +126,9 @@ def build_reworded_fields(
         if not left:
             gone.append(field)
         elif left != batch:
-            kept.append((field, encode_alerts(left)))
-    kept += [(_own_field(name), encode(words[name])) for name in words if name in own or name not in placed]
-    return gone, kept
+            kept += (field, encode(left))
+    rest = (alert for name, alert in words.items() if name in own or name not in placed)
+    return gone, [*kept, *build_own_fields(rest)]
 
 
 def _own_field(fingerprint: str) -> bytes:

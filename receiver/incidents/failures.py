@@ -60,9 +60,8 @@ def has_new_credentials(failure: Failure, digests: Mapping[str, str]) -> bool:
     False for PagerDuty events of a past incident: its dedup key is also that of the group's latest incident,
     and an old resolve would close the page of that one.
     """
-    if failure.incident.is_past and queue_for(failure.delivery) == PAGERDUTY:
-        return False
-    return is_refused_under_former(failure.delivery, digests)
+    is_former_page = failure.incident.is_past and queue_for(failure.delivery) == PAGERDUTY
+    return not is_former_page and is_refused_under_former(failure.delivery, digests)
 
 
 def is_refused_under_former(delivery: Delivery, digests: Mapping[str, str]) -> bool:
@@ -147,28 +146,14 @@ class RedisFailures:
         incident_id, queue = failure.incident.id, queue_for(again)
         group_id = incident_id.partition("-")[0]
         keys = self._incidents.keys_of(group_id)
+        hashes = (keys.incident(group_id), keys.past_incident(incident_id), keys.timeline(incident_id))
+        failed_at, due = f"{failure.delivery.failed_at:.3f}", self._incidents.script_clock.at(now)
+        stored = (DELIVERY + failure.key.encode(), failed_at, codec.encode(again), codec.encode(event))
         with store_errors():
             answer = self._scripts.run_script(
                 "retry_delivery",
-                [
-                    keys.incident(group_id),
-                    keys.past_incident(incident_id),
-                    keys.timeline(incident_id),
-                    keys.failed,
-                    keys.queue(queue),
-                    keys.changes,
-                ],
-                [
-                    incident_id,
-                    DELIVERY + failure.key.encode(),
-                    f"{failure.delivery.failed_at:.3f}",
-                    codec.encode(again),
-                    codec.encode(event),
-                    TIMELINE_LIMIT,
-                    self._incidents.script_clock.at(now),
-                    WAKE,
-                    queue,
-                ],
+                [*hashes, keys.failed, keys.queue(queue), keys.changes],
+                [incident_id, *stored, TIMELINE_LIMIT, due, WAKE, queue],
             )
         return bool(answer)
 
@@ -254,9 +239,8 @@ class RefusedDeliveries:
             page = self.failures.list_failures(_PAGE, cursor)
             for failure in page.failures:
                 if has_new_credentials(failure, self.digests):
-                    count += self.failures.retry_delivery(
-                        failure, *retry_with_new_credentials(failure, now), now
-                    )
+                    again, event = retry_with_new_credentials(failure, now)
+                    count += self.failures.retry_delivery(failure, again, event, now)
             if page.next_cursor is None:
                 break
             cursor = page.next_cursor

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from receiver.errors import StoreError
 from receiver.incidents.store import RedisIncidents
 from receiver.model.alert import Alert
+from receiver.model.incident import Incident
 from receiver.model.owners import is_firing_in
 from receiver.model.routing import RouteSettings, RoutingTable
 
@@ -24,17 +25,11 @@ _WAIT_S, _WAITS = 0.01, 350
 RoutedAlerts = tuple[RouteSettings, list[Alert]]
 
 
-@dataclass(frozen=True)
-class _FormerOwner:
-    """The owner of a firing alert: the incident's group ID, and the route settings with which it opened."""
-
-    group_id: str
-    route: str
-    channel: str
-    policy: str
-    steps: tuple[str, ...]
+# The owner of a firing alert: its incident's group ID, and the route settings with which that one opened.
+_Owner = tuple[str, RouteSettings]
 
 
+@dataclass
 class FormerRoutes:
     """The owners of the alerts that fired when this configuration was loaded. Thread-safe.
 
@@ -43,16 +38,12 @@ class FormerRoutes:
     other alert of the list is looked up each time, which costs a round trip.
     """
 
-    def __init__(
-        self,
-        incidents: RedisIncidents,
-        route_settings: Mapping[str, RouteSettings],
-        pause: Callable[[float], None],
-    ) -> None:
-        self._incidents = incidents
-        self._pause = pause
-        self._route_settings = route_settings
-        self._owners: dict[tuple[str, str], _FormerOwner] = {}
+    incidents: RedisIncidents
+    route_settings: Mapping[str, RouteSettings]
+    pause: Callable[[float], None]
+
+    def __post_init__(self) -> None:
+        self._owners: dict[tuple[str, str], _Owner] = {}
         self._began_at: float | None = None
         self._times = 0
         self._refreshing = threading.Lock()
@@ -67,46 +58,30 @@ class FormerRoutes:
         moved = self._find_moved(source, routed_alerts)
         if not moved:
             return routed_alerts
-        group_ids = sorted({owner.group_id for owner in moved.values()})
-        loaded = {one.group_id: one.incident for one in self._incidents.load_latest(group_ids)}
+        group_ids = sorted({group_id for group_id, _ in moved.values()})
+        loaded = {one.group_id: one.incident for one in self.incidents.load_latest(group_ids)}
         placed: dict[str, RoutedAlerts] = {}
         for route_settings, alerts in routed_alerts:
             for alert in alerts:
-                owner = moved.get(alert.fingerprint)
-                if owner is not None and not is_firing_in(loaded[owner.group_id], alert.fingerprint):
+                group_id, there = moved.get(alert.fingerprint, ("", route_settings))
+                if group_id and not is_firing_in(loaded[group_id], alert.fingerprint):
                     self._owners.pop((source, alert.fingerprint), None)  # resolved there
-                    owner = None
-                there = route_settings if owner is None else self._get_route_settings(owner, route_settings)
+                    there = route_settings
                 placed.setdefault(there.route, (there, []))[1].append(alert)
         return list(placed.values())
 
-    def _find_moved(self, source: str, routed_alerts: list[RoutedAlerts]) -> dict[str, _FormerOwner]:
+    def _find_moved(self, source: str, routed_alerts: list[RoutedAlerts]) -> dict[str, _Owner]:
         moved = {}
         for route_settings, alerts in routed_alerts:
             for alert in alerts:
                 owner = self._owners.get((source, alert.fingerprint))
-                if owner is not None and owner.route == route_settings.route:
+                if owner is not None and owner[1].route == route_settings.route:
                     self._owners.pop((source, alert.fingerprint), None)
                 elif owner is not None:
                     moved[alert.fingerprint] = owner
         return moved
 
-    def _get_route_settings(self, owner: _FormerOwner, like: RouteSettings) -> RouteSettings:
-        """Return the settings of the owner's route; built from its incident if the route was removed."""
-        known = self._route_settings.get(owner.route)
-        if known is not None:
-            return known
-        return RouteSettings(
-            route=owner.route,
-            channel=owner.channel,
-            policy=owner.policy,
-            steps=owner.steps,
-            flap_window=like.flap_window,
-            flap_count=like.flap_count,
-            severities=like.severities,
-        )
-
-    def _refresh_owners(self, now: float) -> None:
+    def _refresh(self, now: float) -> None:
         """Read the open incidents if that is due. One thread reads; only the first time the others wait."""
         if not self._is_time(now):
             return
@@ -115,7 +90,7 @@ class FormerRoutes:
                 break
             if self._times:
                 return
-            self._pause(_WAIT_S)
+            self.pause(_WAIT_S)
         else:
             raise StoreError("what is open is still being read, for another webhook")
         try:
@@ -133,14 +108,24 @@ class FormerRoutes:
         return now >= self._began_at + _REFRESH_AFTER_S[times]
 
     def _load_open(self) -> None:
-        for incident in self._incidents.list_open():
-            owner = _FormerOwner(
-                incident.group_id, incident.route, incident.channel, incident.policy, incident.steps
-            )
+        for incident in self.incidents.list_open():
+            owner = (incident.group_id, self._find_settings(incident))
             for name, alert_state in incident.alert_states.items():
                 if alert_state.is_firing:
                     self._owners[incident.source, name] = owner
         self._times += 1
+
+    def _find_settings(self, incident: Incident) -> RouteSettings:
+        """Return the settings of the incident's route; built from the incident if the route was removed."""
+        if known := self.route_settings.get(incident.route):
+            return known
+        return replace(
+            next(iter(self.route_settings.values())),
+            route=incident.route,
+            channel=incident.channel,
+            policy=incident.policy,
+            steps=incident.steps,
+        )
 
 
 def build_route_settings(routing: RoutingTable) -> dict[str, RouteSettings]:

@@ -82,7 +82,7 @@ class OpenIncidents:
 
     def _sort_incidents(self) -> None:
         # The next sort is of a dict that is nearly in order, which takes a fraction of the time.
-        self._ordered = tuple(sorted(self._by_id.values(), key=attrgetter("urgency")))
+        self._ordered = tuple(sorted(self._by_id.values(), key=attrgetter("urgency", "id")))
         self._by_id = {one.id: one for one in self._ordered}
 
 

@@ -10,20 +10,34 @@ from typing import Any
 
 from msgspec.structs import replace as change_fields
 
-from receiver.engine.ports import Bundler, Policies
+from receiver.engine.ports import Bundler, PageEventConfirmer, Policies, PreEscalationCheck
 from receiver.engine.queue import DueTimes
 from receiver.engine.rate_limit import Permit, RateLimiter
 from receiver.errors import NotFound
 from receiver.incidents.deliveries import DeliveryOutcome, IncidentDeliveries
 from receiver.incidents.routing_preview import SeverityNotices
+from receiver.incidents.service import IncidentService
 from receiver.incidents.store import RedisIncidents, StoredIncident
-from receiver.incidents.transition_executor import TransitionExecutor
-from receiver.model.actions import Action, AddTimelineEntry, DeliveryAction, Page, Transition
+from receiver.model.actions import (
+    Action,
+    AddTimelineEntry,
+    CheckBeforeStep,
+    CompactAlerts,
+    ConfirmPage,
+    DeliveryAction,
+    EndFlapping,
+    ExpireAcknowledgement,
+    Page,
+    Transition,
+    UpdateHeading,
+)
 from receiver.model.delivery import Delivery
 from receiver.model.delivery_status import is_page_ended
+from receiver.model.heading import update_heading
 from receiver.model.incident import Incident
 from receiver.model.plan import IncidentPlan, plan, queues_for
 from receiver.model.routing import EscalationPolicy
+from receiver.model.transitions import compact_alerts, end_flapping, expire_acknowledgement
 from receiver.storage.connection import ScriptCall
 
 # More actions than an incident can want at once; beyond it, the incident is released and enqueued again.
@@ -67,6 +81,36 @@ class _Evaluation:
         times = [wanted.next_check_at, *self.later, *ready]
         dues[self.queue] = min((at for at in times if at is not None), default=None)
         return dues
+
+
+@dataclass(frozen=True, repr=False)
+class TransitionExecutor:
+    """Applies the actions of a plan that change the incident itself: the change takes the place of a receipt.
+
+    *checks* are the checks before a step by name.
+    """
+
+    incident_service: IncidentService
+    checks: Mapping[str, PreEscalationCheck]
+    page_confirmer: PageEventConfirmer
+
+    def apply_transition(self, action: Transition, incident: Incident, worker: str, now: float) -> None:
+        """Apply *action* to the latest state of the incident. Raises StoreError, LeaseLost."""
+        update = self.incident_service.update
+        match action:
+            case ConfirmPage():
+                self.page_confirmer.confirm_page(action, incident, worker)
+            case CheckBeforeStep(check=name) if name in self.checks:
+                self.checks[name].check_incident(action, incident)
+            case ExpireAcknowledgement(acknowledged_at=at):
+                update(incident.id, lambda latest: expire_acknowledgement(latest, at, now), now)
+            case EndFlapping(flapping_until=until):
+                update(incident.id, lambda latest: end_flapping(latest, until, now), now)
+            case UpdateHeading(heading=heading, revision=revision):
+                update(incident.id, lambda latest: update_heading(latest, heading, revision), now)
+            case CompactAlerts():
+                update(incident.id, lambda latest: compact_alerts(latest, now), now)
+                self.incident_service.incidents.drop_compacted(incident.id)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -98,7 +98,7 @@ class RedisAlertOwners:
     def find_owners(self, group_ids: Sequence[str], claims: Sequence[OwnershipClaim]) -> OwnerReading:
         """On one shard, return the owners of the alerts, their incidents, and those of *group_ids*."""
         keys, by_family = Keys(0), _sort_claims(claims, 1)
-        calls: list[ScriptCall] = [("read_incident", [keys.incident(group_id)], []) for group_id in group_ids]
+        calls = self._build_reads(group_ids)
         for (family, _), asked in by_family.items():
             names = [claim.fingerprint for claim in asked]
             calls.append(("find_owners", [keys.alert_owners(family), keys.incident("")], names))
@@ -117,20 +117,12 @@ class RedisAlertOwners:
     def claim_ownership(self, group_ids: Sequence[str], claims: Sequence[OwnershipClaim]) -> OwnerReading:
         """On several shards, make *claims*, and return the owners and the incidents of *group_ids*."""
         by_family = _sort_claims(claims, self._shards)
-        calls: list[ScriptCall] = [
-            ("read_incident", [Keys(shard_of(group_id, self._shards)).incident(group_id)], [])
-            for group_id in group_ids
-        ]
+        calls = self._build_reads(group_ids)
         for (family, shard), asked in by_family.items():
             keys = Keys(shard)
             words = [word for one in asked for word in (one.fingerprint, one.group_id, one.former_claim_id)]
-            calls.append(
-                (
-                    "claim_owners",
-                    [keys.alert_owners(family), keys.ended_alert_owners(family)],
-                    [self._history_s, *words],
-                )
-            )
+            owner_keys = [keys.alert_owners(family), keys.ended_alert_owners(family)]
+            calls.append(("claim_owners", owner_keys, [self._history_s, *words]))
         with store_errors():
             answers = self._scripts.run_each(calls, raise_on_error=False)
         loaded = {}
@@ -152,6 +144,10 @@ class RedisAlertOwners:
                     owners[family, one.fingerprint] = AlertOwner(group_id, claim_id.decode(), age / 1000)
         return OwnerReading(loaded, owners, fault)
 
+    def _build_reads(self, group_ids: Sequence[str]) -> list[ScriptCall]:
+        shards = [(shard_of(group_id, self._shards), group_id) for group_id in group_ids]
+        return [("read_incident", [Keys(shard).incident(group_id)], []) for shard, group_id in shards]
+
     def release_alerts(self, updates: Iterable[IncidentUpdate]) -> None:
         """On several shards, let the owners of the alerts that ended with *updates* expire.
 
@@ -160,20 +156,15 @@ class RedisAlertOwners:
         """
         calls: list[ScriptCall] = []
         for update in updates:
-            incident, group_id = update.change.incident, update.loaded.group_id
-            if incident is None:
-                continue
+            incident, loaded = update.incident, update.loaded
             family = group_family_of(incident.source, incident.route)
-            ended = [
-                OwnershipClaim(family, name)
-                for name in find_ownership_changes(update.loaded.incident, incident).ended
-            ]
+            names = find_ownership_changes(loaded.incident, incident).ended
+            ended = [OwnershipClaim(family, name) for name in names]
             for (_, shard), claims in _sort_claims(ended, self._shards).items():
-                keys, names = Keys(shard), [claim.fingerprint for claim in claims]
-                args = [group_id, int(OWNERSHIP_CLAIM_FOR_S * 1000), self.kept_after_end_s, *names]
-                calls.append(
-                    ("release_owners", [keys.alert_owners(family), keys.ended_alert_owners(family)], args)
-                )
+                keys = Keys(shard)
+                owners = [keys.alert_owners(family), keys.ended_alert_owners(family)]
+                args = [loaded.group_id, int(OWNERSHIP_CLAIM_FOR_S * 1000), self.kept_after_end_s]
+                calls.append(("release_owners", owners, [*args, *(claim.fingerprint for claim in claims)]))
         if calls:
             with suppress(StoreError), store_errors():
                 self._scripts.run_each(calls, raise_on_error=False)
@@ -281,9 +272,8 @@ class RedisIncidents(RedisListing):
 
     def _read_batches(self, updates: Sequence[IncidentUpdate]) -> dict[str, dict[bytes, bytes]]:
         """Return all fields of the groups that may have batches, by group ID."""
-        group_ids = [
-            w.loaded.group_id for w in updates if w.loaded.incident and may_have_batches(w.loaded.incident)
-        ]
+        loaded = [update.loaded for update in updates]
+        group_ids = [one.group_id for one in loaded if one.incident and may_have_batches(one.incident)]
         if not group_ids:
             return {}
         with self._redis.pipeline(transaction=False) as pipe:
@@ -294,26 +284,16 @@ class RedisIncidents(RedisListing):
     def _build_reword_call(
         self, update: IncidentUpdate, whole: dict[bytes, bytes] | None
     ) -> tuple[list[str], Fields]:
-        incident, loaded = update.change.incident, update.loaded
-        if incident is None:
-            raise ValueError("a change without an incident has nothing to keep")
+        incident, loaded = update.incident, update.loaded
         alerts = select_full_alerts(incident, update.change.reworded)
-        gone, kept = build_reworded_fields(whole, alerts) if whole is not None else ([], [])
-        fields: Fields = ["head", codec.encode_incident(incident)]
-        fields += [part for pair in kept for part in pair] if whole is not None else build_own_fields(alerts)
+        gone, fields = build_reworded_fields(whole or {}, alerts)
         keys = self.keys_of(loaded.group_id)
-        return [keys.incident(loaded.group_id), keys.changes], [
-            loaded.version,
-            len(gone),
-            *gone,
-            *fields,
-        ]
+        args: Fields = [loaded.version, len(gone), *gone, "head", codec.encode_incident(incident), *fields]
+        return [keys.incident(loaded.group_id), keys.changes], args
 
     def _build_commit_call(self, update: IncidentUpdate) -> tuple[list[str], Fields]:
-        incident, change, loaded = update.change.incident, update.change, update.loaded
-        if incident is None:
-            raise ValueError("a change without an incident has nothing to keep")
-        keys = self.keys_of(loaded.group_id)
+        incident, change, loaded = update.incident, update.change, update.loaded
+        keys, history_s = self.keys_of(loaded.group_id), self._history_s
         is_put_aside = change.is_new and loaded.incident is not None
         former = loaded.incident.id if loaded.incident else incident.id
         indexes = (keys.closed, keys.open) if incident.is_resolved else (keys.open, keys.closed)
@@ -328,40 +308,19 @@ class RedisIncidents(RedisListing):
             changes = OwnershipChanges()
         seen = [(name, update.former_owners[name]) for name in changes.begun if name in update.former_owners]
         left_owners = [f"{name} {owner.group_id} {owner.version}" for name, owner in seen]
-        group_family = group_family_of(incident.source, incident.route)
-        return (
-            [
-                keys.incident(loaded.group_id),
-                keys.past_incident(former),
-                keys.timeline(incident.id),
-                *indexes,
-                keys.alert_owners(group_family),
-                keys.ended_alert_owners(group_family),
-                keys.changes,
-                *(
-                    keys.incoming(queue, incident.severity) if update.is_incoming else keys.queue(queue)
-                    for queue in update.queues
-                ),
-            ],
-            [
-                loaded.version,
-                int(is_put_aside),
-                self._history_s if incident.is_resolved else 0,
-                incident.id,
-                f"{incident.opened_at:.3f}",
-                self.script_clock.at(update.due),
-                WAKE,
-                self._history_s,
-                TIMELINE_LIMIT,
-                len(change.events),
-                *(codec.encode_names(names) for names in (changes.begun, changes.ended, left_owners)),
-                self._owners.kept_after_end_s,
-                latest,
-                *(codec.encode(event) for event in change.events),
-                *update.queues,
-                *fields,
-            ],
+        family = group_family_of(incident.source, incident.route)
+        hashes = (keys.incident(loaded.group_id), keys.past_incident(former), keys.timeline(incident.id))
+        owners = (keys.alert_owners(family), keys.ended_alert_owners(family))
+        queues = (
+            keys.incoming(queue, incident.severity) if update.is_incoming else keys.queue(queue)
+            for queue in update.queues
         )
+        args: Fields = [loaded.version, int(is_put_aside), history_s if incident.is_resolved else 0]
+        args += (incident.id, f"{incident.opened_at:.3f}", self.script_clock.at(update.due), WAKE)
+        args += (history_s, TIMELINE_LIMIT, len(change.events))
+        args += (codec.encode(names) for names in (changes.begun, changes.ended, left_owners))
+        args += (self._owners.kept_after_end_s, latest, *map(codec.encode, change.events))
+        return [*hashes, *indexes, *owners, keys.changes, *queues], [*args, *update.queues, *fields]
 
     @property
     def is_divided(self) -> bool:
@@ -452,41 +411,17 @@ class RedisIncidents(RedisListing):
         With *expected_writes*, it is enqueued *now* in all these queues if it has been written another number
         of times: then *dues* follow from an old state.
         """
-        group_id = incident_id.partition("-")[0]
-        keys, encoded, at = (
-            self.keys_of(group_id),
-            [codec.encode(one) for one in events],
-            self.script_clock.at,
-        )
-        args: Fields = [
-            incident_id,
-            worker,
-            DELIVERY + key.encode(),
-            codec.encode(delivery),
-            "" if expected_writes is None else expected_writes,
-            at(now),
-            WAKE,
-            TIMELINE_LIMIT,
-            len(encoded),
-            *encoded,
-            f"{delivery.failed_at:.3f}" if delivery.failed_at else "",
-            self._history_s,
-        ]
+        group_id, at = incident_id.partition("-")[0], self.script_clock.at
+        keys, encoded = self.keys_of(group_id), [codec.encode(one) for one in events]
+        hashes = (keys.incident(group_id), keys.past_incident(incident_id), keys.timeline(incident_id))
+        queues = (keys.queue(other) for other in dues)
+        args: Fields = [incident_id, worker, DELIVERY + key.encode(), codec.encode(delivery)]
+        args += ("" if expected_writes is None else expected_writes, at(now), WAKE)
+        args += (TIMELINE_LIMIT, len(encoded), *encoded)
+        args += (f"{delivery.failed_at:.3f}" if delivery.failed_at else "", self._history_s)
         for other, due in dues.items():
             args += ("" if due is None else at(due), other)
-        return (
-            "record",
-            [
-                keys.incident(group_id),
-                keys.past_incident(incident_id),
-                keys.timeline(incident_id),
-                keys.lease_owners(queue),
-                keys.failed,
-                keys.changes,
-                *(keys.queue(other) for other in dues),
-            ],
-            args,
-        )
+        return "record", [*hashes, keys.lease_owners(queue), keys.failed, keys.changes, *queues], args
 
     def save_outcome(self, call: ScriptCall, reads: Sequence[Command] = ()) -> tuple[int, list[Any]]:
         """Run a call of `build_record_call` without a worker; return the number of writes, and the answers to

@@ -442,3 +442,10 @@ class IncidentUpdate:
     due: float
     is_incoming: bool = False
     former_owners: Mapping[str, VersionedIncident] = field(default_factory=dict)
+
+    @property
+    def incident(self) -> Incident:
+        """The changed incident. Raises ValueError for a change without one."""
+        if self.change.incident is None:
+            raise ValueError("a change without an incident has nothing to keep")
+        return self.change.incident

@@ -65,6 +65,17 @@ def test_the_most_urgent_incidents_are_listed_first(incidents: Counting) -> None
     assert names(open_incidents) == ["Earlier", "Later", "Warning", "Taken"]
 
 
+def test_two_processes_list_equally_urgent_incidents_in_the_same_order(incidents: Counting) -> None:
+    early = OpenIncidents(incidents)
+    for number in range(8):
+        open_incident(incidents, f"Alike{number}")
+        early.list_all()
+    late = OpenIncidents(incidents)
+    assert names(early) == names(late)
+    change_incident(incidents, open_incident(incidents, "Alike8"), acknowledge)
+    assert names(early) == names(late)
+
+
 def test_each_change_is_visible_at_once_and_all_incidents_are_loaded_only_once(incidents: Counting) -> None:
     open_incidents = OpenIncidents(incidents)
     first = open_incident(incidents, "First")
