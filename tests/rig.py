@@ -22,6 +22,7 @@ from typing import Any
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from receiver.app.channels import list_threads
 from receiver.app.services import Services, build_services
 from receiver.app.worker import build_reconcilers
 from receiver.clock import parse_duration
@@ -31,7 +32,7 @@ from receiver.config.settings import Settings, load_settings
 from receiver.engine.reconcilers import Reconcilers
 from receiver.integrations.pagerduty.routing_keys import RoutingKeys
 from receiver.model.alert import fingerprint
-from receiver.storage.keys import QUEUES, Keys
+from receiver.storage.keys import Keys
 from receiver.storms.service import MAX_INITIAL_WAIT_S
 from receiver.web.app import create_app
 from tests.mocks.pagerduty import MockPagerDuty
@@ -39,6 +40,7 @@ from tests.mocks.slack import MockSlack
 from tests.mocks.slack_workspace import SlackMessage
 from tests.script_clocks import SHARED_CLOCK
 
+QUEUES = tuple(list_threads())
 START = 1_795_435_200.0  # 2026-11-23 12:00:00 UTC, a Monday
 
 KEYS = {

@@ -45,7 +45,7 @@ from receiver.model.owners import (
 )
 from receiver.storage.client import Command
 from receiver.storage.connection import Client, ScriptCall, Scripts, raise_if_error, store_errors
-from receiver.storage.keys import QUEUES, TIMELINE_LIMIT, WAKE, Keys, shard_of
+from receiver.storage.keys import TIMELINE_LIMIT, WAKE, Keys, shard_of
 from receiver.storage.timestamps import BY_WALL_CLOCK, ScriptClock
 
 # The clocks of processes and Redis may differ, so the index keeps an owner longer than it is valid.
@@ -373,7 +373,7 @@ class RedisIncidents(RedisListing):
         delivery: Delivery,
         *,
         worker: str = "",
-        queue: str = QUEUES[0],
+        queue: str = "",
         events: Iterable[TimelineEvent] = (),
         wake: Iterable[str] = (),
         due: float = 0.0,
@@ -400,7 +400,7 @@ class RedisIncidents(RedisListing):
         delivery: Delivery,
         *,
         worker: str = "",
-        queue: str = QUEUES[0],
+        queue: str = "",
         events: Iterable[TimelineEvent] = (),
         dues: Mapping[str, float | None],
         expected_writes: int | None = None,

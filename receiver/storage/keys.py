@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 # The queue of jobs and periodic tasks.
 TASKS = "tasks"
-QUEUES = ("slack", "pagerduty", "alertmanager", TASKS)
 # Number of shards in a Redis Cluster. It determines the key names, so it must be the same in all processes
 # and never change; more nodes than this stay empty.
 CLUSTER_SHARDS = 16

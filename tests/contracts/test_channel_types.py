@@ -19,7 +19,7 @@ from receiver.app.channels import (
 from receiver.errors import TemporaryDeliveryError
 from receiver.model.actions import CreateSilence, DeliveryAction, Post
 from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK, Target
-from receiver.storage.keys import QUEUES
+from receiver.storage.keys import TASKS
 from tests.builders import ROUTING_KEY, a_notification, a_page, an_incident
 from tests.rig import ROUTING, Rig
 from tests.support.dispatching import incident_subject
@@ -99,7 +99,7 @@ def test_a_registered_channel_gets_deliveries_health_and_threads(
 
 
 def test_every_channel_has_a_queue_and_the_limits_it_names(rig: Rig) -> None:
-    assert tuple(list_threads()) == QUEUES
+    assert tuple(list_threads()) == (SLACK, PAGERDUTY, ALERTMANAGER, TASKS)
     known = {field.name for field in fields(rig.services.routing.limits)}
     assert {limit for one in CHANNEL_TYPES.values() for limit in one.limits} <= known
     assert list_notifying_channels() == (SLACK, PAGERDUTY)

@@ -11,7 +11,7 @@ import redis
 
 from receiver.storage.client import Command, ServerClient
 from receiver.storage.connection import Client, read_scripts
-from receiver.storage.keys import QUEUES
+from tests.rig import QUEUES
 from tests.simulation.scheduler import NEVER, Scheduler, pick_by_chance
 
 TEXTS = read_scripts()

@@ -16,8 +16,9 @@ from receiver.model.incident import Incident, dedup_key
 from receiver.model.page_confirmation import is_left_open
 from receiver.model.plan import resolve_policy
 from receiver.model.routing import EscalationPolicy, Responder
-from receiver.storage.keys import QUEUES, Keys
+from receiver.storage.keys import Keys
 from tests.mocks.pagerduty_account import PagedIncident
+from tests.rig import QUEUES
 from tests.simulation.fakes import Sent
 from tests.simulation.sender import TrueAlert, TrueGroup
 from tests.simulation.world import RecordedState, Scenario

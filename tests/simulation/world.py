@@ -25,11 +25,11 @@ from receiver.model.incident import Incident, Person
 from receiver.model.page_confirmation import PagerDutyEvent
 from receiver.model.routing import PAGERDUTY, SLACK
 from receiver.storage.connection import Client
-from receiver.storage.keys import CLUSTER_SHARDS, QUEUES
+from receiver.storage.keys import CLUSTER_SHARDS
 from receiver.text import Secret
 from receiver.web.app import create_app
 from tests.mocks.pagerduty_account import SERVICE
-from tests.rig import START
+from tests.rig import QUEUES, START
 from tests.script_clocks import SkewedClock
 from tests.simulation.connections import SimulatedRedis
 from tests.simulation.fakes import FakePagerDuty, FakeSlack

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from receiver.integrations.pagerduty.routing_keys import RoutingKeys
-from receiver.storage.keys import QUEUES, TASKS
-from tests.rig import KEYS, ROUTING, Rig
+from receiver.storage.keys import TASKS
+from tests.rig import KEYS, QUEUES, ROUTING, Rig
 
 OLD, NEW = KEYS["PAGERDUTY_ONCALL_KEY"], "0" * 31 + "d"
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import pytest
 
 from receiver.model.incident import Person
-from receiver.storage.keys import QUEUES
-from tests.rig import ROUTING, Rig
+from tests.rig import QUEUES, ROUTING, Rig
 
 HOUR = 3600.0
 

@@ -17,10 +17,9 @@ from receiver.model.escalation import evaluate_incident
 from receiver.model.incident import Person
 from receiver.model.plan import plan, resolve_policy
 from receiver.model.routing import ALERTMANAGER, PAGERDUTY
-from receiver.storage.keys import QUEUES
 from receiver.web.app import create_app
 from tests.mocks.alertmanager import MockAlertmanager
-from tests.rig import ROUTING, Rig
+from tests.rig import QUEUES, ROUTING, Rig
 from tests.sampling import is_exhaustive, sample
 from tests.script_clocks import SkewedClock
 from tests.story.outage import NOTICES, in_channel

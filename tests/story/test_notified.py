@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from receiver.clock import parse_duration
-from receiver.storage.keys import QUEUES
-from tests.rig import ROUTING, Rig
+from tests.rig import QUEUES, ROUTING, Rig
 from tests.story.outage import with_fallback
 
 CRITICAL = "#alerts-critical"
