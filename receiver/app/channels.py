@@ -19,12 +19,10 @@ from receiver.incidents.notification_builder import LinkSettings, NotificationBu
 from receiver.incidents.service import SilenceService
 from receiver.integrations.alertmanager.channel import AlertmanagerChannel
 from receiver.integrations.alertmanager.client import AlertmanagerClient
-from receiver.integrations.pagerduty.acknowledgement_check import AcknowledgementCheck, PagerDutyStatusClient
+from receiver.integrations.pagerduty.acknowledgement_check import PagerDutyStatusClient
 from receiver.integrations.pagerduty.channel import PagerDutyChannel
-from receiver.integrations.pagerduty.page_confirmation import PageConfirmer
 from receiver.integrations.pagerduty.rest_api import PagerDutyOnCallLookup, PagerDutyRestClient
 from receiver.integrations.pagerduty.routing_keys import RoutingKeys
-from receiver.integrations.pagerduty.sync import PagerDutySync
 from receiver.integrations.slack.channel import SimulatedSlack, SlackChannel
 from receiver.integrations.slack.commands import OnCallReport, SlackCommands
 from receiver.integrations.slack.interactions import SlackInteractionHandler, SlackInteractions
@@ -148,61 +146,23 @@ def build_simulated_recorder(services: Services) -> Callable[[Mapping[str, Any]]
 
 def build_pagerduty_rest(services: Services) -> PagerDutyRestClient | None:
     """Return a client for PagerDuty's incidents and schedules; None without a token."""
-    token = services.routing.pagerduty_api_token
-    return (
-        PagerDutyRestClient(services.settings.pagerduty_api_url, token, clock=services.clock)
-        if token
-        else None
-    )
-
-
-def build_pagerduty_sync(services: Services) -> PagerDutySync:
-    """Return what applies actions in PagerDuty to incidents."""
-    return PagerDutySync(services.incident_service, services.incidents, services.clock)
-
-
-def build_acknowledgement_check(
-    services: Services, status_client: PagerDutyStatusClient
-) -> AcknowledgementCheck:
-    """Return the check for an acknowledgement in PagerDuty before a further step."""
-    sync, storms = build_pagerduty_sync(services), services.storms
-    return AcknowledgementCheck(status_client, sync, services.incident_service, storms, services.clock)
-
-
-def build_page_confirmer(services: Services, status_client: PagerDutyStatusClient | None) -> PageConfirmer:
-    """Return the check that PagerDuty has each page; without a token it relies on PagerDuty's webhooks."""
-    return PageConfirmer(
-        services.incidents,
-        build_pagerduty_sync(services),
-        status_client,
-        services.notices,
-        DeliveryHealthRecorder(services.health),
-        services.clock,
-    )
+    token, url = services.routing.pagerduty_api_token, services.settings.pagerduty_api_url
+    return PagerDutyRestClient(url, token, clock=services.clock) if token else None
 
 
 def build_link_settings(services: Services) -> LinkSettings:
     """Return the URLs that messages link to."""
-    routing = services.routing
+    routing, configured = services.routing, services.routing.alertmanagers.items()
     more: dict[str, tuple[tuple[str, str], ...]] = {route.name: route.links for route in routing.routes}
-    return LinkSettings(
-        public_url=services.settings.public_url,
-        # Without a login, since users see these.
-        alertmanagers={
-            source: parse_base_url(one.urls[0]).url
-            for source, one in routing.alertmanagers.items()
-            if one.urls
-        },
-        more={**more, "": routing.links},
-    )
+    # Without a login, since users see these.
+    alertmanagers = {source: parse_base_url(one.urls[0]).url for source, one in configured if one.urls}
+    return LinkSettings(services.settings.public_url, alertmanagers, {**more, "": routing.links})
 
 
 def build_notification_builder(services: Services, rest: PagerDutyRestClient | None) -> NotificationBuilder:
     """Return the builder of notifications under this configuration."""
     return NotificationBuilder(
-        services.runbooks,
-        build_link_settings(services),
-        build_on_call(services, rest),
+        services.runbooks, build_link_settings(services), build_on_call(services, rest)
     )
 
 
@@ -239,13 +199,6 @@ def build_notice_service(
     return NoticeService(services.notices, dispatcher, rate_limiter, target, services.clock)
 
 
-def _find_rates(services: Services) -> dict[str, float]:
-    """Return how many new messages each channel accepts a second, for one target."""
-    limits = services.routing.limits
-    first = {one.name: getattr(limits, one.limits[0]) for one in CHANNEL_TYPES.values() if one.limits}
-    return {name: limit.count / limit.per_s for name, limit in first.items()}
-
-
 def build_storm_reconciler(
     services: Services,
     dispatcher: Dispatcher,
@@ -253,17 +206,17 @@ def build_storm_reconciler(
     status_client: PagerDutyStatusClient | None,
 ) -> StormReconciler:
     """Return the reconciler of storms."""
-    storms, paused_until = services.storms, services.maintenance.paused_until
-    public_url = services.settings.public_url
+    limits, paused_until = services.routing.limits, services.maintenance.paused_until
+    first = {one.name: getattr(limits, one.limits[0]) for one in CHANNEL_TYPES.values() if one.limits}
+    rates = {name: limit.count / limit.per_s for name, limit in first.items()}
+    health = DeliveryHealthRecorder(services.health)
     return StormReconciler(
-        storms=storms,
+        storms=services.storms,
         incidents=services.incidents,
         dispatcher=dispatcher,
-        page_confirmer=StormPageConfirmer(
-            storms, status_client, services.notices, DeliveryHealthRecorder(services.health)
-        ),
+        page_confirmer=StormPageConfirmer(services.storms, status_client, services.notices, health),
         rate_limiter=rate_limiter,
-        settings=StormSettings(services.routing, _find_rates(services), paused_until, public_url),
+        settings=StormSettings(services.routing, rates, paused_until, services.settings.public_url),
         clock=services.clock,
     )
 
@@ -275,12 +228,10 @@ _BUTTON_TIMEOUT_S = 2.0
 def build_slack_interactions(services: Services) -> SlackInteractions:
     """Return the handler of Slack's buttons and commands, over HTTP and Socket Mode alike."""
     routing, rest = services.routing, build_pagerduty_rest(services)
-    hours = routing.business_hours
-    rate_limiter = build_rate_limiter(services)
+    hours, rate_limiter = routing.business_hours, build_rate_limiter(services)
     channels = build_channels(services, RoutingKeys(), _BUTTON_TIMEOUT_S)
-    review_service = build_review_service(
-        services, build_dispatcher(services, channels, rate_limiter), rate_limiter
-    )
+    dispatcher = build_dispatcher(services, channels, rate_limiter)
+    review_service = build_review_service(services, dispatcher, rate_limiter)
 
     def mark_reviewed(review_id: str, by: Person, now: float) -> None:
         record = review_service.mark_reviewed(review_id, by, now)

@@ -6,19 +6,16 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 from receiver.app.channels import (
-    build_acknowledgement_check,
     build_alertmanager_clients,
     build_channels,
     build_dispatcher,
     build_notice_service,
     build_notification_builder,
-    build_page_confirmer,
     build_pagerduty_rest,
-    build_pagerduty_sync,
     build_rate_limiter,
     build_review_service,
     build_slack_interactions,
@@ -32,7 +29,7 @@ from receiver.config.settings import Settings
 from receiver.config_state import ConfigState
 from receiver.engine.dispatcher import Dispatcher
 from receiver.engine.health import TASK_NAME as UPTIME_PING
-from receiver.engine.health import UptimePinger, build_ping
+from receiver.engine.health import DeliveryHealthRecorder, UptimePinger, build_ping
 from receiver.engine.jobs import Background, PeriodicTask, PeriodicTasks
 from receiver.engine.ports import Channel, PreEscalationCheck
 from receiver.engine.rate_limit import RateLimiter
@@ -48,15 +45,17 @@ from receiver.incidents.reconciler import IncidentReconciler, TransitionExecutor
 from receiver.incidents.routing_preview import SeverityNotices
 from receiver.integrations.alertmanager.status import PollPolicy
 from receiver.integrations.alertmanager.status_check import AlertmanagerStatusCheck
-from receiver.integrations.pagerduty.acknowledgement_check import PagerDutyStatusClient
+from receiver.integrations.pagerduty.acknowledgement_check import AcknowledgementCheck, PagerDutyStatusClient
+from receiver.integrations.pagerduty.page_confirmation import PageConfirmer
 from receiver.integrations.pagerduty.rest_api import PagerDutyRestClient
 from receiver.integrations.pagerduty.routing_keys import RoutingKeys
-from receiver.integrations.pagerduty.sync import PagerDutyWebhookHandler
+from receiver.integrations.pagerduty.sync import PagerDutySync, PagerDutyWebhookHandler
 from receiver.integrations.slack.socket_mode import SlackSocket
 from receiver.maintenance import TASK_NAME as MAINTENANCE
 from receiver.maintenance import MaintenancePolicies, MaintenanceTask
 from receiver.model.routing import ALERTMANAGER, PAGERDUTY
 from receiver.notices import TASK_NAME as NOTICES
+from receiver.notices import RedisNotices
 
 logger = logging.getLogger(__name__)
 
@@ -77,35 +76,29 @@ def build_reconcilers(
     keys.remember_keys(routing.responders.values())
     rest, rate_limiter = rest or build_pagerduty_rest(services), build_rate_limiter(services)
     status_client = PagerDutyStatusClient(rest, clock) if rest is not None else None
-    poll_policies = {
-        source: PollPolicy(one.missing_polls, one.min_uptime_s)
-        for source, one in routing.alertmanagers.items()
-    }
+    incidents, incident_service, storms = services.incidents, services.incident_service, services.storms
+    configured = routing.alertmanagers.items()
+    poll_policies = {source: PollPolicy(one.missing_polls, one.min_uptime_s) for source, one in configured}
     status_check = AlertmanagerStatusCheck(
-        build_alertmanager_clients(services),
-        poll_policies,
-        services.incidents,
-        services.incident_service,
-        clock,
+        build_alertmanager_clients(services), poll_policies, incidents, incident_service, clock
     )
+    sync = PagerDutySync(incident_service, incidents, clock)
     checks: dict[str, PreEscalationCheck] = {ALERTMANAGER: status_check}
     if status_client is not None:
-        checks[PAGERDUTY] = build_acknowledgement_check(services, status_client)
-    webhook_handler = PagerDutyWebhookHandler(
-        build_pagerduty_sync(services), services.incidents, rest, routing, services.storms, clock
-    )
+        checks[PAGERDUTY] = AcknowledgementCheck(status_client, sync, incident_service, storms, clock)
+    health = DeliveryHealthRecorder(services.health)
+    page_confirmer = PageConfirmer(incidents, sync, status_client, services.notices, health, clock)
+    webhook_handler = PagerDutyWebhookHandler(sync, incidents, rest, routing, storms, clock)
     dispatcher = build_dispatcher(services, channels or build_channels(services, keys), rate_limiter)
     notification_builder = build_notification_builder(services, rest)
     incident_reconciler = IncidentReconciler(
-        incidents=services.incidents,
+        incidents=incidents,
         policies=MaintenancePolicies(routing),
-        deliveries=IncidentDeliveries(services.incidents, notification_builder, dispatcher, clock),
-        transitions=TransitionExecutor(
-            services.incident_service, checks, build_page_confirmer(services, status_client)
-        ),
+        deliveries=IncidentDeliveries(incidents, notification_builder, dispatcher, clock),
+        transitions=TransitionExecutor(incident_service, checks, page_confirmer),
         severity_notices=SeverityNotices(services.notices, routing),
         rate_limiter=rate_limiter,
-        storms=services.storms,
+        storms=storms,
         clock=clock,
     )
     periodic_tasks = PeriodicTasks(
@@ -126,8 +119,9 @@ def _build_periodic_tasks(
 ) -> dict[str, PeriodicTask]:
     """Return the periodic tasks by name."""
     routing, review_service = services.routing, build_review_service(services, dispatcher, rate_limiter)
+    report_problem = partial(_report_problem, services.notices)
     maintenance_task = MaintenanceTask(
-        services.maintenance, services.incidents, services.work_queue, _build_notifier(services)
+        services.maintenance, services.incidents, services.work_queue, report_problem
     )
     heartbeat_monitor = HeartbeatMonitor(
         routing,
@@ -137,46 +131,35 @@ def _build_periodic_tasks(
         services.incidents,
         services.incident_service,
     )
-    refused = RefusedDeliveries(services.failures, routing.secret_digests)
     tasks: dict[str, PeriodicTask] = {
         MAINTENANCE: maintenance_task.announce_state,
         HEARTBEATS: heartbeat_monitor.check_signals,
-        REFUSED: refused.retry_refused,
+        REFUSED: RefusedDeliveries(services.failures, routing.secret_digests).retry_refused,
     }
     for source, one in routing.alertmanagers.items():
         if one.urls:
-            tasks[f"poll-{source}"] = _build_poll_task(status_check, source, one.poll_interval_s)
+            tasks[f"poll-{source}"] = partial(_run_poll, status_check, source, one.poll_interval_s)
     for route in routing.routes:
         if route.review:
             tasks[f"review-{route.name}"] = partial(review_service.run_due, route)
     if routing.heartbeat_url:
-        ping = build_ping(routing.heartbeat_url)
-        tasks[UPTIME_PING] = UptimePinger(
-            ping, services.health, services.work_queue, tuple(list_threads()), list_notifying_channels()
-        ).ping_if_healthy
+        ping, queues = build_ping(routing.heartbeat_url), tuple(list_threads())
+        pinger = UptimePinger(ping, services.health, services.work_queue, queues, list_notifying_channels())
+        tasks[UPTIME_PING] = pinger.ping_if_healthy
     if routing.notices_channel:
         tasks[NOTICES] = build_notice_service(services, dispatcher, rate_limiter).run_due
     return tasks
 
 
-def _build_notifier(services: Services) -> Callable[[str, str, float], None]:
-    """Return a function that reports a problem in the log and, if configured, in the channel of `notices`."""
-
-    def report_problem(notice_id: str, text: str, now: float) -> None:
-        logger.warning(text)
-        services.notices.save_notice(notice_id, text, now)
-
-    return report_problem
+def _report_problem(notices: RedisNotices, notice_id: str, text: str, now: float) -> None:
+    """Report a problem in the log and, if configured, in the channel of `notices`."""
+    logger.warning(text)
+    notices.save_notice(notice_id, text, now)
 
 
-def _build_poll_task(
-    status_check: AlertmanagerStatusCheck, source: str, every_s: float
-) -> Callable[[float], float]:
-    def run_poll(now: float) -> float:
-        status_check.poll_source(source)
-        return now + every_s
-
-    return run_poll
+def _run_poll(status_check: AlertmanagerStatusCheck, source: str, every_s: float, now: float) -> float:
+    status_check.poll_source(source)
+    return now + every_s
 
 
 class ReceiverWorker:
@@ -201,11 +184,9 @@ class ReceiverWorker:
         name = f"{services.run_id or secrets.token_hex(8)}.{host}"
         reconcilers = build_reconcilers(services, keys=self._keys)
         self._worker = Worker(name, services.work_queue, reconcilers, services.clock, threads=list_threads())
-        self._socket = (
-            SlackSocket(settings.slack_app_token, settings.slack_api_url, build_slack_interactions(services))
-            if settings.slack_app_token
-            else None
-        )
+        self._socket: SlackSocket | None = None
+        if token := settings.slack_app_token:
+            self._socket = SlackSocket(token, settings.slack_api_url, build_slack_interactions(services))
 
     def run_until_stopped(self) -> None:
         """Work until `stop`."""
