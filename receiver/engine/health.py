@@ -159,11 +159,13 @@ _RECORD_EVERY_S = 5.0
 _MAX_REASON = 100
 
 
+@dataclass(eq=False)
 class DeliveryHealthRecorder:
     """Records the results of deliveries, and ignores a StoreError: no delivery fails for it. Thread-safe."""
 
-    def __init__(self, store: RedisHealth) -> None:
-        self._store = store
+    store: RedisHealth
+
+    def __post_init__(self) -> None:
         self._lock = threading.Lock()
         self._recorded: dict[tuple[str, str], tuple[str, float]] = {}
 
@@ -177,44 +179,40 @@ class DeliveryHealthRecorder:
             self._recorded[channel, target] = reason, now
         try:
             if reason:
-                self._store.record_failure(channel, target, reason, now)
+                self.store.record_failure(channel, target, reason, now)
             else:
-                self._store.record_arrival(channel, target, now)
+                self.store.record_arrival(channel, target, now)
         except StoreError:
             with self._lock:
                 self._recorded.pop((channel, target), None)
 
 
+@dataclass(repr=False)
 class UptimePinger:
     """Calls the `heartbeat_url` while the receiver is healthy; each change of the problem is logged once.
 
     *ping* raises a DeliveryError that does not contain the URL, which may hold a secret.
     """
 
-    def __init__(
-        self,
-        ping: Callable[[], None],
-        store: RedisHealth,
-        work_queue: WorkQueue,
-        queues: Sequence[str],
-        channels: Iterable[str],
-    ) -> None:
-        self._ping = ping
-        self._store = store
-        self._work_queue = work_queue
-        self._queues = queues
-        self._channels = tuple(channels)
-        self._logged_problem = ""
+    ping: Callable[[], None]
+    store: RedisHealth
+    work_queue: WorkQueue
+    queues: Sequence[str]
+    channels: Sequence[str]
+    _logged_problem: str = ""
 
     def ping_if_healthy(self, now: float) -> float:
         """Ping if the receiver is healthy; return the time of the next run.
 
         Raises StoreError, and sends no ping then.
         """
-        problem = self.find_problem(now)
-        outcome = "withheld"
+        outcome, problem = "withheld", self.find_problem(now)
         if not problem:
-            outcome, problem = self._send_ping()
+            try:
+                self.ping()
+                outcome = "called"
+            except DeliveryError as error:
+                outcome, problem = "failed", f"the call failed: {error.reason}"
         metrics.UPTIME_PINGS.labels(outcome).inc()
         if problem != self._logged_problem:
             if problem:
@@ -226,18 +224,11 @@ class UptimePinger:
 
     def find_problem(self, now: float) -> str:
         """Return the first problem as a text that stays the same while it lasts; empty if there is none."""
-        for queue in self._queues:
-            if self._work_queue.measure_depth(queue, now)[1] >= LATE_AFTER_S:
+        for queue in self.queues:
+            if self.work_queue.depth(queue, now)[1] >= LATE_AFTER_S:
                 return f"queue {queue} is late"
-        targets = self._store.list_targets()
-        for channel in self._channels:
+        targets = self.store.list_targets()
+        for channel in self.channels:
             if not evaluate_channel(channel, targets, now).is_healthy:
                 return f"nothing goes through to {channel}"
         return ""
-
-    def _send_ping(self) -> tuple[str, str]:
-        try:
-            self._ping()
-        except DeliveryError as error:
-            return "failed", f"the call failed: {error.reason}"
-        return "called", ""

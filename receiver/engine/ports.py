@@ -8,13 +8,11 @@ from typing import Any, Protocol
 from receiver.engine.notification import Notification
 from receiver.engine.rate_limit import Permit
 from receiver.model.actions import CheckBeforeStep, ConfirmPage, DeliveryAction
-from receiver.model.alert import Alert
 from receiver.model.delivery import Delivery, Receipt
 from receiver.model.escalation import IncidentView
 from receiver.model.incident import Incident, OnCallPerson
 from receiver.model.page_confirmation import Evaluation, Finding
 from receiver.model.routing import EscalationPolicy, Responder
-from receiver.runbooks.model import Excerpt
 from receiver.storage.client import Command
 
 
@@ -111,12 +109,6 @@ class PageStatuses(Protocol):
     def evaluate_event(self, key: str, hint: str, evaluate: Evaluation) -> Finding:
         """Return what *evaluate* finds in the statuses of *key*. Raises DeliveryError."""
         ...
-
-
-class Runbooks(Protocol):
-    """Finds the runbook excerpt for an alert."""
-
-    def find_excerpt(self, alert: Alert) -> Excerpt | None: ...
 
 
 class OnCallLookup(Protocol):

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from receiver.errors import NotFound, RefusalKind
 from receiver.incidents import codec
 from receiver.incidents.codec import DELIVERY
+from receiver.incidents.queries import Entry, list_entries
 from receiver.incidents.store import RedisIncidents
 from receiver.model.delivery import Delivery
 from receiver.model.incident import Incident, Person, TimelineEvent
@@ -28,7 +29,6 @@ TASK_NAME = "refused"
 _EVERY_S = 30.0
 _PAGE = 200
 _PAGES = 50
-Entry = tuple[float, str]
 
 
 @dataclass(frozen=True)
@@ -159,18 +159,14 @@ class RedisFailures:
 
     def _list_entries(self, after: Entry | None, count: int) -> list[Entry]:
         """Return index entries older than *after*, newest first."""
-        highest = "+inf" if after is None else f"{after[0]:.3f}"
-        entries: set[Entry] = set()
-        with store_errors():
-            for keys in map(Keys, range(self._shards)):
-                # Entries with the same score as *after* are returned again, and left out below.
-                ties = 0 if after is None else int(self._redis.zcount(keys.failed, highest, highest))
-                rows = self._redis.zrevrangebyscore(
-                    keys.failed, highest, "-inf", 0, count + ties, withscores=True
-                )
-                entries.update((score, member.decode()) for member, score in rows)
-        ordered = sorted(entries, reverse=True)
-        return [entry for entry in ordered if after is None or entry < after][:count]
+        indexes, ties = [keys.failed for keys in map(Keys, range(self._shards))], 0
+        if after is not None:  # any number of deliveries may have failed in the same moment
+            score = f"{after[0]:.3f}"
+            with store_errors(), self._redis.pipeline(transaction=False) as pipe:
+                for index in indexes:
+                    pipe.zcount(index, score, score)
+                ties = max(pipe.execute())
+        return list_entries(self._redis, indexes, after, count, ties=ties)
 
     def _load_failures(self, entries: list[Entry]) -> list[Failure | None]:
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:

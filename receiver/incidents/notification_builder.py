@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from receiver.engine.notification import IncidentNotification, Links, find_links
-from receiver.engine.ports import OnCallLookup, Runbooks
+from receiver.engine.ports import OnCallLookup
 from receiver.model.actions import DeliveryAction, FallbackMention, Page, Post, Reply, Update
 from receiver.model.escalation import IncidentView
 from receiver.model.incident import Incident, OnCallPerson, find_most_severe
 from receiver.model.routing import EscalationPolicy
+from receiver.runbooks.catalogue import RunbookCatalogue
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,11 @@ class LinkSettings:
     more: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class NotificationBuilder:
     """Builds notifications from the state of an incident."""
 
-    runbooks: Runbooks
+    runbooks: RunbookCatalogue
     link_settings: LinkSettings
     on_call: OnCallLookup
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -18,6 +19,10 @@ from receiver.storage.keys import CHANGES_LIMIT, Keys, shard_of
 _SCANNED_AT_MOST = 5000
 # Incidents of one round trip, and of one run of a script, which keeps Redis from all others for 1 ms.
 _BATCH, _IDS_PER_CALL = 500, 100
+
+
+# An entry of an index, a sorted set: score and member.
+Entry = tuple[float, str]
 
 
 @dataclass(frozen=True)
@@ -68,8 +73,9 @@ class RedisListing:
             if not batch:
                 return StoredIncidentPage(tuple(found), None)
             scanned, size = scanned + len(batch), _BATCH
-            heads = self._load_heads([member for _, member in batch], deliveries, is_brief=is_brief)
-            for entry, incident in zip(batch, heads, strict=True):
+            heads = self.load_heads([member for _, member in batch], deliveries, is_brief=is_brief)
+            for entry in batch:
+                incident = heads.get(entry[1])
                 if incident is not None and _matches_query(incident, states, severity, alertname):
                     if len(found) == limit:
                         return StoredIncidentPage(tuple(found), _format_cursor(position))
@@ -81,61 +87,16 @@ class RedisListing:
         """Yield every open incident, newest first, without alerts and deliveries; where *is_brief*, without
         alert states, too.
         """
-        position: tuple[float, str] | None = None
+        position: Entry | None = None
         while batch := self._list_newest_entries(frozenset({"open"}), position, _BATCH):
             position = batch[-1]
-            heads = self._load_heads([member for _, member in batch], (), is_brief=is_brief)
-            yield from (one for one in heads if one is not None)
+            yield from self.load_heads([member for _, member in batch], is_brief=is_brief).values()
 
     def _list_newest_entries(
-        self, states: frozenset[str], after: tuple[float, str] | None, count: int, opened_from: float = 0.0
-    ) -> list[tuple[float, str]]:
-        """Return index entries older than *after*, but not older than *opened_from*, newest first."""
-        highest = "+inf" if after is None else f"{after[0]:.3f}"
-        lowest = f"{opened_from:.3f}"
-        entries: set[tuple[float, str]] = set()
-        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
-            for keys in map(Keys, range(self._shards)):
-                for index in _indexes(keys, states):
-                    pipe.zrevrangebyscore(index, highest, lowest, 0, count + 50, withscores=True)
-            for rows in pipe.execute():
-                entries.update((score, member.decode()) for member, score in rows)
-        ordered = sorted(entries, reverse=True)
-        return [entry for entry in ordered if after is None or entry < after][:count]
-
-    def _load_heads(
-        self, ids: Sequence[str], deliveries: Sequence[str], *, is_brief: bool = False
-    ) -> list[Incident | None]:
-        """Return the incidents of *ids* with the given deliveries; None for those that do not exist."""
-        decode = codec.decode_brief if is_brief else codec.decode_incident
-        fields = [DELIVERY + key.encode() for key in deliveries]
-        by_shard: dict[int, list[str]] = {}
-        for one in ids:
-            by_shard.setdefault(shard_of(one.partition("-")[0], self._shards), []).append(one)
-        calls: list[ScriptCall] = []
-        for shard, mine in by_shard.items():
-            keys = Keys(shard)
-            calls += (
-                (
-                    "read_heads",
-                    [keys.incident(""), keys.past_incident("")],
-                    [int(is_brief), len(fields), *fields, *mine[start : start + _IDS_PER_CALL]],
-                )
-                for start in range(0, len(mine), _IDS_PER_CALL)
-            )
-        with store_errors():
-            answers = chain.from_iterable(self._scripts.run_each(calls))
-        found: dict[str, Incident] = {}
-        for one, row in zip(chain.from_iterable(by_shard.values()), answers, strict=True):
-            if row is None:
-                continue
-            incident = decode(row[0])
-            if fields:
-                pairs = zip(deliveries, row[1:], strict=True)
-                known = {key: codec.decode_delivery(packed) for key, packed in pairs if packed}
-                incident = replace(incident, deliveries=known)
-            found[one] = incident
-        return [found.get(one) for one in ids]
+        self, states: frozenset[str], after: Entry | None, count: int, opened_from: float = 0.0
+    ) -> list[Entry]:
+        indexes = [index for keys in map(Keys, range(self._shards)) for index in _indexes(keys, states)]
+        return list_entries(self._redis, indexes, after, count, lowest=f"{opened_from:.3f}")
 
     def load_heads(
         self, ids: Sequence[str], deliveries: Sequence[str] = (), *, is_brief: bool = False
@@ -143,11 +104,36 @@ class RedisListing:
         """Return the incidents of *ids* that exist, without alerts and with the given deliveries only; where
         *is_brief*, without alert states, too.
         """
+        decode = codec.decode_brief if is_brief else codec.decode_incident
+        fields = [DELIVERY + key.encode() for key in deliveries]
         found: dict[str, Incident] = {}
         for start in range(0, len(ids), _BATCH):
-            heads = self._load_heads(ids[start : start + _BATCH], deliveries, is_brief=is_brief)
-            found |= {head.id: head for head in heads if head is not None}
-        return found
+            for one, row in self._read_heads(
+                ids[start : start + _BATCH], [int(is_brief), len(fields), *fields]
+            ):
+                if row is None:
+                    continue
+                incident = decode(row[0])
+                if fields:
+                    pairs = zip(deliveries, row[1:], strict=True)
+                    known = {key: codec.decode_delivery(packed) for key, packed in pairs if packed}
+                    incident = replace(incident, deliveries=known)
+                found[one] = incident
+        return {one: found[one] for one in ids if one in found}
+
+    def _read_heads(self, ids: Sequence[str], args: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+        """Return each of *ids* with its answer, in one round trip; *args* begin the script's arguments."""
+        by_shard: dict[int, list[str]] = {}
+        for one in ids:
+            by_shard.setdefault(shard_of(one.partition("-")[0], self._shards), []).append(one)
+        calls: list[ScriptCall] = []
+        for shard, mine in by_shard.items():
+            keys = [Keys(shard).incident(""), Keys(shard).past_incident("")]
+            parts = (mine[start : start + _IDS_PER_CALL] for start in range(0, len(mine), _IDS_PER_CALL))
+            calls += (("read_heads", keys, [*args, *part]) for part in parts)
+        with store_errors():
+            answers = chain.from_iterable(self._scripts.run_each(calls))
+        return zip(chain.from_iterable(by_shard.values()), answers, strict=True)
 
     # --- changes ---
 
@@ -178,6 +164,30 @@ class RedisListing:
         return list(changed), latest
 
 
+def list_entries(
+    client: Client,
+    indexes: Sequence[str],
+    after: Entry | None,
+    count: int,
+    *,
+    lowest: str = "-inf",
+    ties: int = 50,
+) -> list[Entry]:
+    """Return up to *count* entries of *indexes* that are older than *after*, newest first.
+
+    Up to *ties* entries of an index with the same score as *after* are left out, since they came before.
+    """
+    highest = "+inf" if after is None else f"{after[0]:.3f}"
+    entries: set[Entry] = set()
+    with store_errors(), client.pipeline(transaction=False) as pipe:
+        for index in indexes:
+            pipe.zrevrangebyscore(index, highest, lowest, 0, count + ties, withscores=True)
+        for rows in pipe.execute():
+            entries.update((score, member.decode()) for member, score in rows)
+    ordered = sorted(entries, reverse=True)
+    return [entry for entry in ordered if after is None or entry < after][:count]
+
+
 def _indexes(keys: Keys, states: frozenset[str]) -> tuple[str, ...]:
     if not states:
         return (keys.open, keys.closed)
@@ -196,11 +206,11 @@ def _matches_query(incident: Incident, states: frozenset[str], severity: str, al
     )
 
 
-def _format_cursor(entry: tuple[float, str] | None) -> str | None:
+def _format_cursor(entry: Entry | None) -> str | None:
     return f"{entry[0]:.3f}_{entry[1]}" if entry else None
 
 
-def _parse_cursor(cursor: str) -> tuple[float, str] | None:
+def _parse_cursor(cursor: str) -> Entry | None:
     score, _, member = cursor.partition("_")
     try:
         return (float(score), member) if cursor else None

@@ -12,7 +12,7 @@ from msgspec.structs import replace as change_fields
 
 from receiver.engine.ports import Bundler, PageEventConfirmer, Policies, PreEscalationCheck
 from receiver.engine.queue import DueTimes
-from receiver.engine.rate_limit import Permit, RateLimiter
+from receiver.engine.rate_limit import RateLimiter
 from receiver.errors import NotFound
 from receiver.incidents.deliveries import DeliveryOutcome, IncidentDeliveries
 from receiver.incidents.routing_preview import SeverityNotices
@@ -38,6 +38,7 @@ from receiver.model.incident import Incident
 from receiver.model.plan import IncidentPlan, plan, queues_for
 from receiver.model.routing import EscalationPolicy
 from receiver.model.transitions import compact_alerts, end_flapping, expire_acknowledgement
+from receiver.storage.client import Command
 from receiver.storage.connection import ScriptCall
 
 # More actions than an incident can want at once; beyond it, the incident is released and enqueued again.
@@ -156,13 +157,16 @@ class IncidentReconciler:
     def _load_evaluation(self, incident_id: str, queue: str) -> _Evaluation | None:
         """Load the incident and plan for *queue*; None if it does not exist."""
         now = self.clock()
-        reads = (self.policies.read_maintenance, self.storms.read_active)
         try:
-            stored, (maintenance, storms) = self.incidents.load_with(incident_id, reads)
+            stored, (maintenance, storms) = self.incidents.load_with(incident_id, self._reads)
         except NotFound:
             return None
         policy = self.policies.resolve_policy(stored.incident, maintenance, now)
         return self._evaluate_incident(stored, storms, policy, queue, now)
+
+    @property
+    def _reads(self) -> tuple[Command, Command]:
+        return self.policies.read_maintenance, self.storms.read_active
 
     def _plan_after(
         self, evaluation: _Evaluation, outcome: DeliveryOutcome
@@ -175,13 +179,8 @@ class IncidentReconciler:
         incident = change_fields(evaluation.incident, deliveries=deliveries)
         writes = evaluation.writes + (1 if isinstance(outcome.action, AddTimelineEntry) else 2)
         try:
-            after = self._evaluate_incident(
-                StoredIncident(incident, writes),
-                evaluation.storms,
-                evaluation.policy,
-                evaluation.queue,
-                self.clock(),
-            )
+            stored, storms, queue = StoredIncident(incident, writes), evaluation.storms, evaluation.queue
+            after = self._evaluate(stored, storms, evaluation.policy, queue, self.clock())
         except BaseException:  # the message was sent
             self.incidents.save_outcome(self.deliveries.build_outcome_call(outcome, evaluation.wanted, 0))
             raise
@@ -191,8 +190,7 @@ class IncidentReconciler:
         """Save an outcome; return *after*, or the incident as read again if another process has written it or
         the maintenance.
         """
-        reads = (self.policies.read_maintenance, self.storms.read_active)
-        writes, (maintenance, storms) = self.incidents.save_outcome(call, reads)
+        writes, (maintenance, storms) = self.incidents.save_outcome(call, self._reads)
         policy = self.policies.resolve_policy(after.incident, maintenance, after.now)
         if writes != after.writes or policy is not after.policy:
             return self._load_evaluation(after.incident.id, after.queue)
@@ -201,12 +199,11 @@ class IncidentReconciler:
     def _evaluate_incident(
         self, stored: StoredIncident, storms: Any, policy: EscalationPolicy, queue: str, now: float
     ) -> _Evaluation:
-        incident = stored.incident
+        incident, writes = stored
         wanted = plan(incident, policy, now)
-        ready, later = self._split_by_readiness(
-            incident, [one for one in wanted.actions if one.queue == queue], now
-        )
-        return _Evaluation(incident, stored.writes, storms, queue, wanted, ready, later)
+        actions = [action for action in wanted.actions if action.queue == queue]
+        ready, later = self._split_by_readiness(incident, actions, now)
+        return _Evaluation(incident, writes, storms, queue, wanted, ready, later)
 
     def _dispatch_one(
         self, evaluation: _Evaluation, waits: dict[str, float], worker: str
@@ -243,17 +240,11 @@ class IncidentReconciler:
             if permit.retry_after_s <= 0:
                 waits.pop(action.key, None)
                 return action
-            waits[action.key] = now + permit.retry_after_s
-            self._maybe_start_storm(permit, action, incident, now, waits)
+            # If too much waits, a storm starts; the action stops waiting, since the storm announces it.
+            waiting_list = partial(self.rate_limiter.list_waiters, action)
+            is_announced = self.storms.maybe_start(permit, waiting_list, action, incident, now)
+            waits[action.key] = now if is_announced else now + permit.retry_after_s
         return None
-
-    def _maybe_start_storm(
-        self, permit: Permit, action: DeliveryAction, incident: Incident, now: float, waits: dict[str, float]
-    ) -> None:
-        """Start a storm if too much waits; then the action stops waiting, since the storm announces it."""
-        waiting_list = partial(self.rate_limiter.list_waiters, action)
-        if self.storms.maybe_start(permit, waiting_list, action, incident, now):
-            waits[action.key] = now
 
     def _split_by_readiness(
         self, incident: Incident, actions: list[Action], now: float

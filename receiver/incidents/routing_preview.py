@@ -6,14 +6,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 
-from receiver.engine.ports import Notices, Runbooks
+from receiver.engine.ports import Notices
 from receiver.incidents.open_incidents import OpenIncident
 from receiver.model.alert import Alert, Severity, describe_unknown_severity, fingerprint
 from receiver.model.incident import Incident
 from receiver.model.routing import EscalationPolicy, Route, RoutingTable, find_route
+from receiver.runbooks.catalogue import RunbookCatalogue
 from receiver.runbooks.model import Excerpt
 from receiver.text import one_line
 
@@ -38,7 +39,9 @@ class RoutingPreview:
         return list(accumulate(step.after for step in self.policy.steps))
 
 
-def preview_route(routing: RoutingTable, runbooks: Runbooks, labels: Mapping[str, str]) -> RoutingPreview:
+def preview_route(
+    routing: RoutingTable, runbooks: RunbookCatalogue, labels: Mapping[str, str]
+) -> RoutingPreview:
     """Return the routing of an alert with *labels*; an empty label counts as missing."""
     kept = {name: value for name, value in labels.items() if value}
     found = routing.find_route(kept)
@@ -76,6 +79,7 @@ _DAY_S = 86400.0
 _MAX_NAME = 80
 
 
+@dataclass(repr=False)
 class SeverityNotices:
     """Sends one notice per unknown severity, and per route with critical incidents but no escalation.
 
@@ -83,12 +87,11 @@ class SeverityNotices:
     its notices, which saves a round trip per incident. Thread-safe.
     """
 
-    def __init__(self, notices: Notices, routing: RoutingTable) -> None:
-        self._notices = notices
-        self._routing = routing
-        self._routes: set[str] = set()
-        self._words: dict[str, float] = {}
-        self._many_at = float("-inf")
+    notices: Notices
+    routing: RoutingTable
+    _routes: set[str] = field(default_factory=set)
+    _words: dict[str, float] = field(default_factory=dict)
+    _many_at: float = float("-inf")
 
     def has_new(self, incident: Incident) -> bool:
         """Tell whether `send_notices` has anything to send for *incident*."""
@@ -102,19 +105,19 @@ class SeverityNotices:
             self._send_unknown(word, incident, now)
 
     def _is_new_unpaged(self, incident: Incident) -> bool:
-        is_unpaged = not incident.is_resolved and is_unpaged_critical(self._routing, incident)
+        is_unpaged = not incident.is_resolved and is_unpaged_critical(self.routing, incident)
         return is_unpaged and incident.route not in self._routes
 
     def _find_new_words(self, incident: Incident) -> list[str]:
         words = () if incident.is_resolved else incident.unknown_severities
-        find_severity = self._routing.severities.find_severity
+        find_severity = self.routing.severities.find_severity
         return [word for word in words if word not in self._words and find_severity(word) is None]
 
     def _send_unpaged(self, incident: Incident, now: float) -> None:
         text = f"{_label(incident)} is critical and pages nobody: route {incident.route} has no escalation"
         about = "criticals on routes without escalation"
         logger.warning("critical pages nobody", extra={"fields": _fields(incident)})
-        self._notices.save_notice(f"critical without escalation/{incident.route}", text, now, about=about)
+        self.notices.save_notice(f"critical without escalation/{incident.route}", text, now, about=about)
         self._routes.add(incident.route)  # no more than there are routes
 
     def _send_unknown(self, word: str, incident: Incident, now: float) -> None:
@@ -123,11 +126,11 @@ class SeverityNotices:
         text = f"{_label(incident)} has the {describe_unknown_severity(word)}: {REMEDY}"
         if len(self._words) < WORDS_A_DAY:
             logger.warning("unknown severity", extra={"fields": _fields(incident)})
-            self._notices.save_notice(f"unknown severity/{word}", text, now, about="unknown severities")
+            self.notices.save_notice(f"unknown severity/{word}", text, now, about="unknown severities")
             self._words[word] = now
         elif abs(now - self._many_at) >= _DAY_S:
             text = f"More than {WORDS_A_DAY} unknown severities came within a day. The latest: {text}"
-            self._notices.save_notice("unknown severities", text, now, every=_DAY_S)
+            self.notices.save_notice("unknown severities", text, now, every=_DAY_S)
             self._many_at = now
 
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from receiver.errors import LeaseLost, NotFound, StoreError
 from receiver.incidents import codec
@@ -64,11 +64,8 @@ class OwnerReading:
     fault: Exception | None = None
 
 
-@dataclass(frozen=True)
-class StoredIncident:
-    """A complete incident as read. *writes* is how often it had been written: another number later means that
-    it was changed.
-    """
+class StoredIncident(NamedTuple):
+    """A complete incident, and how often it had been written: another number later means that it changed."""
 
     incident: Incident
     writes: int
