@@ -225,7 +225,7 @@ class UptimePinger:
     def find_problem(self, now: float) -> str:
         """Return the first problem as a text that stays the same while it lasts; empty if there is none."""
         for queue in self.queues:
-            if self.work_queue.depth(queue, now)[1] >= LATE_AFTER_S:
+            if self.work_queue.measure_depth(queue, now)[1] >= LATE_AFTER_S:
                 return f"queue {queue} is late"
         targets = self.store.list_targets()
         for channel in self.channels:

@@ -241,7 +241,7 @@ class RateLimiter:
         bucket = self._find_bucket(action)
         if bucket is None:
             return Permit()
-        return self.token_buckets.acquire(bucket, who, priority, now, is_initial=False)
+        return self.token_buckets.acquire_token(bucket, who, priority, now, is_initial=False)
 
     def list_waiters(self, action: DeliveryAction) -> list[str]:
         """Return `INCIDENT KEY` of the first messages or pages that wait for the bucket of *action*."""

@@ -81,7 +81,7 @@ class FormerRoutes:
                     moved[alert.fingerprint] = owner
         return moved
 
-    def _refresh(self, now: float) -> None:
+    def _refresh_owners(self, now: float) -> None:
         """Read the open incidents if that is due. One thread reads; only the first time the others wait."""
         if not self._is_time(now):
             return

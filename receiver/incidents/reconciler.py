@@ -180,7 +180,7 @@ class IncidentReconciler:
         writes = evaluation.writes + (1 if isinstance(outcome.action, AddTimelineEntry) else 2)
         try:
             stored, storms, queue = StoredIncident(incident, writes), evaluation.storms, evaluation.queue
-            after = self._evaluate(stored, storms, evaluation.policy, queue, self.clock())
+            after = self._evaluate_incident(stored, storms, evaluation.policy, queue, self.clock())
         except BaseException:  # the message was sent
             self.incidents.save_outcome(self.deliveries.build_outcome_call(outcome, evaluation.wanted, 0))
             raise

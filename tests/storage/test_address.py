@@ -136,7 +136,7 @@ def test_the_documented_redis_user_may_run_every_command_of_the_receiver(secured
     assert work_queue.claim("slack", "w", now, 1).entries == ("a-1",)
     work_queue.renew("slack", "w", ["a-1"], now)
     assert work_queue.release("slack", "w", "a-1", {"slack": now})
-    assert work_queue.depth("slack", now)[0] == 1
+    assert work_queue.measure_depth("slack", now)[0] == 1
     job_queue = JobQueue(client, script_clock=script_clock)
     assert job_queue.enqueue("pagerduty", "e", {}, now)
     assert job_queue.record_once("slack", "s", 9)

@@ -167,7 +167,7 @@ def test_commands_follow_a_slot_that_was_moved(
         slot = key_slot(Keys(shard).queue("slack").encode())
         there = cluster.nodes.index(cluster.find_owner(slot))
         cluster.move_slot(slot, cluster.nodes[(there + 1) % 3])
-    assert work_queue.depth("slack", NOW)[0] == 64
+    assert work_queue.measure_depth("slack", NOW)[0] == 64
     assert set(work_queue.claim("slack", "w1", NOW, 100).entries) == names
     assert all(work_queue.release("slack", "w1", name, {"slack": NOW + 1}) for name in names)
 

@@ -181,7 +181,7 @@ def test_a_silence_that_one_worker_created_is_checked_at_once_by_the_other(rig: 
         other.incident_service.silence(incident, Person("alice"), 3600.0, "known", other.clock())
         reconcilers = build_reconcilers(other)
         (entry,) = other.work_queue.claim(ALERTMANAGER, "other", other.clock(), 1).entries
-        loaded = other.incidents.load(entry)
+        loaded = other.incidents.load_incident(entry)
         policy = resolve_policy(other.routing, loaded)
         deliveries = reconcilers.incidents.deliveries
         before = plan(loaded, policy, other.clock())
