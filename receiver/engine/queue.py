@@ -104,11 +104,7 @@ class WorkQueue:
 
         One round trip per node, since an idle queue is polled twice a second.
         """
-        after, shards = self._script_clock.after, map(Keys, range(self._shards))
-        args = [after(now), after(now, LEASE_S + _SET_BACK_S)]
-        calls: list[ScriptCall] = [
-            ("due", [keys.leases(queue), *_queue_keys(keys, queue)], args) for keys in shards
-        ]
+        calls = [self._build_next_due_call(keys, queue, now) for keys in map(Keys, range(self._shards))]
         with store_errors():
             answers = self._scripts.run_each(calls, raise_on_error=False)
         dues: dict[int, float] = {}
@@ -122,6 +118,10 @@ class WorkQueue:
                 continue
             dues[shard] = self._script_clock.parse(answer, now) if answer else math.inf
         return dues, fault
+
+    def _build_next_due_call(self, keys: Keys, queue: str, now: float) -> ScriptCall:
+        args = [self._script_clock.after(now), self._script_clock.after(now, LEASE_S + _SET_BACK_S)]
+        return "due", [keys.leases(queue), *_queue_keys(keys, queue)], args
 
     def renew(self, queue: str, worker: str, entries: Sequence[str], now: float) -> None:
         """Extend the leases that *worker* still holds; leases of other workers stay as they are."""
