@@ -23,7 +23,7 @@ from receiver.model.delivery_keys import DeliveryKey
 from receiver.model.routing import Target
 from receiver.storage.connection import Client, Scripts, store_errors
 from receiver.storage.keys import NOTICE_FOR_S, TASKS, WAKE, Keys, shard_of
-from receiver.storage.timestamps import BY_WALL_CLOCK, ScriptClock
+from receiver.storage.script_clock import BY_WALL_CLOCK, ScriptClock
 from receiver.text import one_line
 
 # Problems come in large numbers: a revoked token fails a thousand deliveries within minutes.
@@ -152,7 +152,7 @@ class RedisNotices:
                     int(KEPT_FOR_S),
                     count,
                     TASK_NAME,
-                    self._script_clock.at(now),
+                    self._script_clock.format_time(now),
                     WAKE,
                     TASKS,
                 ],

@@ -154,7 +154,7 @@ class Rig:
             [work_queue._build_next_due_call(Keys(0), queue, now) for queue in queues]
         )
         return {
-            queue: work_queue._script_clock.parse(text, now) if text else math.inf
+            queue: work_queue._script_clock.parse_time(text, now) if text else math.inf
             for queue, text in zip(queues, texts, strict=True)
         }
 

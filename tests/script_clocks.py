@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from receiver.storage.timestamps import ScriptClock
+from receiver.storage.script_clock import ScriptClock
 
 
 class SharedClock(ScriptClock):

@@ -35,7 +35,6 @@ from receiver.storage.connection import Client, connect, count_shards
 from receiver.storage.keys import TASKS
 from receiver.storage.script_clock import ScriptClock
 from receiver.storage.server_check import RedisServerCheck
-from receiver.storage.timestamps import ScriptClock
 from receiver.storms.service import MAX_INITIAL_WAIT_S, StormService
 from receiver.storms.store import RedisStorms
 

@@ -20,7 +20,7 @@ from receiver.engine.queue import WorkQueue
 from receiver.errors import DeliveryError, NotFound, PermanentDeliveryError, StoreError
 from receiver.storage.connection import Client, Scripts, store_errors
 from receiver.storage.keys import JOB_FOR_S, TASKS, WAKE, Keys, shard_of
-from receiver.storage.timestamps import ScriptClock
+from receiver.storage.script_clock import ScriptClock
 
 logger = logging.getLogger(__name__)
 EVERY_S = 2.0
@@ -77,7 +77,7 @@ class JobQueue:
         name, *others = (_hash_id(kind, one) for one in (id, *also))
         keys = [self._keys.queue(TASKS), self._keys.job(name), *map(self._keys.job, others)]
         packed = msgspec.json.encode({"kind": kind, "payload": payload})
-        args = [packed, JOB_FOR_S, f"job-{name}", self._script_clock.at(now), WAKE, TASKS]
+        args = [packed, JOB_FOR_S, f"job-{name}", self._script_clock.format_time(now), WAKE, TASKS]
         with store_errors():
             return bool(self._scripts.run_script("enqueue_job", keys, args))
 

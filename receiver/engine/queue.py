@@ -11,7 +11,7 @@ from receiver.errors import StoreError
 from receiver.model.alert import Severity
 from receiver.storage.connection import Client, ScriptCall, Scripts, raise_if_error, store_errors
 from receiver.storage.keys import CLOCKS, CLOCKS_FOR_S, WAKE, WORKERS, WORKERS_FOR_S, Keys, shard_of
-from receiver.storage.timestamps import ScriptClock
+from receiver.storage.script_clock import ScriptClock
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class WorkQueue:
 
     def _claim_on_shard(self, keys: Keys, queue: str, worker: str, now: float, count: int) -> Claims:
         """Lease due entries of one shard."""
-        after = self._script_clock.after
+        after = self._script_clock.format_after
         leases = [keys.leases(queue), keys.lease_owners(queue), *_queue_keys(keys, queue)]
         times = [after(now), after(now, LEASE_S), worker, count, after(now, LEASE_S + _SET_BACK_S)]
         with store_errors():
@@ -97,7 +97,7 @@ class WorkQueue:
                 "claim", leases, [*times, 0, *_INCOMING_DELAY_S.values()]
             )
         claimed = tuple(member.decode() for member in members)
-        return Claims(claimed, self._script_clock.parse(next_check_at, now) if next_check_at else None)
+        return Claims(claimed, self._script_clock.parse_time(next_check_at, now) if next_check_at else None)
 
     def _find_next_due(self, queue: str, now: float) -> tuple[dict[int, float], StoreError | None]:
         """Return the next due time of each shard, and the error of those that cannot be read.
@@ -116,11 +116,14 @@ class WorkQueue:
             except StoreError as error:
                 fault = error
                 continue
-            dues[shard] = self._script_clock.parse(answer, now) if answer else math.inf
+            dues[shard] = self._script_clock.parse_time(answer, now) if answer else math.inf
         return dues, fault
 
     def _build_next_due_call(self, keys: Keys, queue: str, now: float) -> ScriptCall:
-        args = [self._script_clock.after(now), self._script_clock.after(now, LEASE_S + _SET_BACK_S)]
+        args = [
+            self._script_clock.format_after(now),
+            self._script_clock.format_after(now, LEASE_S + _SET_BACK_S),
+        ]
         return "due", [keys.leases(queue), *_queue_keys(keys, queue)], args
 
     def renew(self, queue: str, worker: str, entries: Sequence[str], now: float) -> None:
@@ -128,7 +131,7 @@ class WorkQueue:
         by_shard: dict[int, list[str]] = {}
         for entry_id in entries:
             by_shard.setdefault(self._shard(entry_id), []).append(entry_id)
-        until = self._script_clock.after(now, LEASE_S)
+        until = self._script_clock.format_after(now, LEASE_S)
         with store_errors():
             for keys, members in ((Keys(shard), members) for shard, members in by_shard.items()):
                 leases = [keys.leases(queue), keys.lease_owners(queue)]
@@ -136,7 +139,7 @@ class WorkQueue:
 
     def expire_leases(self, queue: str, worker: str, in_progress: Sequence[str], at: float) -> None:
         """Expire *worker*'s leases at *at*, or earlier if they end earlier, except those *in_progress*."""
-        args = [worker, self._script_clock.at(at), *in_progress]
+        args = [worker, self._script_clock.format_time(at), *in_progress]
         with store_errors():
             for keys in map(Keys, range(self._shards)):
                 leases = [keys.leases(queue), keys.lease_owners(queue)]
@@ -151,7 +154,7 @@ class WorkQueue:
         writes = dues.writes if isinstance(dues, DueTimes) else ()
         args: list[Any] = [entry_id, worker, WAKE]
         for other, due in dues.items():
-            args += ["" if due is None else self._script_clock.at(due), other]
+            args += ["" if due is None else self._script_clock.format_time(due), other]
         queue_keys = (keys.queue(other) for other in dues)
         release = ("release", [keys.leases(queue), keys.lease_owners(queue), *queue_keys], args)
         with store_errors():
@@ -160,13 +163,13 @@ class WorkQueue:
     def enqueue(self, queue: str, entry_id: str, due: float, *, if_absent: bool = False) -> None:
         """Enqueue an entry in *queue* at *due*; an earlier due time is kept, with *if_absent* any."""
         key = Keys(self._shard(entry_id)).queue(queue)
-        args = [entry_id, self._script_clock.at(due), WAKE, queue, "NX" if if_absent else ""]
+        args = [entry_id, self._script_clock.format_time(due), WAKE, queue, "NX" if if_absent else ""]
         with store_errors():
             self._scripts.run_script("enqueue", [key], args)
 
     def reschedule_all(self, queue: str, now: float) -> None:
         """Make every entry of *queue* due now, and let no lease end later than one made now."""
-        args = [self._script_clock.after(now), self._script_clock.after(now, LEASE_S)]
+        args = [self._script_clock.format_after(now), self._script_clock.format_after(now, LEASE_S)]
         with store_errors():
             for keys in map(Keys, range(self._shards)):
                 self._scripts.run_script("reschedule", [keys.leases(queue), *_queue_keys(keys, queue)], args)
@@ -174,10 +177,10 @@ class WorkQueue:
     def measure_depth(self, queue: str, now: float) -> tuple[int, float]:
         """Return how many entries are due in *queue*, and for how many seconds the oldest has been due."""
         shards = map(Keys, range(self._shards))
-        calls = [(_queue_keys(keys, queue), [self._script_clock.after(now)]) for keys in shards]
+        calls = [(_queue_keys(keys, queue), [self._script_clock.format_after(now)]) for keys in shards]
         with store_errors():
             rows = self._scripts.run_all("queue_depth", calls)
-        first = min((self._script_clock.parse(at, now) for _, at in rows if at), default=math.inf)
+        first = min((self._script_clock.parse_time(at, now) for _, at in rows if at), default=math.inf)
         return sum(int(due) for due, _ in rows), max(0.0, now - first)
 
     def listen_for_wakes(self) -> Iterator[tuple[str, float] | None]:
@@ -196,7 +199,7 @@ class WorkQueue:
 
     def record_heartbeat(self, worker: str, now: float) -> float:
         """Record a heartbeat of *worker*; return by how many seconds *now* is ahead of Redis' own clock."""
-        after, host = self._script_clock.after, worker.partition(".")[2] or worker
+        after, host = self._script_clock.format_after, worker.partition(".")[2] or worker
         args = [after(now), worker, after(now, -WORKERS_FOR_S), WORKERS_FOR_S]
         clocks = self._build_clocks_call(f"worker {host}", now)
         with store_errors():
@@ -213,7 +216,11 @@ class WorkQueue:
         return {name.decode(): float(note.split()[1]) for name, note in sorted(notes)}
 
     def _build_clocks_call(self, process: str, now: float) -> ScriptCall:
-        return "compare_clocks", [CLOCKS], [self._script_clock.after(now), process, repr(now), CLOCKS_FOR_S]
+        return (
+            "compare_clocks",
+            [CLOCKS],
+            [self._script_clock.format_after(now), process, repr(now), CLOCKS_FOR_S],
+        )
 
     def deregister_worker(self, worker: str) -> None:
         """Remove *worker* from the list of workers after an orderly shutdown."""
@@ -222,10 +229,10 @@ class WorkQueue:
 
     def list_workers(self, since: float, until: float = math.inf) -> list[str]:
         """Return the workers whose last heartbeat lies between *since* and *until*."""
-        latest = "+inf" if until == math.inf else self._script_clock.at(until)
+        latest = "+inf" if until == math.inf else self._script_clock.format_time(until)
         with store_errors():
             found = self._scripts.run_script(
-                "list_workers", [WORKERS], [self._script_clock.at(since), latest]
+                "list_workers", [WORKERS], [self._script_clock.format_time(since), latest]
             )
         return [name.decode() for name in found]
 

@@ -24,7 +24,7 @@ from receiver.model.incident import Incident
 from receiver.model.routing import SLACK, RateLimit
 from receiver.storage.connection import Client, Scripts, store_errors
 from receiver.storage.keys import TokenBucketKeys
-from receiver.storage.timestamps import ScriptClock
+from receiver.storage.script_clock import ScriptClock
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,13 @@ class TokenBuckets:
         """Take a token if *who* is among the first in the queue; else queue it until it should ask again."""
         keys = TokenBucketKeys(bucket.name)
         names = [keys.state, keys.waiters, keys.waiter_deadlines, keys.initial_waiters]
-        asked = [self._script_clock.after(now), bucket.burst, repr(bucket.rate), who, f"{priority_at:.3f}"]
+        asked = [
+            self._script_clock.format_after(now),
+            bucket.burst,
+            repr(bucket.rate),
+            who,
+            f"{priority_at:.3f}",
+        ]
         waits = [_MAX_RETRY_AFTER_S, _DEADLINE_GRACE_S, _SET_BACK_S]
         keep_s = _RETENTION_S + math.ceil(bucket.burst / bucket.rate)
         with store_errors():
@@ -205,7 +211,7 @@ class TokenBuckets:
             self._scripts.run_script(
                 "pause_bucket",
                 [TokenBucketKeys(bucket.name).state],
-                [self._script_clock.at(until), _RETENTION_S],
+                [self._script_clock.format_time(until), _RETENTION_S],
             )
 
     def list_waiters(self, bucket: TokenBucket) -> list[str]:

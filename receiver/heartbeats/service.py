@@ -21,7 +21,7 @@ from receiver.model.merge import merge
 from receiver.model.routing import RouteSettings, RoutingTable
 from receiver.storage import keys
 from receiver.storage.connection import Client, Scripts, store_errors
-from receiver.storage.timestamps import BY_WALL_CLOCK, ScriptClock
+from receiver.storage.script_clock import BY_WALL_CLOCK, ScriptClock
 from receiver.text import one_line
 
 logger = logging.getLogger(__name__)
@@ -98,8 +98,8 @@ class RedisHeartbeats:
         if not signals:
             return []
         with store_errors():
-            reported = self._redis.hmget(keys.HEARTBEATS_MISSED, [_field(signal) for signal in signals])
-        return [bool(at) and float(at) == signal.at for signal, at in zip(signals, reported, strict=True)]
+            moments = self._redis.hmget(keys.HEARTBEATS_MISSED, [_field(signal) for signal in signals])
+        return [bool(at) and float(at) == signal.at for signal, at in zip(signals, moments, strict=True)]
 
     def record_missed(self, signal: HeartbeatSignal) -> None:
         """Record that the signal after this one is missing."""
@@ -115,7 +115,7 @@ class RedisHeartbeats:
         seconds by Redis' clock, or this host's clock was set. The clock was set if its lead over Redis' clock
         differs from *ahead_s*, the lead at the last call, by more than `_CLOCKS_DIFFER_S` seconds.
         """
-        times = [self._script_clock.after(now), repr(now), "" if ahead_s is None else f"{ahead_s:.6f}"]
+        times = [self._script_clock.format_after(now), repr(now), "" if ahead_s is None else f"{ahead_s:.6f}"]
         limits = [differ_s, down_after_s, keys.HEARTBEAT_UPTIME_FOR_S]
         with store_errors():
             since, ahead = self._scripts.run_script(

@@ -147,7 +147,7 @@ class RedisFailures:
         group_id = incident_id.partition("-")[0]
         keys = self._incidents.keys_of(group_id)
         hashes = (keys.incident(group_id), keys.past_incident(incident_id), keys.timeline(incident_id))
-        failed_at, due = f"{failure.delivery.failed_at:.3f}", self._incidents.script_clock.at(now)
+        failed_at, due = f"{failure.delivery.failed_at:.3f}", self._incidents.script_clock.format_time(now)
         stored = (DELIVERY + failure.key.encode(), failed_at, codec.encode(again), codec.encode(event))
         with store_errors():
             answer = self._scripts.run_script(

@@ -46,7 +46,7 @@ from receiver.model.owners import (
 from receiver.storage.client import Command
 from receiver.storage.connection import Client, ScriptCall, Scripts, raise_if_error, store_errors
 from receiver.storage.keys import TIMELINE_LIMIT, WAKE, Keys, shard_of
-from receiver.storage.timestamps import BY_WALL_CLOCK, ScriptClock
+from receiver.storage.script_clock import BY_WALL_CLOCK, ScriptClock
 
 # The clocks of processes and Redis may differ, so the index keeps an owner longer than it is valid.
 _CLOCKS_DIFFER_S = 60
@@ -313,7 +313,7 @@ class RedisIncidents(RedisListing):
             for queue in update.queues
         )
         args: Fields = [loaded.version, int(is_put_aside), history_s if incident.is_resolved else 0]
-        args += (incident.id, f"{incident.opened_at:.3f}", self.script_clock.at(update.due), WAKE)
+        args += (incident.id, f"{incident.opened_at:.3f}", self.script_clock.format_time(update.due), WAKE)
         args += (history_s, TIMELINE_LIMIT, len(change.events))
         args += (codec.encode(names) for names in (changes.begun, changes.ended, left_owners))
         args += (self._owners.kept_after_end_s, latest, *map(codec.encode, change.events))
@@ -408,7 +408,7 @@ class RedisIncidents(RedisListing):
         With *expected_writes*, it is enqueued *now* in all these queues if it has been written another number
         of times: then *dues* follow from an old state.
         """
-        group_id, at = incident_id.partition("-")[0], self.script_clock.at
+        group_id, at = incident_id.partition("-")[0], self.script_clock.format_time
         keys, encoded = self.keys_of(group_id), [codec.encode(one) for one in events]
         hashes = (keys.incident(group_id), keys.past_incident(incident_id), keys.timeline(incident_id))
         queues = (keys.queue(other) for other in dues)

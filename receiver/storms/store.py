@@ -10,7 +10,7 @@ from receiver.errors import NotFound
 from receiver.storage.client import Command
 from receiver.storage.connection import Client, Scripts, store_errors
 from receiver.storage.keys import WAKE, Keys, shard_of
-from receiver.storage.timestamps import BY_WALL_CLOCK, ScriptClock
+from receiver.storage.script_clock import BY_WALL_CLOCK, ScriptClock
 from receiver.storms.model import JoinView, Member, Storm, VersionedStorm
 
 _encoder = msgspec.msgpack.Encoder()
@@ -37,7 +37,7 @@ class RedisStorms:
     def start_storm(self, storm: Storm, replacing: str, due: float) -> str:
         """Save a new storm unless its target has one other than *replacing*; return the active storm's id."""
         keys, began_at, state = self._keys, f"{storm.began_at:.3f}", _encoder.encode(storm)
-        due_at = self._script_clock.at(due)
+        due_at = self._script_clock.format_time(due)
         with store_errors():
             reply: bytes = self._scripts.run_script(
                 "start_storm",
@@ -103,7 +103,7 @@ class RedisStorms:
     def add_member(self, join_view: JoinView, name: str, member: Member, due: float | None) -> bool:
         """Add a member and enqueue the storm for *due*; False where it changed since *join_view* was read."""
         storm, keys, entry = join_view.storm, self._keys, _encoder.encode(member)
-        due_at = "" if due is None else self._script_clock.at(due)
+        due_at = "" if due is None else self._script_clock.format_time(due)
         with store_errors():
             reply = self._scripts.run_script(
                 "join_storm",
@@ -134,7 +134,7 @@ class RedisStorms:
                     storm.id,
                     "" if storm.is_active else storm.target_key,
                     self._history_s if storm.resolved_at else 0,
-                    "" if due is None else self._script_clock.at(due),
+                    "" if due is None else self._script_clock.format_time(due),
                     WAKE,
                     storm.queue,
                 ],

@@ -12,7 +12,7 @@ from receiver.engine.rate_limit import TokenBucket, TokenBuckets
 from receiver.heartbeats.service import RedisHeartbeats
 from receiver.notices import RedisNotices
 from receiver.storage.connection import Client
-from receiver.storage.timestamps import ScriptClock
+from receiver.storage.script_clock import ScriptClock
 from tests.rig import START
 
 pytestmark = pytest.mark.parametrize("apart", [-3600.0, -30.0, -3.0, 0.0, 3.0, 30.0, 3600.0])

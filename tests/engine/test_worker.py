@@ -19,7 +19,7 @@ from receiver.engine.reconcilers import Reconcilers
 from receiver.engine.worker import Worker
 from receiver.standalone.valkey import EmbeddedValkey
 from receiver.storage.connection import connect
-from receiver.storage.timestamps import ScriptClock
+from receiver.storage.script_clock import ScriptClock
 from tests.rig import Clock, Rig
 from tests.support.log_lines import count_lines, written_log
 

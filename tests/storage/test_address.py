@@ -20,7 +20,6 @@ from receiver.storage.connection import connect, count_shards, store_errors
 from receiver.storage.pool import ConnectionPool, build_options
 from receiver.storage.script_clock import ScriptClock
 from receiver.storage.server_check import RedisServerCheck
-from receiver.storage.timestamps import ScriptClock
 from tests.builders import a_group, an_alert
 from tests.incidents.test_store_owners import Rules
 from tests.ingesting import build_ingester
