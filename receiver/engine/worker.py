@@ -187,8 +187,7 @@ class QueueConsumer:
             logger.info("claim lost", extra={"fields": fields})
         except StoreError as error:
             # The next worker that claims it reads it again.
-            fields["error"] = str(error)
-            logger.warning("redis unavailable", extra={"fields": fields, "state": self.name})
+            self._log_unavailable({**fields, "error": str(error)})
             return False
         except Exception as error:
             metrics.WORKER_ERRORS.inc()
@@ -203,16 +202,14 @@ class QueueConsumer:
         second lease, so it expires now. The release may have ended that second lease instead, so the entry
         is also enqueued.
         """
-        now = self.clock()
+        now, fields = self.clock(), {"incident": entry_id, "queue": self.name}
         self._schedule_lease_expiry(0.0)
         try:
             self.work_queue.enqueue(self.name, entry_id, now)
         except StoreError:
-            fields = {"incident": entry_id, "queue": self.name}
-            logger.warning("redis unavailable", extra={"fields": fields, "state": self.name})
+            self._log_unavailable(fields)
         except Exception:  # without its threads a queue would send no pages
             metrics.WORKER_ERRORS.inc()
-            fields = {"incident": entry_id, "queue": self.name}
             logger.exception("unhandled error in release", extra={"fields": fields, "state": self.name})
         self.wake(now)
 
@@ -221,10 +218,12 @@ class QueueConsumer:
             due = self.clock() + _AFTER_FAULT_S
             self.work_queue.release(self.name, self.worker, entry_id, {self.name: due})
         except StoreError:
-            fields = {"incident": entry_id, "queue": self.name}
-            logger.warning("redis unavailable", extra={"fields": fields, "state": self.name})
+            self._log_unavailable({"incident": entry_id, "queue": self.name})
             return False
         return True
+
+    def _log_unavailable(self, fields: dict[str, str]) -> None:
+        logger.warning("redis unavailable", extra={"fields": fields, "state": self.name})
 
 
 _HEARTBEAT_EVERY_S = 0.7

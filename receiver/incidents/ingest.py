@@ -141,6 +141,9 @@ class IncidentIngester:
             claims=build_first_claims(routed_group.group_family, routed_group.group_id, group.alerts),
         )
 
+    def _build_afresh(self, routed_group: _RoutedGroup) -> _RoutedGroup:
+        return self._build_routed_group(routed_group.group, routed_group.route_settings)
+
     def _ingest_all(self, pending: list[_RoutedGroup], result: IngestResult, now: float) -> IngestResult:
         waits, passes = iter(_WAITS_S), 0
         while pending:
@@ -169,20 +172,14 @@ class IncidentIngester:
 
     def _load_groups(self, routed_groups: list[_RoutedGroup]) -> list[_RoutedGroup]:
         """Return *routed_groups* with their incidents loaded and the results of their claims."""
-        group_ids = list(
-            dict.fromkeys(
-                group_id for a in routed_groups for group_id in a.group_ids if group_id not in a.loaded
-            )
-        )
+        missing = (one for a in routed_groups for one in a.group_ids if one not in a.loaded)
+        group_ids = list(dict.fromkeys(missing))
         claims = list(chain.from_iterable(a.claims for a in routed_groups))
         if claims or self._incidents.is_divided:
             reading = self._incidents.find_owners(group_ids, claims)
             return [_with_reading(routed_group, reading) for routed_group in routed_groups]
-        read = (
-            {loaded.group_id: loaded for loaded in self._incidents.load_latest(group_ids)}
-            if group_ids
-            else {}
-        )
+        loaded = self._incidents.load_latest(group_ids) if group_ids else []
+        read = {one.group_id: one for one in loaded}
         return [replace(a, loaded=_select_loaded(a, read)) for a in routed_groups]
 
     def _merge_group(
@@ -196,21 +193,15 @@ class IncidentIngester:
         if routed_group.owners is None:
             self._merge_part(routed_group, routed_group.group_id, current, result, now)
             return
-        alerts, is_divided = routed_group.group.alerts, self._incidents.is_divided
+        alerts, flap_window = routed_group.group.alerts, routed_group.route_settings.flap_window
         context = OwnershipContext(
-            routed_group.group_id,
-            routed_group.owners,
-            routed_group.loaded,
-            now,
-            routed_group.route_settings.flap_window,
+            routed_group.group_id, routed_group.owners, routed_group.loaded, now, flap_window
         )
-        assignment = assign_owners(alerts, context, is_divided=is_divided)
+        assignment = assign_owners(alerts, context, is_divided=self._incidents.is_divided)
         leader = find_leader(alerts) if assignment.pending else ""
         if any(alert.fingerprint == leader for alert in assignment.pending):
             current.is_blocked = True
-            current.remaining.append(
-                self._build_routed_group(routed_group.group, routed_group.route_settings)
-            )
+            current.remaining.append(self._build_afresh(routed_group))
         elif assignment.unread_groups or assignment.claims:
             claims = build_next_claims(routed_group.group_family, alerts, assignment)
             current.remaining.append(replace(routed_group, claims=claims))
@@ -230,10 +221,8 @@ class IncidentIngester:
         change = merge(loaded.incident, routed_group.group, routed_group.route_settings, now)
         if routed_group.owners is None and find_unmatched_resolves(loaded.incident, routed_group.group):
             # A resolve of an alert that does not fire in this group: ask the store for its owner.
-            group_family = routed_group.group_family
-            claims = tuple(
-                OwnershipClaim(group_family, alert.fingerprint) for alert in routed_group.group.alerts
-            )
+            family, alerts = routed_group.group_family, routed_group.group.alerts
+            claims = tuple(OwnershipClaim(family, alert.fingerprint) for alert in alerts)
             current.remaining.append(replace(routed_group, claims=claims))
         elif change.is_reworded:
             current.rewordings.append((routed_group, IncidentUpdate(loaded, change, (), now)))
@@ -241,14 +230,10 @@ class IncidentIngester:
             result.add_change(change)
         else:
             queues, former_owners = queues_for(change.incident), _find_former_owners(routed_group, group_id)
-            current.updates.append(
-                (
-                    routed_group,
-                    IncidentUpdate(
-                        loaded, change, queues, now, is_incoming=True, former_owners=former_owners
-                    ),
-                )
+            update = IncidentUpdate(
+                loaded, change, queues, now, is_incoming=True, former_owners=former_owners
             )
+            current.updates.append((routed_group, update))
 
     def _commit_updates(self, current: _Pass, result: IngestResult) -> None:
         """Commit the updates; a refused one is retried in the next pass with the owners of the refusal."""
@@ -264,7 +249,7 @@ class IncidentIngester:
     ) -> _RoutedGroup:
         """Return the refused group for the next pass: with the owners of the refusal, or to be read again."""
         if not refusal.owners:
-            return self._build_routed_group(routed_group.group, routed_group.route_settings)
+            return self._build_afresh(routed_group)
         owners = {**(routed_group.owners or {}), **refusal.owners}
         return replace(
             routed_group, owners=owners, loaded={**refusal.loaded, update.loaded.group_id: update.loaded}
@@ -277,9 +262,7 @@ class IncidentIngester:
             if is_saved:
                 result.add_change(update.change)
             else:
-                current.remaining.append(
-                    self._build_routed_group(routed_group.group, routed_group.route_settings)
-                )
+                current.remaining.append(self._build_afresh(routed_group))
 
     def _route_groups(self, groups: tuple[Group, ...], now: float) -> list[_RoutedGroup]:
         routed_groups = []
@@ -331,10 +314,7 @@ def _select_loaded(
     routed_group: _RoutedGroup, read: Mapping[str, VersionedIncident]
 ) -> dict[str, VersionedIncident]:
     """Return the incidents of its groups by group ID, from *read* or from an earlier read."""
-    found = (
-        (group_id, read.get(group_id) or routed_group.loaded.get(group_id))
-        for group_id in routed_group.group_ids
-    )
+    found = ((one, read.get(one) or routed_group.loaded.get(one)) for one in routed_group.group_ids)
     return {group_id: loaded for group_id, loaded in found if loaded is not None}
 
 
