@@ -98,8 +98,8 @@ class RedisHeartbeats:
         if not signals:
             return []
         with store_errors():
-            moments = self._redis.hmget(keys.HEARTBEATS_MISSED, [_field(signal) for signal in signals])
-        return [bool(at) and float(at) == signal.at for signal, at in zip(signals, moments, strict=True)]
+            times = self._redis.hmget(keys.HEARTBEATS_MISSED, [_field(signal) for signal in signals])
+        return [bool(at) and float(at) == signal.at for signal, at in zip(signals, times, strict=True)]
 
     def record_missed(self, signal: HeartbeatSignal) -> None:
         """Record that the signal after this one is missing."""
@@ -116,7 +116,7 @@ class RedisHeartbeats:
         differs from *ahead_s*, the lead at the last call, by more than `_CLOCKS_DIFFER_S` seconds.
         """
         times = [self._script_clock.format_after(now), repr(now), "" if ahead_s is None else f"{ahead_s:.6f}"]
-        limits = [differ_s, down_after_s, keys.HEARTBEAT_UPTIME_FOR_S]
+        limits = [_CLOCKS_DIFFER_S, _DOWN_AFTER_S, keys.HEARTBEAT_UPTIME_FOR_S]
         with store_errors():
             since, ahead = self._scripts.run_script(
                 "record_uptime", [keys.HEARTBEAT_UPTIME], [*times, *limits]
