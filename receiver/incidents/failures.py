@@ -160,7 +160,7 @@ class RedisFailures:
     def _list_entries(self, after: Entry | None, count: int) -> list[Entry]:
         """Return index entries older than *after*, newest first."""
         indexes, ties = [keys.failed for keys in map(Keys, range(self._shards))], 0
-        if after is not None:  # any number of deliveries may have failed in the same moment
+        if after is not None:  # any number of deliveries may have failed at the same time
             score = f"{after[0]:.3f}"
             with store_errors(), self._redis.pipeline(transaction=False) as pipe:
                 for index in indexes:
