@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -193,6 +194,44 @@ class RedisNotices:
 def _decode_notice(packed: bytes) -> Notice:
     repeats, _, notice = packed.partition(b" ")
     return replace(_notice_decoder.decode(notice), repeats=int(repeats))
+
+
+# Minimum time between two notices about rejected webhooks, for each topic.
+REJECTIONS_EVERY_S = 3600.0
+
+
+class RejectedWebhooks:
+    """Counts the webhooks that are lost, by topic, for one notice an hour about each. Threads may share it.
+
+    Alertmanager drops a webhook that is answered 4xx.
+    """
+
+    def __init__(self, notices: RedisNotices, clock: Callable[[], float]) -> None:
+        self._notices = notices
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._texts: dict[str, str] = {}
+        self._unsaved: Counter[str] = Counter()
+
+    def record_rejection(self, reason: str, sender: str, topic: str = "webhooks refused") -> None:
+        """Count a rejected webhook in memory; does no I/O, since the response must not wait for Redis."""
+        who, why = one_line(sender, 60), one_line(reason, 200)
+        with self._lock:
+            self._texts[topic] = f"A webhook from {who} was refused, and its alerts are lost: {why}"
+            self._unsaved[topic] += 1
+
+    def save_notices(self) -> None:
+        """Save the notices about what was counted since the last call. On a StoreError the counts stay in
+        memory, and it is raised.
+        """
+        for topic, text in list(self._texts.items()):
+            if count := self._unsaved[topic]:
+                now = self._clock()
+                self._notices.save_notice(
+                    topic, text, now, about=topic, every=REJECTIONS_EVERY_S, count=count
+                )
+                with self._lock:
+                    self._unsaved[topic] -= count
 
 
 logger = logging.getLogger(__name__)

@@ -27,7 +27,7 @@ from receiver.incidents.service import IncidentService
 from receiver.incidents.store import RedisIncidents
 from receiver.last_webhooks import LastWebhooks
 from receiver.maintenance import MaintenanceService, RedisMaintenance
-from receiver.notices import RedisNotices
+from receiver.notices import RedisNotices, RejectedWebhooks
 from receiver.reviews.service import RedisReviews
 from receiver.runbooks.catalogue import RunbookCatalogue
 from receiver.runbooks.remote import PinnedConnection, RunbookFetcher, resolve_host
@@ -59,6 +59,7 @@ class Services:
     config: ConfigReport
     last_webhooks: LastWebhooks
     notices: RedisNotices
+    rejected_webhooks: RejectedWebhooks
     failures: RedisFailures
     storm_store: RedisStorms
     storms: StormService
@@ -134,6 +135,7 @@ def build_services(
         config=ConfigReport(process, find_config_state or (lambda: loaded), client),
         last_webhooks=LastWebhooks(client),
         notices=notices,
+        rejected_webhooks=RejectedWebhooks(notices, clock),
         failures=RedisFailures(client, incidents, shards=shards),
         ingester=IncidentIngester(incidents, routing, former_routes, heartbeat_filter.extract_signals, pause),
         incident_service=IncidentService(incidents),

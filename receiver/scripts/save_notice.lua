@@ -10,7 +10,7 @@ if at and (tonumber(ARGV[2]) == 0 or tonumber(ARGV[1]) < tonumber(at) + tonumber
   return 0
 end
 local more = redis.call('HGET', KEYS[1], 'more') or '0'
-redis.call('HSET', KEYS[1], 'at', ARGV[1], 'more', '0')
+redis.call('HSET', KEYS[1], 'at', ARGV[1], 'more', tonumber(ARGV[8]) - 1)
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 if redis.call('HLEN', KEYS[2]) < tonumber(ARGV[6]) then
   redis.call('HSET', KEYS[2], ARGV[4], more .. ' ' .. ARGV[5])

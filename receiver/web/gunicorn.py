@@ -222,7 +222,8 @@ def _build_app(settings: Settings, routing: Routing, config: SharedConfigState) 
     process = f"web on {socket.gethostname()} (process {os.getppid()})"
     services = build_services(settings, routing, process=process, find_config_state=config.get_state)
     app: WSGI = create_app(services, RateLimits())
-    Background([services.last_webhooks.save_times, services.config.publish_state]).start()
+    savers = [services.last_webhooks.save_times, services.rejected_webhooks.save_notices]
+    Background([*savers, services.config.publish_state]).start()
     # Everything loaded so far lives as long as the process. Without freeze() each full garbage collection
     # would walk it again, which blocks all requests for 30 ms.
     gc.collect()

@@ -24,7 +24,6 @@ from receiver.text import Secret
 from receiver.web.auth.guard import has_valid_token
 from receiver.web.server.connection import PIECE, yield_to_others
 from receiver.web.server.errors import error_response
-from receiver.web.webhooks import RejectedWebhooks
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -76,7 +75,6 @@ def add_misaddressed_check(app: Flask, services: Services) -> None:
     Where webhook tokens are set, only requests with one of them; others get the usual response.
     """
     public_url, tokens = services.settings.public_url, services.settings.webhook_tokens
-    rejected = RejectedWebhooks(services.notices, services.clock, "webhooks at a wrong address")
 
     @app.before_request
     def refuse_misaddressed() -> Response | None:
@@ -91,7 +89,8 @@ def add_misaddressed_check(app: Flask, services: Services) -> None:
         path, sender = quote_text(request.path), str(request.remote_addr)
         fields = {"path": path, "from": sender}
         logger.error("webhook at a wrong address", extra={"fields": fields, "state": "wrong address"})
-        rejected.record_rejection(f"it came to {path}; point Alertmanager at {public_url}{HOOK}", sender)
+        reason = f"it came to {path}; point Alertmanager at {public_url}{HOOK}"
+        services.rejected_webhooks.record_rejection(reason, sender, "webhooks at a wrong address")
         return error_response(
             404, f"alerts are not taken here, and these are lost: POST them to {find_hook_url(public_url)}"
         )

@@ -1,13 +1,8 @@
-"""The webhook endpoints of Alertmanager, Slack and PagerDuty.
-
-Alertmanager drops a webhook that is answered 4xx, so `RejectedWebhooks` posts a notice about such lost
-alerts: rarely, and without delaying the response.
-"""
+"""The webhook endpoints of Alertmanager, Slack and PagerDuty."""
 
 from __future__ import annotations
 
 import logging
-import threading
 from dataclasses import asdict
 from functools import cache
 from hashlib import sha256
@@ -21,19 +16,18 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from receiver import metrics
 from receiver.app.channels import build_slack_interactions
 from receiver.app.services import Services
-from receiver.clock import Clock
 from receiver.config.model import Routing
 from receiver.engine.jobs import JobQueue
-from receiver.errors import PayloadError, PayloadTooLarge, StoreError
+from receiver.errors import PayloadError, PayloadTooLarge
 from receiver.incidents.routing_preview import find_severity_warnings
 from receiver.integrations.alertmanager import webhook as alertmanager_webhook
 from receiver.integrations.pagerduty import webhook as pagerduty_webhook
 from receiver.integrations.pagerduty.sync import EVENTS
 from receiver.integrations.slack import requests as slack_requests
-from receiver.integrations.slack.interactions import InteractionResult, SlackInteractions
+from receiver.integrations.slack.interactions import SlackInteractions
 from receiver.integrations.slack.requests import Request
 from receiver.model.alert import ReceivedAlerts
-from receiver.notices import RedisNotices
+from receiver.notices import RejectedWebhooks
 from receiver.text import one_line
 from receiver.web.auth.guard import RequestGuard
 from receiver.web.server.connection import PIECE, drain, read_unverified_body, request_timeout
@@ -41,59 +35,6 @@ from receiver.web.server.errors import error_response
 from receiver.web.server.malformed import find_malformed_request
 
 logger = logging.getLogger(__name__)
-NOTICE_EVERY_S = 3600.0
-# Minimum time between two writes of the count of rejections to Redis, for each process.
-_SAVE_EVERY_S = 10.0
-
-
-class RejectedWebhooks:
-    """Counts the webhooks that are lost for one reason, *topic*, and saves one notice an hour about them."""
-
-    def __init__(self, notices: RedisNotices, clock: Clock, topic: str = "webhooks refused") -> None:
-        self._notices = notices
-        self._clock = clock
-        self._topic = topic
-        self._lock = threading.Lock()
-        self._is_saving = False
-        self._saved_at = 0.0
-        self._count = 0
-
-    def record_rejection(self, reason: str, sender: str) -> None:
-        """Count a rejected webhook; returns at once, and never fails.
-
-        A thread, one at a time, writes the notice to Redis: Redis may be unavailable, and the response must
-        not wait.
-        """
-        now = self._clock()
-        with self._lock:
-            self._count += 1
-            if self._is_saving or abs(now - self._saved_at) < _SAVE_EVERY_S:
-                return
-            self._is_saving, count, self._count = True, self._count, 0
-        who, why = one_line(sender, 60), one_line(reason, 200)
-        text = f"A webhook from {who} was refused, and its alerts are lost: {why}"
-        thread = threading.Thread(
-            target=self._save_notice, args=(text, now, count), name="lost-alerts", daemon=True
-        )
-        thread.start()
-
-    def _save_notice(self, text: str, now: float, count: int) -> None:
-        try:
-            self._notices.save_notice(
-                self._topic, text, now, about=self._topic, every=NOTICE_EVERY_S, count=count
-            )
-        except StoreError as error:
-            fields = {"error": str(error)}
-            logger.warning("redis unavailable", extra={"fields": fields, "state": "refused webhook"})
-            with self._lock:
-                self._count += count
-        else:
-            self._saved_at = now
-        finally:
-            with self._lock:
-                self._is_saving = False
-
-
 MAX_BODY = 32 * 1024 * 1024
 _MAX_SOURCE = 100
 _MAX_WARNINGS = 10
@@ -125,7 +66,7 @@ def build_hooks(services: Services, request_guard: RequestGuard) -> Blueprint:
         }
         for name, number in {**counts, "repaired": batch.repaired}.items():
             if number:
-                _alerts(_OUTCOMES[name]).inc(number)
+                _alerts("duplicate" if name == "duplicates" else name).inc(number)
         services.last_webhooks.record_webhook(source, now)
         response = {"alerts": batch.total, **counts, "incidents": result.incidents}
         if request.query_string and request.args.get("warnings") == "true":
@@ -137,45 +78,41 @@ def build_hooks(services: Services, request_guard: RequestGuard) -> Blueprint:
         _webhooks(response.status_code).inc()
         return response
 
-    _handle_rejections(hooks, RejectedWebhooks(services.notices, clock))
+    _handle_rejections(hooks, services.rejected_webhooks)
     return hooks
 
 
 def _handle_rejections(hooks: Blueprint, rejected: RejectedWebhooks) -> None:
-    """Answer webhooks that can't be ingested with an error message, and record them in *rejected*.
+    """Answer webhooks that can't be ingested with an error message, and record them in *rejected*."""
 
-    Alertmanager drops a webhook that is answered 4xx, so its alerts are lost: a notice tells the operators.
-    """
+    def refuse(status: int, message: str, reason: str = "") -> Response:
+        fields = {"reason": reason or message, "from": request.remote_addr}
+        logger.error("webhook refused", extra={"fields": fields})
+        rejected.record_rejection(reason or message, str(request.remote_addr))
+        return error_response(status, message)
 
     @hooks.errorhandler(PayloadError)
     def invalid_payload(error: PayloadError) -> Response:
         _alerts("rejected").inc()
-        return _refuse_webhook(rejected, 413 if isinstance(error, PayloadTooLarge) else 400, error.reason)
+        return refuse(413 if isinstance(error, PayloadTooLarge) else 400, error.reason)
 
     @hooks.errorhandler(RequestEntityTooLarge)
     def too_large(_: RequestEntityTooLarge) -> Response:
         message = f"the body is larger than {MAX_BODY // 1024 // 1024} MiB; see max_alerts in Alertmanager"
-        return _refuse_webhook(rejected, 413, message, "too large; see max_alerts in Alertmanager")
+        return refuse(413, message, "too large; see max_alerts in Alertmanager")
 
     @hooks.errorhandler(ParseException)
     def malformed_request(error: ParseException) -> Response:
         # gunicorn raises this while the body is read: invalid chunked encoding.
         if (found := find_malformed_request(error)) is None:
             raise error
-        return _refuse_webhook(rejected, *found)
+        return refuse(*found)
 
     @hooks.errorhandler(ClientDisconnected)
     def client_disconnected(_: ClientDisconnected) -> Response:
         # The client was too slow or disconnected. Alertmanager retries after a 5xx.
         logger.warning("webhook aborted by client", extra={"fields": {"from": request.remote_addr}})
         return error_response(503, "the body came too slowly or was incomplete, send it again")
-
-
-def _refuse_webhook(rejected: RejectedWebhooks, status: int, message: str, reason: str = "") -> Response:
-    fields = {"reason": reason or message, "from": request.remote_addr}
-    logger.error("webhook refused", extra={"fields": fields})
-    rejected.record_rejection(reason or message, str(request.remote_addr))
-    return error_response(status, message)
 
 
 def _read_body() -> bytes:
@@ -216,16 +153,6 @@ def _webhooks(code: int) -> Counter:
 @cache
 def _alerts(outcome: str) -> Counter:
     return metrics.ALERTS.labels(outcome)
-
-
-# The label values of the metric by the names in the response.
-_OUTCOMES = {
-    "new": "new",
-    "duplicates": "duplicate",
-    "resolved": "resolved",
-    "rejected": "rejected",
-    "repaired": "repaired",
-}
 
 
 # Slack's signatures are valid for five minutes before and after their timestamp.
@@ -288,7 +215,7 @@ def _handle_request(
     if interaction is None:
         return Response(status=200)
     signature = request.headers.get("X-Slack-Signature", "")
-    result: InteractionResult = interactions.handle_request(
+    result = interactions.handle_request(
         interaction, lambda: job_queue.record_once("slack", signature, _SIGNED_FOR_S)
     )
     response = Response(status=200) if result.body is None else jsonify(result.body)
@@ -298,7 +225,6 @@ def _handle_request(
     return response
 
 
-_KIND = "pagerduty"
 _MAX_ID = 200
 
 
@@ -307,10 +233,8 @@ def build_pagerduty_hooks(services: Services) -> Blueprint:
     hooks = Blueprint("pagerduty_hooks", __name__, url_prefix="/webhooks")
 
     @hooks.post("/pagerduty")
-    def receive_pagerduty() -> Response:
-        """Enqueue an event; answers 202 only once it is stored or ignored. A repeat is recognized for two
-        days.
-        """
+    def receive_pagerduty() -> Response | tuple[Response, int]:
+        """Enqueue an event; answers 202 once it is stored or ignored. A repeat is known for two days."""
         request.max_content_length = pagerduty_webhook.MAX_BODY
         header = request.headers.get("X-PagerDuty-Signature", "")
         # The body of an unsigned request is not read.
@@ -320,21 +244,15 @@ def build_pagerduty_hooks(services: Services) -> Blueprint:
             return error_response(401, "not signed with PAGERDUTY_WEBHOOK_SECRET")
         event = pagerduty_webhook.parse_event(body)
         if event is None or event.event_type not in EVENTS:
-            return _accepted("ignored")
+            return jsonify({"outcome": "ignored"}), 202
         # PagerDuty sends the same id with every delivery attempt. The id is not signed, so the digest of the
         # body is stored, too, to recognize a replayed body.
         name = one_line(request.headers.get("X-Webhook-Id", ""), _MAX_ID)
         names = [one for one in (name, sha256(body).hexdigest()) if one]
         with request_timeout():
             is_new = services.job_queue.enqueue(
-                _KIND, names[0], asdict(event), services.clock(), also=names[1:]
+                "pagerduty", names[0], asdict(event), services.clock(), also=names[1:]
             )
-        return _accepted("taken" if is_new else "repeated")
+        return jsonify({"outcome": "taken" if is_new else "repeated"}), 202
 
     return hooks
-
-
-def _accepted(outcome: str) -> Response:
-    response = jsonify({"outcome": outcome})
-    response.status_code = 202
-    return response

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import time
 from typing import Any
 
 import pytest
@@ -70,12 +69,6 @@ def list_notices(rig: Rig) -> list[str]:
     return [message.text for message in in_channel(rig, "#monitoring")]
 
 
-def wait_until_saved(rig: Rig) -> None:
-    deadline = time.monotonic() + 2
-    while not rig.services.notices._redis.hlen("rcv:{0}:notices") and time.monotonic() < deadline:
-        time.sleep(0.01)
-
-
 def count(code: str = "404") -> float:
     return REGISTRY.get_sample_value("receiver_webhooks_total", {"code": code}) or 0.0
 
@@ -136,7 +129,7 @@ def test_at_any_other_path_the_response_names_the_right_one(rig: Rig, path: str)
     assert f"http://localhost{HOOK}" in response.json["error"]["message"]
     assert "s3cret" not in response.text
     assert count() == before + 1
-    wait_until_saved(rig)
+    rig.services.rejected_webhooks.save_notices()
     (text,) = list_notices(rig)
     assert "its alerts are lost" in text
     assert HOOK in text
@@ -148,7 +141,7 @@ def test_one_notice_an_hour_is_saved_and_each_webhook_is_counted(rig: Rig) -> No
     before = count()
     for _ in range(5):
         assert rig.client.post("/webhook", json=body(rig)).status_code == 404
-        wait_until_saved(rig)
+        rig.services.rejected_webhooks.save_notices()
         rig.passes("5m")
     assert count() == before + 5
     assert len(list_notices(rig)) == 1
@@ -156,10 +149,10 @@ def test_one_notice_an_hour_is_saved_and_each_webhook_is_counted(rig: Rig) -> No
 
 def test_a_refused_webhook_does_not_suppress_the_notice(rig: Rig) -> None:
     assert rig.client.post(HOOK, data=b"nonsense").status_code == 400
-    wait_until_saved(rig)
+    rig.services.rejected_webhooks.save_notices()
     rig.passes("5m")
     assert rig.client.post("/webhook", json=body(rig)).status_code == 404
-    wait_until_saved(rig)
+    rig.services.rejected_webhooks.save_notices()
     assert len(list_notices(rig)) == 2
 
 
@@ -205,7 +198,7 @@ def test_with_the_webhook_token_the_response_names_the_path_and_a_notice_is_save
     response = guarded.client.post(path, json=body(guarded), headers=HOOK_TOKEN)
     assert response.status_code == 404
     assert HOOK in response.json["error"]["message"]
-    wait_until_saved(guarded)
+    guarded.services.rejected_webhooks.save_notices()
     (text,) = list_notices(guarded)
     assert f"https://ops.example{HOOK}" in text
 
