@@ -18,11 +18,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 from gunicorn.glogging import Logger
+from msgspec import json
 
 from receiver import clock as wall
 from receiver.config_state import MAX_ERROR, ConfigState
@@ -175,9 +175,7 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
 
 # Enough for the longest error at four bytes per character, plus the other fields.
 _BUFFER_SIZE = 4 * MAX_ERROR + 1024
-_LENGTH = 4
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(ConfigState)
+_decoder = json.Decoder(ConfigState)
 
 
 class SharedConfigState:
@@ -196,21 +194,21 @@ class SharedConfigState:
     def set_state(self, state: ConfigState) -> None:
         """Publish *state*. Only one process may call this."""
         times = (self._memory[0] + 1) % 256
-        packed = _encoder.encode(state)
-        begin = 1 + times % 2 * _BUFFER_SIZE
-        self._memory[begin : begin + _LENGTH + len(packed)] = len(packed).to_bytes(_LENGTH, "big") + packed
+        self._memory[_buffer_of(times)] = json.encode(state).ljust(_BUFFER_SIZE)
         self._memory[0] = times
 
     def get_state(self) -> ConfigState:
         """Return the state that was set last."""
         while True:
             times = self._memory[0]
-            begin = 1 + times % 2 * _BUFFER_SIZE
-            length = int.from_bytes(self._memory[begin : begin + _LENGTH], "big")
-            begin += _LENGTH
-            packed = self._memory[begin : begin + length]
+            encoded = self._memory[_buffer_of(times)]
             if self._memory[0] == times:
-                return _decoder.decode(packed)
+                return _decoder.decode(encoded)
+
+
+def _buffer_of(times: int) -> slice:
+    begin = 1 + times % 2 * _BUFFER_SIZE
+    return slice(begin, begin + _BUFFER_SIZE)
 
 
 def _build_app(settings: Settings, routing: Routing, config: SharedConfigState) -> WSGI:

@@ -29,17 +29,6 @@ def wants_html() -> bool:
     return not request.path.startswith(_JSON_PATHS) and "text/html" in request.headers.get("Accept", "")
 
 
-def render_error_page(status: int, message: str, title: str = "") -> Response:
-    """Return the error as an HTML page headed *title*, or the default title of *status*.
-
-    It does not read from Redis, which may be the reason for the error.
-    """
-    heading = title or _TITLES.get(status, "That can't be done")
-    sentence = f"{message[:1].upper()}{message[1:].rstrip('.')}."
-    page = render_template("error.html", status=status, heading=heading, message=sentence)
-    return Response(page, status, content_type="text/html; charset=utf-8")
-
-
 logger = logging.getLogger(__name__)
 
 
@@ -59,10 +48,14 @@ def json_response(body: object) -> Response:
 def error_response(status: int, message: str, kind: str = "", *, title: str = "") -> Response:
     """Return an error in the common form: JSON, or for browsers an HTML page headed *title*.
 
-    *kind* is the `type` of the JSON error where the status does not determine it.
+    *kind* is the `type` of the JSON error where the status does not determine it. The page does not read from
+    Redis, which may be the reason for the error.
     """
     if wants_html():
-        response = render_error_page(status, message, title)
+        heading = title or _TITLES.get(status, "That can't be done")
+        sentence = f"{message[:1].upper()}{message[1:].rstrip('.')}."
+        page = render_template("error.html", status=status, heading=heading, message=sentence)
+        response = Response(page, status, content_type="text/html; charset=utf-8")
     else:
         response = Response(render_error_body(status, message, kind), status, content_type="application/json")
     if status == 401:
@@ -86,7 +79,13 @@ def _render_error(error: Exception) -> Response:
         case PayloadError():
             status, message = 400, error.reason
         case StoreError():
-            return _render_store_error(error)
+            # One log line for all paths: Alertmanager, browsers and monitoring all repeat their requests.
+            fields = {"path": request.path, "error": str(error)}
+            logger.warning("redis unavailable", extra={"fields": fields, "state": "requests"})
+            status, message = 503, "the store can't take it now, send it again"
+            if wants_html():
+                advice = error.advice or "it refuses a command: see the receiver's log"
+                message = f"the receiver keeps its incidents in Redis, and {advice}"
         case ClientDisconnected():
             status, message = 408, "the body came too slowly or was incomplete"
         case HTTPException():
@@ -102,13 +101,3 @@ def _render_error(error: Exception) -> Response:
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
     return response
-
-
-def _render_store_error(error: StoreError) -> Response:
-    # One log line for all paths, since Alertmanager, browsers and monitoring all repeat their requests.
-    fields = {"path": request.path, "error": str(error)}
-    logger.warning("redis unavailable", extra={"fields": fields, "state": "requests"})
-    if wants_html():
-        advice = error.advice or "it refuses a command: see the receiver's log"
-        return render_error_page(503, f"the receiver keeps its incidents in Redis, and {advice}")
-    return error_response(503, "the store can't take it now, send it again")
