@@ -54,7 +54,7 @@ def build_floor(settings: Settings, _routing: Routing) -> WSGI:
 
 def main() -> None:
     listener = socket.socket(fileno=int(sys.argv[1]))
-    serve(load_settings(os.environ), lambda: Routing(routes=()), listener, WORKERS, build=build_floor)
+    serve(lambda: (load_settings(os.environ), Routing(routes=())), listener, WORKERS, build=build_floor)
 
 
 if __name__ == "__main__":

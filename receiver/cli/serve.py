@@ -55,6 +55,10 @@ class Options:
         hide_secrets(routing)
         return routing
 
+    def load_config(self) -> tuple[Settings, Routing]:
+        """Read both; raises ConfigError."""
+        return self.load_settings(), self.load_routing()
+
 
 _OPTIONS = (
     config_option,
@@ -143,14 +147,7 @@ def web(options: Options, fd: int | None) -> None:
     from receiver.web.gunicorn import serve
 
     listener = socket.socket(fileno=fd) if fd is not None else open_listener(options.listen)
-    serve(
-        settings,
-        options.load_routing,
-        listener,
-        options.workers,
-        parent=find_supervisor(),
-        load_settings=options.load_settings,
-    )
+    serve(options.load_config, listener, options.workers, parent=find_supervisor())
 
 
 # Work still in progress then is left to its lease: another worker claims it after 3 s.
@@ -174,15 +171,14 @@ def worker(options: Options) -> None:
     # Its libraries take long to import, and a fault should be reported at once.
     from receiver.app.worker import ReceiverWorker
 
-    def load() -> Routing:
-        options.load_settings()  # with a fault here the web process refuses, and both must refuse together
-        return options.load_routing()
-
-    run_worker(ReceiverWorker(settings, routing), signals, load, find_supervisor())
+    run_worker(ReceiverWorker(settings, routing), signals, options.load_config, find_supervisor())
 
 
 def run_worker(
-    built: ReceiverWorker, signals: Signals, load: Callable[[], Routing], parent: int | None
+    built: ReceiverWorker,
+    signals: Signals,
+    load: Callable[[], tuple[Settings, Routing]],
+    parent: int | None,
 ) -> None:
     """Run *built* in a thread and handle *signals* until it ends; raises SystemExit(1) if it crashed."""
     crashed = threading.Event()
@@ -211,9 +207,10 @@ def run_worker(
     logger.info("worker ended")
 
 
-def _reload_worker(built: ReceiverWorker, load: Callable[[], Routing]) -> None:
+def _reload_worker(built: ReceiverWorker, load: Callable[[], tuple[Settings, Routing]]) -> None:
     try:
-        routing = load()
+        # With a fault in the settings the web process refuses both, and the worker must refuse them with it.
+        _, routing = load()
     except ConfigError as error:
         log_problems(error)
         built.record_refused_config(error)

@@ -48,24 +48,21 @@ WSGI = Callable[..., Any]
 
 
 def serve(
-    settings: Settings,
-    load: Callable[[], Routing],
+    load: Callable[[], tuple[Settings, Routing]],
     listener: socket.socket,
     workers: int,
     *,
     parent: int | None = None,
     build: Callable[[Settings, Routing], WSGI] | None = None,
-    load_settings: Callable[[], Settings] | None = None,
 ) -> None:
-    """Serve until SIGTERM, then leave by SystemExit; SIGHUP calls *load* and *load_settings* again.
+    """Serve until SIGTERM, then leave by SystemExit; SIGHUP calls *load* again.
 
-    Both raise ConfigError for a faulty configuration: at the start that ends the process, later the old
+    It raises ConfigError for a faulty configuration: at the start that ends the process, later the old
     configuration stays in force. The process ends together with its parent process *parent*. *build* makes
     the application inside each worker. Raises MetricsDirError where no folder for metrics can be written.
     """
     provide_metrics_dir(os.environ)
-    server = WebServer(settings, load, listener, workers, build, load_settings=load_settings)
-    WebArbiter(server, parent).run()
+    WebArbiter(WebServer(load, listener, workers, build), parent).run()
 
 
 class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
@@ -73,23 +70,16 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     def __init__(
         self,
-        settings: Settings,
-        load: Callable[[], Routing],
+        load: Callable[[], tuple[Settings, Routing]],
         listener: socket.socket,
         workers: int,
         build: Callable[[Settings, Routing], WSGI] | None,
-        *,
-        load_settings: Callable[[], Settings] | None = None,
-        clock: Callable[[], float] = wall.now,
     ) -> None:
-        self._settings = settings
-        self._load_settings = load_settings or (lambda: settings)
         self._load = load
         self._fd = listener.detach()
         self._workers = workers
-        self._routing = load()
-        self._clock = clock
-        self._config = SharedConfigState(ConfigState(clock()))
+        self._loaded = load()
+        self._config = SharedConfigState(ConfigState(wall.now()))
         self._build = build or partial(_build_app, config=self._config)
         super().__init__()
 
@@ -121,7 +111,7 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     def load(self) -> WSGI:
         """Return the application; runs in a worker, after gevent has patched the standard library."""
-        return self._build(self._settings, self._routing)
+        return self._build(*self._loaded)
 
     def reload(self) -> None:
         """Do nothing: gunicorn's own settings come from command-line flags, which do not change."""
@@ -129,12 +119,12 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     def reload_routing(self) -> bool:
         """Load the configuration again; False where it is faulty, and the old one stays in force."""
         try:
-            self._settings, self._routing = self._load_settings(), self._load()
+            self._loaded = self._load()
         except ConfigError as error:
             log_problems(error)
-            self._config.set_state(self._config.get_state().with_refusal(error.problems, self._clock()))
+            self._config.set_state(self._config.get_state().with_refusal(error.problems, wall.now()))
             return False
-        self._config.set_state(ConfigState(self._clock()))
+        self._config.set_state(ConfigState(wall.now()))
         logger.info("configuration reloaded")
         return True
 

@@ -18,11 +18,11 @@ from receiver.web.server.listen import ListenAddress, open_listener
 LARGE = b"x" * 20 * 1024 * 1024
 
 
-def load() -> str:
+def load() -> tuple[None, str]:
     text = Path("routing").read_text()
     if text == "faulty":
         raise ConfigError([Problem("routing", 1, "faulty")])
-    return text
+    return None, text
 
 
 def build(settings, routing):
@@ -50,4 +50,4 @@ if __name__ == "__main__":
     listener = open_listener(ListenAddress("127.0.0.1", 0))
     Path("port.new").write_text(str(listener.getsockname()[1]))
     Path("port.new").rename("port")
-    serve(None, load, listener, int(os.environ.get("WORKERS", "2")), build=build)
+    serve(load, listener, int(os.environ.get("WORKERS", "2")), build=build)
