@@ -24,10 +24,9 @@ from receiver.web.monitoring import ProcessMonitor, build_health
 from receiver.web.pages.blueprint import build_pages
 from receiver.web.pages.dashboard import IncidentListBuilder, add_dashboard, add_maintenance_forms, add_storm
 from receiver.web.pages.history import add_history
-from receiver.web.pages.incident import IncidentPage, SentMessageList, add_incident
+from receiver.web.pages.incident import IncidentPage, add_incident
 from receiver.web.pages.routing import add_routing
 from receiver.web.pages.runbooks import add_runbooks
-from receiver.web.pages.warnings import WarningList
 from receiver.web.server.errors import register_error_handlers
 from receiver.web.urls import make_relative, url_for
 from receiver.web.webhooks import MAX_BODY, build_hooks, build_pagerduty_hooks, build_slack_hooks
@@ -108,12 +107,11 @@ def _build_api_and_pages(services: Services) -> Iterator[Blueprint]:
     yield build_api(incidents, storms, maintenance, status, documents)
 
     pages = build_pages(maintenance, clock)
-    lists = IncidentListBuilder(services.incidents, open_incidents, services.maintenance, routing, clock)
-    warnings = WarningList(services.failures, services.storm_store, services.config, routing)
-    sent_messages = SentMessageList(services.simulated, build_notification_builder(services, rest=None))
-    add_dashboard(pages, services, lists, warnings, status)
-    add_incident(pages, IncidentPage(services, incidents, sent_messages, warnings, status))
-    add_storm(pages, storms, lists, warnings, status)
+    lists = IncidentListBuilder(services, open_incidents)
+    add_dashboard(pages, services, lists, status)
+    notification_builder = build_notification_builder(services, rest=None)
+    add_incident(pages, IncidentPage(services, incidents, notification_builder, status))
+    add_storm(pages, storms, lists, status)
     add_history(pages, services)
     add_runbooks(pages, services)
     add_routing(pages, services)

@@ -12,7 +12,7 @@ from datetime import datetime
 from hashlib import sha256
 from importlib import resources
 from pathlib import PurePath
-from typing import Annotated, Any, Generic, TypeVar, cast
+from typing import Annotated, Any, cast
 
 from flask import Blueprint, Response, current_app, request, stream_template
 from msgspec import Meta, Struct
@@ -45,21 +45,14 @@ def build_pages(maintenance: MaintenanceHandler, clock: Clock) -> Blueprint:
         response.headers["X-Receiver-Now"] = f"{clock():.3f}"
         return response
 
-    @pages.app_template_filter("ago")
-    def ago(timestamp: str | None) -> str:
-        return timestamp[:19].replace("T", " ") + " UTC" if timestamp else ""
-
-    @pages.app_template_filter("age")
-    def age(timestamp: str) -> str:
-        return format_age(clock() - datetime.fromisoformat(timestamp).timestamp())
-
-    @pages.app_template_filter("basename")
-    def basename(path: str) -> str:
-        return PurePath(path).name
-
-    @pages.app_template_filter("is_web")
-    def is_web(address: str | None) -> bool:
-        return bool(address) and is_web_link(str(address))
+    filters: dict[str, Callable[[Any], object]] = {
+        "ago": lambda timestamp: timestamp[:19].replace("T", " ") + " UTC" if timestamp else "",
+        "age": lambda timestamp: format_age(clock() - datetime.fromisoformat(timestamp).timestamp()),
+        "basename": lambda path: PurePath(path).name,
+        "is_web": lambda address: bool(address) and is_web_link(str(address)),
+    }
+    for name, render in filters.items():
+        pages.add_app_template_filter(render, name)
 
     @pages.app_context_processor
     def shared() -> dict[str, object]:
@@ -121,8 +114,6 @@ def conditional_response(template: str, shown: dict[str, object], **context: obj
     return Response("".join(pieces), content_type="text/html; charset=utf-8")
 
 
-T = TypeVar("T")
-U = TypeVar("U")
 PAGE_SIZE = 100
 
 
@@ -138,35 +129,23 @@ class PageQuery(Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class PageSlice(Generic[T]):
+class PageSlice:
     """The rows of one page, the number of rows on all pages, the page's number and the number of pages."""
 
-    rows: Sequence[T]
+    rows: Sequence[Any]
     total: int
     page: int
     pages: int
 
-    def with_rows(self, rows: Sequence[U]) -> PageSlice[U]:
-        """Return the same page with other rows."""
-        return PageSlice(rows, self.total, self.page, self.pages)
 
-
-def paginate(rows: Sequence[T], page: int) -> PageSlice[T]:
+def paginate(rows: Sequence[Any], page: int) -> PageSlice:
     """Return the rows on page *page*, or on the last page if there are fewer."""
     pages = max(1, -(-len(rows) // PAGE_SIZE))
     page = min(page, pages)
     return PageSlice(rows[(page - 1) * PAGE_SIZE : page * PAGE_SIZE], len(rows), page, pages)
 
 
-VIA = "page"
-
-
-def current_user_name() -> str:
-    """Return the name of the current principal, or a placeholder."""
-    principal = current_principal()
-    return (principal.name if principal is not None else "") or "somebody on the page"
-
-
 def current_actor() -> ActorFields:
-    """Return the current principal as the actor of a transition."""
-    return ActorFields(by=current_user_name(), via=VIA)
+    """Return the current principal, or a placeholder, as the actor of a transition."""
+    principal = current_principal()
+    return ActorFields(by=(principal.name if principal else "") or "somebody on the page", via="page")

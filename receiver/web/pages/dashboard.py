@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Generic, Literal, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
@@ -16,11 +16,8 @@ from msgspec import Meta
 from werkzeug.wrappers import Response
 
 from receiver.app.services import Services
-from receiver.clock import Clock, parse_time
-from receiver.config.model import Routing
+from receiver.clock import parse_time
 from receiver.incidents.open_incidents import OpenIncident, OpenIncidents, urgency_of
-from receiver.incidents.store import RedisIncidents
-from receiver.maintenance import RedisMaintenance
 from receiver.model.alert import describe_unknown_severity
 from receiver.model.escalation import EscalationState, evaluate_escalation
 from receiver.model.incident import Incident
@@ -28,12 +25,7 @@ from receiver.model.plan import resolve_policy
 from receiver.text import one_line
 from receiver.web.api.requests import EndMaintenanceRequest, StartMaintenanceRequest, read_query
 from receiver.web.api.responses import IncidentRow, StepStatus
-from receiver.web.api.serializers import (
-    delivery_keys,
-    format_timestamp,
-    serialize_row,
-    step_status,
-)
+from receiver.web.api.serializers import delivery_keys, format_timestamp, serialize_row, step_status
 from receiver.web.api.status import MaintenanceHandler, StatusHandler, StormHandler
 from receiver.web.misaddressed import find_hook_url
 from receiver.web.pages.blueprint import (
@@ -44,7 +36,12 @@ from receiver.web.pages.blueprint import (
     digest_of,
     paginate,
 )
-from receiver.web.pages.warnings import StatusWarning, WarningList, list_severity_warnings
+from receiver.web.pages.warnings import (
+    StatusWarning,
+    list_serious_warnings,
+    list_severity_warnings,
+    list_warnings,
+)
 from receiver.web.server.connection import yield_to_others
 from receiver.web.urls import url_for
 
@@ -66,16 +63,12 @@ class DashboardQuery(PageQuery, frozen=True):
 
     def matches(self, incident: OpenIncident, now: float) -> bool:
         """Tell whether all of the filter but its text matches *incident*."""
+        state = "acknowledged" if incident.is_acknowledged else "unacknowledged"
         return (
-            self._has_state(incident, now)
+            (now >= incident.stale_at if self.state == "stale" else self.state in ("", state))
             and self.severity in ("", incident.severity)
             and self.route in ("", incident.route)
         )
-
-    def _has_state(self, incident: OpenIncident, now: float) -> bool:
-        if self.state == "stale":
-            return now >= incident.stale_at
-        return self.state in ("", "acknowledged" if incident.is_acknowledged else "unacknowledged")
 
 
 @dataclass(frozen=True)
@@ -118,7 +111,7 @@ class OpenCounts:
 class Dashboard:
     """The open incidents that match a filter, and the counts of all; *digest* is a digest of both."""
 
-    incidents: PageSlice[IncidentCard]
+    incidents: PageSlice
     counts: OpenCounts
     digest: str
 
@@ -144,14 +137,11 @@ class _Cached(NamedTuple, Generic[T]):
 class IncidentListBuilder:
     """Builds lists of incidents, most urgent first. Raises StoreError."""
 
-    incidents: RedisIncidents
+    services: Services
     open_incidents: OpenIncidents
-    maintenance: RedisMaintenance
-    routing: Routing
-    clock: Clock
 
     def __post_init__(self) -> None:
-        self._delivery_keys = delivery_keys(self.routing)
+        self._delivery_keys = delivery_keys(self.services.routing)
         self._dashboards: dict[DashboardQuery, _Cached[Dashboard]] = {}
         self._cards: dict[str, _Cached[IncidentCard]] = {}
 
@@ -160,8 +150,8 @@ class IncidentListBuilder:
 
         It is built again only after an open incident changed, by a webhook, a person or time.
         """
-        now, everything = self.clock(), self.open_incidents.list_all()
-        paused_until = self.maintenance.paused_until(now)
+        now, everything = self.services.clock(), self.open_incidents.list_all()
+        paused_until = self.services.maintenance.paused_until(now)
         cached = self._dashboards.get(query)
         if cached is not None and cached.is_valid(everything, paused_until, now):
             return cached.content
@@ -169,14 +159,12 @@ class IncidentListBuilder:
             open=len(everything),
             unacknowledged=sum(not one.is_acknowledged for one in everything),
             stale=sum(now >= one.stale_at for one in everything),
-            alarms=list_severity_warnings(self.routing, everything),
+            alarms=list_severity_warnings(self.services.routing, everything),
         )
-        found: Sequence[OpenIncident] = everything
-        if query.is_filtered:
-            found = self._select_matching(everything, query, now)
+        found = self._select_matching(everything, query, now) if query.is_filtered else everything
         page = paginate(found, query.page)
         cards = self._list_cards(page.rows, paused_until, now)
-        incidents = page.with_rows([card.content for card in cards])
+        incidents = replace(page, rows=[card.content for card in cards])
         dashboard = Dashboard(incidents, counts, digest_of(incidents, counts))
         stale_at = min((one.stale_at for one in everything if one.stale_at > now), default=math.inf)
         valid_until = min((stale_at, *(card.valid_until for card in cards)))
@@ -192,16 +180,17 @@ class IncidentListBuilder:
         if not query.text:
             return found
         text = query.text.casefold()
-        heads = self.incidents.load_heads([one.id for one in found], is_brief=True)
+        heads = self.services.incidents.load_heads([one.id for one in found], is_brief=True)
         return [one for one in found if one.id in heads and text in _searchable_text(heads[one.id])]
 
-    def build_list(self, incidents: Iterable[Incident], page_number: int) -> PageSlice[IncidentCard]:
+    def build_list(self, incidents: Iterable[Incident], page_number: int) -> PageSlice:
         """Return one page of *incidents*, most urgent first."""
-        now = self.clock()
+        now = self.services.clock()
         page = paginate(sorted(incidents, key=urgency_of), page_number)
-        heads = self.incidents.load_heads([one.id for one in page.rows], self._delivery_keys)
-        paused_until = self.maintenance.paused_until(now)
-        return page.with_rows([self._build_card(head, paused_until, now)[0] for head in heads.values()])
+        heads = self.services.incidents.load_heads([one.id for one in page.rows], self._delivery_keys)
+        paused_until = self.services.maintenance.paused_until(now)
+        cards = [self._build_card(head, paused_until, now)[0] for head in heads.values()]
+        return replace(page, rows=cards)
 
     def _list_cards(
         self, incidents: Sequence[OpenIncident], paused_until: float, now: float
@@ -215,7 +204,7 @@ class IncidentListBuilder:
             if cached is not None and cached.is_valid(one, paused_until, now):
                 found[one.id] = cached
         missing = [one for one in incidents if one.id not in found]
-        heads = self.incidents.load_heads([one.id for one in missing], self._delivery_keys)
+        heads = self.services.incidents.load_heads([one.id for one in missing], self._delivery_keys)
         for number, one in enumerate(missing):
             if number % _CARDS_AT_ONCE == 0:
                 yield_to_others()
@@ -226,15 +215,10 @@ class IncidentListBuilder:
 
     def _build_card(self, incident: Incident, paused_until: float, now: float) -> tuple[IncidentCard, float]:
         """Return the card of *incident*, and until when it stays as it is unless the incident changes."""
-        policy = resolve_policy(self.routing, incident, paused_until)
+        policy = resolve_policy(self.services.routing, incident, paused_until)
         escalation = evaluate_escalation(incident, policy, now)
-        upcoming = escalation.next_step
-        times = (
-            escalation.next_check_at,
-            upcoming.due_at if upcoming is not None else None,
-            incident.stale_at,
-            paused_until,
-        )
+        due_at = escalation.next_step.due_at if escalation.next_step is not None else None
+        times = (escalation.next_check_at, due_at, incident.stale_at, paused_until)
         valid_until = min((at for at in times if at is not None and at > now), default=math.inf)
         return build_card(incident, escalation, now), valid_until
 
@@ -282,11 +266,10 @@ def _explain_no_step(incident: Incident, escalation: EscalationState) -> str:
         return "nobody, it is taken"
     if incident.is_paused:
         return "waits while it is muted" if incident.is_suppressed else "waits while it is quiet"
-    titles = (
-        one.step.responder.title for one in escalation.steps if step_status(one) is StepStatus.NOTIFYING
-    )
-    notifying = next(titles, None)
-    return f"{notifying}, being notified now" if notifying is not None else "nobody further"
+    for one in escalation.steps:
+        if step_status(one) is StepStatus.NOTIFYING:
+            return f"{one.step.responder.title}, being notified now"
+    return "nobody further"
 
 
 def _searchable_text(incident: Incident) -> str:
@@ -332,11 +315,7 @@ def _field(name: str) -> str | None:
 
 
 def add_dashboard(
-    pages: Blueprint,
-    services: Services,
-    lists: IncidentListBuilder,
-    warnings: WarningList,
-    status: StatusHandler,
+    pages: Blueprint, services: Services, lists: IncidentListBuilder, status: StatusHandler
 ) -> None:
     """Add the dashboard to the blueprint."""
     settings, routing = services.settings, services.routing
@@ -353,7 +332,7 @@ def add_dashboard(
             # The time of the last webhook always changes, so it is sent in a header and not part of the ETag.
             {
                 "digest": dashboard.digest,
-                "status_warnings": warnings.list_all(current, counts.stale, counts.alarms),
+                "status_warnings": list_warnings(services, current, counts.stale, counts.alarms),
                 "heartbeats": current.heartbeats,
                 "maintenance": current.maintenance,
                 "webhook_sources": list(webhooks),
@@ -374,11 +353,7 @@ def add_dashboard(
 
 
 def add_storm(
-    pages: Blueprint,
-    storms: StormHandler,
-    lists: IncidentListBuilder,
-    warnings: WarningList,
-    status: StatusHandler,
+    pages: Blueprint, storms: StormHandler, lists: IncidentListBuilder, status: StatusHandler
 ) -> None:
     """Add the page of a storm and its acknowledgement to the blueprint."""
 
@@ -393,7 +368,7 @@ def add_storm(
             {
                 "storm": shown,
                 "incidents": lists.build_list(members, query.page),
-                "status_warnings": warnings.list_serious(current),
+                "status_warnings": list_serious_warnings(lists.services, current),
                 "maintenance": current.maintenance,
             },
             name=storm.name,

@@ -32,15 +32,9 @@ from receiver.web.api.requests import CreateSilenceRequest, read_query
 from receiver.web.api.responses import AlertRow, AlertStatus, DeliveryState
 from receiver.web.api.serializers import format_timestamp
 from receiver.web.api.status import StatusHandler
-from receiver.web.pages.blueprint import (
-    PAGE_SIZE,
-    VIA,
-    conditional_response,
-    current_actor,
-    current_user_name,
-)
+from receiver.web.pages.blueprint import PAGE_SIZE, conditional_response, current_actor
 from receiver.web.pages.dashboard import DashboardQuery, build_card
-from receiver.web.pages.warnings import WarningList, delivery_label, list_severity_warnings
+from receiver.web.pages.warnings import delivery_label, list_serious_warnings, list_severity_warnings
 from receiver.web.urls import url_for
 
 SHOWN_AT_MOST = 100
@@ -123,55 +117,37 @@ def _build_message(
     return SentMessage(format_timestamp(at), to, what, text, whole, simulated)
 
 
-@dataclass(frozen=True, slots=True)
-class SentMessageList:
-    """Lists the messages that were sent for an incident, newest first. Raises StoreError."""
-
-    simulated: RedisSimulatedMessages
-    notification_builder: NotificationBuilder
-
-    def list_simulated(self, incident: Incident) -> list[SentMessage]:
-        """Return what simulated channels would have sent."""
-        receipts = (delivery.receipt for delivery in incident.deliveries.values())
-        if not any(receipt is not None and receipt.is_simulated for receipt in receipts):
-            return []
-        recorded = self.simulated.list_newest(_RECORDED_AT_MOST)
-        return _sort_messages(_render_recorded(one) for one in recorded if one.get("incident") == incident.id)
-
-    def list_current(self, view: IncidentView) -> list[SentMessage]:
-        """Return the messages in the channels as they read now."""
-        return _sort_messages((*self._render_message(view), *self._render_pages(view)))
-
-    def _render_message(self, view: IncidentView) -> Iterator[SentMessage]:
-        message = view.incident.message
-        if message is None or message.receipt is None or message.receipt.is_simulated:
-            return
-        target = message_target(view.incident, message)
-        rendered = render_message(
-            self.notification_builder.build_notification(Post(key=MESSAGE, target=target), view)
-        )
+def _render_current(view: IncidentView, builder: NotificationBuilder) -> Iterator[SentMessage]:
+    """Return the messages in the channels as they read now."""
+    incident = view.incident
+    message = incident.message
+    if message is not None and message.receipt is not None and not message.receipt.is_simulated:
+        target = message_target(incident, message)
+        rendered = render_message(builder.build_notification(Post(key=MESSAGE, target=target), view))
         payload = {"text": rendered.text, "blocks": list(rendered.blocks)}
         what = "the message, as it reads now"
         yield _build_message(message.receipt.at, f"slack:{target.address}", what, rendered.text, payload)
+    for step in view.policy.steps:
+        key = page_key(step.name)
+        page, paged = step.responder.find_target(PAGERDUTY), incident.deliveries.get(key)
+        if page is None or paged is None or paged.receipt is None or paged.receipt.is_simulated:
+            continue
+        if paged.is_bundled:  # part of a storm's page; none of its own was sent
+            continue
+        alert_key = dedup_key(incident, step.responder.name)
+        action = Page(key=key, instance=paged.instance, target=page, dedup_key=alert_key, step=step)
+        event = render_event(builder.build_notification(action, view))
+        to, text = f"pagerduty:{step.responder.name}", str(event["payload"]["summary"])
+        yield _build_message(paged.receipt.at, to, "the page, as it would read now", text, event)
 
-    def _render_pages(self, view: IncidentView) -> Iterator[SentMessage]:
-        incident = view.incident
-        for step in view.policy.steps:
-            page, paged = step.responder.find_target(PAGERDUTY), incident.deliveries.get(page_key(step.name))
-            if page is None or paged is None or paged.receipt is None or paged.receipt.is_simulated:
-                continue
-            if paged.is_bundled:  # part of a storm's page; none of its own was sent
-                continue
-            action = Page(
-                key=page_key(step.name),
-                instance=paged.instance,
-                target=page,
-                dedup_key=dedup_key(incident, step.responder.name),
-                step=step,
-            )
-            event = render_event(self.notification_builder.build_notification(action, view))
-            to, text = f"pagerduty:{step.responder.name}", str(event["payload"]["summary"])
-            yield _build_message(paged.receipt.at, to, "the page, as it would read now", text, event)
+
+def _list_simulated(incident: Incident, simulated: RedisSimulatedMessages) -> list[SentMessage]:
+    """Return what simulated channels would have sent, newest first. Raises StoreError."""
+    receipts = (delivery.receipt for delivery in incident.deliveries.values())
+    if not any(receipt is not None and receipt.is_simulated for receipt in receipts):
+        return []
+    recorded = simulated.list_newest(_RECORDED_AT_MOST)
+    return _sort_messages(_render_recorded(one) for one in recorded if one.get("incident") == incident.id)
 
 
 def _sort_messages(messages: Iterable[SentMessage]) -> list[SentMessage]:
@@ -191,8 +167,7 @@ class IncidentPage:
 
     services: Services
     handler: IncidentHandler
-    sent_messages: SentMessageList
-    warnings: WarningList
+    notification_builder: NotificationBuilder
     status: StatusHandler
 
     def render_incident(self, incident_id: str) -> Response:
@@ -210,8 +185,8 @@ class IncidentPage:
             {
                 "incident": whole,
                 "card": build_card(found, escalation, now),
-                "simulated": self.sent_messages.list_simulated(found),
-                "status_warnings": self.warnings.list_serious(status, alarms),
+                "simulated": _list_simulated(found, self.services.simulated),
+                "status_warnings": list_serious_warnings(self.services, status, alarms),
                 "maintenance": status.maintenance,
             },
             titles={step.responder.name: step.responder.title for step in policy.steps},
@@ -230,8 +205,8 @@ class IncidentPage:
         """Return the page of the messages in the channels, as they read now."""
         now = self.services.clock()
         found, policy = self.handler.load_incident(incident_id, now)
-        messages = self.sent_messages.list_current(evaluate_incident(found, policy, now))
-        return render_template("sent.html", incident=found, messages=messages)
+        messages = _render_current(evaluate_incident(found, policy, now), self.notification_builder)
+        return render_template("sent.html", incident=found, messages=_sort_messages(messages))
 
     def _find_runbook(self, incident: Incident) -> dict[str, object]:
         """Return the runbook of the first alert that has an excerpt, as variables of the template."""
@@ -261,11 +236,12 @@ def add_incident(pages: Blueprint, page: IncidentPage) -> None:
     @pages.post("/incidents/<incident_id>/<what>")
     def post_transition(incident_id: str, what: str) -> Response:
         """Apply a transition such as `acknowledge`, and redirect to the page with the form."""
+        actor = current_actor()
         if what == "silence":
             for_ = request.form.get("for", "")
-            handler.silence(incident_id, CreateSilenceRequest(by=current_user_name(), via=VIA, for_=for_))
+            handler.silence(incident_id, CreateSilenceRequest(by=actor.by, via=actor.via, for_=for_))
         elif what in transitions:
-            transitions[what](incident_id, current_actor())
+            transitions[what](incident_id, actor)
         else:
             raise NotFound("answer", one_line(what, 40))
         back, _, query = request.form.get("back", "").partition("?")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from receiver.app.services import Services
 from receiver.config.model import Routing
-from receiver.config_state import ConfigReport
+from receiver.config_state import ConfigState
 from receiver.incidents.failures import RedisFailures
 from receiver.incidents.open_incidents import OpenIncident
 from receiver.incidents.routing_preview import REMEDY, is_unpaged_critical
 from receiver.model.alert import describe_unknown_severity
 from receiver.model.incident import Incident
 from receiver.model.routing import PAGERDUTY
-from receiver.storms.store import RedisStorms
+from receiver.storms.model import Storm
 from receiver.web.api.responses import ChannelState, HeartbeatState, Status
 from receiver.web.api.serializers import format_timestamp
 from receiver.web.api.status import describe_refusals
@@ -116,64 +117,61 @@ def _link_incident(incident: Incident | OpenIncident) -> Link:
     return Link(url_for("pages.incident", incident_id=incident.id), incident.alertname or incident.id)
 
 
-@dataclass(frozen=True, slots=True)
-class WarningList:
-    """Lists the warnings of the pages. Raises StoreError."""
+def list_warnings(
+    services: Services, status: Status, stale: int = 0, alarms: Sequence[StatusWarning] = ()
+) -> list[StatusWarning]:
+    """Return all warnings, the most severe first. Raises StoreError.
 
-    failures: RedisFailures
-    storms: RedisStorms
-    config: ConfigReport
-    routing: Routing
+    *stale* is the number of stale open incidents and *alarms* are their severity warnings.
+    """
+    found = [
+        *alarms,
+        *_find_failing_components(status),
+        *_find_refused_config(services.config.list_refused()),
+        *_find_failed(services.failures),
+        *_find_storms(services.storm_store.list_unresolved()),
+        *_find_stale(stale),
+        *_find_simulated(services.routing),
+    ]
+    return sorted(found, key=lambda warning: _LEVELS.index(warning.level))
 
-    def list_all(
-        self, status: Status, stale: int = 0, alarms: Sequence[StatusWarning] = ()
-    ) -> list[StatusWarning]:
-        """Return all warnings, the most severe first.
 
-        *stale* is the number of stale open incidents and *alarms* are their severity warnings.
-        """
-        found = [
-            *alarms,
-            *_find_failing_components(status),
-            *self._find_refused_config(),
-            *self._find_failed(),
-            *self._find_storms(),
-            *_find_stale(stale),
-            *_find_simulated(self.routing),
-        ]
-        return sorted(found, key=lambda warning: _LEVELS.index(warning.level))
+def list_serious_warnings(
+    services: Services, status: Status, alarms: Sequence[StatusWarning] = ()
+) -> list[StatusWarning]:
+    """Return the warnings without notes, which only the dashboard shows."""
+    found = list_warnings(services, status, alarms=alarms)
+    return [warning for warning in found if warning.level != "note"]
 
-    def list_serious(self, status: Status, alarms: Sequence[StatusWarning] = ()) -> list[StatusWarning]:
-        """Return the warnings without notes, which only the dashboard shows."""
-        return [warning for warning in self.list_all(status, alarms=alarms) if warning.level != "note"]
 
-    def _find_refused_config(self) -> Iterator[StatusWarning]:
-        refused = self.config.list_refused()
-        if refused:
-            since = min(state.refused_at for state in refused.values())
-            words = f"The old one stays in force: {describe_refusals(refused)}."
-            yield StatusWarning("alarm", "A new configuration was refused.", words, format_timestamp(since))
+def _find_refused_config(refused: Mapping[str, ConfigState]) -> Iterator[StatusWarning]:
+    if refused:
+        since = min(state.refused_at for state in refused.values())
+        words = f"The old one stays in force: {describe_refusals(refused)}."
+        yield StatusWarning("alarm", "A new configuration was refused.", words, format_timestamp(since))
 
-    def _find_failed(self) -> Iterator[StatusWarning]:
-        count = self.failures.count_failures()
-        if not count:
-            return
-        links = tuple(
-            Link(
-                url_for("pages.incident", incident_id=failure.incident.id, _anchor="deliveries"),
-                f"{failure.incident.alertname or failure.incident.id}: {delivery_label(failure.key)}",
-            )
-            for failure in self.failures.list_failures(_NAMED_AT_MOST).failures
+
+def _find_failed(failures: RedisFailures) -> Iterator[StatusWarning]:
+    count = failures.count_failures()
+    if not count:
+        return
+    links = tuple(
+        Link(
+            url_for("pages.incident", incident_id=failure.incident.id, _anchor="deliveries"),
+            f"{failure.incident.alertname or failure.incident.id}: {delivery_label(failure.key)}",
         )
-        title = f"{count} {'delivery' if count == 1 else 'deliveries'} failed permanently."
-        words = f"The newest {len(links)}:" if count > len(links) else ""
-        yield StatusWarning("alarm", title, words, links=links)
+        for failure in failures.list_failures(_NAMED_AT_MOST).failures
+    )
+    title = f"{count} {'delivery' if count == 1 else 'deliveries'} failed permanently."
+    words = f"The newest {len(links)}:" if count > len(links) else ""
+    yield StatusWarning("alarm", title, words, links=links)
 
-    def _find_storms(self) -> Iterator[StatusWarning]:
-        for storm in self.storms.list_unresolved():
-            if storm.is_active:
-                link = Link(url_for("pages.storm", storm_id=storm.id), "what it counts")
-                yield StatusWarning("warn", f"A storm is on in {storm.name}.", links=(link,))
+
+def _find_storms(storms: Iterable[Storm]) -> Iterator[StatusWarning]:
+    for storm in storms:
+        if storm.is_active:
+            link = Link(url_for("pages.storm", storm_id=storm.id), "what it counts")
+            yield StatusWarning("warn", f"A storm is on in {storm.name}.", links=(link,))
 
 
 _NAMES = {"slack": "Slack", "pagerduty": "PagerDuty", "alertmanager": "Alertmanager"}
