@@ -38,8 +38,8 @@ from receiver.web.pages.blueprint import (
 )
 from receiver.web.pages.warnings import (
     StatusWarning,
-    list_serious_warnings,
     list_severity_warnings,
+    list_simulated_channels,
     list_warnings,
 )
 from receiver.web.server.connection import yield_to_others
@@ -332,7 +332,10 @@ def add_dashboard(
             # The time of the last webhook always changes, so it is sent in a header and not part of the ETag.
             {
                 "digest": dashboard.digest,
-                "status_warnings": list_warnings(services, current, counts.stale, counts.alarms),
+                "status_warnings": [
+                    *list_warnings(services, current, counts.stale, counts.alarms),
+                    *list_simulated_channels(routing),
+                ],
                 "heartbeats": current.heartbeats,
                 "maintenance": current.maintenance,
                 "webhook_sources": list(webhooks),
@@ -368,7 +371,7 @@ def add_storm(
             {
                 "storm": shown,
                 "incidents": lists.build_list(members, query.page),
-                "status_warnings": list_serious_warnings(lists.services, current),
+                "status_warnings": list_warnings(lists.services, current),
                 "maintenance": current.maintenance,
             },
             name=storm.name,

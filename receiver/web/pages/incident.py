@@ -34,7 +34,7 @@ from receiver.web.api.serializers import format_timestamp
 from receiver.web.api.status import StatusHandler
 from receiver.web.pages.blueprint import PAGE_SIZE, conditional_response, current_actor
 from receiver.web.pages.dashboard import DashboardQuery, build_card
-from receiver.web.pages.warnings import delivery_label, list_serious_warnings, list_severity_warnings
+from receiver.web.pages.warnings import delivery_label, list_severity_warnings, list_warnings
 from receiver.web.urls import url_for
 
 SHOWN_AT_MOST = 100
@@ -186,7 +186,7 @@ class IncidentPage:
                 "incident": whole,
                 "card": build_card(found, escalation, now),
                 "simulated": _list_simulated(found, self.services.simulated),
-                "status_warnings": list_serious_warnings(self.services, status, alarms),
+                "status_warnings": list_warnings(self.services, status, alarms=alarms),
                 "maintenance": status.maintenance,
             },
             titles={step.responder.name: step.responder.title for step in policy.steps},

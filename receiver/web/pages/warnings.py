@@ -120,7 +120,7 @@ def _link_incident(incident: Incident | OpenIncident) -> Link:
 def list_warnings(
     services: Services, status: Status, stale: int = 0, alarms: Sequence[StatusWarning] = ()
 ) -> list[StatusWarning]:
-    """Return all warnings, the most severe first. Raises StoreError.
+    """Return the warnings, the most severe first. Raises StoreError.
 
     *stale* is the number of stale open incidents and *alarms* are their severity warnings.
     """
@@ -131,17 +131,8 @@ def list_warnings(
         *_find_failed(services.failures),
         *_find_storms(services.storm_store.list_unresolved()),
         *_find_stale(stale),
-        *_find_simulated(services.routing),
     ]
     return sorted(found, key=lambda warning: _LEVELS.index(warning.level))
-
-
-def list_serious_warnings(
-    services: Services, status: Status, alarms: Sequence[StatusWarning] = ()
-) -> list[StatusWarning]:
-    """Return the warnings without notes, which only the dashboard shows."""
-    found = list_warnings(services, status, alarms=alarms)
-    return [warning for warning in found if warning.level != "note"]
 
 
 def _find_refused_config(refused: Mapping[str, ConfigState]) -> Iterator[StatusWarning]:
@@ -203,7 +194,8 @@ def _find_stale(stale: int) -> Iterator[StatusWarning]:
         yield StatusWarning("warn", title, words, links=links)
 
 
-def _find_simulated(routing: Routing) -> Iterator[StatusWarning]:
+def list_simulated_channels(routing: Routing) -> Iterator[StatusWarning]:
+    """Return a note about the channels that send nothing; only the dashboard shows it."""
     names = [] if routing.slack_token else ["Slack"]
     titles = [
         responder.title
