@@ -80,7 +80,7 @@ def create_app(services: Services, rate_limits: RateLimits | None) -> Flask:
 
 def _build_api_and_pages(services: Services) -> Iterator[Blueprint]:
     routing, clock = services.routing, services.clock
-    processes = ProcessMonitor(services.work_queue, clock, services.run_id)
+    processes = ProcessMonitor(services)
     open_incidents = OpenIncidents(services.incidents)
     yield build_health(services, processes, open_incidents)
 

@@ -15,8 +15,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from receiver import metrics
 from receiver.app.channels import list_threads
 from receiver.app.services import Services
-from receiver.clock import CLOCKS_AGREE_WITHIN_S, Clock
-from receiver.engine.queue import SILENT_AFTER_S, WorkQueue
+from receiver.clock import CLOCKS_AGREE_WITHIN_S
+from receiver.engine.queue import SILENT_AFTER_S
 from receiver.errors import StoreError
 from receiver.incidents.open_incidents import OpenIncidents
 from receiver.web.process_environment import VARIABLE
@@ -30,27 +30,26 @@ logger = logging.getLogger(__name__)
 class ProcessMonitor:
     """The living workers, and the clocks of all processes. Raises StoreError."""
 
-    work_queue: WorkQueue
-    clock: Clock
-    run_id: str
+    services: Services
 
     def list_workers(self) -> list[str]:
         """Return the names of the living workers."""
-        now = self.clock()
+        now = self.services.clock()
         # A heartbeat later than now was written before Redis' clock was set back.
-        return self.work_queue.list_workers(now - SILENT_AFTER_S, now + SILENT_AFTER_S)
+        return self.services.work_queue.list_workers(now - SILENT_AFTER_S, now + SILENT_AFTER_S)
 
     def list_own_workers(self) -> list[str]:
         """Return the names of the living workers, under `run` only those of this run."""
         self.compare_clocks()  # records this process's clock, so that /readyz of other processes sees it
-        return [name for name in self.list_workers() if not self.run_id or name.startswith(f"{self.run_id}.")]
+        prefix = f"{self.services.run_id}." if self.services.run_id else ""
+        return [name for name in self.list_workers() if name.startswith(prefix)]
 
     def compare_clocks(self) -> dict[str, float]:
         """Record this process's clock; return by how many seconds each process's clock is ahead of Redis'.
 
         Returns an empty dict while all clocks agree.
         """
-        ahead = self.work_queue.compare_clocks(f"web {socket.gethostname()}", self.clock())
+        ahead = self.services.work_queue.compare_clocks(f"web {socket.gethostname()}", self.services.clock())
         differences = (0.0, *ahead.values())
         return ahead if max(differences) - min(differences) > CLOCKS_AGREE_WITHIN_S else {}
 

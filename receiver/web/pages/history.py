@@ -6,7 +6,7 @@ The charts are only coordinates: the stylesheet sets the colours, and a table be
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -123,15 +123,6 @@ class Rank:
     words: str
 
 
-@dataclass(frozen=True)
-class Ranking:
-    """The alerts with the highest values of one statistic."""
-
-    id: str
-    title: str
-    ranks: list[Rank]
-
-
 _RANKINGS = (
     ("noisiest", "The noisiest alerts", attrgetter("count")),
     ("nobodys", "Alerts that nobody acknowledged", attrgetter("unacknowledged")),
@@ -140,15 +131,13 @@ _RANKINGS = (
 )
 
 
-def rank_alerts(stats: Sequence[AlertStats]) -> list[Ranking]:
-    """Return the rankings of *stats*, without empty ones."""
-    rankings = []
+def rank_alerts(stats: Sequence[AlertStats]) -> Iterator[tuple[str, str, list[Rank]]]:
+    """Return the ID, the title and the alerts of each ranking of *stats*, without empty ones."""
     for name, title, count in _RANKINGS:
         noisiest = sorted(filter(count, stats), key=count, reverse=True)[:NOISIEST]
-        ranks = [Rank(one.alertname or "(no name)", count(one), str(count(one))) for one in noisiest]
-        if ranks:
-            rankings.append(Ranking(name, title, ranks))
-    return rankings
+        if noisiest:
+            ranks = [Rank(one.alertname or "(no name)", count(one), str(count(one))) for one in noisiest]
+            yield name, title, ranks
 
 
 def rank_durations(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from flask import Blueprint, render_template, request
 from markupsafe import Markup
@@ -21,15 +20,6 @@ from receiver.web.pages.blueprint import PAGE_SIZE, PageQuery, paginate
 from receiver.web.urls import url_for
 
 _MAX_INCIDENTS = 5000
-
-
-@dataclass(frozen=True)
-class RunbookUsage:
-    """A runbook, the number of its incidents, and whether Prometheus has an alerting rule of its name."""
-
-    runbook: Runbook
-    incident_count: int
-    has_alert_rule: bool
 
 
 def _find_disagreements(
@@ -66,10 +56,11 @@ def add_runbooks(pages: Blueprint, services: Services) -> None:
         known = sorted(catalogue.list_runbooks(), key=lambda runbook: runbook.name)
         rules = prometheus.get_rules() if prometheus else None
         rules_by_name = {rule.name: rule for rule in rules.rules} if rules else {}
-        usages = [RunbookUsage(each, used[each.name], each.name in rules_by_name) for each in known]
         return render_template(
             "runbooks.html",
-            usages=paginate(usages, query.page),
+            runbooks=paginate(known, query.page),
+            incident_counts=used,
+            rules_by_name=rules_by_name,
             alerts_without_runbook=missing.most_common(),
             rules_without_runbook=sorted(
                 name
