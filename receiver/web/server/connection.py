@@ -15,6 +15,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
 from typing import IO, Any, cast
 
 from flask import Request
@@ -35,6 +36,7 @@ LINGER_S = 1.0
 LINGER_BYTES = 64 * 1024
 
 
+@dataclass(eq=False)
 class ClientConnection:
     """The client socket that gunicorn uses, with deadlines; all other attributes are those of the socket.
 
@@ -46,47 +48,41 @@ class ClientConnection:
     *unverified* collects the connections whose body is being read before its signature can be checked.
     """
 
-    def __init__(
-        self,
-        client: Any,
-        clock: Callable[[], float] = time.monotonic,
-        *,
-        drain: Callable[[ClientConnection], None] = lambda connection: connection.linger(),
-        unverified: dict[ClientConnection, None] | None = None,
-    ) -> None:
-        self._client = client
-        self._clock = clock
-        self._drain = drain
-        self._unverified = {} if unverified is None else unverified
-        self.request: Any = None  # gunicorn's, which is being answered
-        self._is_unread = False
-        self._deadline = clock() + HEAD_S
-        self._is_waiting = False
-        self._is_head = True
-        self._received = 0
-        self._responding_since: float | None = None
-        self._sent = 0
+    client: Any
+    clock: Callable[[], float] = time.monotonic
+    drain: Callable[[ClientConnection], None] = lambda connection: connection.linger()
+    unverified: dict[ClientConnection, None] = field(default_factory=dict)
+    request: Any = field(default=None, init=False)  # gunicorn's, which is being answered
+    _is_unread: bool = field(default=False, init=False)
+    _is_waiting: bool = field(default=False, init=False)
+    _is_head: bool = field(default=True, init=False)
+    _received: int = field(default=0, init=False)
+    _responding_since: float | None = field(default=None, init=False)
+    _sent: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self._deadline = self.clock() + HEAD_S
 
     def await_request(self, idle_s: float) -> None:
         """Wait *idle_s* seconds for a request to begin; its head then has HEAD_S seconds."""
         self._is_waiting = self._is_head = True
-        self._deadline = self._clock() + idle_s
+        self._deadline = self.clock() + idle_s
         self._responding_since, self._sent = None, 0
 
     def begin_body(self) -> None:
         """Switch from the limits of the head to those of the body."""
         self._is_waiting = self._is_head = False
         self._received = 0
-        self._deadline = self._clock() + STALL_TIMEOUT_S
+        self._deadline = self.clock() + STALL_TIMEOUT_S
 
     @contextmanager
     def mark_unverified(self) -> Iterator[None]:
         """Allow the worker to close this connection to make room for others while the context is active."""
-        self._unverified[self] = None
+        self.unverified[self] = None
         try:
             yield
         finally:
-            self._unverified.pop(self, None)
+            self.unverified.pop(self, None)
 
     def begin_response(self) -> None:
         """Close the connection after this response if the request body has not been read completely.
@@ -101,59 +97,59 @@ class ClientConnection:
         """Close the connection, after draining a body that was not read."""
         if self._is_unread:
             self._is_unread = False
-            self._drain(self)
-        self._client.close()
+            self.drain(self)
+        self.client.close()
 
     def linger(self) -> None:
         """Read some of what the client still sends, so that our response reaches it."""
-        _linger(self._client, LINGER_S)
+        _linger(self.client, LINGER_S)
 
     def recv(self, size: int) -> bytes:
         """Return the bytes that arrived, b"" at the end of the stream."""
         self._responding_since, self._sent = None, 0
-        left_s = self._deadline - self._clock()
+        left_s = self._deadline - self.clock()
         if not self._is_head:
             left_s = min(STALL_TIMEOUT_S, left_s + self._received / MIN_BYTES_PER_S)
         if left_s <= 0:
             return self._time_out()
-        self._client.settimeout(left_s)
+        self.client.settimeout(left_s)
         try:
-            data: bytes = self._client.recv(size)
+            data: bytes = self.client.recv(size)
         except TimeoutError:
             return self._time_out()
         finally:
-            self._client.settimeout(None)
+            self.client.settimeout(None)
         self._received += len(data)
         if self._is_waiting and data:
             self._is_waiting = False
-            self._deadline = self._clock() + HEAD_S
+            self._deadline = self.clock() + HEAD_S
         return data
 
     def sendall(self, data: bytes) -> None:
         """Send all of *data*; raises ConnectionResetError where the client reads too slowly."""
         view = memoryview(data)
         if self._responding_since is None:
-            self._responding_since = self._clock()
+            self._responding_since = self.clock()
         try:
             while view:
                 allowed_s = STALL_TIMEOUT_S + self._sent / MIN_BYTES_PER_S
-                left_s = min(STALL_TIMEOUT_S, self._responding_since + allowed_s - self._clock())
+                left_s = min(STALL_TIMEOUT_S, self._responding_since + allowed_s - self.clock())
                 if left_s <= 0:
                     raise _too_slow()
-                self._client.settimeout(left_s)
-                count = self._client.send(view[:_PIECE])
+                self.client.settimeout(left_s)
+                count = self.client.send(view[:_PIECE])
                 self._sent += count
                 view = view[count:]
         except TimeoutError:
             raise _too_slow() from None
         finally:
-            self._client.settimeout(None)
+            self.client.settimeout(None)
 
     send = sendall
 
     def reject_request(self, response: bytes) -> None:
         """Send *response* as the last one and close the connection."""
-        reject_client(self._client, response)
+        reject_client(self.client, response)
 
     def _time_out(self) -> bytes:
         if self._is_head:
@@ -161,7 +157,7 @@ class ClientConnection:
         raise _too_slow()
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
+        return getattr(self.client, name)
 
 
 def reject_client(client: Any, response: bytes, linger_s: float = LINGER_S) -> None:

@@ -47,9 +47,8 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         super().__init__(*args, **kwargs)
         self._connections: dict[gevent.Greenlet, ClientConnection] = {}
         self._idle: dict[ClientConnection, None] = {}  # in the order in which they became idle
-        self._unverified: dict[
-            ClientConnection, None
-        ] = {}  # whose body is read to find out whether it is signed
+        # Those whose body is read to find out whether it is signed.
+        self._unverified: dict[ClientConnection, None] = {}
         self._draining: dict[ClientConnection, tuple[str, gevent.Greenlet]] = {}  # with their addresses
         self._capacity = min(MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
         self._warned_at = -_WARN_EVERY_S
