@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import asdict
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 
 from flask import Blueprint, Response, jsonify, request
@@ -17,14 +18,12 @@ from receiver import metrics
 from receiver.app.channels import build_slack_interactions
 from receiver.app.services import Services
 from receiver.config.model import Routing
-from receiver.engine.jobs import JobQueue
 from receiver.errors import PayloadError, PayloadTooLarge
 from receiver.incidents.routing_preview import find_severity_warnings
 from receiver.integrations.alertmanager import webhook as alertmanager_webhook
 from receiver.integrations.pagerduty import webhook as pagerduty_webhook
 from receiver.integrations.pagerduty.sync import EVENTS
 from receiver.integrations.slack import requests as slack_requests
-from receiver.integrations.slack.interactions import SlackInteractions
 from receiver.integrations.slack.requests import Request
 from receiver.model.alert import ReceivedAlerts
 from receiver.notices import RejectedWebhooks
@@ -165,7 +164,7 @@ def build_slack_hooks(services: Services) -> Blueprint:
     Each answers within Slack's limit of 3 s, and with 200 only once the request is stored in Redis. A request
     is accepted within five minutes of its signed timestamp; a repeated one has no effect.
     """
-    interactions, job_queue = build_slack_interactions(services), services.job_queue
+    interactions = build_slack_interactions(services)
     hooks = Blueprint("slack_hooks", __name__, url_prefix="/webhooks/slack")
 
     @hooks.before_request
@@ -184,17 +183,24 @@ def build_slack_hooks(services: Services) -> Blueprint:
             401, "the signature is missing, wrong, too old, or SLACK_SIGNING_SECRET is unset"
         )
 
-    @hooks.post("/interactions")
-    def receive_interaction() -> Response:
-        """Handle a button click or a submitted form."""
-        interaction = slack_requests.parse_interaction(request.get_data(cache=True))
-        return _handle_request(interactions, job_queue, interaction)
+    def receive_request(parse: Callable[[bytes], Request | None]) -> Response:
+        """Handle and answer the request; the follow-up message is sent after the response."""
+        slack_request = parse(request.get_data(cache=True))
+        if slack_request is None:
+            return Response(status=200)
+        signature = request.headers.get("X-Slack-Signature", "")
+        result = interactions.handle(
+            slack_request, lambda: services.job_queue.record_once("slack", signature, _SIGNED_FOR_S)
+        )
+        response = Response(status=200) if result.body is None else jsonify(result.body)
+        if not result.is_saved:
+            response.status_code = 503
+        response.call_on_close(lambda: interactions.send_followup(result))
+        return response
 
-    @hooks.post("/commands")
-    def receive_command() -> Response:
-        """Handle a slash command."""
-        command = slack_requests.parse_command(request.get_data(cache=True))
-        return _handle_request(interactions, job_queue, command)
+    parsers = {"interactions": slack_requests.parse_interaction, "commands": slack_requests.parse_command}
+    for name, parse in parsers.items():
+        hooks.add_url_rule(f"/{name}", name, partial(receive_request, parse), methods=["POST"])
 
     @hooks.errorhandler(PayloadError)
     def invalid_payload(error: PayloadError) -> Response:
@@ -206,23 +212,6 @@ def build_slack_hooks(services: Services) -> Blueprint:
         return error_response(413, f"the body is larger than {slack_requests.MAX_BODY // 1024} KiB")
 
     return hooks
-
-
-def _handle_request(
-    interactions: SlackInteractions, job_queue: JobQueue, interaction: Request | None
-) -> Response:
-    """Handle and answer the request; the follow-up message is sent after the response."""
-    if interaction is None:
-        return Response(status=200)
-    signature = request.headers.get("X-Slack-Signature", "")
-    result = interactions.handle_request(
-        interaction, lambda: job_queue.record_once("slack", signature, _SIGNED_FOR_S)
-    )
-    response = Response(status=200) if result.body is None else jsonify(result.body)
-    if not result.is_saved:
-        response.status_code = 503
-    response.call_on_close(lambda: interactions.send_followup(result))
-    return response
 
 
 _MAX_ID = 200
