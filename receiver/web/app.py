@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from flask import Blueprint, Flask, Response, request
 
-from receiver.app.channels import build_notification_builder
 from receiver.app.services import Services
 from receiver.incidents.open_incidents import OpenIncidents
 from receiver.web.api.incidents import IncidentHandler
@@ -24,7 +23,7 @@ from receiver.web.monitoring import ProcessMonitor, build_health
 from receiver.web.pages.blueprint import build_pages
 from receiver.web.pages.dashboard import IncidentListBuilder, add_dashboard, add_maintenance_forms, add_storm
 from receiver.web.pages.history import add_history
-from receiver.web.pages.incident import IncidentPage, add_incident
+from receiver.web.pages.incident import add_incident
 from receiver.web.pages.routing import add_routing
 from receiver.web.pages.runbooks import add_runbooks
 from receiver.web.server.errors import register_error_handlers
@@ -109,8 +108,7 @@ def _build_api_and_pages(services: Services) -> Iterator[Blueprint]:
     pages = build_pages(maintenance, clock)
     lists = IncidentListBuilder(services, open_incidents)
     add_dashboard(pages, services, lists, status)
-    notification_builder = build_notification_builder(services, rest=None)
-    add_incident(pages, IncidentPage(services, incidents, notification_builder, status))
+    add_incident(pages, services, incidents, status)
     add_storm(pages, storms, lists, status)
     add_history(pages, services)
     add_runbooks(pages, services)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
@@ -134,31 +135,31 @@ def _is_webhook(head: bytes, sender: str) -> bool:
     return sender.startswith(_SENDERS) or _VERSION.search(head) is not None
 
 
+@dataclass(eq=False)
 class _RewoundStream:
     """A stream whose first bytes were read ahead and are returned again by `read`."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self._head = BytesIO()
-        self._error: ParseException | None = None
+    stream: IO[bytes]
+    head: BytesIO = field(default_factory=BytesIO)
+    error: ParseException | None = None
 
     def read_head(self) -> bytes:
         """Return the first MAX_READ bytes, or all if there are fewer; `read` raises its ParseException."""
         head = bytearray()
         try:
-            while len(head) < MAX_READ and (piece := self._stream.read(min(PIECE, MAX_READ - len(head)))):
+            while len(head) < MAX_READ and (piece := self.stream.read(min(PIECE, MAX_READ - len(head)))):
                 head += piece
                 yield_to_others()
         except ParseException as error:
-            self._error = error
-        self._head = BytesIO(head)
+            self.error = error
+        self.head = BytesIO(head)
         return bytes(head)
 
     def read(self, size: int = -1) -> bytes:
         """Return up to *size* bytes; all remaining ones for a negative *size*."""
-        head = self._head.read(size)
+        head = self.head.read(size)
         if head and size >= 0:
             return head
-        if self._error is not None:
-            raise self._error
-        return head + self._stream.read(size)
+        if self.error is not None:
+            raise self.error
+        return head + self.stream.read(size)

@@ -12,6 +12,7 @@ from flask import Blueprint, redirect, render_template, request
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
+from receiver.app.channels import build_notification_builder
 from receiver.app.services import Services
 from receiver.engine.simulated_messages import RedisSimulatedMessages
 from receiver.errors import NotFound
@@ -24,6 +25,7 @@ from receiver.model.delivery_status import message_target
 from receiver.model.escalation import IncidentView, evaluate_escalation, evaluate_incident
 from receiver.model.incident import Incident, dedup_key
 from receiver.model.routing import PAGERDUTY
+from receiver.runbooks.catalogue import RunbookCatalogue
 from receiver.runbooks.html import render_page
 from receiver.runbooks.model import render_plain
 from receiver.text import one_line
@@ -106,15 +108,12 @@ class SentMessage:
     to: str
     what: str
     text: str
-    whole: str
-    simulated: bool
+    payload: Mapping[str, Any]
+    simulated: bool = False
 
-
-def _build_message(
-    at: float, to: str, what: str, text: str, payload: Mapping[str, Any], *, simulated: bool = False
-) -> SentMessage:
-    whole = dumps(payload, indent=2, ensure_ascii=False)
-    return SentMessage(format_timestamp(at), to, what, text, whole, simulated)
+    @property
+    def whole(self) -> str:
+        return dumps(self.payload, indent=2, ensure_ascii=False)
 
 
 def _render_current(view: IncidentView, builder: NotificationBuilder) -> Iterator[SentMessage]:
@@ -126,7 +125,8 @@ def _render_current(view: IncidentView, builder: NotificationBuilder) -> Iterato
         rendered = render_message(builder.build_notification(Post(key=MESSAGE, target=target), view))
         payload = {"text": rendered.text, "blocks": list(rendered.blocks)}
         what = "the message, as it reads now"
-        yield _build_message(message.receipt.at, f"slack:{target.address}", what, rendered.text, payload)
+        at, to = format_timestamp(message.receipt.at), f"slack:{target.address}"
+        yield SentMessage(at, to, what, rendered.text, payload)
     for step in view.policy.steps:
         key = page_key(step.name)
         page, paged = step.responder.find_target(PAGERDUTY), incident.deliveries.get(key)
@@ -137,8 +137,9 @@ def _render_current(view: IncidentView, builder: NotificationBuilder) -> Iterato
         alert_key = dedup_key(incident, step.responder.name)
         action = Page(key=key, instance=paged.instance, target=page, dedup_key=alert_key, step=step)
         event = render_event(builder.build_notification(action, view))
-        to, text = f"pagerduty:{step.responder.name}", str(event["payload"]["summary"])
-        yield _build_message(paged.receipt.at, to, "the page, as it would read now", text, event)
+        at, to = format_timestamp(paged.receipt.at), f"pagerduty:{step.responder.name}"
+        what, text = "the page, as it would read now", str(event["payload"]["summary"])
+        yield SentMessage(at, to, what, text, event)
 
 
 def _list_simulated(incident: Incident, simulated: RedisSimulatedMessages) -> list[SentMessage]:
@@ -157,36 +158,52 @@ def _sort_messages(messages: Iterable[SentMessage]) -> list[SentMessage]:
 def _render_recorded(message: Mapping[str, Any]) -> SentMessage:
     payload = message.get("event") or {k: message[k] for k in ("text", "blocks") if k in message}
     to, text = str(message.get("to") or message.get("channel") or ""), str(message.get("text", ""))
-    what = delivery_label(str(message.get("key", "")))
-    return _build_message(float(message.get("at", 0.0)), to, what, text, payload, simulated=True)
+    at, what = format_timestamp(float(message.get("at", 0.0))), delivery_label(str(message.get("key", "")))
+    return SentMessage(at, to, what, text, payload, simulated=True)
 
 
-@dataclass(frozen=True, slots=True)
-class IncidentPage:
-    """Renders the page of one incident. Raises NotFound and StoreError."""
+def _find_runbook(runbooks: RunbookCatalogue, incident: Incident) -> dict[str, object]:
+    """Return the runbook of the first alert that has an excerpt, as variables of the template."""
+    found = map(runbooks.find_excerpt, incident.alerts.values())
+    excerpt = next((excerpt for excerpt in found if excerpt is not None), None)
+    runbook = runbooks.find_runbook(excerpt.name if excerpt else incident.alertname)
+    return {
+        "runbook": runbook,
+        "runbook_body": Markup(render_page(runbook.source, top=3)) if runbook else "",  # noqa: S704
+        "excerpt": excerpt,
+        "excerpt_text": render_plain(excerpt) if excerpt else "",
+    }
 
-    services: Services
-    handler: IncidentHandler
-    notification_builder: NotificationBuilder
-    status: StatusHandler
 
-    def render_incident(self, incident_id: str) -> Response:
-        """Return the page: alerts, escalation, timeline, deliveries, runbook and simulated messages."""
-        now = self.services.clock()
-        found, policy = self.handler.load_incident(incident_id, now)
+def add_incident(
+    pages: Blueprint, services: Services, handler: IncidentHandler, status_handler: StatusHandler
+) -> None:
+    """Add the page of an incident and its forms to the blueprint."""
+    notification_builder = build_notification_builder(services, rest=None)
+    transitions = {
+        "acknowledge": handler.acknowledge,
+        "unacknowledge": handler.unacknowledge,
+        "resolve": handler.resolve,
+    }
+
+    @pages.get("/incidents/<incident_id>", endpoint="incident")
+    def show_incident(incident_id: str) -> Response:
+        """Show the alerts, escalation, timeline, deliveries, runbook and simulated messages."""
+        now = services.clock()
+        found, policy = handler.load_incident(incident_id, now)
         escalation = evaluate_escalation(found, policy, now)
         upcoming = escalation.next_step if not found.is_paused else None
-        whole = self.handler.serialize_detail(found, policy, now)
-        status = self.status.get_status()
-        alarms = list_severity_warnings(self.services.routing, [] if found.is_resolved else [found])
+        whole, status = handler.serialize_detail(found, policy, now), status_handler.get_status()
+        alarms = list_severity_warnings(services.routing, [] if found.is_resolved else [found])
         rows = sorted(whole.deliveries, key=lambda row: (row.state is not DeliveryState.FAILED, row.at or ""))
+        message = found.message
         return conditional_response(
             "incident.html",
             {
                 "incident": whole,
                 "card": build_card(found, escalation, now),
-                "simulated": _list_simulated(found, self.services.simulated),
-                "status_warnings": list_warnings(self.services, status, alarms=alarms),
+                "simulated": _list_simulated(found, services.simulated),
+                "status_warnings": list_warnings(services, status, alarms=alarms),
                 "maintenance": status.maintenance,
             },
             titles={step.responder.name: step.responder.title for step in policy.steps},
@@ -194,44 +211,20 @@ class IncidentPage:
             alerts=list_alerts(whole.alerts),
             timeline=whole.timeline[: -PAGE_SIZE - 1 : -1],
             deliveries=rows[:PAGE_SIZE],
-            message_link=_find_link(found),
-            can_silence=found.source in self.services.routing.alertmanagers,
+            message_link=message.receipt.link if message and message.receipt else "",
+            can_silence=found.source in services.routing.alertmanagers,
             name_delivery=delivery_label,
             is_sent=any(row.state is DeliveryState.DELIVERED and not row.simulated for row in rows),
-            **self._find_runbook(found),
+            **_find_runbook(services.runbooks, found),
         )
 
-    def render_sent_messages(self, incident_id: str) -> str:
-        """Return the page of the messages in the channels, as they read now."""
-        now = self.services.clock()
-        found, policy = self.handler.load_incident(incident_id, now)
-        messages = _render_current(evaluate_incident(found, policy, now), self.notification_builder)
+    @pages.get("/incidents/<incident_id>/sent")
+    def sent_messages(incident_id: str) -> str:
+        """Show the messages in the channels, as they read now."""
+        now = services.clock()
+        found, policy = handler.load_incident(incident_id, now)
+        messages = _render_current(evaluate_incident(found, policy, now), notification_builder)
         return render_template("sent.html", incident=found, messages=_sort_messages(messages))
-
-    def _find_runbook(self, incident: Incident) -> dict[str, object]:
-        """Return the runbook of the first alert that has an excerpt, as variables of the template."""
-        found = map(self.services.runbooks.find_excerpt, incident.alerts.values())
-        excerpt = next((excerpt for excerpt in found if excerpt is not None), None)
-        runbook = self.services.runbooks.find_runbook(excerpt.name if excerpt else incident.alertname)
-        return {
-            "runbook": runbook,
-            "runbook_body": Markup(render_page(runbook.source, top=3)) if runbook else "",  # noqa: S704
-            "excerpt": excerpt,
-            "excerpt_text": render_plain(excerpt) if excerpt else "",
-        }
-
-
-def add_incident(pages: Blueprint, page: IncidentPage) -> None:
-    """Add the page of an incident and its forms to the blueprint."""
-    handler = page.handler
-    transitions = {
-        "acknowledge": handler.acknowledge,
-        "unacknowledge": handler.unacknowledge,
-        "resolve": handler.resolve,
-    }
-
-    pages.add_url_rule("/incidents/<incident_id>", "incident", page.render_incident)
-    pages.add_url_rule("/incidents/<incident_id>/sent", "sent_messages", page.render_sent_messages)
 
     @pages.post("/incidents/<incident_id>/<what>")
     def post_transition(incident_id: str, what: str) -> Response:
@@ -255,8 +248,3 @@ def add_incident(pages: Blueprint, page: IncidentPage) -> None:
         """Retry a failed delivery, and redirect to its incident."""
         again = handler.retry_delivery(delivery_id, current_actor())
         return redirect(url_for("pages.incident", incident_id=again.incident, _anchor="deliveries"), 303)
-
-
-def _find_link(incident: Incident) -> str:
-    message = incident.message
-    return message.receipt.link or "" if message is not None and message.receipt is not None else ""
