@@ -235,16 +235,20 @@ class StatusHandler:
     @operation("GET", "/status", "showStatus")
     def get_status(self) -> responses.Status:
         """Show the status of the receiver: workers, channels, heartbeats, maintenance."""
+        return self.load_status(self.storms.list_unresolved(), self.config.list_refused())
+
+    def load_status(self, storms: Sequence[Storm], refused: Mapping[str, ConfigState]) -> responses.Status:
+        """Return the status with the given unresolved *storms* and *refused* configurations."""
         return responses.Status(
             redis="ok",  # otherwise StoreError leads to a 503
             workers=len(self.processes.list_workers()),
             channels=self.channels.list_channels(),
             heartbeats=self.heartbeats.list_heartbeats(),
             maintenance=self.maintenance.get_maintenance(),
-            storms=[storm.target_key for storm in self.storms.list_unresolved() if storm.is_active],
+            storms=[storm.target_key for storm in storms if storm.is_active],
             config=responses.ConfigRow(
                 loaded_at=format_timestamp(self.config.state.loaded_at),
-                error=describe_refusals(self.config.list_refused()) or None,
+                error=describe_refusals(refused) or None,
             ),
             last_webhook_at={
                 source: format_timestamp(at) for source, at in self.last_webhooks.list_all().items()

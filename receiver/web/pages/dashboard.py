@@ -40,7 +40,7 @@ from receiver.web.pages.warnings import (
     StatusWarning,
     list_severity_warnings,
     list_simulated_channels,
-    list_warnings,
+    load_warnings,
 )
 from receiver.web.server.connection import yield_to_others
 from receiver.web.urls import url_for
@@ -325,17 +325,15 @@ def add_dashboard(
         """Show the open incidents, most urgent first."""
         query = read_query(DashboardQuery, request.args)
         dashboard = lists.build_dashboard(query)
-        counts, current = dashboard.counts, status.get_status()
+        counts = dashboard.counts
+        current, warnings = load_warnings(status, services.failures, counts.stale, counts.alarms)
         webhooks = current.last_webhook_at
         response = conditional_response(
             "dashboard.html",
             # The time of the last webhook always changes, so it is sent in a header and not part of the ETag.
             {
                 "digest": dashboard.digest,
-                "status_warnings": [
-                    *list_warnings(services, current, counts.stale, counts.alarms),
-                    *list_simulated_channels(routing),
-                ],
+                "status_warnings": [*warnings, *list_simulated_channels(routing)],
                 "heartbeats": current.heartbeats,
                 "maintenance": current.maintenance,
                 "webhook_sources": list(webhooks),
@@ -365,13 +363,13 @@ def add_storm(
         """Show a storm: its counts and its incidents, most urgent first."""
         query = read_query(PageQuery, request.args)
         shown, storm, members = storms.load_storm(storm_id)
-        current = status.get_status()
+        current, warnings = load_warnings(status, lists.services.failures)
         return conditional_response(
             "storm.html",
             {
                 "storm": shown,
                 "incidents": lists.build_list(members, query.page),
-                "status_warnings": list_warnings(lists.services, current),
+                "status_warnings": warnings,
                 "maintenance": current.maintenance,
             },
             name=storm.name,

@@ -36,7 +36,7 @@ from receiver.web.api.serializers import format_timestamp
 from receiver.web.api.status import StatusHandler
 from receiver.web.pages.blueprint import PAGE_SIZE, conditional_response, current_actor
 from receiver.web.pages.dashboard import DashboardQuery, build_card
-from receiver.web.pages.warnings import delivery_label, list_severity_warnings, list_warnings
+from receiver.web.pages.warnings import delivery_label, list_severity_warnings, load_warnings
 from receiver.web.urls import url_for
 
 SHOWN_AT_MOST = 100
@@ -193,8 +193,9 @@ def add_incident(
         found, policy = handler.load_incident(incident_id, now)
         escalation = evaluate_escalation(found, policy, now)
         upcoming = escalation.next_step if not found.is_paused else None
-        whole, status = handler.serialize_detail(found, policy, now), status_handler.get_status()
+        whole = handler.serialize_detail(found, policy, now)
         alarms = list_severity_warnings(services.routing, [] if found.is_resolved else [found])
+        status, warnings = load_warnings(status_handler, services.failures, alarms=alarms)
         rows = sorted(whole.deliveries, key=lambda row: (row.state is not DeliveryState.FAILED, row.at or ""))
         message = found.message
         return conditional_response(
@@ -203,7 +204,7 @@ def add_incident(
                 "incident": whole,
                 "card": build_card(found, escalation, now),
                 "simulated": _list_simulated(found, services.simulated),
-                "status_warnings": list_warnings(services, status, alarms=alarms),
+                "status_warnings": warnings,
                 "maintenance": status.maintenance,
             },
             titles={step.responder.name: step.responder.title for step in policy.steps},

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from receiver.app.services import Services
 from receiver.config.model import Routing
 from receiver.config_state import ConfigState
 from receiver.incidents.failures import RedisFailures
@@ -17,7 +16,7 @@ from receiver.model.routing import PAGERDUTY
 from receiver.storms.model import Storm
 from receiver.web.api.responses import ChannelState, HeartbeatState, Status
 from receiver.web.api.serializers import format_timestamp
-from receiver.web.api.status import describe_refusals
+from receiver.web.api.status import StatusHandler, describe_refusals
 from receiver.web.urls import url_for
 
 # By the kind of the delivery's key; one that ends in a colon is followed by a name.
@@ -117,22 +116,27 @@ def _link_incident(incident: Incident | OpenIncident) -> Link:
     return Link(url_for("pages.incident", incident_id=incident.id), incident.alertname or incident.id)
 
 
-def list_warnings(
-    services: Services, status: Status, stale: int = 0, alarms: Sequence[StatusWarning] = ()
-) -> list[StatusWarning]:
-    """Return the warnings, the most severe first. Raises StoreError.
+def load_warnings(
+    status_handler: StatusHandler,
+    failures: RedisFailures,
+    stale: int = 0,
+    alarms: Sequence[StatusWarning] = (),
+) -> tuple[Status, list[StatusWarning]]:
+    """Return the status and the warnings, the most severe first. Raises StoreError.
 
     *stale* is the number of stale open incidents and *alarms* are their severity warnings.
     """
+    storms, refused = status_handler.storms.list_unresolved(), status_handler.config.list_refused()
+    status = status_handler.load_status(storms, refused)
     found = [
         *alarms,
         *_find_failing_components(status),
-        *_find_refused_config(services.config.list_refused()),
-        *_find_failed(services.failures),
-        *_find_storms(services.storm_store.list_unresolved()),
+        *_find_refused_config(refused),
+        *_find_failed(failures),
+        *_find_storms(storms),
         *_find_stale(stale),
     ]
-    return sorted(found, key=lambda warning: _LEVELS.index(warning.level))
+    return status, sorted(found, key=lambda warning: _LEVELS.index(warning.level))
 
 
 def _find_refused_config(refused: Mapping[str, ConfigState]) -> Iterator[StatusWarning]:
