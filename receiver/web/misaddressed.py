@@ -135,7 +135,7 @@ def _is_webhook(head: bytes, sender: str) -> bool:
     return sender.startswith(_SENDERS) or _VERSION.search(head) is not None
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class _RewoundStream:
     """A stream whose first bytes were read ahead and are returned again by `read`."""
 

@@ -26,7 +26,7 @@ from receiver.web.server.errors import error_response
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ProcessMonitor:
     """The living workers, and the clocks of all processes. Raises StoreError."""
 

@@ -189,7 +189,7 @@ def build_slack_hooks(services: Services) -> Blueprint:
         if slack_request is None:
             return Response(status=200)
         signature = request.headers.get("X-Slack-Signature", "")
-        result = interactions.handle(
+        result = interactions.handle_request(
             slack_request, lambda: services.job_queue.record_once("slack", signature, _SIGNED_FOR_S)
         )
         response = Response(status=200) if result.body is None else jsonify(result.body)

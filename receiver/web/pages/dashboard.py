@@ -133,7 +133,7 @@ class _Cached(NamedTuple, Generic[T]):
         return is_same and self.built_at <= now < self.valid_until
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class IncidentListBuilder:
     """Builds lists of incidents, most urgent first. Raises StoreError."""
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 import errno
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import IO, Any, cast
 
@@ -36,7 +36,7 @@ LINGER_S = 1.0
 LINGER_BYTES = 64 * 1024
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class ClientConnection:
     """The client socket that gunicorn uses, with deadlines; all other attributes are those of the socket.
 
@@ -74,15 +74,6 @@ class ClientConnection:
         self._is_waiting = self._is_head = False
         self._received = 0
         self._deadline = self.clock() + STALL_TIMEOUT_S
-
-    @contextmanager
-    def mark_unverified(self) -> Iterator[None]:
-        """Allow the worker to close this connection to make room for others while the context is active."""
-        self.unverified[self] = None
-        try:
-            yield
-        finally:
-            self.unverified.pop(self, None)
 
     def begin_response(self) -> None:
         """Close the connection after this response if the request body has not been read completely.
@@ -222,9 +213,13 @@ def read_unverified_body(request: Request) -> bytes:
 
     Any client may have sent it, so the worker may close this connection when it needs room for others.
     """
-    connection = request.environ.get("gunicorn.socket")
-    with connection.mark_unverified() if isinstance(connection, ClientConnection) else nullcontext():
+    connection: Any = request.environ.get("gunicorn.socket")
+    unverified = connection.unverified if isinstance(connection, ClientConnection) else {}
+    unverified[connection] = None
+    try:
         return request.get_data(cache=True, parse_form_data=False)
+    finally:
+        unverified.pop(connection, None)
 
 
 def yield_to_others() -> None:
