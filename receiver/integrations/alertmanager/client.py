@@ -14,7 +14,7 @@ from urllib.parse import quote
 from receiver import clock as wall
 from receiver import http_client
 from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
-from receiver.http_client import BaseUrl, HttpResponse
+from receiver.http_client import BaseUrl, HttpResponse, parse_base_url, send_request
 from receiver.integrations.alertmanager import responses as bodies
 from receiver.integrations.alertmanager.status import Poll, RemoteSilence, Replica
 
@@ -85,9 +85,7 @@ class AlertmanagerApi:
     ) -> HttpResponse:
         """Return a response with a 2xx status or one of *or_statuses*; raise a DeliveryError for others."""
         timeout_s = timeout_s or self.timeout_s
-        response = http_client.send_request(
-            method, self.address, f"/api/v2{path}", body=body, timeout_s=timeout_s
-        )
+        response = send_request(method, self.address, f"/api/v2{path}", body=body, timeout_s=timeout_s)
         if not response.is_ok and response.status not in or_statuses:
             raise _convert_refusal(response, may_be_done=method != "GET")
         return response
@@ -120,9 +118,7 @@ class AlertmanagerClient:
     def __init__(
         self, urls: Sequence[str], timeout_s: float = 3.0, clock: Callable[[], float] = wall.now
     ) -> None:
-        self._replicas = tuple(
-            AlertmanagerApi(http_client.parse_base_url(url), timeout_s, clock) for url in urls
-        )
+        self._replicas = tuple(AlertmanagerApi(parse_base_url(url), timeout_s, clock) for url in urls)
         self._timeout_s = timeout_s
         self._clock = clock
 

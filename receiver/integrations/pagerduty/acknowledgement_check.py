@@ -12,7 +12,8 @@ from receiver.incidents.service import IncidentService
 from receiver.integrations.pagerduty.page_state import ResponderPage
 from receiver.integrations.pagerduty.rest_api import PagerDutyRestClient
 from receiver.integrations.pagerduty.sync import TRANSITIONS, PagerDutySync
-from receiver.model import page_confirmation, transitions
+from receiver.model import page_confirmation as confirmation
+from receiver.model import transitions
 from receiver.model.actions import CheckBeforeStep
 from receiver.model.delivery_status import find_storm_paging, page_state
 from receiver.model.escalation import CHECK_AHEAD_S
@@ -75,7 +76,7 @@ class PagerDutyStatusClient:
             return evaluate(self.find_statuses([key]).get(key, ()))
         except PermanentDeliveryError:
             if hint:
-                return page_confirmation.TRUSTED_RESOLVE
+                return confirmation.TRUSTED_RESOLVE
             raise
 
 
@@ -140,9 +141,7 @@ class AcknowledgementCheck:
 
         A resolve that did not come from a person closes nothing here: it starts a page confirmation.
         """
-        finding = page_confirmation.evaluate_page(
-            statuses, page.sent_at, acknowledged_after=page.former_until
-        )
+        finding = confirmation.evaluate_page(statuses, page.sent_at, acknowledged_after=page.former_until)
         status = finding.status
         if not finding.is_by_person or status is None:
             if finding.what == "resolved" and status is not None:
