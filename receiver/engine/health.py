@@ -216,9 +216,9 @@ class UptimePinger:
         metrics.UPTIME_PINGS.labels(outcome).inc()
         if problem != self._logged_problem:
             if problem:
-                logger.warning("heartbeat_url not called", extra={"fields": {"because": problem}})
+                logger.warning("uptime ping failed", extra={"fields": {"because": problem}})
             else:
-                logger.info("heartbeat_url is called again")
+                logger.info("uptime ping succeeded again")
             self._logged_problem = problem
         return now + PING_EVERY_S
 

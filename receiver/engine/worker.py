@@ -304,15 +304,13 @@ class Worker:
         """
         if self._ahead_s is not None and abs(ahead_s - self._ahead_s) > _CLOCK_STEP_S:
             seconds = round(ahead_s - self._ahead_s, 3)
-            logger.warning(
-                "the clock was set, or Redis' was", extra={"fields": {"seconds": seconds}, "state": "clock"}
-            )
+            logger.warning("clock step detected", extra={"fields": {"seconds": seconds}, "state": "clock"})
             for queue in self._consumers:
                 self._work_queue.reschedule_all(queue, now)
         self._ahead_s = ahead_s
         clocks_differ = abs(ahead_s) > CLOCKS_AGREE_WITHIN_S
         if clocks_differ and not self._clocks_differ:
-            logger.warning("the clock differs from Redis'", extra={"fields": {"ahead_s": round(ahead_s, 1)}})
+            logger.warning("clock differs from redis", extra={"fields": {"ahead_s": round(ahead_s, 1)}})
         self._clocks_differ = clocks_differ
 
     def _listen_for_wakes(self) -> None:

@@ -116,7 +116,7 @@ class SeverityNotices:
     def _send_unpaged(self, incident: Incident, now: float) -> None:
         text = f"{_label(incident)} is critical and pages nobody: route {incident.route} has no escalation"
         about = "criticals on routes without escalation"
-        logger.warning("critical pages nobody", extra={"fields": _fields(incident)})
+        logger.warning("critical without escalation", extra={"fields": _fields(incident)})
         self.notices.save_notice(f"critical without escalation/{incident.route}", text, now, about=about)
         self._routes.add(incident.route)  # no more than there are routes
 

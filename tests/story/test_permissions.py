@@ -151,5 +151,5 @@ def test_a_refused_change_is_logged_without_a_secret(
 ) -> None:
     rig.slack.add_user("U0ALICE1", "alice", is_restricted=True)
     clicks(rig, people, rig.fires("DiskFull"))
-    assert "answer refused" in caplog.text
+    assert "response refused" in caplog.text
     assert rig.slack.response_url not in caplog.text

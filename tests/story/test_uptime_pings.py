@@ -74,8 +74,8 @@ def test_a_failed_call_is_logged_once_without_the_url_and_has_no_other_effect(
     assert watched.paged() == ["on-call"]
     stub.set_response(f"GET /ping/{SECRET}", {})
     watched.passes("5m")
-    texts = [r for r in caplog.records if "heartbeat_url" in r.getMessage()]
-    assert [r.getMessage() for r in texts] == ["heartbeat_url not called", "heartbeat_url is called again"]
+    texts = [r for r in caplog.records if "uptime ping" in r.getMessage()]
+    assert [r.getMessage() for r in texts] == ["uptime ping failed", "uptime ping succeeded again"]
     assert not any(SECRET in str(vars(r)) for r in caplog.records)
 
 

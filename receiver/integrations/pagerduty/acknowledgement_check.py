@@ -107,7 +107,7 @@ class AcknowledgementCheck:
             found = self.status_client.find_statuses([page.key for page in pages])
         except DeliveryError as error:
             fields = {"incident": incident.id, "reason": error.reason}
-            logger.warning("pagerduty can't be asked", extra={"fields": fields, "state": error.reason})
+            logger.warning("pagerduty unavailable", extra={"fields": fields, "state": error.reason})
             # A permanent error would only repeat: do not ask again for this step.
             is_over = not isinstance(error, TemporaryDeliveryError)
             self._record_check(incident, reason=error.reason, is_over=is_over)

@@ -331,4 +331,4 @@ def _log_event(event: PagerDutyEvent, outcome: str, incident_id: str = "") -> No
 
 def _log_refusal(what: str, error: PermanentDeliveryError) -> None:
     fields = {"what": what, "reason": error.reason}
-    logger.warning("pagerduty can't be asked", extra={"fields": fields, "state": f"{what} {error.reason}"})
+    logger.warning("pagerduty unavailable", extra={"fields": fields, "state": f"{what} {error.reason}"})

@@ -181,7 +181,7 @@ class SlackInteractions:
         )
         if refusal:
             fields = {"by": request.by.name, "user": request.by.slack_id, "team": request.team}
-            logger.warning("answer refused", extra={"fields": fields, "state": refusal})
+            logger.warning("response refused", extra={"fields": fields, "state": refusal})
             return _build_result(request, TextReply(refusal))
         try:
             outcome = self._execute_request(request) if is_new() else None

@@ -320,7 +320,7 @@ class RequestGuard:
             if refused := self.record_failure():
                 return refused
             fields = {"path": request.path, "from": request.remote_addr}
-            logger.warning("wrong token refused", extra={"fields": fields, "state": "wrong token"})
+            logger.warning("wrong token", extra={"fields": fields, "state": "wrong token"})
         return _refuse_request("token", 401, f"send {name} as a bearer token or as basic auth's password")
 
     def _refuse_unsafe_request(self, *, is_form: bool) -> Response | None:

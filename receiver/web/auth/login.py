@@ -154,5 +154,5 @@ def _get_code() -> str:
 
 def _provider_unavailable(error: ProviderUnavailable) -> Response:
     extra = {"fields": {"reason": str(error)}, "state": "OpenID provider"}
-    logger.warning("OpenID provider can't be asked", extra=extra)
+    logger.warning("OpenID provider unavailable", extra=extra)
     return error_response(502, f"the provider can't be asked: {error}", title=_TITLE)

@@ -151,7 +151,7 @@ class TrustedProxy:
         if "," in header:
             # WSGI joins two headers of this name with a comma: the proxy's, and one that the client sent.
             logger.warning(
-                "proxy names more than one", extra={"fields": {"header": self.settings.user_header}}
+                "proxy sent several users", extra={"fields": {"header": self.settings.user_header}}
             )
             return None
         if not name:
