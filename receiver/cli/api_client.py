@@ -98,15 +98,15 @@ class ReceiverApi:
     def send_request(self, method: str, path: str, body: Json | None = None) -> HttpResponse:
         """Send a request; return any response but a 401, for which this raises."""
         try:
-            answer = send_request(method, self.address, path, body=body, timeout_s=TIMEOUT_S)
+            response = send_request(method, self.address, path, body=body, timeout_s=TIMEOUT_S)
         except TemporaryDeliveryError as error:
             raise ReceiverApiError(
                 f"no receiver answers at {self.address}: {error.detail}. "
                 "Start it with `receiver run`, or set RECEIVER_URL to where it listens"
             ) from None
-        if answer.status == 401:
+        if response.status == 401:
             raise ReceiverApiError(f"the receiver at {self.address} asks for a token: {self._token_fault}")
-        return answer
+        return response
 
     def list_rows(self, what: str, **query: str) -> Json:
         """Return up to MAX_PAGES pages of `incidents`, `history` or `deliveries` as one, newest first."""
@@ -186,16 +186,16 @@ class ReceiverApi:
         return found[0]
 
     def _call_api(self, method: str, path: str, incident_id: str = "", body: Json | None = None) -> Json:
-        answer = self.send_request(method, path, body)
-        found = answer.parse_json()
-        if answer.is_ok and isinstance(found, dict):
+        response = self.send_request(method, path, body)
+        found = response.parse_json()
+        if response.is_ok and isinstance(found, dict):
             return found
-        kind, message = read_error(answer)
+        kind, message = read_error(response)
         if kind == "not_found" and incident_id:
             raise NotFound("incident", incident_id)
         if message:
             raise ReceiverApiError(f"the receiver says: {message}")
-        raise self._build_unexpected_error(answer.status)
+        raise self._build_unexpected_error(response.status)
 
     def _build_unexpected_error(self, status: int = 200) -> ReceiverApiError:
         return ReceiverApiError(
@@ -224,7 +224,7 @@ def read_url(environ: Mapping[str, str], name: str, default: str = "") -> str:
     return url.rstrip("/")
 
 
-def read_error(answer: HttpResponse) -> tuple[str, str]:
+def read_error(response: HttpResponse) -> tuple[str, str]:
     """Return type and message of an error in the receiver's own form; empty for another form."""
-    error = as_object(as_object(answer.parse_json()).get("error"))
+    error = as_object(as_object(response.parse_json()).get("error"))
     return one_line(str(error.get("type", "")), 50), one_line(str(error.get("message", "")), 500)

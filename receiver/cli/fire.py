@@ -106,16 +106,16 @@ def _gather_labels(alertname: str, severity: str, labels: Mapping[str, str]) -> 
 def _send_webhook(sample: TestAlert, environ: Mapping[str, str]) -> str:
     """Post to the receiver; return a description of the result."""
     api = build_api(environ, "RECEIVER_WEBHOOK_TOKEN")
-    answer = api.send_request("POST", "/webhooks/alertmanager?warnings=true", sample.render_webhook())
-    found = answer.parse_json()
-    if answer.is_ok and isinstance(found, dict) and "alerts" in found:
+    response = api.send_request("POST", "/webhooks/alertmanager?warnings=true", sample.render_webhook())
+    found = response.parse_json()
+    if response.is_ok and isinstance(found, dict) and "alerts" in found:
         warnings = found.get("warnings")  # none from an older version
         lines = [
             f"warning: {one_line(str(each), 300)}"
             for each in (warnings if isinstance(warnings, list) else [])
         ]
         return "\n".join([_describe_outcome(sample, found), *lines])
-    message = read_error(answer)[1] or f"status {answer.status}: is RECEIVER_URL right?"
+    message = read_error(response)[1] or f"status {response.status}: is RECEIVER_URL right?"
     raise ReceiverApiError(f"{api.address} did not take the alert: {message}")
 
 
@@ -150,11 +150,11 @@ def _send_alertmanager(sample: TestAlert, environ: Mapping[str, str]) -> str:
     address = parse_base_url(read_url(environ, "ALERTMANAGER_URL"))
     try:
         body = sample.render_post()
-        answer = send_request("POST", address, "/api/v2/alerts", body=body, timeout_s=TIMEOUT_S)
+        response = send_request("POST", address, "/api/v2/alerts", body=body, timeout_s=TIMEOUT_S)
     except TemporaryDeliveryError as error:
         raise ReceiverApiError(f"no Alertmanager answers at {address}: {error.detail}") from None
-    if not answer.is_ok:
-        refusal = _describe_refusal(answer)
+    if not response.is_ok:
+        refusal = _describe_refusal(response)
         raise ReceiverApiError(f"Alertmanager at {address} did not take the alert: {refusal}")
     name = one_line(sample.labels["alertname"], 100)
     if sample.is_resolved:
@@ -171,8 +171,8 @@ def _send_alertmanager(sample: TestAlert, environ: Mapping[str, str]) -> str:
     return f"{sentence}\nwarning: {warning}, unless `severities` in the receiver's routing.yaml has it"
 
 
-def _describe_refusal(answer: HttpResponse) -> str:
-    found = answer.parse_json()
+def _describe_refusal(response: HttpResponse) -> str:
+    found = response.parse_json()
     message = found.get("message") if isinstance(found, dict) else found
     words = one_line(message, 300) if isinstance(message, str) else ""
-    return f"status {answer.status}{', ' if words else ''}{words}"
+    return f"status {response.status}{', ' if words else ''}{words}"

@@ -90,12 +90,12 @@ def _probe_pagerduty_keys(config: Config, findings: Findings) -> None:
 
 def _probe_alertmanager(url: str, findings: Findings) -> None:
     address = parse_base_url(url)
-    answer = send_get(address, "/api/v2/status", "Alertmanager", findings)
-    if answer is None:
+    response = send_get(address, "/api/v2/status", "Alertmanager", findings)
+    if response is None:
         return
-    found = answer.parse_json()
-    if not answer.is_ok or not isinstance(found, dict) or "cluster" not in found:
-        what = f"what answers at {address} (status {answer.status}) is no Alertmanager"
+    found = response.parse_json()
+    if not response.is_ok or not isinstance(found, dict) or "cluster" not in found:
+        what = f"what answers at {address} (status {response.status}) is no Alertmanager"
         findings.add_error(what, "the address of its web page, without a path of ours")
         return
     version = as_object(found.get("versionInfo")).get("version", "")
@@ -104,12 +104,12 @@ def _probe_alertmanager(url: str, findings: Findings) -> None:
 
 def _probe_prometheus(config: Config, findings: Findings) -> None:
     address = parse_base_url(config.routing.prometheus_url)
-    answer = send_get(address, "/-/healthy", "Prometheus", findings)
-    if answer is None:
+    response = send_get(address, "/-/healthy", "Prometheus", findings)
+    if response is None:
         return
-    if not answer.is_ok:
+    if not response.is_ok:
         findings.add_error(
-            f"Prometheus at {address} is not healthy (status {answer.status})", "200 at /-/healthy"
+            f"Prometheus at {address} is not healthy (status {response.status})", "200 at /-/healthy"
         )
         return
     findings.add_passed(f"Prometheus answers at {address}")

@@ -45,19 +45,21 @@ class SlackProbe:
         """Check the token, then the channels and responders that *routing* names."""
         findings = self.findings
         try:
-            answer = self._call_api("auth.test")
+            response = self._call_api("auth.test")
         except TemporaryDeliveryError as error:
             findings.add_error(f"Slack at {self.address}: {error.detail}", "an answer")
             return
-        found = as_object(answer.parse_json())
+        found = as_object(response.parse_json())
         if "ok" not in found:
-            what = f"what answers at {self.address} (status {answer.status}) is not Slack"
+            what = f"what answers at {self.address} (status {response.status}) is not Slack"
             findings.add_error(what, "Slack's API, see SLACK_API_URL")
             return
         if not found["ok"]:
-            findings.add_error(f"Slack refuses slack.token: {_format_error(found, answer)}", "a bot's token")
+            findings.add_error(
+                f"Slack refuses slack.token: {_format_error(found, response)}", "a bot's token"
+            )
             return
-        scopes = frozenset(answer.headers.get("x-oauth-scopes", "").replace(",", " ").split())
+        scopes = frozenset(response.headers.get("x-oauth-scopes", "").replace(",", " ").split())
         if scopes and "chat:write" not in scopes:
             findings.add_error("slack.token lacks the scope chat:write", "a bot that may post")
         who, where = (one_line(str(found.get(key, "?")), 60) for key in ("user", "team"))
@@ -125,9 +127,9 @@ class SlackProbe:
     def _list_kinds(self, kinds: str) -> _Listing:
         channels: dict[str, Json] = {}
         found: Json = {}
-        for found, answer in self._fetch_pages("conversations.list", types=kinds, exclude_archived="true"):
+        for found, response in self._fetch_pages("conversations.list", types=kinds, exclude_archived="true"):
             if not found.get("ok") or not isinstance(found.get("channels"), list):
-                return _Listing(reason=_format_error(found, answer))
+                return _Listing(reason=_format_error(found, response))
             for channel in as_objects(found["channels"]):
                 channels |= {str(channel.get("id")): channel, f"#{channel.get('name')}": channel}
         if _next_cursor(found):
@@ -137,9 +139,9 @@ class SlackProbe:
     def _fetch_pages(self, method: str, **arguments: str) -> Iterator[tuple[Json, HttpResponse]]:
         cursor = ""
         for _ in range(MAX_PAGES):
-            answer = self._call_api(method, **arguments, limit=PAGE_SIZE, cursor=cursor)
-            found = as_object(answer.parse_json())
-            yield found, answer
+            response = self._call_api(method, **arguments, limit=PAGE_SIZE, cursor=cursor)
+            found = as_object(response.parse_json())
+            yield found, response
             cursor = _next_cursor(found)
             if not cursor:
                 return
@@ -171,8 +173,8 @@ def _list_routed_channels(routing: Routing) -> list[str]:
     return [name for name in dict.fromkeys(named) if name and not name.startswith("D")]
 
 
-def _format_error(found: Json, answer: HttpResponse) -> str:
-    word = one_line(str(found.get("error") or f"status {answer.status}"), 100)
+def _format_error(found: Json, response: HttpResponse) -> str:
+    word = one_line(str(found.get("error") or f"status {response.status}"), 100)
     needed = one_line(str(found.get("needed") or ""), 100)
     return f"{word} (needed: {needed})" if needed else word
 
@@ -192,14 +194,14 @@ class PagerDutyProbe:
 
     def probe_responders(self, responders: Mapping[str, Responder]) -> None:
         """Check the key, then whether the services of *responders* would notify a user."""
-        findings, answer = self.findings, self._call_api("abilities", {})
-        if answer is None:
+        findings, response = self.findings, self._call_api("abilities", {})
+        if response is None:
             return
-        if answer.status in (401, 403):
+        if response.status in (401, 403):
             findings.add_error("PagerDuty refuses pagerduty.api_token", "a REST API key that may read")
             return
-        if not answer.is_ok:
-            findings.add_error(f"PagerDuty's API answers with status {answer.status}", "200")
+        if not response.is_ok:
+            findings.add_error(f"PagerDuty's API answers with status {response.status}", "200")
             return
         findings.add_passed("PagerDuty takes the API token")
         names = {
@@ -271,13 +273,13 @@ class PagerDutyProbe:
         """Yield the objects of a list, page by page; unreadable pages are a warning."""
         for number in range(_PAGES_AT_MOST):
             more = {"limit": str(_PAGE_SIZE), "offset": str(number * _PAGE_SIZE)}
-            answer = self._call_api(name, {**query, **more})
-            if answer is None:
+            response = self._call_api(name, {**query, **more})
+            if response is None:
                 return
-            body = answer.parse_json() if answer.is_ok else None
+            body = response.parse_json() if response.is_ok else None
             if not isinstance(body, dict):
                 what = f"PagerDuty's API does not tell {name.replace('_', ' ')}"
-                self.findings.add_warning(f"{what} (status {answer.status})")
+                self.findings.add_warning(f"{what} (status {response.status})")
                 return
             yield from as_objects(body.get(name))
             if body.get("more") is not True:

@@ -66,7 +66,7 @@ class Bundler(Protocol):
     ) -> Delivery | None:
         """Return the delivery of *action* as part of a storm; None if it must be sent by itself.
 
-        *active* is the answer to `read_active`, perhaps an error. Raises StoreError, LeaseLost.
+        *active* is the reply to `read_active`, perhaps an error. Raises StoreError, LeaseLost.
         """
         ...
 
@@ -80,7 +80,7 @@ class Policies(Protocol):
         ...
 
     def resolve_policy(self, incident: Incident, maintenance: Any, now: float) -> EscalationPolicy:
-        """Return the incident's policy; *maintenance* is the answer to `read_maintenance`, perhaps an error.
+        """Return the incident's policy; *maintenance* is the reply to `read_maintenance`, perhaps an error.
 
         Raises StoreError.
         """

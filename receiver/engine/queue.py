@@ -106,17 +106,17 @@ class WorkQueue:
         """
         calls = [self._build_next_due_call(keys, queue, now) for keys in map(Keys, range(self._shards))]
         with store_errors():
-            answers = self._scripts.run_each(calls, raise_on_error=False)
+            replies = self._scripts.run_each(calls, raise_on_error=False)
         dues: dict[int, float] = {}
         fault: StoreError | None = None
-        for shard, answer in enumerate(answers):
+        for shard, reply in enumerate(replies):
             try:
                 with store_errors():
-                    raise_if_error(answer)
+                    raise_if_error(reply)
             except StoreError as error:
                 fault = error
                 continue
-            dues[shard] = self._script_clock.parse_time(answer, now) if answer else math.inf
+            dues[shard] = self._script_clock.parse_time(reply, now) if reply else math.inf
         return dues, fault
 
     def _build_next_due_call(self, keys: Keys, queue: str, now: float) -> ScriptCall:

@@ -150,12 +150,12 @@ class RedisFailures:
         failed_at, due = f"{failure.delivery.failed_at:.3f}", self._incidents.script_clock.format_time(now)
         stored = (DELIVERY + failure.key.encode(), failed_at, codec.encode(again), codec.encode(event))
         with store_errors():
-            answer = self._scripts.run_script(
+            reply = self._scripts.run_script(
                 "retry_delivery",
                 [*hashes, keys.failed, keys.queue(queue), keys.changes],
                 [incident_id, *stored, TIMELINE_LIMIT, due, WAKE, queue],
             )
-        return bool(answer)
+        return bool(reply)
 
     def _list_entries(self, after: Entry | None, count: int) -> list[Entry]:
         """Return index entries older than *after*, newest first."""

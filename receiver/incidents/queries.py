@@ -122,7 +122,7 @@ class RedisListing:
         return {one: found[one] for one in ids if one in found}
 
     def _read_heads(self, ids: Sequence[str], args: Sequence[Any]) -> Iterator[tuple[str, Any]]:
-        """Return each of *ids* with its answer, in one round trip; *args* begin the script's arguments."""
+        """Return each of *ids* with its reply, in one round trip; *args* begin the script's arguments."""
         by_shard: dict[int, list[str]] = {}
         for one in ids:
             by_shard.setdefault(shard_of(one.partition("-")[0], self._shards), []).append(one)
@@ -132,8 +132,8 @@ class RedisListing:
             parts = (mine[start : start + _IDS_PER_CALL] for start in range(0, len(mine), _IDS_PER_CALL))
             calls += (("read_heads", keys, [*args, *part]) for part in parts)
         with store_errors():
-            answers = chain.from_iterable(self._scripts.run_each(calls))
-        return zip(chain.from_iterable(by_shard.values()), answers, strict=True)
+            replies = chain.from_iterable(self._scripts.run_each(calls))
+        return zip(chain.from_iterable(by_shard.values()), replies, strict=True)
 
     # --- changes ---
 
@@ -153,10 +153,10 @@ class RedisListing:
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
             for keys, position in zip(map(Keys, range(self._shards)), positions, strict=True):
                 pipe.xrange(keys.changes, min=position or "-", count=2 * CHANGES_LIMIT)
-            answers = pipe.execute()
+            replies = pipe.execute()
         changed: dict[str, None] = {}
         latest = []
-        for position, rows in zip(positions, answers, strict=True):
+        for position, rows in zip(positions, replies, strict=True):
             if (rows[0][0].decode() if rows else "") != position:
                 return None
             changed |= {fields[b"id"].decode(): None for _, fields in rows[1:]}

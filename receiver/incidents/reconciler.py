@@ -51,7 +51,7 @@ _PREDECESSOR_WAIT_S = 1.0
 class _Evaluation:
     """The plan of an incident for one queue: all that is *wanted*, the actions of the queue that are *ready*,
     and the times at which *later* ones will be. *writes* is how often the incident has been written,
-    *storms* the answer with the active storms.
+    *storms* the reply with the active storms.
     """
 
     incident: Incident

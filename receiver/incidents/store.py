@@ -100,13 +100,13 @@ class RedisAlertOwners:
             names = [claim.fingerprint for claim in asked]
             calls.append(("find_owners", [keys.alert_owners(family), keys.incident("")], names))
         with store_errors():
-            answers = self._scripts.run_each(calls)
+            replies = self._scripts.run_each(calls)
         loaded = {
-            group_id: _parse_loaded(group_id, row) for group_id, row in zip(group_ids, answers, strict=False)
+            group_id: _parse_loaded(group_id, row) for group_id, row in zip(group_ids, replies, strict=False)
         }
         owners: dict[tuple[str, str], AlertOwner] = {}
-        for (family, _), answer in zip(by_family, answers[len(group_ids) :], strict=True):
-            found = parse_refusal(answer)
+        for (family, _), reply in zip(by_family, replies[len(group_ids) :], strict=True):
+            found = parse_refusal(reply)
             owners |= {(family, name): owner for name, owner in found.owners.items()}
             loaded = {**found.loaded, **loaded}
         return OwnerReading(loaded, owners)
@@ -121,17 +121,17 @@ class RedisAlertOwners:
             owner_keys = [keys.alert_owners(family), keys.ended_alert_owners(family)]
             calls.append(("claim_owners", owner_keys, [self._history_s, *words]))
         with store_errors():
-            answers = self._scripts.run_each(calls, raise_on_error=False)
+            replies = self._scripts.run_each(calls, raise_on_error=False)
         loaded = {}
-        for group_id, answer in zip(group_ids, answers, strict=False):
+        for group_id, reply in zip(group_ids, replies, strict=False):
             with store_errors():
-                loaded[group_id] = _parse_loaded(group_id, raise_if_error(answer))
+                loaded[group_id] = _parse_loaded(group_id, raise_if_error(reply))
         owners: dict[tuple[str, str], AlertOwner] = {}
         fault: StoreError | None = None
-        for ((family, _), asked), answer in zip(by_family.items(), answers[len(group_ids) :], strict=True):
+        for ((family, _), asked), reply in zip(by_family.items(), replies[len(group_ids) :], strict=True):
             try:
                 with store_errors():
-                    row = raise_if_error(answer)
+                    row = raise_if_error(reply)
             except StoreError as error:  # alerts that fire in their own group do not need that node
                 fault = fault or error
                 continue
@@ -167,11 +167,11 @@ class RedisAlertOwners:
                 self._scripts.run_each(calls, raise_on_error=False)
 
 
-def parse_refusal(answer: Any) -> UpdateRefusal:
-    """Return the owners in a script's answer and their incidents; none for an answer of 0."""
-    if not isinstance(answer, list):
+def parse_refusal(reply: Any) -> UpdateRefusal:
+    """Return the owners in a script's reply and their incidents; none for a reply of 0."""
+    if not isinstance(reply, list):
         return UpdateRefusal()
-    pairs, *rows = answer
+    pairs, *rows = reply
     owners = {
         name.decode(): AlertOwner(group_id.decode())
         for name, group_id in zip(pairs[::2], pairs[1::2], strict=True)
@@ -249,12 +249,12 @@ class RedisIncidents(RedisListing):
         too long after its read. Resolves take one more round trip then.
         """
         with store_errors():
-            answers = self._scripts.run_all("commit", [self._build_commit_call(update) for update in updates])
+            replies = self._scripts.run_all("commit", [self._build_commit_call(update) for update in updates])
         if self.is_divided:
             self._owners.release_alerts(
-                update for update, answer in zip(updates, answers, strict=True) if answer == 1
+                update for update, reply in zip(updates, replies, strict=True) if reply == 1
             )
-        return [None if answer == 1 else parse_refusal(answer) for answer in answers]
+        return [None if reply == 1 else parse_refusal(reply) for reply in replies]
 
     def save_reworded(self, updates: Sequence[IncidentUpdate]) -> list[bool]:
         """Write the newer labels and annotations of each change, and its incident, without a new version.
@@ -265,7 +265,7 @@ class RedisIncidents(RedisListing):
         with store_errors():
             whole = self._read_batches(updates)
             calls = [self._build_reword_call(update, whole.get(update.loaded.group_id)) for update in updates]
-            return [answer == 1 for answer in self._scripts.run_all("compact", calls)]
+            return [reply == 1 for reply in self._scripts.run_all("compact", calls)]
 
     def _read_batches(self, updates: Sequence[IncidentUpdate]) -> dict[str, dict[bytes, bytes]]:
         """Return all fields of the groups that may have batches, by group ID."""
@@ -340,7 +340,7 @@ class RedisIncidents(RedisListing):
         return self.load_with(incident_id, ())[0].incident
 
     def load_with(self, incident_id: str, reads: Sequence[Command]) -> tuple[StoredIncident, list[Any]]:
-        """Return the incident, and the answers to *reads* in the same round trip; an answer may be an error.
+        """Return the incident, and the replies to *reads* in the same round trip; a reply may be an error.
 
         Raises NotFound.
         """
@@ -348,14 +348,14 @@ class RedisIncidents(RedisListing):
         keys = self.keys_of(group_id)
         hashes = (keys.incident(group_id), keys.past_incident(incident_id))
         with store_errors():
-            latest, past, *answers = self._redis.run_commands(
+            latest, past, *replies = self._redis.run_commands(
                 [*((("HGETALL", key), {}) for key in hashes), *reads], raise_on_error=False
             )
             is_past = raise_if_error(latest).get(b"id") != incident_id.encode()
             fields = raise_if_error(past) if is_past else latest
         if not fields:
             raise NotFound("incident", incident_id)
-        return StoredIncident(unpack_incident(fields, is_past=is_past), int(fields.get(b"w", 0))), answers
+        return StoredIncident(unpack_incident(fields, is_past=is_past), int(fields.get(b"w", 0))), replies
 
     def load_timeline(self, incident_id: str) -> list[TimelineEvent]:
         """Return the timeline of the incident, oldest event first; empty if there is none."""
@@ -386,8 +386,8 @@ class RedisIncidents(RedisListing):
             incident_id, key, delivery, worker=worker, queue=queue, events=events, dues=dues
         )
         with store_errors():
-            answer = self._scripts.run_script(*call)
-        if answer == 0:
+            reply = self._scripts.run_script(*call)
+        if reply == 0:
             raise LeaseLost(f"another worker has incident {incident_id}")
 
     def build_record_call(
@@ -421,12 +421,12 @@ class RedisIncidents(RedisListing):
         return "record", [*hashes, keys.lease_owners(queue), keys.failed, keys.changes, *queues], args
 
     def save_outcome(self, call: ScriptCall, reads: Sequence[Command] = ()) -> tuple[int, list[Any]]:
-        """Run a call of `build_record_call` without a worker; return the number of writes, and the answers to
+        """Run a call of `build_record_call` without a worker; return the number of writes, and the replies to
         *reads* in the same round trip. An answer may be an error.
         """
         with store_errors():
-            writes, *answers = self._scripts.run_each([call], reads, raise_on_error=False)
-            return int(raise_if_error(writes)), answers
+            writes, *replies = self._scripts.run_each([call], reads, raise_on_error=False)
+            return int(raise_if_error(writes)), replies
 
     def drop_compacted(self, incident_id: str) -> None:
         """Delete the stored alerts that were compacted; does nothing if the group is changed meanwhile."""

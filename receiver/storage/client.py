@@ -13,7 +13,7 @@ import redis
 from redis.commands import CoreCommands
 from redis.exceptions import ReadOnlyError, ResponseError
 
-# The arguments of a command, and the options with which its answer is parsed.
+# The arguments of a command, and the options with which its reply is parsed.
 Command = tuple[tuple[Any, ...], dict[str, Any]]
 
 
@@ -21,7 +21,7 @@ class PipelinedCommands:
     """Single commands and pipelines, both run by `run_commands`."""
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
-        """Run a command and return its answer."""
+        """Run a command and return its reply."""
         return self.run_commands([(args, options)])[0]
 
     def pipeline(self, transaction: bool = False) -> Pipeline:
@@ -31,8 +31,8 @@ class PipelinedCommands:
         return Pipeline(self.run_commands)
 
     def run_commands(self, commands: Sequence[Command], raise_on_error: bool = True) -> list[Any]:
-        """Return the answers to *commands* in order. With *raise_on_error* the first error is raised, else
-        errors stand in place of the answers.
+        """Return the replies to *commands* in order. With *raise_on_error* the first error is raised, else
+        errors stand in place of the replies.
         """
         raise NotImplementedError
 
@@ -51,22 +51,22 @@ class ServerClient(PipelinedCommands, redis.Redis):  # type: ignore[misc]
         def send() -> list[Any]:
             packed = b"".join([_pack_command(args) for args, _ in commands])
             connection.send_packed_command((packed,), check_health=False)
-            answers: list[Any] = []
+            replies: list[Any] = []
             for args, options in commands:
                 try:
-                    answers.append(parse(connection, args[0], **options))
+                    replies.append(parse(connection, args[0], **options))
                 except ResponseError as error:
-                    answers.append(error)
-            for answer in answers:
-                if isinstance(answer, raised):
-                    raise answer
-            return answers
+                    replies.append(error)
+            for reply in replies:
+                if isinstance(reply, raised):
+                    raise reply
+            return replies
 
         try:
-            answers: list[Any] = connection.retry.call_with_retry(send, lambda _: connection.disconnect())
+            replies: list[Any] = connection.retry.call_with_retry(send, lambda _: connection.disconnect())
         finally:
             self.connection_pool.release(connection)
-        return answers
+        return replies
 
 
 def _pack_command(args: tuple[Any, ...]) -> bytes:
@@ -95,6 +95,6 @@ class Pipeline(CoreCommands):
         return self
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:
-        """Return the answers as `run_commands` does."""
+        """Return the replies as `run_commands` does."""
         commands, self._commands = self._commands, []
         return self._run_commands(commands, raise_on_error) if commands else []

@@ -147,7 +147,7 @@ def find_slot(args: Sequence[Any]) -> int | None:
 
 
 def _parse_slots(rows: Sequence[Any], asked: NodeAddress) -> _SlotTable:
-    """Parse the answer to CLUSTER SLOTS, rows of `[start, end, [host, port, …], replicas …]`.
+    """Parse the reply to CLUSTER SLOTS, rows of `[start, end, [host, port, …], replicas …]`.
 
     A node that does not know its own address omits it; then the address of *asked* is used.
     """
@@ -175,42 +175,42 @@ class ClusterClient(PipelinedCommands, CoreCommands):
         return super().execute_command(*args, **options)
 
     def _run_on_all_nodes(self, args: tuple[Any, ...], options: Options) -> Any:
-        """Run a command on each node; return the first answer. Raises only if it fails on all nodes."""
-        answers: list[Any] = []
+        """Run a command on each node; return the first reply. Raises only if it fails on all nodes."""
+        replies: list[Any] = []
         for client in self.list_masters():
             try:
-                answers.append(client.execute_command(*args, **options))
+                replies.append(client.execute_command(*args, **options))
             except (RedisError, OSError) as error:
-                answers.append(error)
-        done = [answer for answer in answers if not isinstance(answer, Exception)]
+                replies.append(error)
+        done = [reply for reply in replies if not isinstance(reply, Exception)]
         if not done:
-            raise answers[0]
+            raise replies[0]
         return done[0]
 
     def run_commands(self, commands: Sequence[Command], raise_on_error: bool = True) -> list[Any]:
         """Run *commands* in one round trip to each node, and follow redirects."""
-        answers: list[Any] = [None] * len(commands)
+        replies: list[Any] = [None] * len(commands)
         pending = list(range(len(commands)))
         for _ in range(_MAX_REDIRECTS):
             moved = []
             for node, numbers in self._group_by_node(commands, pending).items():
                 batch = [commands[number] for number in numbers]
-                for number, answer in zip(numbers, self._run_batch(node, batch), strict=True):
-                    answers[number] = answer
-                    if isinstance(answer, MovedError):
-                        self._nodes.record_move(answer, node)
+                for number, reply in zip(numbers, self._run_batch(node, batch), strict=True):
+                    replies[number] = reply
+                    if isinstance(reply, MovedError):
+                        self._nodes.record_move(reply, node)
                         moved.append(number)
             if not moved:
                 break
             pending = sorted(moved)
         else:
             for number in pending:
-                answers[number] = ClusterDownError("a slot keeps moving")
+                replies[number] = ClusterDownError("a slot keeps moving")
         if raise_on_error:
-            for answer in answers:
-                if isinstance(answer, Exception):
-                    raise answer
-        return answers
+            for reply in replies:
+                if isinstance(reply, Exception):
+                    raise reply
+        return replies
 
     def _group_by_node(
         self, commands: Sequence[Command], numbers: Sequence[int]
@@ -226,22 +226,22 @@ class ClusterClient(PipelinedCommands, CoreCommands):
         return by_node
 
     def _run_batch(self, node: NodeAddress, batch: Sequence[Command]) -> list[Any]:
-        """Return the answers of one node to its batch; errors stand in place of answers."""
+        """Return the replies of one node to its batch; errors stand in place of replies."""
         try:
-            answers: list[Any] = self._nodes.get_client(node).run_commands(batch, raise_on_error=False)
+            replies: list[Any] = self._nodes.get_client(node).run_commands(batch, raise_on_error=False)
         except (RedisError, OSError) as error:
             if not isinstance(error, PoolExhausted):
                 self._nodes.mark_suspect(node)
             return [error] * len(batch)
-        for number, answer in enumerate(answers):
-            if isinstance(answer, AskError) and not isinstance(answer, MovedError):
-                answers[number] = self._run_asking(answer, node, batch[number])
-            elif isinstance(answer, _NODE_ERRORS):
+        for number, reply in enumerate(replies):
+            if isinstance(reply, AskError) and not isinstance(reply, MovedError):
+                replies[number] = self._run_asking(reply, node, batch[number])
+            elif isinstance(reply, _NODE_ERRORS):
                 self._nodes.mark_suspect(node)
-        return answers
+        return replies
 
     def _run_asking(self, ask: AskError, asked: NodeAddress, command: Command) -> Any:
-        """Return the answer after an ASK redirect, from the node to which the slot is being migrated."""
+        """Return the reply after an ASK redirect, from the node to which the slot is being migrated."""
         node = (ask.host or asked[0], int(ask.port))
         try:
             return self._nodes.get_client(node).run_commands([(("ASKING",), {}), command], False)[1]

@@ -39,7 +39,7 @@ from receiver.storage.pool import (
     quote_error,
 )
 
-# redis-py's type hints do not tell whether an answer is awaitable, nor whether it is bytes or text.
+# redis-py's type hints do not tell whether a reply is awaitable, nor whether it is bytes or text.
 Client = Any
 # Three sentinels and a master that do not answer still fit into the timeout of Alertmanager's webhook.
 _QUERY_TIMEOUT_S = 0.5
@@ -103,11 +103,11 @@ def store_errors() -> Iterator[None]:
         raise StoreError(f"Redis: {advice} [{quote_error(error)}]", advice) from error
 
 
-def raise_if_error(answer: Any) -> Any:
-    """Return *answer*; raises it if it is an error that stands in place of an answer."""
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
+def raise_if_error(reply: Any) -> Any:
+    """Return *reply*; raises it if it is an error that stands in place of a reply."""
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
 
 
 def connect(url: str, timeout_s: float = TIMEOUT_S, max_connections: int = MAX_CONNECTIONS) -> Client:
@@ -174,28 +174,28 @@ class Scripts:
         self._digests = hash_scripts()
 
     def run_script(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        """Run one script and return its answer. Raises redis-py's errors."""
+        """Run one script and return its reply. Raises redis-py's errors."""
         return self.run_each([(name, keys, args)])[0]
 
     def run_all(self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
-        """Run one script for each call, in one round trip; return the answers in order."""
+        """Run one script for each call, in one round trip; return the replies in order."""
         return self.run_each([(name, *call) for call in calls])
 
     def run_each(
         self, calls: Sequence[ScriptCall], reads: Sequence[Command] = (), *, raise_on_error: bool = True
     ) -> list[Any]:
-        """Run scripts, then *reads*, in one round trip; return the answers in order.
+        """Run scripts, then *reads*, in one round trip; return the replies in order.
 
-        Without *raise_on_error*, errors stand in place of the answers.
+        Without *raise_on_error*, errors stand in place of the replies.
         """
         commands: list[Command] = [
             (("EVALSHA", self._digests[name], len(keys), *keys, *args), {}) for name, keys, args in calls
         ]
         commands += reads
         try:
-            answers = self._client.run_commands(commands, raise_on_error)
-            if not any(isinstance(answer, NoScriptError) for answer in answers):
-                return list(answers)
+            replies = self._client.run_commands(commands, raise_on_error)
+            if not any(isinstance(reply, NoScriptError) for reply in replies):
+                return list(replies)
         except NoScriptError:
             pass
         for name in dict.fromkeys(name for name, _, _ in calls):
