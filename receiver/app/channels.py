@@ -31,8 +31,7 @@ from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK, Target
 from receiver.notices import NoticeService
 from receiver.reviews.service import ReviewService, ReviewSettings
 from receiver.storage.keys import TASKS
-from receiver.storms.page_confirmation import StormPageConfirmer
-from receiver.storms.reconciler import StormReconciler, StormSettings
+from receiver.storms.reconciler import StormPageConfirmer, StormReconciler, StormSettings
 
 logger = logging.getLogger(__name__)
 _SLACK_TIMEOUT_S = 10.0

@@ -132,8 +132,8 @@ class Storm(Struct, frozen=True, omit_defaults=True):
         """Return the instance of the acknowledgement that a batch's page shows; empty where the members were
         acknowledged one by one.
         """
-        acknowledgements = [one for one in self.responses if one.transition == "acknowledge"]
-        return next((one.instance for one in reversed(acknowledgements) if one.batch >= batch), "")
+        covering = (one for one in reversed(self.responses) if one.batch >= batch)
+        return next((one.instance for one in covering if one.transition == "acknowledge"), "")
 
     def find_notifying_delivery(self, name: str, member: Member) -> Delivery:
         """Return the delivery that notifies *member*: the message, its batch's page or its step's mention."""

@@ -12,19 +12,8 @@ from functools import cached_property
 
 from msgspec.structs import replace
 
-from receiver.model.actions import (
-    AcknowledgePage,
-    Action,
-    ConfirmPage,
-    DeliveryAction,
-    Page,
-    Plan,
-    Post,
-    Reply,
-    ResolvePage,
-    Transition,
-    Update,
-)
+from receiver.model import actions
+from receiver.model import page_confirmation as confirmation
 from receiver.model.delivery import PostedStorm
 from receiver.model.delivery_keys import (
     MESSAGE,
@@ -35,28 +24,8 @@ from receiver.model.delivery_keys import (
     resolve_key,
 )
 from receiver.model.delivery_status import build_gone_responder
-from receiver.model.page_confirmation import (
-    find_check_due_at,
-    find_resolve_check_due_at,
-    limit_confirmation,
-    postponed_until,
-)
 from receiver.model.routing import PAGERDUTY, SLACK, Responder, Step, Target
-from receiver.storms.model import (
-    BATCH_PAUSE_S,
-    Member,
-    MemberState,
-    Storm,
-    StormResponse,
-    covers,
-    hint_key,
-    is_page_delayed,
-    list_counted_members,
-    mention_key,
-    page_key,
-    storm_dedup_key,
-    summarize_storm,
-)
+from receiver.storms import model
 
 # (quiet, at most) in seconds. A page can't be edited, so it waits for its members: until none joined for the
 # quiet time, and at most the second time after the first. For new incidents this is short, as the first of
@@ -74,27 +43,25 @@ _LONGEST_CHECK_INTERVAL_S = 60.0
 _LONGEST_EDIT_PAUSE_S = 10.0
 
 
-class PropagateResponse(Transition, frozen=True, kw_only=True):
+class PropagateResponse(actions.Transition, frozen=True, kw_only=True):
     """Apply a response to the storm to all its members."""
 
-    response: StormResponse
+    response: model.StormResponse
 
 
-class ReleaseIncidents(Transition, frozen=True, kw_only=True):
+class ReleaseIncidents(actions.Transition, frozen=True, kw_only=True):
     """Let the released incidents send their own messages."""
 
 
-class ChangeStorm(Transition, frozen=True, kw_only=True):
+class ChangeStorm(actions.Transition, frozen=True, kw_only=True):
     """Save *storm*: with a batch closed, ended, or resolved; unless *if_none_joined* and a member joined."""
 
-    storm: Storm
+    storm: model.Storm
     if_none_joined: bool = True
 
 
-# The delivery key that records that the released incidents were released.
-RELEASE_INCIDENTS = DeliveryKey("release_incidents")
-# The delivery key of the reply that the storm is over.
-OVER = DeliveryKey("over")
+RELEASE_INCIDENTS = DeliveryKey("release_incidents")  # records that the released incidents were released
+OVER = DeliveryKey("over")  # of the reply that the storm is over
 
 
 @dataclass(frozen=True)
@@ -105,28 +72,28 @@ class StormView:
     state of the storm's pages can be read from PagerDuty.
     """
 
-    storm: Storm
-    states: Sequence[MemberState]
+    storm: model.Storm
+    states: Sequence[model.MemberState]
     rate: float
     responders: Mapping[str, Responder]
     now: float
     checks_pagerduty: bool = False
 
     @cached_property
-    def members(self) -> list[MemberState]:
+    def members(self) -> list[model.MemberState]:
         """The bundled incidents."""
         return [one for one in self.states if not one.step]
 
     @cached_property
-    def mentioned(self) -> list[MemberState]:
+    def mentioned(self) -> list[model.MemberState]:
         """The members that reached a step that is mentioned in the storm's thread."""
         return [one for one in self.states if one.step]
 
     @cached_property
-    def counted_members(self) -> list[MemberState]:
-        return list_counted_members(self.states)
+    def counted_members(self) -> list[model.MemberState]:
+        return model.list_counted_members(self.states)
 
-    def list_batch(self, batch: int) -> list[MemberState]:
+    def list_batch(self, batch: int) -> list[model.MemberState]:
         return [one for one in self.members if one.member.batch == batch]
 
     @property
@@ -138,49 +105,48 @@ class StormView:
         delivery = self.storm.find_delivery(key)
         return 0.0 if delivery.is_settled or delivery.instance != instance else delivery.retry_at
 
+    def is_recorded(self, key: DeliveryKey, instance: str = "") -> bool:
+        """Tell whether the delivery has a receipt or failed permanently."""
+        delivery = self.storm.find_delivery(key)
+        return delivery.is_settled and delivery.instance == instance
 
-def plan_storm(view: StormView) -> Plan:
+    def is_done(self, action: actions.Action) -> bool:
+        """Tell whether *action* is a delivery that is recorded; an edit, with its content."""
+        if isinstance(action, actions.Transition):
+            return False
+        shown = self.storm.find_delivery(action.key).content_version
+        is_shown = not isinstance(action, actions.Update) or shown == action.content_version
+        return is_shown and self.is_recorded(action.key, action.instance)
+
+
+def plan_storm(view: StormView) -> actions.Plan:
     """Return the actions the storm still needs, most urgent first, and the next check time (None: never)."""
     storm = view.storm
     if storm.resolved_at:
-        return Plan(())
+        return actions.Plan(())
     wanted = [
-        *_list_responses(view),
+        *(
+            PropagateResponse(queue=storm.queue, response=response)
+            for response in storm.responses
+            if not view.is_recorded(response.key, response.instance)
+        ),
         *(_list_messages(view) if storm.is_of_channel else _list_pages(view)),
         *_list_end_actions(view),
     ]
-    missing = [action for action in wanted if isinstance(action, Transition) or not _is_done(view, action)]
+    missing = [action for action in wanted if not view.is_done(action)]
     if not missing and not storm.is_active and all(one.is_resolved for one in view.counted_members):
         resolved = replace(storm, resolved_at=view.now)
         missing = [ChangeStorm(queue=storm.queue, storm=resolved, if_none_joined=False)]
     next_check_at = view.now + view.check_every_s
     if storm.is_active and (ends_at := _find_end_at(view)) > view.now:
         next_check_at = min(next_check_at, ends_at)
-    return Plan(tuple(missing), next_check_at)
-
-
-def _is_done(view: StormView, action: DeliveryAction) -> bool:
-    done = view.storm.find_delivery(action.key)
-    is_shown = not isinstance(action, Update) or done.content_version == action.content_version
-    return _is_recorded(view, action.key, action.instance) and is_shown
-
-
-def _is_recorded(view: StormView, key: DeliveryKey, instance: str = "") -> bool:
-    done = view.storm.find_delivery(key)
-    return done.is_settled and done.instance == instance
-
-
-def _list_responses(view: StormView) -> Iterator[Action]:
-    storm = view.storm
-    for response in storm.responses:
-        if not _is_recorded(view, response.key, response.instance):
-            yield PropagateResponse(queue=storm.queue, response=response)
+    return actions.Plan(tuple(missing), next_check_at)
 
 
 # --- the pages of a responder's storm ---
 
 
-def _list_pages(view: StormView) -> Iterator[Action]:
+def _list_pages(view: StormView) -> Iterator[actions.Action]:
     name = view.storm.name
     # A responder that left the configuration is not paged any more; its open pages are resolved.
     responder = view.responders.get(name) or build_gone_responder(name)
@@ -188,19 +154,21 @@ def _list_pages(view: StormView) -> Iterator[Action]:
     if target is None:
         return
     for batch in sorted({one.member.batch for one in view.members}):
-        if name in view.responders or view.storm.find_delivery(page_key(batch)).may_have_arrived:
+        if name in view.responders or view.storm.find_delivery(model.page_key(batch)).may_have_arrived:
             yield from _list_page_events(view, batch, responder, target)
             yield from _list_page_confirmations(view, batch, responder)
 
 
-def _list_page_events(view: StormView, batch: int, responder: Responder, target: Target) -> Iterator[Action]:
+def _list_page_events(
+    view: StormView, batch: int, responder: Responder, target: Target
+) -> Iterator[actions.Action]:
     """Yield the next PagerDuty events of one batch; events with one dedup key are sent in order."""
     members, storm = view.list_batch(batch), view.storm
-    key, dedup_key = page_key(batch), storm_dedup_key(storm.id, batch)
-    page = view.storm.find_delivery(key)
+    key, dedup_key = model.page_key(batch), model.storm_dedup_key(storm.id, batch)
+    page = storm.find_delivery(key)
     is_over, is_open = all(one.is_resolved for one in members), any(one.is_open for one in members)
     if is_open and not page.is_settled and storm.closed_batch < batch:
-        yield Page(
+        yield actions.Page(
             key=key,
             target=target,
             ready_at=max(view.ready_at(key), _page_at(view, batch, members)),
@@ -216,7 +184,7 @@ def _list_page_events(view: StormView, batch: int, responder: Responder, target:
         yield ChangeStorm(queue=storm.queue, storm=replace(storm, closed_batch=batch))
         return
     build_key = resolve_key if is_over else acknowledge_key
-    kind = ResolvePage if is_over else AcknowledgePage
+    kind = actions.ResolvePage if is_over else actions.AcknowledgePage
     instance = "" if is_over else storm.acknowledgement_instance(batch)
     under = {build_key(str(batch)): page.key_digest}
     if page.earlier_key_digest:  # sent with another routing key before a reload, and maybe accepted
@@ -232,33 +200,36 @@ def _list_page_events(view: StormView, batch: int, responder: Responder, target:
         )
 
 
-def _list_page_confirmations(view: StormView, batch: int, responder: Responder) -> Iterator[ConfirmPage]:
+def _list_page_confirmations(
+    view: StormView, batch: int, responder: Responder
+) -> Iterator[actions.ConfirmPage]:
     """Yield the check of one batch's page in PagerDuty, one for all its members."""
     is_open = any(one.is_open for one in view.list_batch(batch)) and view.storm.closed_batch < batch
-    of = page_key(batch) if is_open else resolve_key(str(batch))
+    of = model.page_key(batch) if is_open else resolve_key(str(batch))
     event = view.storm.find_delivery(of)
-    due_at = find_check_due_at(event) if is_open else find_resolve_check_due_at(event)
-    if due_at is None:
+    find_due_at = confirmation.find_check_due_at if is_open else confirmation.find_resolve_check_due_at
+    if (due_at := find_due_at(event)) is None:
         return
-    hint_receipt = view.storm.find_delivery(hint_key(batch)).receipt
+    hint_receipt = view.storm.find_delivery(model.hint_key(batch)).receipt
     hint = hint_receipt.reference if hint_receipt is not None and is_open else ""
     hint = "" if event.check is not None and event.check.hint == hint else hint
     if hint or view.checks_pagerduty:
-        timestamp = limit_confirmation(event, postponed_until(event) if hint else due_at, view.now)
-        yield ConfirmPage(responder=responder, event_key=of, ready_at=timestamp, hint=hint)
+        due_at = confirmation.postponed_until(event) if hint else due_at
+        ready_at = confirmation.limit_confirmation(event, due_at, view.now)
+        yield actions.ConfirmPage(responder=responder, event_key=of, ready_at=ready_at, hint=hint)
 
 
-def _page_at(view: StormView, batch: int, members: Sequence[MemberState]) -> float:
+def _page_at(view: StormView, batch: int, members: Sequence[model.MemberState]) -> float:
     """Return when a batch is paged: soon after its first member joined, and a pause after the last page."""
     former = [
-        delivery.receipt.at + BATCH_PAUSE_S
+        delivery.receipt.at + model.BATCH_PAUSE_S
         for key, delivery in view.storm.deliveries.items()
-        if is_page_key(key) and key != page_key(batch) and delivery.receipt is not None
+        if is_page_key(key) and key != model.page_key(batch) and delivery.receipt is not None
     ]
     return max([_gathered_at([one.member for one in members], view), *former])
 
 
-def _gathered_at(members: Sequence[Member], view: StormView) -> float:
+def _gathered_at(members: Sequence[model.Member], view: StormView) -> float:
     """Return when *members* are notified together: now, where a member joined in the future (by a worker
     whose clock is ahead), as its waiting time is unknown.
     """
@@ -272,19 +243,19 @@ def _gathered_at(members: Sequence[Member], view: StormView) -> float:
 # --- the message of a channel's storm ---
 
 
-def _list_messages(view: StormView) -> Iterator[Action]:
+def _list_messages(view: StormView) -> Iterator[actions.Action]:
     storm, target = view.storm, Target(SLACK, view.storm.name)
     content_version = _find_posted_state(view)
     message = view.storm.find_delivery(MESSAGE).receipt
     if message is None:
         if view.counted_members:
-            yield Post(
+            yield actions.Post(
                 key=MESSAGE, target=target, ready_at=view.ready_at(MESSAGE), content_version=content_version
             )
         return
     yield from _list_mentions(view, target, message.reference)
     if not storm.is_active and any(not one.is_resolved for one in view.counted_members):
-        yield Reply(
+        yield actions.Reply(
             key=OVER,
             target=target,
             ready_at=view.ready_at(OVER),
@@ -296,7 +267,7 @@ def _list_messages(view: StormView) -> Iterator[Action]:
     if content_version not in (last.content_version, edit.content_version if edit.failed_at else None):
         last_at = last.receipt.at if last.receipt is not None else 0.0
         pause_s = min(view.check_every_s, _LONGEST_EDIT_PAUSE_S)
-        yield Update(
+        yield actions.Update(
             key=UPDATE,
             instance=message.reference,
             target=target,
@@ -308,7 +279,7 @@ def _list_messages(view: StormView) -> Iterator[Action]:
 
 def _find_posted_state(view: StormView) -> PostedStorm:
     """Return the state that the storm's message should show now."""
-    summary = summarize_storm(view.counted_members)
+    summary = model.summarize_storm(view.counted_members)
     return PostedStorm(
         is_active=view.storm.is_active,
         total=summary.total,
@@ -322,24 +293,24 @@ def _find_posted_state(view: StormView) -> PostedStorm:
     )
 
 
-def _list_mentions(view: StormView, target: Target, reference: str) -> Iterator[Reply]:
+def _list_mentions(view: StormView, target: Target, reference: str) -> Iterator[actions.Reply]:
     """Yield a mention for each step that members reached and that no settled mention covers yet."""
     for step in sorted({one.step for one in view.mentioned}):
-        key, responder = mention_key(step), view.responders.get(step.partition("#")[0])
+        key, responder = model.mention_key(step), view.responders.get(step.partition("#")[0])
         before = view.storm.find_delivery(key)
         reached = [one.member for one in view.mentioned if one.step == step and one.is_open]
-        not_notified = [member for member in reached if not covers(before, member)]
+        not_notified = [member for member in reached if not model.covers(before, member)]
         if responder is None or not not_notified:
             continue
         is_new = before.is_settled or not before.attempts
         instance = str(int(before.instance or 0) + 1) if is_new else before.instance
-        yield Reply(
+        yield actions.Reply(
             key=key,
             instance=instance,
             target=target,
             ready_at=max(view.ready_at(key, instance), _gathered_at(not_notified, view)),
             message=reference,
-            reply_kind="storm_page_delayed" if is_page_delayed(step) else "storm_step",
+            reply_kind="storm_page_delayed" if model.is_page_delayed(step) else "storm_step",
             step=Step(step, responder),
         )
 
@@ -347,9 +318,9 @@ def _list_mentions(view: StormView, target: Target, reference: str) -> Iterator[
 # --- the end ---
 
 
-def _list_end_actions(view: StormView) -> Iterator[Action]:
+def _list_end_actions(view: StormView) -> Iterator[actions.Action]:
     storm = view.storm
-    if storm.released and not _is_recorded(view, RELEASE_INCIDENTS):
+    if storm.released and not view.is_recorded(RELEASE_INCIDENTS):
         yield ReleaseIncidents(queue=storm.queue)
     if storm.is_active and _find_end_at(view) <= view.now and _is_everyone_notified(view):
         ended = replace(storm, ended_at=view.now, released=_choose_released(view))

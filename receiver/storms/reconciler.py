@@ -1,4 +1,4 @@
-"""The reconciler of storms: load a storm and its members, plan, do one action, and repeat."""
+"""The reconciler of storms: load a storm and its members, plan, do one action, repeat; and its page check."""
 
 from __future__ import annotations
 
@@ -11,36 +11,23 @@ from functools import partial
 from msgspec.structs import replace
 
 from receiver.engine.dispatcher import Dispatcher
+from receiver.engine.health import DeliveryHealthRecorder
+from receiver.engine.ports import Notices, PageStatuses
 from receiver.engine.rate_limit import RateLimiter
-from receiver.errors import NotFound
+from receiver.errors import DeliveryError, NotFound, PermanentDeliveryError
 from receiver.incidents.failures import is_refused_under_former
 from receiver.incidents.service import IncidentService
 from receiver.incidents.store import RedisIncidents
+from receiver.model import page_confirmation as confirmation
 from receiver.model import transitions
 from receiver.model.actions import Action, ConfirmPage, DeliveryAction, Page, Reply, Transition
 from receiver.model.delivery import Delivery, Receipt
-from receiver.model.delivery_keys import RELEASED_BY_STORM, DeliveryKey
+from receiver.model.delivery_keys import RELEASED_BY_STORM, DeliveryKey, is_page_key
 from receiver.model.delivery_status import find_announcing_storm
-from receiver.model.incident import Incident, IncidentChange, TimelineEvent
-from receiver.model.routing import SLACK, RoutingTable
-from receiver.storms.model import (
-    Storm,
-    StormNotification,
-    StormResponse,
-    VersionedStorm,
-    is_page_delayed,
-    parse_batch,
-    summarize_storm,
-)
-from receiver.storms.page_confirmation import StormPageConfirmer
-from receiver.storms.plan import (
-    RELEASE_INCIDENTS,
-    ChangeStorm,
-    PropagateResponse,
-    ReleaseIncidents,
-    StormView,
-    plan_storm,
-)
+from receiver.model.incident import Incident, IncidentChange, Person, TimelineEvent
+from receiver.model.page_confirmation import Finding, PagerDutyStatus
+from receiver.model.routing import PAGERDUTY, SLACK, RoutingTable
+from receiver.storms import model, plan
 from receiver.storms.service import StormService
 
 logger = logging.getLogger(__name__)
@@ -61,6 +48,62 @@ class StormSettings:
     rates: Mapping[str, float]
     paused_until: Callable[[float], float]
     public_url: str
+
+
+@dataclass(frozen=True)
+class StormPageConfirmer:
+    """Compares the pages of storms with PagerDuty's incidents.
+
+    Without a *status_client*, the resolve in a webhook of PagerDuty is trusted.
+    """
+
+    storms: StormService
+    status_client: PageStatuses | None
+    notices: Notices
+    health: DeliveryHealthRecorder
+
+    def confirm_page(self, action: ConfirmPage, loaded: model.VersionedStorm, now: float) -> None:
+        """Read a page's state from PagerDuty, once for all members of the batch, and save the finding.
+
+        Where the storm changed meanwhile, nothing is saved and the next pass evaluates it again.
+        """
+        storm, key, store = loaded.storm, action.event_key, self.storms.store
+        before, is_page = storm.deliveries[key], is_page_key(key)
+        try:
+            finding = self._evaluate_page(action, storm, before)
+        except DeliveryError:
+            postponed = confirmation.postpone_check(before, now)
+            store.save_if_unchanged(loaded, storm.with_delivery(key, postponed))
+            return
+        if is_page and finding.is_by_person and finding.status is not None:
+            transition = "acknowledge" if finding.what == "acknowledged" else "resolve"
+            by = Person(finding.status.by or "PagerDuty", via=PAGERDUTY)
+            batch = model.parse_batch(key)
+            self.storms.record_response(storm.id, transition, by, now, batch=batch, done_in_pagerduty=True)
+            return
+        record = confirmation.record_check if is_page else confirmation.record_resolve_check
+        after = confirmation.record_hint(record(before, finding, now), action.hint)
+        if text := _format_check(before, after, action.responder.title):
+            self.notices.save_notice(f"{storm.id}/{key}/{text}", f"{text} ({storm.id})", now)
+        if store.save_if_unchanged(loaded, storm.with_delivery(key, after)):
+            if is_page:
+                self.health.record_delivery(PAGERDUTY, action.responder.name, after, now)
+            fields = {"storm": storm.id, "key": key, "outcome": finding.what}
+            logger.info("page confirmation", extra={"fields": fields})
+
+    def _evaluate_page(self, action: ConfirmPage, storm: model.Storm, event: Delivery) -> Finding:
+        if self.status_client is None:
+            return Finding("resolved", PagerDutyStatus("resolved"))
+        key = model.storm_dedup_key(storm.id, model.parse_batch(action.event_key))
+        try:
+            statuses = self.status_client.find_statuses([key]).get(key, ())
+        except PermanentDeliveryError:
+            if action.hint:  # trust the webhook, as without an API key
+                return Finding("resolved", PagerDutyStatus("resolved"))
+            raise
+        if is_page_key(action.event_key):
+            return confirmation.evaluate_page(statuses, event.first_attempt_at)
+        return confirmation.find_left_open(statuses, event)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +131,7 @@ class StormReconciler:
             except NotFound:
                 return {}
             view = self._load_view(loaded)
-            wanted = plan_storm(view)
+            wanted = plan.plan_storm(view)
             later = [action.ready_at for action in wanted.actions if action.ready_at > view.now]
             for action in wanted.actions:
                 if action.ready_at > view.now:
@@ -103,17 +146,17 @@ class StormReconciler:
                 return {queue: min((*next_check_at, *later), default=None)}
         return {queue: self.clock()}
 
-    def _load_view(self, loaded: VersionedStorm) -> StormView:
-        return StormView(
+    def _load_view(self, loaded: model.VersionedStorm) -> plan.StormView:
+        return plan.StormView(
             loaded.storm,
             loaded.list_members(self.incidents.load_heads(loaded.incident_ids)),
             self.settings.rates[loaded.storm.queue],
             self.settings.routing.responders,
             self.clock(),
-            checks_pagerduty=self.page_confirmer.can_read_pages,
+            checks_pagerduty=self.page_confirmer.status_client is not None,
         )
 
-    def _find_wait_s(self, view: StormView, action: Action) -> float:
+    def _find_wait_s(self, view: plan.StormView, action: Action) -> float:
         """Return the seconds the action must wait, for its permit or for the end of maintenance."""
         wakes = isinstance(action, Page) or (isinstance(action, Reply) and action.step is not None)
         if wakes and (until := self.settings.paused_until(view.now)) > view.now:
@@ -123,23 +166,25 @@ class StormReconciler:
         waiter, priority = f"{view.storm.id} {action.key}", view.storm.began_at - _AHEAD_S
         return self.rate_limiter.acquire_by_priority(action, waiter, priority, view.now).retry_after_s
 
-    def _apply_action(self, action: Action, loaded: VersionedStorm, view: StormView, worker: str) -> None:
+    def _apply_action(
+        self, action: Action, loaded: model.VersionedStorm, view: plan.StormView, worker: str
+    ) -> None:
         storm, now = loaded.storm, view.now
         match action:
-            case ChangeStorm():
+            case plan.ChangeStorm():
                 self.storms.store.save_if_unchanged(
                     loaded, action.storm, if_none_joined=action.if_none_joined
                 )
                 if action.storm.resolved_at:
                     fields = {"storm": storm.id, "target_key": storm.target_key}
                     logger.info("storm closed", extra={"fields": fields})
-            case PropagateResponse():
+            case plan.PropagateResponse():
                 self._propagate_response(action.response, view)
                 self._mark_done(storm.id, action.response.key, action.response.instance, now)
-            case ReleaseIncidents():
+            case plan.ReleaseIncidents():
                 for incident_id in storm.released:
                     self._release_incident(incident_id, storm, now)
-                self._mark_done(storm.id, RELEASE_INCIDENTS, "", now)
+                self._mark_done(storm.id, plan.RELEASE_INCIDENTS, "", now)
             case ConfirmPage():
                 self.page_confirmer.confirm_page(action, loaded, now)
             case DeliveryAction():
@@ -151,7 +196,7 @@ class StormReconciler:
         done = Delivery(instance, attempts=1, receipt=Receipt(now))
         self.storms.update_storm(storm_id, lambda loaded: loaded.storm.with_delivery(key, done))
 
-    def _propagate_response(self, response: StormResponse, view: StormView) -> None:
+    def _propagate_response(self, response: model.StormResponse, view: plan.StormView) -> None:
         """Apply *response* to the members, except those of later batches or with a later escalation run."""
         for one in view.counted_members:
             if one.incident is None or one.is_resolved or one.member.batch > response.batch:
@@ -162,7 +207,7 @@ class StormReconciler:
             except NotFound:
                 continue
 
-    def _release_incident(self, incident_id: str, storm: Storm, now: float) -> None:
+    def _release_incident(self, incident_id: str, storm: model.Storm, now: float) -> None:
         """Release an incident from the storm: from now on its plan contains its own message."""
         try:
             incident = self.incidents.load_incident(incident_id)
@@ -188,7 +233,7 @@ class StormSubject:
     """A storm as the subject of one delivery."""
 
     storms: StormService
-    loaded: VersionedStorm
+    loaded: model.VersionedStorm
 
     def find_delivery(self, key: DeliveryKey) -> Delivery:
         return self.loaded.storm.find_delivery(key)
@@ -205,30 +250,34 @@ class StormSubject:
         )
 
 
-def _build_notification(action: DeliveryAction, view: StormView, public_url: str) -> StormNotification:
+def _build_notification(
+    action: DeliveryAction, view: plan.StormView, public_url: str
+) -> model.StormNotification:
     """Return the notification of *action*, with the summary of the members that it is about."""
     members = view.counted_members
     if isinstance(action, Page):
-        members = [one for one in view.list_batch(parse_batch(action.key)) if one.is_open]
+        members = [one for one in view.list_batch(model.parse_batch(action.key)) if one.is_open]
     elif isinstance(action, Reply) and action.step is not None:
         step = action.step.name
-        counted = [one for one in view.mentioned if one.step == step] if is_page_delayed(step) else members
+        counted = (
+            [one for one in view.mentioned if one.step == step] if model.is_page_delayed(step) else members
+        )
         members = [one for one in counted if one.is_open]
     with_message = set(view.storm.released)
     without_message = (
         one for one in view.members if not one.is_resolved and one.incident_id not in with_message
     )
-    return StormNotification(
+    return model.StormNotification(
         action,
         view.storm,
-        summarize_storm(members),
+        model.summarize_storm(members),
         view.now,
         public_url,
-        summarize_storm(without_message).names,
+        model.summarize_storm(without_message).names,
     )
 
 
-def _reset_refused(loaded: VersionedStorm, digests: Mapping[str, str]) -> VersionedStorm:
+def _revive(loaded: model.VersionedStorm, digests: Mapping[str, str]) -> model.VersionedStorm:
     """Reset deliveries to pending that were refused for the old credentials, where there are new ones."""
     storm = loaded.storm
     reset = {
@@ -241,7 +290,7 @@ def _reset_refused(loaded: VersionedStorm, digests: Mapping[str, str]) -> Versio
     return dataclasses.replace(loaded, storm=replace(storm, deliveries={**storm.deliveries, **reset}))
 
 
-def _respond_if_included(incident: Incident, *, response: StormResponse, now: float) -> IncidentChange:
+def _respond_if_included(incident: Incident, *, response: model.StormResponse, now: float) -> IncidentChange:
     """Apply *response* to *incident*, unless its escalation run started after the response.
 
     A renewed acknowledgement of the storm renews the acknowledgements by the same or the previous person,
@@ -254,3 +303,18 @@ def _respond_if_included(incident: Incident, *, response: StormResponse, now: fl
     is_theirs = incident.acknowledged_by in (response.by.name, response.previous_by)
     is_renewing = is_theirs and incident.acknowledged_at < response.at
     return transitions.acknowledge(incident, response.by, now, is_renewing=is_renewing)
+
+
+def _format_check(before: Delivery, after: Delivery, who: str) -> str:
+    """Return the text of a notice about a checked event; empty where nothing is new."""
+    if confirmation.is_unconfirmed(after) and not confirmation.is_unconfirmed(before):
+        return (
+            f"PagerDuty accepted the storm's page to {who} and has no incident for it, probably due to a "
+            "maintenance window, a disabled service or an event rule; it is sent again"
+        )
+    is_resolved_too_often = confirmation.is_resolved_too_often
+    if is_resolved_too_often(after) and not is_resolved_too_often(before):
+        return f"PagerDuty resolves the storm's page to {who} again and again, and no person does"
+    if confirmation.is_left_open(after):
+        return f"PagerDuty's incident of the storm's page to {who} is still open after our resolves"
+    return ""
