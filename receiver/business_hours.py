@@ -7,7 +7,6 @@ after the gap; a time that occurs twice means the first occurrence.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from functools import lru_cache
@@ -44,9 +43,15 @@ def next_business_day_start(hours: BusinessHours, after: float) -> float:
 
     Raises ValueError when there is none in 400 days, as with empty `days`.
     """
-    for timestamp in _list_business_day_starts(hours, after):
-        if timestamp > after:
-            return timestamp
+    zone = hours.zone
+    today = datetime.fromtimestamp(after, zone).date()
+    for day in (today + timedelta(days=n) for n in range(_SEARCHED_DAYS)):
+        if not is_business_day(hours, day):
+            continue
+        moment = find_timestamps(datetime.combine(day, _MIDNIGHT) + timedelta(minutes=hours.start), zone)[0]
+        # Samoa skipped 30 December 2011: such a day has no start.
+        if moment > after and datetime.fromtimestamp(moment, zone).date() == day:
+            return moment
     raise ValueError("business hours without a business day")
 
 
@@ -67,21 +72,6 @@ def find_country(code: str) -> str | None:
     if wanted is None:
         return None if parts is None else country
     return next((f"{country}-{name}" for name in parts or () if name.upper() == wanted.upper()), None)
-
-
-def _list_business_day_starts(hours: BusinessHours, since: float) -> Iterator[float]:
-    """Yield the start of each business day, from the day of *since* on, in order."""
-    zone = hours.zone
-    first = datetime.fromtimestamp(since, zone).date()
-    for day in (first + timedelta(days=n) for n in range(_SEARCHED_DAYS)):
-        if not is_business_day(hours, day):
-            continue
-        timestamp = find_timestamps(datetime.combine(day, _MIDNIGHT) + timedelta(minutes=hours.start), zone)[
-            0
-        ]
-        # Samoa skipped 30 December 2011: such a day has no start.
-        if datetime.fromtimestamp(timestamp, zone).date() == day:
-            yield timestamp
 
 
 @lru_cache(maxsize=64)

@@ -29,14 +29,10 @@ class ConfigState(Struct, frozen=True):
 
     def with_refusal(self, problems: Sequence[Problem], now: float) -> ConfigState:
         """Return the state after the process refused a newer configuration because of *problems*."""
-        return ConfigState(self.loaded_at, now, describe_problems(problems))
-
-
-def describe_problems(problems: Sequence[Problem]) -> str:
-    """Return the first of *problems* and the number of others, on one line."""
-    first = one_line(str(problems[0]), MAX_ERROR) if problems else "it can't be read"
-    more = len(problems) - 1
-    return f"{first} (and {more} more {'fault' if more == 1 else 'faults'})" if more > 0 else first
+        error = one_line(str(problems[0]), MAX_ERROR) if problems else "it can't be read"
+        if (more := len(problems) - 1) > 0:
+            error += f" (and {more} more {'fault' if more == 1 else 'faults'})"
+        return ConfigState(self.loaded_at, now, error)
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -55,19 +51,14 @@ class ConfigReport:
         from receiver.storage.connection import store_errors
 
         self.process = process
-        self._find_state = find_state
+        self.find_state = find_state
         self._redis = client
         self._store_errors = store_errors
         self._is_saved = True  # an earlier process of the same name may have left an entry
 
-    @property
-    def state(self) -> ConfigState:
-        """The configuration state of this process."""
-        return self._find_state()
-
     def publish_state(self) -> None:
         """Publish the state to the other processes; call it every few seconds."""
-        state = self.state
+        state = self.find_state()
         if state.error:
             self._is_saved = True
             with self._store_errors(), self._redis.pipeline(transaction=False) as pipe:
@@ -85,4 +76,4 @@ class ConfigReport:
             packed = self._redis.hgetall(CONFIG_REFUSED)
         found = {name.decode(): _decoder.decode(state) for name, state in sorted(packed.items())}
         found.pop(self.process, None)
-        return {**found, self.process: state} if (state := self.state).error else found
+        return {**found, self.process: state} if (state := self.find_state()).error else found

@@ -69,27 +69,26 @@ class LeaseLost(StoreError):
     """Another worker has the lease on the incident now; stop without logging an error."""
 
 
+@dataclass(eq=False, repr=False)
 class DeliveryError(ReceiverError):
     """A channel could not deliver; *reason* is one short word, used in logs and notices."""
 
-    def __init__(self, reason: str, detail: str = "") -> None:
-        self.reason = reason
-        self.detail = detail
-        super().__init__(f"{reason}: {detail}" if detail else reason)
+    reason: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}" if self.detail else self.reason
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class TemporaryDeliveryError(DeliveryError):
     """A retry may succeed, after *retry_after* seconds at the earliest.
 
     *maybe_sent* says that the vendor may have accepted the request although no response came.
     """
 
-    def __init__(
-        self, reason: str, detail: str = "", *, retry_after: float = 0.0, maybe_sent: bool = False
-    ) -> None:
-        super().__init__(reason, detail)
-        self.retry_after = retry_after
-        self.maybe_sent = maybe_sent
+    retry_after: float = 0.0
+    maybe_sent: bool = False
 
 
 class RefusalKind(StrEnum):
@@ -102,23 +101,15 @@ class RefusalKind(StrEnum):
     THREAD = "thread"  # the thread takes no reply; its channel may
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class PermanentDeliveryError(DeliveryError):
     """A retry of the same request can't succeed; *kind* is the cause of the refusal.
 
     *secret_digest* is the digest of the secret that was used, where the code that raises this knows it.
     """
 
-    def __init__(
-        self,
-        reason: str,
-        detail: str = "",
-        *,
-        kind: RefusalKind = RefusalKind.CONTENT,
-        secret_digest: str = "",
-    ) -> None:
-        super().__init__(reason, detail)
-        self.kind = kind
-        self.secret_digest = secret_digest
+    kind: RefusalKind = RefusalKind.CONTENT
+    secret_digest: str = ""
 
 
 class ProviderUnavailable(ReceiverError):

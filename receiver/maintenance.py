@@ -53,10 +53,6 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Maintenance)
 
 
-def parse_maintenance(packed: bytes | None) -> Maintenance | None:
-    return _decoder.decode(packed) if packed else None
-
-
 _MAX_POLICIES = 512
 
 
@@ -76,7 +72,8 @@ class MaintenancePolicies:
         Raises StoreError.
         """
         with store_errors():
-            latest = parse_maintenance(raise_if_error(maintenance))
+            packed = raise_if_error(maintenance)
+        latest = _decoder.decode(packed) if packed else None
         paused_until = latest.until if latest is not None and latest.is_in_force(now) else 0.0
         key = (incident.policy, incident.route, incident.source, paused_until)
         if (found := self._resolved.get(key)) is None:
@@ -95,7 +92,8 @@ class RedisMaintenance:
     def find_latest(self) -> Maintenance | None:
         """Return the latest maintenance, ended or not; None when it ended so long ago that it expired."""
         with store_errors():
-            return parse_maintenance(self.redis.get(MAINTENANCE))
+            packed = self.redis.get(MAINTENANCE)
+        return _decoder.decode(packed) if packed else None
 
     def find_active(self, now: float) -> Maintenance | None:
         """Return the maintenance that is active at *now*, if any."""
@@ -165,19 +163,15 @@ class MaintenanceTask:
         with store_errors():
             announced = self.store.redis.get(MAINTENANCE_ANNOUNCED)
         if announced != state.encode():
-            self._enqueue_open_incidents(now)
+            for incident in self.incidents.list_open(is_brief=True):
+                for queue in (SLACK, PAGERDUTY) if incident.policy else ():
+                    self.work_queue.enqueue(queue, incident.id, now)
             self.send_notice(f"maintenance-{state}", _describe_maintenance(latest, now), now)
             with store_errors():
                 self.store.redis.set(MAINTENANCE_ANNOUNCED, state, ex=MAINTENANCE_ANNOUNCED_FOR_S)
         if latest.is_in_force(now):
             return min(latest.until, now + _CHECK_PAUSED_EVERY_S)
         return now + _CHECK_EVERY_S
-
-    def _enqueue_open_incidents(self, now: float) -> None:
-        for incident in self.incidents.list_open(is_brief=True):
-            if incident.policy:
-                for queue in (SLACK, PAGERDUTY):
-                    self.work_queue.enqueue(queue, incident.id, now)
 
 
 def _describe_maintenance(maintenance: Maintenance, now: float) -> str:

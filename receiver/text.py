@@ -60,8 +60,6 @@ class Secret:
     def __repr__(self) -> str:
         return "***" if self._text else "(unset)"
 
-    __str__ = __repr__
-
 
 def truncate_text(text: str, limit: int) -> str:
     """Return *text* in at most *limit* characters, ending in … when it was truncated."""

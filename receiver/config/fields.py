@@ -94,10 +94,6 @@ class Kind(ABC, Generic[T]):
     def build_schema(self) -> Schema:
         """Return the JSON Schema."""
 
-    def format_value(self, value: T) -> str:
-        """Return *value* as it is written in the file."""
-        return str(value)
-
 
 @dataclass(frozen=True)
 class Format(Kind[T]):
@@ -115,7 +111,7 @@ class Format(Kind[T]):
     is_empty_absent: bool = True
     is_odd: Callable[[T], object] = lambda value: False  # noqa: ARG005 - with *oddity* as a warning
     oddity: Mistake = ("", "")
-    write: Callable[[T], str] = str
+    write: Callable[[T], str] = str  # how the reference page writes a default
 
     def read(self, node: Node, reader: Reader) -> T:
         if not isinstance(node, ScalarNode):
@@ -155,9 +151,6 @@ class Format(Kind[T]):
         if self.bounds:
             schema["minimum"], schema["maximum"] = self.bounds
         return schema
-
-    def format_value(self, value: T) -> str:
-        return self.write(value)
 
 
 def _check_literal(node: ScalarNode) -> None:
@@ -220,9 +213,6 @@ class ListOf(Kind[tuple[T, ...]]):
         item = self.item.build_schema()
         several = {"type": "array", "items": item}
         return several if self.is_strict else {"anyOf": [item, several]}
-
-    def format_value(self, value: tuple[T, ...]) -> str:
-        return ", ".join(map(self.item.format_value, value))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from receiver.business_hours import find_country
 from receiver.clock import format_duration, parse_duration
 from receiver.config.fields import Fault, Format, Reader
-from receiver.config.mistakes import BOT_TOKEN, find_wrong_slack_token, has_form_of_bot_token
+from receiver.config.mistakes import BOT_TOKEN, BOT_TOKENS, find_wrong_slack_token
 from receiver.config.urls import find_host, find_store_mistake, find_url_mistake
 from receiver.config.yaml_tree import ScalarNode
 from receiver.model.alert import LABEL, MAX_WORD, describe_unknown_severity, normalize_word
@@ -111,7 +111,7 @@ _ROUTING_KEY = re.compile(rf"[A-Za-z0-9]{{{_ROUTING_KEY_LENGTH}}}", re.ASCII)
 SECRET = Format(_parse_secret, types=("string", "number"), is_secret=True)
 FILE_BOT_TOKEN = replace(
     slack_token(BOT_TOKEN),
-    is_odd=lambda token: not has_form_of_bot_token(token.reveal()),
+    is_odd=lambda token: not token.reveal().startswith(BOT_TOKENS),
     oddity=(" has not the form of a bot token", f"one like {BOT_TOKEN}…"),
 )
 ROUTING_KEY = replace(
@@ -132,12 +132,11 @@ def _split_words(text: str, *fault: str) -> tuple[str, ...]:
     return found
 
 
-def _parse_tokens(text: str) -> tuple[Secret, ...]:
-    # An empty token must not let every client in.
-    return tuple(map(Secret, _split_words(text, "holds no token", "tokens separated by commas")))
-
-
-TOKENS = Format(_parse_tokens, is_secret=True)
+# An empty token must not let every client in, so a text without a token is a fault.
+TOKENS = Format(
+    lambda text: tuple(map(Secret, _split_words(text, "holds no token", "tokens separated by commas"))),
+    is_secret=True,
+)
 
 _WEB = r"https?://\S+"
 URL = Format(str, schema_pattern=_WEB, find_mistake=find_url_mistake, is_secret=True)
@@ -295,12 +294,6 @@ RUNBOOK = _RunbookFormat(
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
-def _parse_timezone(name: str) -> str:
-    if name != "UTC":  # some systems have no time zone database; UTC works without one
-        ZoneInfo(name)
-    return name
-
-
 def _parse_days(text: str) -> frozenset[int]:
     """Parse `mon-fri` or `mon,wed`; a range may wrap around the end of the week."""
     days: set[int] = set()
@@ -328,7 +321,10 @@ def _parse_country(text: str) -> str:
     )
 
 
-TIMEZONE = Format(_parse_timezone, mistake=("is no time zone", "one like UTC or Europe/Berlin"))
+TIMEZONE = Format(  # some systems have no time zone database; UTC works without one
+    lambda name: name if name == "UTC" else ZoneInfo(name).key,
+    mistake=("is no time zone", "one like UTC or Europe/Berlin"),
+)
 DAYS = Format(_parse_days, mistake=("are no days", "mon-fri or mon,wed"))
 # YAML 1.1 reads 8:30 as a number.
 TIME = Format(

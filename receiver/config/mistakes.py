@@ -21,12 +21,11 @@ _PART_OF_ADDRESS = re.compile(r"[/:@]\$[A-Za-z_]\w*(?=[:@/?#]|$)", re.ASCII)
 _BARE = re.compile(r"(?<![\\$])\$(?:([A-Za-z_]\w*)|\(([A-Za-z_]\w*)\))", re.ASCII)
 
 BOT_TOKEN, APP_TOKEN = "xoxb-", "xapp-"  # the prefixes of the tokens
-# A bot token with rotation: https://docs.slack.dev/authentication/using-token-rotation
-_ROTATED = "xoxe.xoxb-"
+# The second is with rotation: https://docs.slack.dev/authentication/using-token-rotation
+BOT_TOKENS = (BOT_TOKEN, "xoxe.xoxb-")
 # https://docs.slack.dev/authentication/tokens
 _SLACK_TOKENS = {
-    BOT_TOKEN: "a bot token",
-    _ROTATED: "a bot token",
+    **dict.fromkeys(BOT_TOKENS, "a bot token"),
     APP_TOKEN: "an app-level token",
     "xoxp-": "a user token",
     "xoxe.xoxp-": "a user token",
@@ -77,28 +76,7 @@ def is_bare_reference(text: str) -> bool:
 def find_wrong_slack_token(token: str, prefix: str) -> Mistake | None:
     """Return a mistake if *token* is a Slack token without *prefix*; if that is empty, any Slack token."""
     begin = next((one for one in _SLACK_TOKENS if token.startswith(one)), "")
-    if not begin or (begin == prefix) or (begin == _ROTATED and prefix == BOT_TOKEN):
+    if not begin or begin == prefix or (prefix == BOT_TOKEN and begin in BOT_TOKENS):
         return None
     expected = f"{_SLACK_TOKENS[prefix]}, {prefix}…" if prefix else "no token of Slack's"
     return f"is {_SLACK_TOKENS[begin]} ({begin}…)", expected
-
-
-def has_form_of_bot_token(token: str) -> bool:
-    return token.startswith((BOT_TOKEN, _ROTATED))
-
-
-def find_raw_signs(address: str) -> str:
-    """Return the characters of *address* that probably belong to its login and need percent-encoding.
-
-    A URL's login ends at the first `/`, `?` or `#`, so a password with one of them yields another URL.
-    The caller checks whether the address is usable.
-    """
-    login, is_login, _ = address.partition("://")[2].rpartition("@")
-    if not is_login:
-        return ""
-    return "".join(dict.fromkeys(sign for sign in login if sign in "/?#[]@\\^`{|}<>\"' "))
-
-
-def describe_raw_signs(signs: str) -> str:
-    """Return how to write *signs* in a login: `%23 for # and %2F for /`."""
-    return " and ".join(f"%{ord(sign):02X} for {'a blank' if sign == ' ' else sign}" for sign in signs)

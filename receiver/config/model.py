@@ -12,17 +12,8 @@ from receiver.business_hours import BusinessHours
 from receiver.config.routing_fields import LimitSettings
 from receiver.errors import Problem
 from receiver.heartbeats.model import Heartbeat, find_heartbeat_policy
+from receiver.model import routing
 from receiver.model.alert import BUILT_IN_WORDS, SeverityWords
-from receiver.model.routing import (
-    ALERTMANAGER,
-    NO_POLICY,
-    PAGERDUTY,
-    SLACK,
-    EscalationPolicy,
-    Responder,
-    Route,
-    find_route,
-)
 from receiver.text import Secret
 
 _UNSET = Secret()
@@ -46,9 +37,9 @@ class AlertmanagerConfig:
 class Routing:
     """The whole of routing.yaml. It holds no points in time: every number is seconds or a count."""
 
-    routes: tuple[Route, ...]
-    policies: Mapping[str, EscalationPolicy] = field(default_factory=dict)
-    responders: Mapping[str, Responder] = field(default_factory=dict)
+    routes: tuple[routing.Route, ...]
+    policies: Mapping[str, routing.EscalationPolicy] = field(default_factory=dict)
+    responders: Mapping[str, routing.Responder] = field(default_factory=dict)
     runbooks: tuple[Path, ...] = ()  # Markdown files and folders
     runbook_hosts: tuple[str, ...] = ()  # `host` or `host:port` that runbook links may be read from
     slack_token: Secret = _UNSET  # empty: Slack is simulated
@@ -83,18 +74,18 @@ class Routing:
     @cached_property
     def secret_digests(self) -> Mapping[str, str]:
         """Digests of the secrets by where they are sent, to detect a changed secret."""
-        found = {f"{SLACK}:": self.slack_token.digest}
+        found = {f"{routing.SLACK}:": self.slack_token.digest}
         for name, responder in self.responders.items():
-            if (target := responder.find_target(PAGERDUTY)) is not None:
-                found[f"{PAGERDUTY}:{name}"] = target.secret.digest
+            if (target := responder.find_target(routing.PAGERDUTY)) is not None:
+                found[f"{routing.PAGERDUTY}:{name}"] = target.secret.digest
         for source, one in self.alertmanagers.items():
-            found[f"{ALERTMANAGER}:{source}"] = Secret("\n".join(one.urls)).digest
+            found[f"{routing.ALERTMANAGER}:{source}"] = Secret("\n".join(one.urls)).digest
         return found
 
-    def find_route(self, labels: Mapping[str, str]) -> Route:
+    def find_route(self, labels: Mapping[str, str]) -> routing.Route:
         """Return the first route that matches, else the last one, so that no alert is lost."""
-        return find_route(self.routes, labels) or self.routes[-1]
+        return routing.find_route(self.routes, labels) or self.routes[-1]
 
-    def get_policy(self, name: str) -> EscalationPolicy:
+    def get_policy(self, name: str) -> routing.EscalationPolicy:
         """Return the escalation named *name*; NO_POLICY for an empty name or one that no longer exists."""
-        return self.policies.get(name) or find_heartbeat_policy(self.heartbeats, name) or NO_POLICY
+        return self.policies.get(name) or find_heartbeat_policy(self.heartbeats, name) or routing.NO_POLICY

@@ -12,7 +12,7 @@ from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
-from receiver.config.fields import Key, Kind, ListOf, MapOf, Schema, Table, list_keys, list_texts
+from receiver.config.fields import Format, Key, Kind, ListOf, MapOf, Schema, Table, list_keys, list_texts
 from receiver.config.routing_fields import RoutingFile
 from receiver.config.settings import Settings
 
@@ -88,7 +88,7 @@ def _render_row(each: Key, text: str, prefix: str = "", absent: str = "none") ->
     elif each.default is MISSING or (not each.default and each.default != 0):
         default = absent
     else:
-        default = f"`{each.kind.format_value(each.default)}`"
+        default = f"`{each.kind.write(each.default) if isinstance(each.kind, Format) else each.default}`"
     return f"| `{prefix}{each.name}` | {default} | {text} |\n"
 
 

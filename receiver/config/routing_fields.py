@@ -79,9 +79,8 @@ class PagerSection(ConfigSection):
     def report_faults(self, reader: Reader) -> None:
         if not self.routing_key:
             line = self.node.lines.get("routing_key", self.node.line)
-            reader.diagnostics.warning(
-                line, f"{self.node.path}.routing_key is empty: these pages are simulated"
-            )
+            what = f"{self.node.path}.routing_key is empty: these pages are simulated"
+            reader.diagnostics.warning(line, what)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,9 +91,8 @@ class ResponderSection(ConfigSection):
 
     def report_faults(self, reader: Reader) -> None:
         if not (self.has_value("slack") or self.has_value("pagerduty")):
-            reader.diagnostics.error(
-                self.node.line, f"{self.node.path} can't be reached", "slack or pagerduty"
-            )
+            what = f"{self.node.path} can't be reached"
+            reader.diagnostics.error(self.node.line, what, "slack or pagerduty")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,9 +225,8 @@ class SlackSection(ConfigSection):
             reader.diagnostics.warning(self.find_line("token"), "slack.token is empty: Slack is simulated")
         node = self.node.find_node("responders")
         if isinstance(node, SequenceNode) and not node.items:
-            reader.diagnostics.error(
-                node.line, "slack.responders is empty: no member may respond", formats.MEMBERS
-            )
+            what = "slack.responders is empty: no member may respond"
+            reader.diagnostics.error(node.line, what, formats.MEMBERS)
 
 
 @dataclass(frozen=True, kw_only=True)

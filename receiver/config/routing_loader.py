@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from receiver.business_hours import BusinessHours
 from receiver.config.fields import Reader, Table, Unreadable
 from receiver.config.model import AlertmanagerConfig, Routing
-from receiver.config.route_warnings import warn_of_routes
 from receiver.config.routing_fields import (
     AlertmanagerSection,
     BusinessHoursSection,
@@ -30,7 +29,21 @@ from receiver.config.yaml_tree import (
     quote_text,
 )
 from receiver.heartbeats.model import Heartbeat
-from receiver.model.routing import PAGERDUTY, SLACK, EscalationPolicy, Matcher, Responder, Route, Step, Target
+from receiver.model.alert import LABEL, Severity
+from receiver.model.routing import (
+    PAGERDUTY,
+    SLACK,
+    EscalationPolicy,
+    Matcher,
+    Responder,
+    Route,
+    Step,
+    Target,
+    find_route,
+)
+
+_CRITICAL = str(Severity.CRITICAL)
+PlacedRoute = tuple[Route, MappingNode]  # with its place in the file
 
 
 def load_routing(path: Path, environ: Mapping[str, str]) -> Routing:
@@ -95,8 +108,8 @@ def _build_routing(file: RoutingFile, reader: Reader) -> Routing:
         diagnostics.warning(file.pagerduty.find_line("api_token"), what)
     alertmanagers = _build_alertmanagers(file, diagnostics)
     routes = _build_routes(file.routes)
-    warn_of_routes(list(zip(routes, (section.node for section in file.routes), strict=True)), diagnostics)
-    _warn_of_unused(file, {route.escalation for route in routes}, diagnostics)
+    _warn_of_routes(list(zip(routes, (section.node for section in file.routes), strict=True)), diagnostics)
+    _warn_of_unused(file, diagnostics)
     return Routing(
         routes=routes,
         policies=policies,
@@ -199,8 +212,63 @@ def _name_route(channel: str, matchers: tuple[Matcher, ...], taken: Collection[s
     return name
 
 
-def _warn_of_unused(file: RoutingFile, used: Collection[str], diagnostics: Diagnostics) -> None:
-    table = file.node.find_node("escalations")
+def _warn_of_unused(file: RoutingFile, diagnostics: Diagnostics) -> None:
+    table, used = file.node.find_node("escalations"), {route.escalation for route in file.routes}
     for name in file.escalations:
         if name not in used and isinstance(table, MappingNode):
             diagnostics.warning(table.lines[name], f"no route uses the escalation {quote_text(name)}")
+
+
+def _warn_of_routes(routes: Sequence[PlacedRoute], diagnostics: Diagnostics) -> None:
+    """Warn of unreachable routes, alerts that no route matches, and criticals that page no responder."""
+    seen: list[tuple[frozenset[Matcher], str]] = []
+    for route, node in routes:
+        matchers = frozenset(route.matchers)
+        before = next((path for earlier, path in seen if _covers(earlier, matchers)), "")
+        if before:
+            diagnostics.warning(node.line, f"{node.path} is never reached: {before} takes all its alerts")
+        seen.append((matchers, node.path))
+    if all(route.matchers for route, _ in routes):
+        _, last = routes[-1]
+        what = f"alerts that match no route go to the last one, {last.path}"
+        diagnostics.warning(last.line, what, "match: [] there")
+    _warn_of_unpaged_criticals(routes, diagnostics)
+
+
+def _covers(earlier: frozenset[Matcher], later: frozenset[Matcher]) -> bool:
+    """Tell whether each alert that matches *later* matches *earlier*: fewer matchers, or a wider severity.
+
+    What matches `severity="page"` is read as critical; what matches `severity="error"` matches warning, too.
+    """
+    severities = [one.value for one in later if one.name == LABEL and one.operator == "=" and one.value]
+    return all(
+        one.name == LABEL
+        and one.operator in ("=", "=~")
+        and any(one.matches({LABEL: value}) for value in severities)
+        for one in earlier - later
+    )
+
+
+def _warn_of_unpaged_criticals(routes: Sequence[PlacedRoute], diagnostics: Diagnostics) -> None:
+    """Warn of routes without escalation that critical alerts reach.
+
+    Tried are `severity="critical"` alone, and with the labels of each route's `=` matchers.
+    """
+    unpaged = {route.name: node for route, node in routes if not route.escalation}
+    found = [route for route, _ in routes]
+    for labels, words in _list_criticals(routes) if unpaged else ():
+        route = find_route(found, labels) or found[-1]
+        if (node := unpaged.pop(route.name, None)) is not None:
+            what = f'{node.path} takes severity="critical"{words} and has no escalation: nobody is paged'
+            diagnostics.warning(node.line, what, "an escalation there, or a route for criticals before it")
+
+
+def _list_criticals(routes: Sequence[PlacedRoute]) -> Iterator[tuple[dict[str, str], str]]:
+    """Yield the label sets of critical alerts to try, each once, with a description of the added labels."""
+    yield {LABEL: _CRITICAL}, ""
+    tried = {frozenset[tuple[str, str]]()}
+    for route, node in routes:
+        pairs = frozenset((m.name, m.value) for m in route.matchers if m.operator == "=" and m.name != LABEL)
+        if pairs not in tried:
+            tried.add(pairs)
+            yield {**dict(pairs), LABEL: _CRITICAL}, f" with the labels of {node.path}"

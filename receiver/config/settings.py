@@ -201,6 +201,7 @@ def _is_loopback(host: str) -> bool:
 _IN_FILE = re.compile(r"\s*\$\{file:[^}]*\}\s*")
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class Environment(Mapping[str, str]):
     """Variables by name; a value `${file:PATH}` is read from that file at each access.
 
@@ -208,11 +209,10 @@ class Environment(Mapping[str, str]):
     can't be read and for an empty one: an empty file must not turn authentication off.
     """
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
+    environ: Mapping[str, str]
 
     def __getitem__(self, name: str) -> str:
-        text = self._environ[name]
+        text = self.environ[name]
         if not _IN_FILE.fullmatch(text):
             return text
         value, faults = Interpolation({}, Path()).expand(text.strip())
@@ -223,10 +223,10 @@ class Environment(Mapping[str, str]):
         return value
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._environ)
+        return iter(self.environ)
 
     def __len__(self) -> int:
-        return len(self._environ)
+        return len(self.environ)
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from receiver.config.mistakes import Mistake, describe_raw_signs, find_raw_signs
+from receiver.config.mistakes import Mistake
 from receiver.config.yaml_tree import suggest_choice
 from receiver.text import is_web_link
 
@@ -27,8 +27,8 @@ def find_url_mistake(text: str, *, is_base: bool = False) -> Mistake | None:
         if not (is_base and (is_cut or parts.query or parts.fragment)):
             return None
     what = "is no usable address"
-    if text.lower().startswith(("http://", "https://")) and (signs := find_raw_signs(text)):
-        return what, f"what stands before its last @ with {describe_raw_signs(signs)}"
+    if text.lower().startswith(("http://", "https://")) and (encoded := _describe_encoded_login(text)):
+        return what, encoded
     return what, "one without ? and #" if is_base and parts is not None else "http://… or https://…"
 
 
@@ -41,9 +41,20 @@ def find_store_mistake(text: str) -> Mistake | None:
     if scheme not in _STORES:
         return _NO_STORE
     mistake = _find_place_mistake(text) or _find_option_mistake(text, scheme)
-    if mistake in (_NO_STORE, _NO_DATABASE, _NO_OPTION) and (signs := find_raw_signs(text)):
-        return _NO_STORE[0], f"what stands before its last @ with {describe_raw_signs(signs)}"
+    if mistake in (_NO_STORE, _NO_DATABASE, _NO_OPTION) and (encoded := _describe_encoded_login(text)):
+        return _NO_STORE[0], encoded
     return mistake
+
+
+def _describe_encoded_login(address: str) -> str:
+    """Return how to percent-encode the login of an unusable *address*; empty if there is nothing to encode.
+
+    A URL's login ends at the first `/`, `?` or `#`, so a password with one of them yields another URL.
+    """
+    login = address.partition("://")[2].rpartition("@")[0]
+    signs = dict.fromkeys(sign for sign in login if sign in "/?#[]@\\^`{|}<>\"' ")
+    encoded = (f"%{ord(sign):02X} for {'a blank' if sign == ' ' else sign}" for sign in signs)
+    return f"what stands before its last @ with {' and '.join(encoded)}" if signs else ""
 
 
 def _find_place_mistake(text: str) -> Mistake | None:

@@ -106,5 +106,5 @@ def _update_gauges(services: Services, open_incidents: OpenIncidents, now: float
     counts = Counter((one.state, one.severity.value) for one in open_incidents.list_all())
     metrics.record_incident_counts(counts)
     metrics.CONFIG_SUCCESSFUL.set(not services.config.list_refused())
-    metrics.CONFIG_TIMESTAMP.set(services.config.state.loaded_at)
+    metrics.CONFIG_TIMESTAMP.set(services.config.find_state().loaded_at)
     metrics.record_last_webhooks(services.last_webhooks.list_all())
