@@ -18,7 +18,6 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from http.client import HTTPException, HTTPResponse, InvalidURL
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib import request as urlrequest
@@ -26,7 +25,7 @@ from urllib.error import URLError
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from receiver.errors import DeliveryError, TemporaryDeliveryError
-from receiver.text import one_line
+from receiver.text import is_loopback, one_line
 
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 _CHUNK = 256 * 1024
@@ -173,7 +172,7 @@ def _load_tls_context(bundle: str, changed_at: tuple[tuple[str, int], ...]) -> s
 
 def _find_opener(url: str, proxies: Mapping[str, str] | None, ca_bundle: str) -> urlrequest.OpenerDirector:
     if proxies is None:
-        proxies = {} if _is_loopback(urlsplit(url).hostname or "") else urlrequest.getproxies()
+        proxies = {} if is_loopback(urlsplit(url).hostname or "") else getproxies()
     context = get_tls_context(ca_bundle) if url.lower().startswith("https:") else None
     return _build_opener(tuple(proxies.items()), context)
 
@@ -204,13 +203,6 @@ def _read_body(response: HTTPResponse, deadline: float, max_bytes: int) -> bytes
     if response.length:  # Content-Length bytes are missing; read1 does not raise
         raise ConnectionError
     return bytes(body)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _describe_failure(error: Exception, timeout_s: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from ipaddress import ip_address
 from string import ascii_lowercase, ascii_uppercase
 from typing import Final
 from unicodedata import normalize
@@ -91,6 +92,14 @@ def lowercase_ascii(name: str) -> str:
 def is_web_link(url: str) -> bool:
     """Tell whether *url* is an http or https address without blanks, quotes or brackets."""
     return bool(re.fullmatch(r"https?://[^\s<>\"'|`\\^{}]+", url, re.IGNORECASE))
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether *host* is an address of this machine only; of host names, only `localhost` counts."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def find_real_host(label: str, url: str) -> str:

@@ -105,8 +105,8 @@ def slack_token(prefix: str = "") -> Format[Secret]:
     return Format(_parse_secret, find_mistake=partial(find_wrong_slack_token, prefix=prefix), is_secret=True)
 
 
-_ROUTING_KEY_LENGTH = 32  # https://developer.pagerduty.com/docs/events-api-v2-overview
-_ROUTING_KEY = re.compile(rf"[A-Za-z0-9]{{{_ROUTING_KEY_LENGTH}}}", re.ASCII)
+# https://developer.pagerduty.com/docs/events-api-v2-overview
+_ROUTING_KEY = re.compile("[A-Za-z0-9]{32}")
 
 SECRET = Format(_parse_secret, types=("string", "number"), is_secret=True)
 FILE_BOT_TOKEN = replace(
@@ -117,10 +117,7 @@ FILE_BOT_TOKEN = replace(
 ROUTING_KEY = replace(
     SECRET,
     is_odd=lambda key: not _ROUTING_KEY.fullmatch(key.reveal()),
-    oddity=(
-        " has not the form of a PagerDuty integration key",
-        f"{_ROUTING_KEY_LENGTH} letters and digits",
-    ),
+    oddity=(" has not the form of a PagerDuty integration key", "32 letters and digits"),
 )
 
 

@@ -11,7 +11,6 @@ from receiver.config.model import Routing
 from receiver.config.yaml_tree import quote_text
 from receiver.errors import Problem
 from receiver.model.alert import Severity
-from receiver.model.routing import EscalationPolicy
 from receiver.runbooks.escalation_matrix import MatrixRow
 from receiver.runbooks.model import Runbook
 from receiver.text import one_line
@@ -75,19 +74,15 @@ def _check_row(routing: Routing, row: MatrixRow) -> Iterator[Problem]:
         what = f"{statement} goes to {_format_path(row.path)}, but {paging}"
         yield Problem(row.file, row.line, what, "the same responders in the same order")
     elif found := _RESPONSE.search(row.response):  # `5 minutes` or `1 h`, not `immediately`
-        yield from _check_waits(row, policy, statement, parse_duration(f"{found[1]}{found[2][0].lower()}"))
-
-
-def _check_waits(
-    row: MatrixRow, policy: EscalationPolicy, statement: str, response: float
-) -> Iterator[Problem]:
-    for before, step in pairwise(policy.steps):
-        if step.after != response:
-            what = (
-                f"{statement} is answered within {format_duration(response)}, but {step.responder.title} "
-                f"is notified {format_duration(step.after)} after {before.responder.title}"
-            )
-            yield Problem(row.file, row.line, what, f"after: {format_duration(response)} on that step")
+        response_s = parse_duration(f"{found[1]}{found[2][0].lower()}")
+        response = format_duration(response_s)
+        for before, step in pairwise(policy.steps):
+            if step.after != response_s:
+                what = (
+                    f"{statement} is answered within {response}, but {step.responder.title} is notified "
+                    f"{format_duration(step.after)} after {before.responder.title}"
+                )
+                yield Problem(row.file, row.line, what, f"after: {response} on that step")
 
 
 def _is_review(row: MatrixRow) -> bool:

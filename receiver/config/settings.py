@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,7 +15,7 @@ from receiver.config.fields import Fault, Format, Kind, key, list_keys
 from receiver.config.mistakes import APP_TOKEN, BOT_TOKEN, Mistake, find_mistake
 from receiver.config.yaml_tree import Interpolation
 from receiver.errors import ConfigError, Problem
-from receiver.text import Secret
+from receiver.text import Secret, is_loopback
 
 _UNSET = Secret()
 _PEOPLE = "names, e-mail addresses and group:NAME, separated by commas"
@@ -166,36 +165,24 @@ def _find_provider_faults(settings: Settings) -> Iterator[Mistake]:
     parts = urlsplit(settings.oidc_issuer)
     if "@" in parts.netloc:
         yield "OIDC_ISSUER holds a login", "an address without one"
-    elif settings.oidc_issuer and parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
+    elif settings.oidc_issuer and parts.scheme != "https" and not is_loopback(parts.hostname or ""):
         # The provider's keys are fetched from there: an attacker on the way could sign in as any user.
         yield "OIDC_ISSUER is not https", "https://…, or http:// on this machine"
 
 
 def _find_role_faults(settings: Settings) -> Iterator[Mistake]:
+    lists = "RECEIVER_RESPONDERS or RECEIVER_VIEWERS"
     if set(settings.viewer_tokens) & set(settings.api_tokens):
         yield "RECEIVER_VIEWER_TOKEN and RECEIVER_API_TOKEN share a token", "others for those who only read"
     if settings.viewer_tokens and not (settings.api_tokens or settings.has_identity_source):
         yield "RECEIVER_VIEWER_TOKEN is set, and no client may respond", "RECEIVER_API_TOKEN, too"
     if (settings.responders or settings.viewers) and not settings.has_identity_source:
-        yield (
-            "RECEIVER_RESPONDERS or RECEIVER_VIEWERS is set, and no user signs in",
-            "OIDC_ISSUER or RECEIVER_TRUSTED_PROXY, too",
-        )
+        yield f"{lists} is set, and no user signs in", "OIDC_ISSUER or RECEIVER_TRUSTED_PROXY, too"
     elif settings.viewers and not settings.responders:
         # All other users would be responders, and the list of viewers would exclude none of them.
         yield "RECEIVER_VIEWERS is set without RECEIVER_RESPONDERS", "both"
     if any(len(name) > MAX_NAME for name in (*settings.responders, *settings.viewers)):
-        yield (
-            f"RECEIVER_RESPONDERS or RECEIVER_VIEWERS holds a name of more than {MAX_NAME} characters",
-            "shorter ones",
-        )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        yield f"{lists} holds a name of more than {MAX_NAME} characters", "shorter ones"
 
 
 _IN_FILE = re.compile(r"\s*\$\{file:[^}]*\}\s*")

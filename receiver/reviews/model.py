@@ -34,17 +34,6 @@ class ReviewItem(Struct, frozen=True, omit_defaults=True):
     last_at: float = 0.0
     incident_ids: tuple[str, ...] = ()  # the newest few
 
-    def with_incident(self, incident: Incident, count: int, firing: int, last_at: float) -> ReviewItem:
-        """Return the item with *count* alerts more, those of the next older *incident*."""
-        return ReviewItem(
-            self.alertname,
-            max(self.severity, incident.severity, key=lambda severity: severity.rank),
-            self.count + count,
-            self.still_firing + firing,
-            max(self.last_at, last_at),
-            (*self.incident_ids, incident.id)[:MAX_IDS],
-        )
-
 
 class Review(Struct, frozen=True, omit_defaults=True):
     """A route's alerts from `since` to `until`, and older ones that still fired at `until`.
@@ -94,11 +83,21 @@ def gather_review(
             starts = (min(alert_state.starts_at, until) for alert_state in incident.alert_states.values())
             count, name = incident.total if is_new else firing, one_line(incident.alertname, _MAX_NAME)
             item = by_name.get(name, ReviewItem(name))
-            by_name[name] = item.with_incident(incident, count, firing, max(began_at, *starts))
-    items = sorted(by_name.values(), key=_sort_key)
-    rest = items[MAX_ITEMS:]
-    if not items:
+            by_name[name] = ReviewItem(
+                name,
+                max(item.severity, incident.severity, key=lambda severity: severity.rank),
+                item.count + count,
+                item.still_firing + firing,
+                max(item.last_at, began_at, *starts),
+                (*item.incident_ids, incident.id)[:MAX_IDS],
+            )
+    if not by_name:
         return None
+    items = sorted(
+        by_name.values(),
+        key=lambda item: (not item.still_firing, -item.count, -item.severity.rank, item.alertname),
+    )
+    rest = items[MAX_ITEMS:]
     return Review(
         route=route,
         channel=channel,
@@ -109,10 +108,6 @@ def gather_review(
         more_alerts=sum(item.count for item in rest),
         more_firing=sum(item.still_firing for item in rest),
     )
-
-
-def _sort_key(item: ReviewItem) -> tuple[bool, int, int, str]:
-    return (not item.still_firing, -item.count, -item.severity.rank, item.alertname)
 
 
 # Ten business days: after two weeks off, a team can still mark every review as reviewed.
@@ -173,17 +168,10 @@ class ReviewState(Struct, frozen=True, omit_defaults=True):
     checked_at: float
     records: tuple[ReviewRecord, ...] = ()
 
-    def find_record(self, review_id: str) -> ReviewRecord | None:
-        return next((record for record in self.records if record.id == review_id), None)
-
     @property
     def pending(self) -> ReviewRecord | None:
         """The review that is neither posted nor failed for good; there is one at most."""
         return next((record for record in self.records if record.post_at is not None), None)
-
-    def mark_checked(self, now: float) -> ReviewState:
-        """Return the state after a check that found nothing to review."""
-        return replace(self, since=now, checked_at=now)
 
     def with_review(self, review: Review) -> ReviewState:
         """Return the state with *review* as the pending one."""
@@ -210,7 +198,8 @@ class VersionedReviews:
     version: int
 
     def find_record(self, review_id: str) -> ReviewRecord | None:
-        return self.state.find_record(review_id) if self.state is not None else None
+        records = self.state.records if self.state is not None else ()
+        return next((record for record in records if record.id == review_id), None)
 
 
 @dataclass(frozen=True)

@@ -112,12 +112,10 @@ class ReviewService:
         state = self.reviews.load_reviews(review_group_id(route.name)).state
         if state is None:
             return now
-        # The next review waits until the pending one is posted.
-        post_at = state.pending.post_at if state.pending is not None else None
-        if post_at is None:
-            post_at = next_business_day_start(self.settings.hours, state.checked_at)
-        edits = (record.edit_at for record in state.records if record.edit_at is not None)
-        return max(now, min((post_at, *edits)))
+        times = [at for record in state.records for at in (record.post_at, record.edit_at) if at is not None]
+        if state.pending is None:  # else the next review waits until that one is posted
+            times.append(next_business_day_start(self.settings.hours, state.checked_at))
+        return max(now, min(times))
 
     def run_due(self, route: Route, now: float) -> float:
         """Do what is due on *route*; return when to call this again.
@@ -125,15 +123,12 @@ class ReviewService:
         A failed delivery is saved and retried later, not raised. The first call for a route only records the
         start of its first review. Raises LeaseLost.
         """
-        due = now
         for _ in range(_STEPS_AT_MOST):
-            wait_s = self._run_step(route, now)
-            if wait_s > 0:
+            if (wait_s := self._run_step(route, now)) > 0:
                 return now + wait_s
-            due = self.next_due_at(route, now)
-            if due > now:
-                break
-        return due
+            if (due_at := self.next_due_at(route, now)) > now:
+                return due_at
+        return now
 
     def mark_reviewed(self, review_id: str, by: Person, now: float) -> ReviewRecord:
         """Record that *by* has reviewed it, and show that in its message. Raises NotFound.
@@ -180,19 +175,15 @@ class ReviewService:
     def _find_wait_s(self, record: ReviewRecord, now: float) -> float:
         """Return the seconds that the review's post or edit must wait for its permit."""
         priority = min(record.reviewed_at or record.review.until, now) + LOW_PRIORITY_OFFSET_S
-        waiter = f"review {record.id}"
-        return self.rate_limiter.acquire_by_priority(
-            _build_action(record), waiter, priority, now
-        ).retry_after_s
+        action, waiter = _build_action(record), f"review {record.id}"
+        return self.rate_limiter.acquire_by_priority(action, waiter, priority, now).retry_after_s
 
     def _gather_review(self, loaded: VersionedReviews, state: ReviewState, route: Route, now: float) -> None:
         """Save the review to post next, or that there is nothing to review."""
         incidents = self._list_incidents(state.since - STORING_S)
         review = gather_review(incidents, route.name, route.channel, state.since, now)
-        is_saved = self.reviews.save_if_unchanged(
-            loaded, state.mark_checked(now) if review is None else state.with_review(review)
-        )
-        if is_saved and review is None:
+        checked = state.with_review(review) if review else replace(state, since=now, checked_at=now)
+        if self.reviews.save_if_unchanged(loaded, checked) and review is None:
             logger.info("nothing to review", extra={"fields": {"route": route.name}})
 
     def _list_incidents(self, since: float) -> Iterator[Incident]:

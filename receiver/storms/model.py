@@ -16,6 +16,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -334,6 +335,7 @@ class BatchPage:
 
     storm: Storm
     batch: int
+    former_until: ClassVar[float] = 0.0  # no event belongs to an earlier page: each page has its own key
 
     @property
     def key(self) -> str:
@@ -353,11 +355,6 @@ class BatchPage:
     def response(self) -> StormResponse | None:
         """The latest response that covers the batch."""
         return next((one for one in reversed(self.storm.responses) if one.batch >= self.batch), None)
-
-    @property
-    def former_until(self) -> float:
-        """The time until which an event may belong to an earlier page: 0, as each page has its own key."""
-        return 0.0
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def test_each_write_extends_the_expiry_to_400_days(reviews, redis_client):
     reviews.save_if_unchanged(reviews.load_reviews(GROUP_ID), a_state())
     (key,) = redis_client.keys("*reviews*")
     redis_client.expire(key, 60)
-    reviews.save_if_unchanged(reviews.load_reviews(GROUP_ID), a_state().mark_checked(NOW + 1))
+    reviews.save_if_unchanged(reviews.load_reviews(GROUP_ID), replace(a_state(), checked_at=NOW + 1))
     assert REVIEWS_FOR_S - 10 < redis_client.ttl(key) <= REVIEWS_FOR_S
 
 

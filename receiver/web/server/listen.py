@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import re
 import socket
 import time
 from dataclasses import dataclass
 
 from receiver.errors import ReceiverError
+from receiver.text import is_loopback
 
 BACKLOG = 2048
 # The kernel may keep the port busy for a moment after the previous process was killed.
@@ -34,10 +34,7 @@ class ListenAddress:
     @property
     def is_loopback(self) -> bool:
         """Whether the address is reachable from this host only; of host names, only `localhost` counts."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host.lower() == "localhost"
+        return is_loopback(self.host)
 
     @property
     def url(self) -> str:
