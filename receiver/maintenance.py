@@ -17,15 +17,9 @@ from receiver.incidents.queries import RedisListing
 from receiver.model.incident import Incident, Person
 from receiver.model.plan import resolve_policy
 from receiver.model.routing import PAGERDUTY, SLACK, EscalationPolicy, RoutingTable
+from receiver.storage import keys
 from receiver.storage.client import Command
 from receiver.storage.connection import Client, raise_if_error, store_errors
-from receiver.storage.keys import (
-    MAINTENANCE,
-    MAINTENANCE_ANNOUNCED,
-    MAINTENANCE_ANNOUNCED_FOR_S,
-    MAINTENANCE_FOR_S,
-    TASKS,
-)
 
 LONGEST_S = 7 * 86400.0
 
@@ -59,7 +53,7 @@ _MAX_POLICIES = 512
 class MaintenancePolicies:
     """The escalation policies of *routing*; no pages are sent while a maintenance is active. Thread-safe."""
 
-    read_maintenance: Command = (("GET", MAINTENANCE), {})
+    read_maintenance: Command = (("GET", keys.MAINTENANCE), {})
 
     def __init__(self, routing: RoutingTable) -> None:
         self._routing = routing
@@ -92,7 +86,7 @@ class RedisMaintenance:
     def find_latest(self) -> Maintenance | None:
         """Return the latest maintenance, ended or not; None when it ended so long ago that it expired."""
         with store_errors():
-            packed = self.redis.get(MAINTENANCE)
+            packed = self.redis.get(keys.MAINTENANCE)
         return _decoder.decode(packed) if packed else None
 
     def find_active(self, now: float) -> Maintenance | None:
@@ -107,9 +101,9 @@ class RedisMaintenance:
 
     def save_maintenance(self, maintenance: Maintenance, now: float) -> None:
         """Save it in place of the previous one, for a day longer than it lasts."""
-        expires_in_s = math.ceil(max(0.0, maintenance.until - now)) + MAINTENANCE_FOR_S
+        expires_in_s = math.ceil(max(0.0, maintenance.until - now)) + keys.MAINTENANCE_FOR_S
         with store_errors():
-            self.redis.set(MAINTENANCE, _encoder.encode(maintenance), ex=expires_in_s)
+            self.redis.set(keys.MAINTENANCE, _encoder.encode(maintenance), ex=expires_in_s)
 
 
 TASK_NAME = "maintenance"
@@ -130,7 +124,7 @@ class MaintenanceService:
         """Pause pages from *now* to *until*, replacing any current maintenance."""
         maintenance = Maintenance(since=now, until=until, by=by.name, comment=comment)
         self.store.save_maintenance(maintenance, now)
-        self.work_queue.enqueue(TASKS, TASK_NAME, now)
+        self.work_queue.enqueue(keys.TASKS, TASK_NAME, now)
         return maintenance
 
     def end_maintenance(self, by: Person, now: float) -> None:
@@ -139,7 +133,7 @@ class MaintenanceService:
         if found is not None:
             self.store.save_maintenance(replace(found, ended_at=now, ended_by=by.name), now)
         # Also where it had ended already: the earlier call may have failed before this line.
-        self.work_queue.enqueue(TASKS, TASK_NAME, now)
+        self.work_queue.enqueue(keys.TASKS, TASK_NAME, now)
 
 
 @dataclass(frozen=True)
@@ -161,14 +155,14 @@ class MaintenanceTask:
             return now + _CHECK_EVERY_S
         state = latest.format_state(now)
         with store_errors():
-            announced = self.store.redis.get(MAINTENANCE_ANNOUNCED)
+            announced = self.store.redis.get(keys.MAINTENANCE_ANNOUNCED)
         if announced != state.encode():
             for incident in self.incidents.list_open(is_brief=True):
                 for queue in (SLACK, PAGERDUTY) if incident.policy else ():
                     self.work_queue.enqueue(queue, incident.id, now)
             self.send_notice(f"maintenance-{state}", _describe_maintenance(latest, now), now)
             with store_errors():
-                self.store.redis.set(MAINTENANCE_ANNOUNCED, state, ex=MAINTENANCE_ANNOUNCED_FOR_S)
+                self.store.redis.set(keys.MAINTENANCE_ANNOUNCED, state, ex=keys.MAINTENANCE_ANNOUNCED_FOR_S)
         if latest.is_in_force(now):
             return min(latest.until, now + _CHECK_PAUSED_EVERY_S)
         return now + _CHECK_EVERY_S

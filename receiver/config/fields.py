@@ -19,19 +19,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NoReturn, TypeVar
 
+from receiver.config import yaml_tree
 from receiver.config.mistakes import Mistake, find_quotes, is_bare_reference
-from receiver.config.yaml_tree import (
-    Diagnostics,
-    MappingNode,
-    Node,
-    ScalarNode,
-    SequenceNode,
-    describe_node,
-    iter_items,
-    join_path,
-    quote_text,
-    suggest_choice,
-)
+from receiver.config.yaml_tree import MappingNode, Node, ScalarNode, SequenceNode
 from receiver.model.alert import BUILT_IN_WORDS, SeverityWords
 
 T = TypeVar("T")
@@ -56,7 +46,7 @@ class Unreadable(Exception):
 class Reader:
     """Reads one file: where its faults go, and what its values may refer to."""
 
-    diagnostics: Diagnostics
+    diagnostics: yaml_tree.Diagnostics
     root: Node
     environ: Mapping[str, str]
     folder: Path  # relative paths in the file are resolved against it
@@ -116,7 +106,7 @@ class Format(Kind[T]):
     def read(self, node: Node, reader: Reader) -> T:
         if not isinstance(node, ScalarNode):
             reader.fail_kind(node, self.form)
-        shown = node.path if self.is_secret else describe_node(node)
+        shown = node.path if self.is_secret else yaml_tree.describe_node(node)
         try:
             if self.is_secret:
                 _check_literal(node)
@@ -164,7 +154,7 @@ def _check_literal(node: ScalarNode) -> None:
         raise Fault(*mistake)
     if is_bare_reference(node.value):
         is_written = node.value == node.raw.strip()
-        shown = f"{quote_text(node.raw)} " if is_written else ""
+        shown = f"{yaml_tree.quote_text(node.raw)} " if is_written else ""
         expected = f"${{{node.value.strip('$()%')}}}" if is_written else "the value itself"
         raise Fault(f"{shown}is not filled in, it is taken as it stands", expected)
 
@@ -179,7 +169,7 @@ class NameReference(Format[str]):
     def parse_node(self, node: ScalarNode, reader: Reader) -> str:
         names = reader.list_names(self.section)
         if node.value not in names:
-            raise Fault(f"is no {self.noun}", suggest_choice(node.raw, names))
+            raise Fault(f"is no {self.noun}", yaml_tree.suggest_choice(node.raw, names))
         return node.value
 
 
@@ -196,7 +186,7 @@ class ListOf(Kind[tuple[T, ...]]):
     def read(self, node: Node, reader: Reader) -> tuple[T, ...]:
         if self.is_strict and not isinstance(node, SequenceNode):
             reader.fail_kind(node, "a list")
-        members = [member for member in iter_items(node) if not self.item.is_blank(member)]
+        members = [member for member in yaml_tree.iter_items(node) if not self.item.is_blank(member)]
         if self.limit and len(members) > self.limit:
             line = members[self.limit].line
             reader.diagnostics.abort(line, f"more than {self.limit} {node.path}", "fewer")
@@ -234,12 +224,12 @@ class MapOf(Kind[Mapping[str, T]]):
                 self.check_name(name)
                 child = node.find_node(name)
                 if child is None and isinstance(self.item, Table):
-                    absent = MappingNode(line, join_path(node.path, name), {}, {})
+                    absent = MappingNode(line, yaml_tree.join_path(node.path, name), {}, {})
                     found[name] = self.item.read(absent, reader)
                 elif child is not None and not self.item.is_blank(child):
                     found[name] = self.item.read(child, reader)
             except Fault as fault:
-                reader.diagnostics.error(line, f"{quote_text(name)} {fault.what}", fault.expected)
+                reader.diagnostics.error(line, f"{yaml_tree.quote_text(name)} {fault.what}", fault.expected)
             except Unreadable:
                 continue
         return found
@@ -305,8 +295,8 @@ class Table(Kind[S]):
         known = [each.name for each in self.keys.values()]
         for name in node.items:
             if name not in known:
-                what = f"unknown key {quote_text(name)}{f' in {node.path}' if node.path else ''}"
-                reader.diagnostics.error(node.lines[name], what, suggest_choice(name, known))
+                what = f"unknown key {yaml_tree.quote_text(name)}{f' in {node.path}' if node.path else ''}"
+                reader.diagnostics.error(node.lines[name], what, yaml_tree.suggest_choice(name, known))
         both = self.section.EXCLUSIVE
         if both and all(name in node.items for name in both):
             what = f"{node.path} has {' and '.join(both)}" if node.path else " and ".join(both)
@@ -335,7 +325,7 @@ class Key:
     shown: str  # the text for the default on the reference page, if *default* does not describe it
 
     def read(self, table: MappingNode, reader: Reader) -> Any:
-        node, path = table.find_node(self.name), join_path(table.path, self.name)
+        node, path = table.find_node(self.name), yaml_tree.join_path(table.path, self.name)
         line = table.lines.get(self.name, table.line)
         if node is None and self.variable:
             value = reader.environ.get(self.variable, "").strip()

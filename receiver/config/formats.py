@@ -22,9 +22,8 @@ from receiver.text import Secret, truncate_text
 Network = IPv4Network | IPv6Network
 MAX_DURATION_S = 10 * 365 * 86400.0
 MAX_COUNT = 1_000_000
-
-
 TEXT = Format(str, types=("string", "number", "boolean"))
+VERSION = Format(str, "1", mistake=("is unknown", "version: 1"), types=("integer", "string"), bounds=(1, 1))
 
 
 def by_pattern(pattern: str, what: str, expected: str) -> Format[str]:

@@ -26,11 +26,8 @@ SCHEMA = "docs/routing.schema.json"
 
 def build_schema() -> Schema:
     """Return the JSON Schema of routing.yaml. It accepts whatever holds a `${…}`."""
-    head = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "routing.yaml of the receiver",
-    }
-    return {**head, **Table(RoutingFile).build_schema()}
+    dialect = "https://json-schema.org/draft/2020-12/schema"
+    return {"$schema": dialect, "title": "routing.yaml of the receiver", **Table(RoutingFile).build_schema()}
 
 
 def render_page(page: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,9 +20,6 @@ NEXT_BUSINESS_DAY = "next-business-day"
 # Each route is compared with all routes before it, so their number is limited.
 MAX_ROUTES = 1_000
 _UNSET = Secret()
-_VERSION = replace(
-    formats.by_pattern("1", "is unknown", "version: 1"), types=("integer", "string"), bounds=(1, 1)
-)
 _ESCALATION = NameReference(str, section="escalations", noun="escalation")
 _RESPONDER = NameReference(str, section="responders", noun="responder")
 
@@ -262,7 +259,7 @@ class RoutingFile(ConfigSection):
 
     EXCLUSIVE: ClassVar = ("alertmanager", "alertmanagers")
 
-    version: str = key(_VERSION, required="version: 1")
+    version: str = key(formats.VERSION, required="version: 1")
     """`1`, the form of this file."""
     # First of all: the matchers of the others interpret severities by these words.
     severities: SeveritySection = key(Table(SeveritySection))

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from receiver.business_hours import BusinessHours
+from receiver.config import yaml_tree
 from receiver.config.fields import Reader, Table, Unreadable
 from receiver.config.model import AlertmanagerConfig, Routing
 from receiver.config.routing_fields import (
@@ -19,31 +20,13 @@ from receiver.config.routing_fields import (
     StepSection,
 )
 from receiver.config.settings import Environment
-from receiver.config.yaml_tree import (
-    MAX_BYTES,
-    Diagnostics,
-    Interpolation,
-    MappingNode,
-    Node,
-    parse_document,
-    quote_text,
-)
+from receiver.config.yaml_tree import Diagnostics, MappingNode, Node, quote_text
 from receiver.heartbeats.model import Heartbeat
+from receiver.model import routing
 from receiver.model.alert import LABEL, Severity
-from receiver.model.routing import (
-    PAGERDUTY,
-    SLACK,
-    EscalationPolicy,
-    Matcher,
-    Responder,
-    Route,
-    Step,
-    Target,
-    find_route,
-)
 
 _CRITICAL = str(Severity.CRITICAL)
-PlacedRoute = tuple[Route, MappingNode]  # with its place in the file
+PlacedRoute = tuple[routing.Route, MappingNode]  # with its place in the file
 
 
 def load_routing(path: Path, environ: Mapping[str, str]) -> Routing:
@@ -56,7 +39,7 @@ def load_routing(path: Path, environ: Mapping[str, str]) -> Routing:
     diagnostics = Diagnostics(str(path))
     text = _read_file(path, diagnostics)
     folder = path.parent.absolute()  # absolute, so that the runbooks are found after a chdir
-    document = parse_document(text, diagnostics, Interpolation(environ, folder))
+    document = yaml_tree.parse_document(text, diagnostics, yaml_tree.Interpolation(environ, folder))
     return parse_routing(document, diagnostics, environ, folder)
 
 
@@ -80,14 +63,14 @@ def parse_routing(
 def _read_file(path: Path, diagnostics: Diagnostics) -> str:
     try:
         with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
+            raw = file.read(yaml_tree.MAX_BYTES + 1)
     except OSError as error:
         what = f"the file can't be read: {error.strerror or type(error).__name__}"
         diagnostics.abort(1, what, "a readable file")
     except ValueError:
         diagnostics.abort(1, "the file's name holds a NUL", "a file")
-    if len(raw) > MAX_BYTES:
-        diagnostics.abort(1, f"the file is larger than {MAX_BYTES // 1024} KiB", "a smaller one")
+    if len(raw) > yaml_tree.MAX_BYTES:
+        diagnostics.abort(1, f"the file is larger than {yaml_tree.MAX_BYTES // 1024} KiB", "a smaller one")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -99,10 +82,10 @@ def _build_routing(file: RoutingFile, reader: Reader) -> Routing:
     diagnostics = reader.diagnostics
     responders = {name: _build_responder(name, section) for name, section in file.responders.items()}
     policies = {
-        name: EscalationPolicy(name, _build_steps(section.steps, responders), section.ack_timeout)
+        name: routing.EscalationPolicy(name, _build_steps(section.steps, responders), section.ack_timeout)
         for name, section in file.escalations.items()
     }
-    is_paging = any(responder.find_target(PAGERDUTY) for responder in responders.values())
+    is_paging = any(responder.find_target(routing.PAGERDUTY) for responder in responders.values())
     if is_paging and not file.pagerduty.api_token:
         what = "pagerduty.api_token is empty: PagerDuty's REST API is not called"
         diagnostics.warning(file.pagerduty.find_line("api_token"), what)
@@ -138,21 +121,24 @@ def _build_routing(file: RoutingFile, reader: Reader) -> Routing:
     )
 
 
-def _build_responder(name: str, section: ResponderSection) -> Responder:
-    pagerduty = section.pagerduty
-    targets = (Target(PAGERDUTY, name, pagerduty.routing_key),) if pagerduty is not None else ()
+def _build_responder(name: str, section: ResponderSection) -> routing.Responder:
+    pager, targets = section.pagerduty, []
+    if pager is not None:
+        targets.append(routing.Target(routing.PAGERDUTY, name, pager.routing_key))
     if section.slack:
-        targets = (*targets, Target(SLACK, section.slack))
-    return Responder(name, targets, pagerduty.schedule if pagerduty is not None else "")
+        targets.append(routing.Target(routing.SLACK, section.slack))
+    return routing.Responder(name, tuple(targets), pager.schedule if pager is not None else "")
 
 
-def _build_steps(sections: Sequence[StepSection], responders: Mapping[str, Responder]) -> tuple[Step, ...]:
+def _build_steps(
+    sections: Sequence[StepSection], responders: Mapping[str, routing.Responder]
+) -> tuple[routing.Step, ...]:
     steps, times = [], Counter[str]()
     for section in sections:
         name = section.notify
         times[name] += 1
         step_name = name if times[name] == 1 else f"{name}#{times[name]}"
-        steps.append(Step(step_name, responders[name], section.after))
+        steps.append(routing.Step(step_name, responders[name], section.after))
     return tuple(steps)
 
 
@@ -187,11 +173,11 @@ def _list_links(links: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple((label, url) for label, url in links.items() if label)
 
 
-def _build_routes(sections: Sequence[RouteSection]) -> tuple[Route, ...]:
-    routes: dict[str, Route] = {}
+def _build_routes(sections: Sequence[RouteSection]) -> tuple[routing.Route, ...]:
+    routes: dict[str, routing.Route] = {}
     for section in sections:
         name = _name_route(section.channel, section.match, routes)
-        routes[name] = Route(
+        routes[name] = routing.Route(
             name=name,
             channel=section.channel,
             matchers=section.match,
@@ -203,7 +189,7 @@ def _build_routes(sections: Sequence[RouteSection]) -> tuple[Route, ...]:
     return tuple(routes.values())
 
 
-def _name_route(channel: str, matchers: tuple[Matcher, ...], taken: Collection[str]) -> str:
+def _name_route(channel: str, matchers: tuple[routing.Matcher, ...], taken: Collection[str]) -> str:
     """Return the channel, followed by the matchers if another route already has that name."""
     name, n = channel, 1
     while name in taken:
@@ -221,7 +207,7 @@ def _warn_of_unused(file: RoutingFile, diagnostics: Diagnostics) -> None:
 
 def _warn_of_routes(routes: Sequence[PlacedRoute], diagnostics: Diagnostics) -> None:
     """Warn of unreachable routes, alerts that no route matches, and criticals that page no responder."""
-    seen: list[tuple[frozenset[Matcher], str]] = []
+    seen: list[tuple[frozenset[routing.Matcher], str]] = []
     for route, node in routes:
         matchers = frozenset(route.matchers)
         before = next((path for earlier, path in seen if _covers(earlier, matchers)), "")
@@ -235,7 +221,7 @@ def _warn_of_routes(routes: Sequence[PlacedRoute], diagnostics: Diagnostics) -> 
     _warn_of_unpaged_criticals(routes, diagnostics)
 
 
-def _covers(earlier: frozenset[Matcher], later: frozenset[Matcher]) -> bool:
+def _covers(earlier: frozenset[routing.Matcher], later: frozenset[routing.Matcher]) -> bool:
     """Tell whether each alert that matches *later* matches *earlier*: fewer matchers, or a wider severity.
 
     What matches `severity="page"` is read as critical; what matches `severity="error"` matches warning, too.
@@ -257,7 +243,7 @@ def _warn_of_unpaged_criticals(routes: Sequence[PlacedRoute], diagnostics: Diagn
     unpaged = {route.name: node for route, node in routes if not route.escalation}
     found = [route for route, _ in routes]
     for labels, words in _list_criticals(routes) if unpaged else ():
-        route = find_route(found, labels) or found[-1]
+        route = routing.find_route(found, labels) or found[-1]
         if (node := unpaged.pop(route.name, None)) is not None:
             what = f'{node.path} takes severity="critical"{words} and has no escalation: nobody is paged'
             diagnostics.warning(node.line, what, "an escalation there, or a route for criticals before it")

@@ -177,14 +177,14 @@ class _Builder:
         if self.remaining < 0 or depth > MAX_DEPTH:  # an alias may expand to much, even to itself
             what = f"more than {MAX_VALUES} values or {MAX_DEPTH} levels"
             self.diagnostics.abort(line, what, "fewer aliases")
-        if isinstance(node, yaml.SequenceNode):
-            self._check_tag(node, "seq")
-            children = (self.build_node(item, f"{path}[{n}]", depth + 1) for n, item in enumerate(node.value))
-            return SequenceNode(line, path, tuple(children))
+        if isinstance(node, yaml.ScalarNode):
+            return self._build_scalar(node, path)
+        if node.tag != _STANDARD + ("map" if isinstance(node, yaml.MappingNode) else "seq"):
+            self.diagnostics.error(line, f"an unknown tag {quote_text(node.tag)}", "none")
         if isinstance(node, yaml.MappingNode):
-            self._check_tag(node, "map")
             return self._build_mapping(node, path, depth)
-        return self._build_scalar(node, path)
+        children = (self.build_node(item, f"{path}[{n}]", depth + 1) for n, item in enumerate(node.value))
+        return SequenceNode(line, path, tuple(children))
 
     def _build_mapping(self, node: yaml.MappingNode, path: str, depth: int) -> MappingNode:
         table = MappingNode(node.start_mark.line + 1, path, {}, {})
@@ -241,11 +241,6 @@ class _Builder:
             self.diagnostics.abort(line, f"{name} is longer than {MAX_TEXT} characters")
         if _SURROGATE.search(value):
             self.diagnostics.abort(line, f"{name} holds half a character", "whole ones")
-
-    def _check_tag(self, node: yaml.Node, kind: str) -> None:
-        if node.tag != _STANDARD + kind:
-            line = node.start_mark.line + 1
-            self.diagnostics.error(line, f"an unknown tag {quote_text(node.tag)}", "none")
 
 
 def join_path(path: str, key: str) -> str:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from receiver.engine.notification import Notification, SubjectId
 from receiver.model.alert import Severity
 from receiver.model.delivery import Delivery, PostedState
+from receiver.model.delivery_keys import UPDATE, DeliveryKey
 from receiver.model.incident import Incident, Person, compute_group_id, new_id
 from receiver.text import one_line
 
@@ -126,6 +127,12 @@ class ReviewRecord(Struct, frozen=True, omit_defaults=True):
     edit: Delivery = Delivery()
     reviewed_by: Person | None = None
     reviewed_at: float = 0.0
+
+    def find_delivery(self, key: DeliveryKey) -> Delivery:
+        return self.edit if key == UPDATE else self.delivery
+
+    def with_delivery(self, key: DeliveryKey, delivery: Delivery) -> ReviewRecord:
+        return replace(self, edit=delivery) if key == UPDATE else replace(self, delivery=delivery)
 
     @property
     def is_reviewed(self) -> bool:

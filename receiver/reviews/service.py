@@ -20,20 +20,12 @@ from receiver.model.delivery import Delivery
 from receiver.model.delivery_keys import UPDATE, DeliveryKey
 from receiver.model.incident import Incident, Person
 from receiver.model.routing import SLACK, Route, Target
-from receiver.reviews.model import (
-    STORING_S,
-    ReviewNotification,
-    ReviewRecord,
-    ReviewState,
-    VersionedReviews,
-    gather_review,
-    review_group_id,
-)
-from receiver.storage.connection import Client, Scripts, store_errors
+from receiver.reviews import model
+from receiver.storage.connection import Client, read_scripts, store_errors
 from receiver.storage.keys import REVIEWS_FOR_S, Keys, shard_of
 
 _encoder = msgspec.msgpack.Encoder()
-_states = msgspec.msgpack.Decoder(ReviewState)
+_states = msgspec.msgpack.Decoder(model.ReviewState)
 _ROUNDS = 20
 
 
@@ -45,13 +37,13 @@ class RedisReviews:
         self._shards = shards
         self._scripts = Scripts(client)
 
-    def load_reviews(self, group_id: str) -> VersionedReviews:
+    def load_reviews(self, group_id: str) -> model.VersionedReviews:
         """Return the reviews of *group_id*; without a state where the route was never checked."""
         with store_errors():
             version, state = self._redis.hmget(self._key(group_id), "v", "state")
-        return VersionedReviews(group_id, _states.decode(state) if state else None, int(version or 0))
+        return model.VersionedReviews(group_id, _states.decode(state) if state else None, int(version or 0))
 
-    def save_if_unchanged(self, loaded: VersionedReviews, state: ReviewState) -> bool:
+    def save_if_unchanged(self, loaded: model.VersionedReviews, state: model.ReviewState) -> bool:
         """Save *state* for another 400 days; False where it changed since *loaded* was read."""
         args = [loaded.version, _encoder.encode(state), REVIEWS_FOR_S]
         with store_errors():
@@ -61,8 +53,8 @@ class RedisReviews:
         return Keys(shard_of(group_id, self._shards)).reviews(group_id)
 
     def update_record(
-        self, group_id: str, review_id: str, transform: Callable[[ReviewRecord], ReviewRecord]
-    ) -> ReviewRecord | None:
+        self, group_id: str, review_id: str, transform: Callable[[model.ReviewRecord], model.ReviewRecord]
+    ) -> model.ReviewRecord | None:
         """Save the review changed by *transform* and return it; None where it does not exist (any more)."""
         for _ in range(_ROUNDS):
             loaded = self.load_reviews(group_id)
@@ -109,7 +101,7 @@ class ReviewService:
 
     def next_due_at(self, route: Route, now: float) -> float:
         """Return when to call `run_due` next: *now* for a route that was never checked."""
-        state = self.reviews.load_reviews(review_group_id(route.name)).state
+        state = self.reviews.load_reviews(model.review_group_id(route.name)).state
         if state is None:
             return now
         times = [at for record in state.records for at in (record.post_at, record.edit_at) if at is not None]
@@ -130,7 +122,7 @@ class ReviewService:
                 return due_at
         return now
 
-    def mark_reviewed(self, review_id: str, by: Person, now: float) -> ReviewRecord:
+    def mark_reviewed(self, review_id: str, by: Person, now: float) -> model.ReviewRecord:
         """Record that *by* has reviewed it, and show that in its message. Raises NotFound.
 
         The first person counts; the second time changes nothing. The mark is saved when this returns;
@@ -138,7 +130,7 @@ class ReviewService:
         """
         group_id = review_id.partition("-")[0]
 
-        def mark(record: ReviewRecord) -> ReviewRecord:
+        def mark(record: model.ReviewRecord) -> model.ReviewRecord:
             return record if record.is_reviewed else replace(record, reviewed_by=by, reviewed_at=now)
 
         record = self.reviews.update_record(group_id, review_id, mark)
@@ -156,10 +148,10 @@ class ReviewService:
 
     def _run_step(self, route: Route, now: float) -> float:
         """Do one action; return 0, or the seconds it must wait for its permit."""
-        loaded = self.reviews.load_reviews(review_group_id(route.name))
+        loaded = self.reviews.load_reviews(model.review_group_id(route.name))
         state = loaded.state
         if state is None:
-            self.reviews.save_if_unchanged(loaded, ReviewState(since=now, checked_at=now))
+            self.reviews.save_if_unchanged(loaded, model.ReviewState(since=now, checked_at=now))
             return 0.0
         to_edit = [record for record in state.records if _is_ready(record.edit_at, now)]
         to_post = [state.pending] if state.pending and _is_ready(state.pending.post_at, now) else []
@@ -169,22 +161,18 @@ class ReviewService:
                 self._dispatch(loaded.group_id, record)
             return wait_s
         if state.pending is None and next_business_day_start(self.settings.hours, state.checked_at) <= now:
-            self._gather_review(loaded, state, route, now)
+            incidents = self._list_incidents(state.since - model.STORING_S)
+            review = model.gather_review(incidents, route.name, route.channel, state.since, now)
+            checked = state.with_review(review) if review else replace(state, since=now, checked_at=now)
+            if self.reviews.save_if_unchanged(loaded, checked) and review is None:
+                logger.info("nothing to review", extra={"fields": {"route": route.name}})
         return 0.0
 
-    def _find_wait_s(self, record: ReviewRecord, now: float) -> float:
+    def _find_wait_s(self, record: model.ReviewRecord, now: float) -> float:
         """Return the seconds that the review's post or edit must wait for its permit."""
         priority = min(record.reviewed_at or record.review.until, now) + LOW_PRIORITY_OFFSET_S
         action, waiter = _build_action(record), f"review {record.id}"
         return self.rate_limiter.acquire_by_priority(action, waiter, priority, now).retry_after_s
-
-    def _gather_review(self, loaded: VersionedReviews, state: ReviewState, route: Route, now: float) -> None:
-        """Save the review to post next, or that there is nothing to review."""
-        incidents = self._list_incidents(state.since - STORING_S)
-        review = gather_review(incidents, route.name, route.channel, state.since, now)
-        checked = state.with_review(review) if review else replace(state, since=now, checked_at=now)
-        if self.reviews.save_if_unchanged(loaded, checked) and review is None:
-            logger.info("nothing to review", extra={"fields": {"route": route.name}})
 
     def _list_incidents(self, since: float) -> Iterator[Incident]:
         """Yield incidents newest first: all opened after *since*, and unresolved older ones."""
@@ -200,11 +188,11 @@ class ReviewService:
                 states = _OPEN
         logger.warning("too many incidents for one review", extra={"fields": {"scanned": _SCANNED_AT_MOST}})
 
-    def _dispatch(self, group_id: str, record: ReviewRecord) -> None:
+    def _dispatch(self, group_id: str, record: model.ReviewRecord) -> None:
         """Post the review, or edit its message to show the current state."""
         settings = self.settings
         links = (*settings.links.more.get(record.review.route, ()), *settings.links.more.get("", ()))
-        notification = ReviewNotification(
+        notification = model.ReviewNotification(
             _build_action(record), record, settings.hours.zone, settings.links.public_url, links
         )
         fallback = settings.fallbacks.get(record.review.route, "")
@@ -217,11 +205,11 @@ class ReviewSubject:
 
     reviews: RedisReviews
     group_id: str
-    record: ReviewRecord
+    record: model.ReviewRecord
     fallback: str
 
     def find_delivery(self, key: DeliveryKey) -> Delivery:
-        return self.record.edit if key == UPDATE else self.record.delivery
+        return self.record.find_delivery(key)
 
     def save_attempt(self, action: DeliveryAction, attempt: Delivery, worker: str) -> bool:
         """Save the attempt by compare-and-set, which decides between two workers; not by a lease."""
@@ -229,28 +217,23 @@ class ReviewSubject:
         loaded = self.reviews.load_reviews(self.group_id)
         if loaded.state is None or loaded.find_record(self.record.id) != self.record:
             return False
-        changed = _with_delivery(self.record, action, attempt)
+        changed = self.record.with_delivery(action.key, attempt)
         return self.reviews.save_if_unchanged(loaded, loaded.state.with_record(changed))
 
     def save_outcome(self, action: DeliveryAction, after: Delivery) -> None:
         """Save the delivery. A post that failed permanently goes to the fallback channel, once."""
 
-        def change(record: ReviewRecord) -> ReviewRecord:
+        def change(record: model.ReviewRecord) -> model.ReviewRecord:
             is_redirected = isinstance(action, Post) and after.failed_at > 0
             if is_redirected and self.fallback not in ("", record.review.channel):
                 review = replace(record.review, channel=self.fallback)
                 return replace(record, review=review, delivery=Delivery())
-            return _with_delivery(record, action, after)
+            return record.with_delivery(action.key, after)
 
         self.reviews.update_record(self.group_id, self.record.id, change)
 
 
-def _with_delivery(record: ReviewRecord, action: DeliveryAction, delivery: Delivery) -> ReviewRecord:
-    is_edit = isinstance(action, Update)
-    return replace(record, edit=delivery) if is_edit else replace(record, delivery=delivery)
-
-
-def _build_action(record: ReviewRecord) -> Post | Update:
+def _build_action(record: model.ReviewRecord) -> Post | Update:
     """Return the review's edit where it is posted, else its post."""
     target, version = Target(SLACK, record.review.channel), record.posted_state
     if (receipt := record.delivery.receipt) is None:

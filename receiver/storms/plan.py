@@ -15,14 +15,7 @@ from msgspec.structs import replace
 from receiver.model import actions
 from receiver.model import page_confirmation as confirmation
 from receiver.model.delivery import PostedStorm
-from receiver.model.delivery_keys import (
-    MESSAGE,
-    UPDATE,
-    DeliveryKey,
-    acknowledge_key,
-    is_page_key,
-    resolve_key,
-)
+from receiver.model.delivery_keys import MESSAGE, UPDATE, DeliveryKey, acknowledge_key, resolve_key
 from receiver.model.delivery_status import build_gone_responder
 from receiver.model.routing import PAGERDUTY, SLACK, Responder, Step, Target
 from receiver.storms import model
@@ -221,12 +214,10 @@ def _list_page_confirmations(
 
 def _page_at(view: StormView, batch: int, members: Sequence[model.MemberState]) -> float:
     """Return when a batch is paged: soon after its first member joined, and a pause after the last page."""
-    former = [
-        delivery.receipt.at + model.BATCH_PAUSE_S
-        for key, delivery in view.storm.deliveries.items()
-        if is_page_key(key) and key != model.page_key(batch) and delivery.receipt is not None
-    ]
-    return max([_gathered_at([one.member for one in members], view), *former])
+    others = (one for one in range(1, view.storm.current_batch + 1) if one != batch)
+    receipts = (view.storm.find_delivery(model.page_key(one)).receipt for one in others)
+    paused_until = (receipt.at + model.BATCH_PAUSE_S for receipt in receipts if receipt is not None)
+    return max(_gathered_at([one.member for one in members], view), *paused_until)
 
 
 def _gathered_at(members: Sequence[model.Member], view: StormView) -> float:

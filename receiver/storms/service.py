@@ -15,17 +15,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from receiver import metrics
+from receiver import errors, metrics
 from receiver.engine.dispatcher import describe_failure, format_target
 from receiver.engine.queue import WorkQueue
 from receiver.engine.rate_limit import Permit
-from receiver.errors import (
-    DeliveryError,
-    PermanentDeliveryError,
-    RefusalKind,
-    StoreError,
-    TemporaryDeliveryError,
-)
 from receiver.incidents.ingest import MAX_PASSES
 from receiver.incidents.store import RedisIncidents
 from receiver.model.actions import DeliveryAction, FallbackMention, Page, Post, Reply
@@ -138,7 +131,7 @@ class StormService:
         events: tuple[TimelineEvent, ...] = ()
         try:
             after, storm = self._bundle_delivery(storm_id, name, action, attempt, join_view)
-        except DeliveryError as error:
+        except errors.DeliveryError as error:
             after = attempt.with_failure(
                 error, self.clock(), was_maybe_sent=False, salt=f"{incident.id}/{action.key}"
             )
@@ -201,7 +194,7 @@ class StormService:
         for _ in range(MAX_PASSES):
             join_view = join_view or self.store.load_for_join(storm_id, name)
             if join_view is None:
-                raise TemporaryDeliveryError(BUNDLING)  # at the retry it is sent by itself
+                raise errors.TemporaryDeliveryError(BUNDLING)  # at the retry it is sent by itself
             member = join_view.member
             is_same = member is not None and member.instance == _instance_of(action)
             if member is None or not is_same or _may_join_next_batch(join_view, name, member):
@@ -211,18 +204,18 @@ class StormService:
                     continue
             notifying = join_view.storm.find_notifying_delivery(name, member)
             if notifying.failed_at:
-                raise PermanentDeliveryError(
+                raise errors.PermanentDeliveryError(
                     notifying.reason or BUNDLING,
                     f"refused for all of {storm_id}",
-                    kind=RefusalKind(notifying.kind or RefusalKind.CONTENT),
+                    kind=errors.RefusalKind(notifying.kind or errors.RefusalKind.CONTENT),
                     secret_digest=notifying.refused_under,
                 )
             if notifying.receipt is None:
-                raise TemporaryDeliveryError(notifying.reason or BUNDLING, retry_after=_CHECK_AGAIN_S)
+                raise errors.TemporaryDeliveryError(notifying.reason or BUNDLING, retry_after=_CHECK_AGAIN_S)
             at = max(member.joined_at, notifying.receipt.at)  # when it was delivered, not when we read that
             receipt = replace(notifying.receipt, at=at, reference="", note="")
             return attempt.with_receipt(receipt), join_view.storm
-        raise TemporaryDeliveryError(BUNDLING)
+        raise errors.TemporaryDeliveryError(BUNDLING)
 
     def _retry_refused(self, storm_id: str, name: str) -> None:
         """Retry a delivery that was refused for the member *name* and is wanted again: a page as the page of
@@ -248,7 +241,7 @@ class StormService:
         storm = join_view.storm
         # A storm that has ended still has a thread for the replies of escalation steps.
         if not storm.is_active and (storm.resolved_at or not isinstance(action, Reply)):
-            raise TemporaryDeliveryError(BUNDLING)
+            raise errors.TemporaryDeliveryError(BUNDLING)
         now = self.clock()
         member = Member(now, storm.current_batch, _instance_of(action))
         # At once for the first member; later joins share one evaluation of all members a second.
@@ -332,7 +325,7 @@ class StormService:
             changed = transform(loaded)
             if changed == loaded.storm or self.store.save_if_unchanged(loaded, changed, due=due):
                 return dataclasses.replace(loaded, storm=changed)
-        raise StoreError("a storm kept being changed by other processes")
+        raise errors.StoreError("a storm kept being changed by other processes")
 
 
 def _find_target_key(action: DeliveryAction) -> str:
