@@ -31,7 +31,7 @@ from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK, Target
 from receiver.notices import NoticeService
 from receiver.reviews.service import ReviewService, ReviewSettings
 from receiver.storage.keys import TASKS
-from receiver.storms.reconciler import StormPageConfirmer, StormReconciler, StormSettings
+from receiver.storms.reconciler import StormReconciler, StormSettings
 
 logger = logging.getLogger(__name__)
 _SLACK_TIMEOUT_S = 10.0
@@ -205,15 +205,13 @@ def build_storm_reconciler(
     status_client: PagerDutyStatusClient | None,
 ) -> StormReconciler:
     """Return the reconciler of storms."""
-    limits, paused_until = services.routing.limits, services.maintenance.paused_until
-    first = {one.name: getattr(limits, one.limits[0]) for one in CHANNEL_TYPES.values() if one.limits}
-    rates = {name: limit.count / limit.per_s for name, limit in first.items()}
-    health = DeliveryHealthRecorder(services.health)
+    paused_until = services.maintenance.paused_until
+    public_url = services.settings.public_url
     return StormReconciler(
         storms=services.storms,
         incidents=services.incidents,
         dispatcher=dispatcher,
-        page_confirmer=StormPageConfirmer(services.storms, status_client, services.notices, health),
+        status_client=status_client,
         rate_limiter=rate_limiter,
         settings=StormSettings(services.routing, rates, paused_until, services.settings.public_url),
         clock=services.clock,

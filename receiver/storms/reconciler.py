@@ -11,8 +11,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from receiver.engine.dispatcher import Dispatcher
-from receiver.engine.health import DeliveryHealthRecorder
-from receiver.engine.ports import Notices, PageStatuses
+from receiver.engine.ports import PageStatuses
 from receiver.engine.rate_limit import RateLimiter
 from receiver.errors import DeliveryError, NotFound, PermanentDeliveryError
 from receiver.incidents.failures import is_refused_under_former
@@ -50,70 +49,14 @@ class StormSettings:
     public_url: str
 
 
-@dataclass(frozen=True)
-class StormPageConfirmer:
-    """Compares the pages of storms with PagerDuty's incidents.
-
-    Without a *status_client*, the resolve in a webhook of PagerDuty is trusted.
-    """
-
-    storms: StormService
-    status_client: PageStatuses | None
-    notices: Notices
-    health: DeliveryHealthRecorder
-
-    def confirm_page(self, action: ConfirmPage, loaded: model.VersionedStorm, now: float) -> None:
-        """Read a page's state from PagerDuty, once for all members of the batch, and save the finding.
-
-        Where the storm changed meanwhile, nothing is saved and the next pass evaluates it again.
-        """
-        storm, key, store = loaded.storm, action.event_key, self.storms.store
-        before, is_page = storm.deliveries[key], is_page_key(key)
-        try:
-            finding = self._evaluate_page(action, storm, before)
-        except DeliveryError:
-            postponed = confirmation.postpone_check(before, now)
-            store.save_if_unchanged(loaded, storm.with_delivery(key, postponed))
-            return
-        if is_page and finding.is_by_person and finding.status is not None:
-            transition = "acknowledge" if finding.what == "acknowledged" else "resolve"
-            by = Person(finding.status.by or "PagerDuty", via=PAGERDUTY)
-            batch = model.parse_batch(key)
-            self.storms.record_response(storm.id, transition, by, now, batch=batch, done_in_pagerduty=True)
-            return
-        record = confirmation.record_check if is_page else confirmation.record_resolve_check
-        after = confirmation.record_hint(record(before, finding, now), action.hint)
-        if text := _format_check(before, after, action.responder.title):
-            self.notices.save_notice(f"{storm.id}/{key}/{text}", f"{text} ({storm.id})", now)
-        if store.save_if_unchanged(loaded, storm.with_delivery(key, after)):
-            if is_page:
-                self.health.record_delivery(PAGERDUTY, action.responder.name, after, now)
-            fields = {"storm": storm.id, "key": key, "outcome": finding.what}
-            logger.info("page confirmation", extra={"fields": fields})
-
-    def _evaluate_page(self, action: ConfirmPage, storm: model.Storm, event: Delivery) -> Finding:
-        if self.status_client is None:
-            return Finding("resolved", PagerDutyStatus("resolved"))
-        key = model.storm_dedup_key(storm.id, model.parse_batch(action.event_key))
-        try:
-            statuses = self.status_client.find_statuses([key]).get(key, ())
-        except PermanentDeliveryError:
-            if action.hint:  # trust the webhook, as without an API key
-                return Finding("resolved", PagerDutyStatus("resolved"))
-            raise
-        if is_page_key(action.event_key):
-            return confirmation.evaluate_page(statuses, event.first_attempt_at)
-        return confirmation.find_left_open(statuses, event)
-
-
 @dataclass(frozen=True, kw_only=True)
 class StormReconciler:
-    """Does the missing actions of one storm."""
+    """Does the missing actions of one storm. Without *status_client*, it trusts PagerDuty's webhooks."""
 
     storms: StormService
     incidents: RedisIncidents
     dispatcher: Dispatcher
-    page_confirmer: StormPageConfirmer
+    status_client: PageStatuses | None
     rate_limiter: RateLimiter
     settings: StormSettings
     clock: Callable[[], float]
@@ -153,7 +96,7 @@ class StormReconciler:
             self.settings.rates[loaded.storm.queue],
             self.settings.routing.responders,
             self.clock(),
-            checks_pagerduty=self.page_confirmer.status_client is not None,
+            checks_pagerduty=self.status_client is not None,
         )
 
     def _find_wait_s(self, view: plan.StormView, action: Action) -> float:
@@ -186,10 +129,54 @@ class StormReconciler:
                     self._release_incident(incident_id, storm, now)
                 self._mark_done(storm.id, plan.RELEASE_INCIDENTS, "", now)
             case ConfirmPage():
-                self.page_confirmer.confirm_page(action, loaded, now)
+                self._confirm_page(action, loaded, now)
             case DeliveryAction():
                 notification = _build_notification(action, view, self.settings.public_url)
                 self.dispatcher.dispatch(StormSubject(self.storms, loaded), notification, worker)
+
+    def _confirm_page(self, action: ConfirmPage, loaded: model.VersionedStorm, now: float) -> None:
+        """Read a page's state from PagerDuty, once for all members of the batch, and save the finding.
+
+        Where the storm changed meanwhile, nothing is saved and the next pass evaluates it again.
+        """
+        storm, key, store = loaded.storm, action.event_key, self.storms.store
+        before, is_page = storm.deliveries[key], is_page_key(key)
+        try:
+            finding = self._evaluate_page(action, storm, before)
+        except DeliveryError:
+            postponed = confirmation.postpone_check(before, now)
+            store.save_if_unchanged(loaded, storm.with_delivery(key, postponed))
+            return
+        if is_page and finding.is_by_person and finding.status is not None:
+            transition = "acknowledge" if finding.what == "acknowledged" else "resolve"
+            by = Person(finding.status.by or "PagerDuty", via=PAGERDUTY)
+            batch = model.parse_batch(key)
+            self.storms.record_response(storm.id, transition, by, now, batch=batch, done_in_pagerduty=True)
+            return
+        record = confirmation.record_check if is_page else confirmation.record_resolve_check
+        after = confirmation.record_hint(record(before, finding, now), action.hint)
+        outcomes = self.dispatcher.outcomes
+        if text := _format_check(before, after, action.responder.title):
+            outcomes.notices.save_notice(f"{storm.id}/{key}/{text}", f"{text} ({storm.id})", now)
+        if store.save_if_unchanged(loaded, storm.with_delivery(key, after)):
+            if is_page:
+                outcomes.health.record_delivery(PAGERDUTY, action.responder.name, after, now)
+            fields = {"storm": storm.id, "key": key, "outcome": finding.what}
+            logger.info("page confirmation", extra={"fields": fields})
+
+    def _evaluate_page(self, action: ConfirmPage, storm: model.Storm, event: Delivery) -> Finding:
+        if self.status_client is None:
+            return Finding("resolved", PagerDutyStatus("resolved"))
+        key = model.storm_dedup_key(storm.id, model.parse_batch(action.event_key))
+        try:
+            statuses = self.status_client.find_statuses([key]).get(key, ())
+        except PermanentDeliveryError:
+            if action.hint:  # trust the webhook, as without an API key
+                return Finding("resolved", PagerDutyStatus("resolved"))
+            raise
+        if is_page_key(action.event_key):
+            return confirmation.evaluate_page(statuses, event.first_attempt_at)
+        return confirmation.find_left_open(statuses, event)
 
     def _mark_done(self, storm_id: str, key: DeliveryKey, instance: str, now: float) -> None:
         """Save a receipt for a transition that is applied once."""
