@@ -37,8 +37,6 @@ GATHER_S = 1.0
 PAUSE_S = 60.0
 # A notice that could not be posted for a day is dropped.
 KEPT_FOR_S = 86400.0
-# By then an attempt has ended or its worker has died; a request to Slack times out after ten seconds.
-IN_FLIGHT_S = 15.0
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 5.0, 300.0
 
 
@@ -67,10 +65,9 @@ class NoticeMessage(Struct, frozen=True, omit_defaults=True):
 
     @property
     def next_attempt_at(self) -> float:
-        """When to post or retry; an attempt without a saved result may still be in flight."""
-        if not self.delivery.attempts:
-            return self.posted_at + PAUSE_S if self.posted_at else 0.0
-        return self.delivery.retry_at or self.delivery.last_attempt_at + IN_FLIGHT_S
+        """When to post or retry."""
+        first_at = self.posted_at + PAUSE_S if self.posted_at else 0.0
+        return self.delivery.next_attempt_at if self.delivery.attempts else first_at
 
 
 @dataclass(frozen=True)

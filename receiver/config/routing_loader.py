@@ -8,17 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from receiver.business_hours import BusinessHours
-from receiver.config import yaml_tree
+from receiver.config import routing_fields, yaml_tree
 from receiver.config.fields import Reader, Table, Unreadable
 from receiver.config.model import AlertmanagerConfig, Routing
-from receiver.config.routing_fields import (
-    AlertmanagerSection,
-    BusinessHoursSection,
-    ResponderSection,
-    RouteSection,
-    RoutingFile,
-    StepSection,
-)
+from receiver.config.routing_fields import RoutingFile
 from receiver.config.settings import Environment
 from receiver.config.yaml_tree import Diagnostics, MappingNode, Node, quote_text
 from receiver.heartbeats.model import Heartbeat
@@ -121,7 +114,7 @@ def _build_routing(file: RoutingFile, reader: Reader) -> Routing:
     )
 
 
-def _build_responder(name: str, section: ResponderSection) -> routing.Responder:
+def _build_responder(name: str, section: routing_fields.ResponderSection) -> routing.Responder:
     pager, targets = section.pagerduty, []
     if pager is not None:
         targets.append(routing.Target(routing.PAGERDUTY, name, pager.routing_key))
@@ -131,7 +124,7 @@ def _build_responder(name: str, section: ResponderSection) -> routing.Responder:
 
 
 def _build_steps(
-    sections: Sequence[StepSection], responders: Mapping[str, routing.Responder]
+    sections: Sequence[routing_fields.StepSection], responders: Mapping[str, routing.Responder]
 ) -> tuple[routing.Step, ...]:
     steps, times = [], Counter[str]()
     for section in sections:
@@ -144,7 +137,7 @@ def _build_steps(
 
 def _build_alertmanagers(file: RoutingFile, diagnostics: Diagnostics) -> dict[str, AlertmanagerConfig]:
     """Return the Alertmanagers that have a URL, by source; the source of `alertmanager:` is ""."""
-    sections: Mapping[str, AlertmanagerSection] = (
+    sections: Mapping[str, routing_fields.AlertmanagerSection] = (
         {"": file.alertmanager} if file.alertmanagers is None else file.alertmanagers
     )
     found = {}
@@ -162,7 +155,7 @@ def _build_alertmanagers(file: RoutingFile, diagnostics: Diagnostics) -> dict[st
     return found
 
 
-def _build_business_hours(section: BusinessHoursSection | None) -> BusinessHours | None:
+def _build_business_hours(section: routing_fields.BusinessHoursSection | None) -> BusinessHours | None:
     if section is None:
         return None
     days = frozenset[int]().union(*section.days) or BusinessHours.days
@@ -173,7 +166,7 @@ def _list_links(links: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple((label, url) for label, url in links.items() if label)
 
 
-def _build_routes(sections: Sequence[RouteSection]) -> tuple[routing.Route, ...]:
+def _build_routes(sections: Sequence[routing_fields.RouteSection]) -> tuple[routing.Route, ...]:
     routes: dict[str, routing.Route] = {}
     for section in sections:
         name = _name_route(section.channel, section.match, routes)

@@ -47,13 +47,11 @@ def _check_runbook(routing: Routing, runbook: Runbook, matrix: Sequence[MatrixRo
         expectation = "no route is meant for that"
     else:
         return
-    yield Problem(
-        runbook.file,
-        runbook.line,
+    what = (
         f"{one_line(runbook.name, 80)} is {quote_text(runbook.severity)} and {expectation}, "
-        f"but its route {quote_text(route.name)} pages nobody",
-        "an escalation on that route",
+        f"but its route {quote_text(route.name)} pages nobody"
     )
+    yield Problem(runbook.file, runbook.line, what, "an escalation on that route")
 
 
 def _check_row(routing: Routing, row: MatrixRow) -> Iterator[Problem]:

@@ -284,14 +284,15 @@ class Interpolation:
         faults: list[str] = []
 
         def value_of(found: re.Match[str]) -> str:
-            value, fault = self._resolve_reference(found[1], is_closed=bool(found[2]))
+            value, fault = self._resolve_reference(found)
             if fault:
                 faults.append(fault)
             return value
 
         return _REFERENCE.sub(value_of, text), faults
 
-    def _resolve_reference(self, reference: str, *, is_closed: bool) -> tuple[str, str]:
+    def _resolve_reference(self, found: re.Match[str]) -> tuple[str, str]:
+        reference, is_closed = found[1], found[2]
         if is_closed and reference.startswith("file:"):
             path = reference.removeprefix("file:")
             if path not in self._files:
@@ -299,8 +300,7 @@ class Interpolation:
             return self._files[path]
         if is_closed and _NAME.fullmatch(reference):
             return self.environ.get(reference, ""), ""
-        closing = "}" if is_closed else ""
-        return "", f"{quote_text('${' + reference + closing)} is neither ${{NAME}} nor ${{file:/path}}"
+        return "", f"{quote_text(found[0])} is neither ${{NAME}} nor ${{file:/path}}"
 
 
 def _read_secret(folder: Path, name: str) -> tuple[str, str]:

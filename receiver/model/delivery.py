@@ -21,6 +21,8 @@ MAX_DETAIL = 300
 STORM = "storm-"
 # The reason of a bundled delivery that waits: the storm has not sent it yet.
 BUNDLING = "storm"
+# By then an attempt has ended or its worker has died; a request to Slack times out after ten seconds.
+IN_FLIGHT_S = 15.0
 
 
 class Receipt(Struct, frozen=True, omit_defaults=True):
@@ -147,6 +149,11 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
     def is_bundled(self) -> bool:
         """A storm has delivered it: it has no message in the channel and no PagerDuty incident of its own."""
         return self.receipt is not None and bool(self.storm)
+
+    @property
+    def next_attempt_at(self) -> float:
+        """When to attempt it, or again; an attempt without a result may still be in flight in some worker."""
+        return self.retry_at or (self.last_attempt_at + IN_FLIGHT_S if self.attempts else 0.0)
 
     def with_attempt(
         self,

@@ -113,8 +113,6 @@ def gather_review(
 
 # Ten business days: after two weeks off, a team can still mark every review as reviewed.
 MAX_RECORDS = 10
-# By then an attempt has ended or its worker has died; a request to Slack times out after ten seconds.
-IN_FLIGHT_S = 15.0
 OPEN, REVIEWED = PostedState("open"), PostedState("reviewed")
 
 
@@ -146,24 +144,14 @@ class ReviewRecord(Struct, frozen=True, omit_defaults=True):
     @property
     def post_at(self) -> float | None:
         """When the first or next attempt to post it is due; None if it was posted or failed permanently."""
-        return _next_attempt_at(self.delivery)
+        return None if self.delivery.is_settled else self.delivery.next_attempt_at
 
     @property
     def edit_at(self) -> float | None:
         """When to edit its message or retry; None where it is up to date or can't be edited."""
         is_shown = self.posted_state in (OPEN, self.delivery.content_version)
-        return None if self.delivery.receipt is None or is_shown else _next_attempt_at(self.edit)
-
-
-def _next_attempt_at(delivery: Delivery) -> float | None:
-    """Return when to attempt *delivery*, or again; None where it is settled.
-
-    An attempt that may still be in flight in some worker is not repeated before it has timed out.
-    """
-    if delivery.is_settled:
-        return None
-    is_under_way = delivery.attempts > 0 and not delivery.retry_at
-    return delivery.last_attempt_at + IN_FLIGHT_S if is_under_way else delivery.retry_at
+        is_done = self.delivery.receipt is None or is_shown or self.edit.is_settled
+        return None if is_done else self.edit.next_attempt_at
 
 
 class ReviewState(Struct, frozen=True, omit_defaults=True):

@@ -72,10 +72,9 @@ class StormResponse(Struct, frozen=True, array_like=True):
         """The instance of the response under that key, changed by a renewal."""
         return f"{self.at:.3f}"
 
-
-def may_renew(response: StormResponse, now: float) -> bool:
-    """Tell whether a repeated acknowledgement at *now* renews *response*, and is not a double click."""
-    return response.transition == "acknowledge" and abs(now - response.at) >= AT_ONCE_S
+    def may_renew(self, now: float) -> bool:
+        """Tell whether a repeated acknowledgement at *now* renews this one, and is not a double click."""
+        return self.transition == "acknowledge" and abs(now - self.at) >= AT_ONCE_S
 
 
 class Storm(Struct, frozen=True, omit_defaults=True):

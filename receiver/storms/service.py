@@ -42,7 +42,6 @@ from receiver.storms.model import (
     StormResponse,
     VersionedStorm,
     hint_key,
-    may_renew,
     member_name,
     new_storm_id,
     page_delayed_step,
@@ -281,24 +280,21 @@ class StormService:
             last = min(batch, last_joined) if batch else last_joined
             response = StormResponse(transition, last, by, now)
             before = next((one for one in storm.responses if one.key == response.key), None)
-            is_known = before is not None and not (is_renewing and may_renew(before, now))
+            is_known = before is not None and not (is_renewing and before.may_renew(now))
             if storm.resolved_at or is_known:
                 return storm
             if before is not None:
                 response = replace(response, previous_by=before.by.name)
-            deliveries = dict(storm.deliveries)
-            if done_in_pagerduty:
-                build_key = acknowledge_key if transition == "acknowledge" else resolve_key
-                instance = response.instance if transition == "acknowledge" else ""
-                attempt = Delivery().with_attempt(instance, None, f"{PAGERDUTY}:{storm.name}", now)
-                receipt = Receipt(now, note="done in PagerDuty")
-                deliveries[build_key(str(last))] = attempt.with_receipt(receipt)
-            return replace(
-                storm,
-                responses=(*(one for one in storm.responses if one is not before), response),
-                closed_batch=max(storm.closed_batch, last),
-                deliveries=deliveries,
-            )
+            others = (one for one in storm.responses if one is not before)
+            closed_batch = max(storm.closed_batch, last)
+            storm = replace(storm, responses=(*others, response), closed_batch=closed_batch)
+            if not done_in_pagerduty:
+                return storm
+            build_key = acknowledge_key if transition == "acknowledge" else resolve_key
+            instance = response.instance if transition == "acknowledge" else ""
+            attempt = Delivery().with_attempt(instance, None, f"{PAGERDUTY}:{storm.name}", now)
+            done = attempt.with_receipt(Receipt(now, note="done in PagerDuty"))
+            return storm.with_delivery(build_key(str(last)), done)
 
         return self.update_storm(storm_id, change, due=now).storm
 

@@ -91,9 +91,9 @@ class RedisStorms:
         if not storm_id:
             return "", None
         self._latest[target_key] = storm_id
-        return storm_id, _parse_join_view(*replies) if storm_id == likely_id else self.load_for_join(
-            storm_id, name
-        )
+        if storm_id == likely_id:
+            return storm_id, _parse_join_view(*replies)
+        return storm_id, self.load_for_join(storm_id, name)
 
     def _queue_reads(self, pipe: Any, storm_id: str, name: str) -> None:
         pipe.hmget(self._keys.storm(storm_id), "v", "state")

@@ -6,10 +6,9 @@ from msgspec.structs import replace
 
 from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
 from receiver.model.alert import Severity
-from receiver.model.delivery import Delivery, Receipt
+from receiver.model.delivery import IN_FLIGHT_S, Delivery, Receipt
 from receiver.model.incident import Incident, Person
 from receiver.reviews.model import (
-    IN_FLIGHT_S,
     MAX_IDS,
     MAX_ITEMS,
     MAX_RECORDS,

@@ -21,11 +21,11 @@ from receiver.incidents.notification_builder import LinkSettings
 from receiver.incidents.store import RedisIncidents
 from receiver.integrations.slack.channel import SlackChannel
 from receiver.model.alert import Group
-from receiver.model.delivery import Receipt
+from receiver.model.delivery import IN_FLIGHT_S, Receipt
 from receiver.model.incident import IncidentUpdate, Person, group_id_of
 from receiver.model.merge import merge
 from receiver.model.routing import SLACK, Route, RouteSettings
-from receiver.reviews.model import IN_FLIGHT_S, ReviewState, VersionedReviews
+from receiver.reviews.model import ReviewState, VersionedReviews
 from receiver.reviews.service import RedisReviews, ReviewService, ReviewSettings
 from receiver.storage.connection import Client
 from receiver.text import Secret
