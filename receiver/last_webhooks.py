@@ -49,7 +49,7 @@ class LastWebhooks:
         newest = sorted(times.items(), key=lambda item: item[1], reverse=True)[:MAX_SOURCES]
         return dict(sorted(newest))
 
-    def _save(self, times: dict[str, float]) -> None:
+    def _write_times(self, times: dict[str, float]) -> None:
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
             pipe.hset(LAST_WEBHOOKS, mapping={source: repr(at) for source, at in times.items()})
             pipe.expire(LAST_WEBHOOKS, LAST_WEBHOOKS_FOR_S)

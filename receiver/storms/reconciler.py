@@ -264,7 +264,7 @@ def _build_notification(
     )
 
 
-def _revive(loaded: model.VersionedStorm, digests: Mapping[str, str]) -> model.VersionedStorm:
+def _reset_refused(loaded: model.VersionedStorm, digests: Mapping[str, str]) -> model.VersionedStorm:
     """Reset deliveries to pending that were refused for the old credentials, where there are new ones."""
     storm = loaded.storm
     reset = {
