@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -75,18 +76,15 @@ class StormReconciler:
                 return {}
             view = self._load_view(loaded)
             wanted = plan.plan_storm(view)
-            later = [action.ready_at for action in wanted.actions if action.ready_at > view.now]
+            due = [] if wanted.next_check_at is None else [wanted.next_check_at]
             for action in wanted.actions:
-                if action.ready_at > view.now:
-                    continue
                 wait_s = self._find_wait_s(view, action)
                 if wait_s <= 0:
                     self._apply_action(action, loaded, view, worker)
                     break
-                later.append(view.now + wait_s)
+                due.append(view.now + wait_s)
             else:
-                next_check_at = () if wanted.next_check_at is None else (wanted.next_check_at,)
-                return {queue: min((*next_check_at, *later), default=None)}
+                return {queue: min(due, default=None)}
         return {queue: self.clock()}
 
     def _load_view(self, loaded: model.VersionedStorm) -> plan.StormView:
@@ -100,7 +98,9 @@ class StormReconciler:
         )
 
     def _find_wait_s(self, view: plan.StormView, action: Action) -> float:
-        """Return the seconds the action must wait, for its permit or for the end of maintenance."""
+        """Return the seconds until it is ready; then those for its permit or until maintenance ends."""
+        if action.ready_at > view.now:
+            return action.ready_at - view.now
         wakes = isinstance(action, Page) or (isinstance(action, Reply) and action.step is not None)
         if wakes and (until := self.settings.paused_until(view.now)) > view.now:
             return until - view.now
@@ -189,10 +189,8 @@ class StormReconciler:
             if one.incident is None or one.is_resolved or one.member.batch > response.batch:
                 continue
             change = partial(_respond_if_included, response=response, now=view.now)
-            try:
+            with suppress(NotFound):
                 IncidentService(self.incidents).update(one.incident.id, change, view.now)
-            except NotFound:
-                continue
 
     def _release_incident(self, incident_id: str, storm: model.Storm, now: float) -> None:
         """Release an incident from the storm: from now on its plan contains its own message."""
