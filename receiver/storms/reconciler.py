@@ -69,11 +69,10 @@ class StormReconciler:
         """
         for _ in range(_ACTIONS_AT_MOST):
             try:
-                loaded = _reset_refused(
-                    self.storms.store.load_storm(storm_id), self.settings.routing.secret_digests
-                )
+                loaded = self.storms.store.load_storm(storm_id)
             except NotFound:
                 return {}
+            loaded = _reset_refused(loaded, self.settings.routing.secret_digests)
             view = self._load_view(loaded)
             wanted = plan.plan_storm(view)
             due = [] if wanted.next_check_at is None else [wanted.next_check_at]
