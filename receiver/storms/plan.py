@@ -217,7 +217,7 @@ def _page_at(view: StormView, batch: int, members: Sequence[model.MemberState]) 
     others = (one for one in range(1, view.storm.current_batch + 1) if one != batch)
     receipts = (view.storm.find_delivery(model.page_key(one)).receipt for one in others)
     paused_until = (receipt.at + model.BATCH_PAUSE_S for receipt in receipts if receipt is not None)
-    return max(_gathered_at([one.member for one in members], view), *paused_until)
+    return max([_gathered_at([one.member for one in members], view), *paused_until])
 
 
 def _gathered_at(members: Sequence[model.Member], view: StormView) -> float:
