@@ -48,10 +48,11 @@ def next_business_day_start(hours: BusinessHours, after: float) -> float:
     for day in (today + timedelta(days=n) for n in range(_SEARCHED_DAYS)):
         if not is_business_day(hours, day):
             continue
-        moment = find_timestamps(datetime.combine(day, _MIDNIGHT) + timedelta(minutes=hours.start), zone)[0]
+        wall = datetime.combine(day, _MIDNIGHT) + timedelta(minutes=hours.start)
+        starts_at = find_timestamps(wall, zone)[0]
         # Samoa skipped 30 December 2011: such a day has no start.
-        if moment > after and datetime.fromtimestamp(moment, zone).date() == day:
-            return moment
+        if starts_at > after and datetime.fromtimestamp(starts_at, zone).date() == day:
+            return starts_at
     raise ValueError("business hours without a business day")
 
 

@@ -172,7 +172,7 @@ def _load_tls_context(bundle: str, changed_at: tuple[tuple[str, int], ...]) -> s
 
 def _find_opener(url: str, proxies: Mapping[str, str] | None, ca_bundle: str) -> urlrequest.OpenerDirector:
     if proxies is None:
-        proxies = {} if is_loopback(urlsplit(url).hostname or "") else getproxies()
+        proxies = {} if is_loopback(urlsplit(url).hostname or "") else urlrequest.getproxies()
     context = get_tls_context(ca_bundle) if url.lower().startswith("https:") else None
     return _build_opener(tuple(proxies.items()), context)
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from receiver.engine.dispatcher import Dispatcher
 from receiver.engine.ports import PageStatuses
 from receiver.engine.rate_limit import RateLimiter
-from receiver.errors import DeliveryError, NotFound, PermanentDeliveryError
+from receiver.errors import DeliveryError, NotFound
 from receiver.incidents.failures import is_refused_under_former
 from receiver.incidents.service import IncidentService
 from receiver.incidents.store import RedisIncidents
@@ -25,7 +25,7 @@ from receiver.model.delivery import Delivery, Receipt
 from receiver.model.delivery_keys import RELEASED_BY_STORM, DeliveryKey, is_page_key
 from receiver.model.delivery_status import find_announcing_storm
 from receiver.model.incident import Incident, IncidentChange, Person, TimelineEvent
-from receiver.model.page_confirmation import Finding, PagerDutyStatus
+from receiver.model.page_confirmation import Finding
 from receiver.model.routing import PAGERDUTY, SLACK, RoutingTable
 from receiver.storms import model, plan
 from receiver.storms.service import StormService
@@ -165,17 +165,12 @@ class StormReconciler:
 
     def _evaluate_page(self, action: ConfirmPage, storm: model.Storm, event: Delivery) -> Finding:
         if self.status_client is None:
-            return Finding("resolved", PagerDutyStatus("resolved"))
-        key = model.storm_dedup_key(storm.id, model.parse_batch(action.event_key))
-        try:
-            statuses = self.status_client.find_statuses([key]).get(key, ())
-        except PermanentDeliveryError:
-            if action.hint:  # trust the webhook, as without an API key
-                return Finding("resolved", PagerDutyStatus("resolved"))
-            raise
+            return confirmation.TRUSTED_RESOLVE
+        evaluate = partial(confirmation.find_left_open, resolve=event)
         if is_page_key(action.event_key):
-            return confirmation.evaluate_page(statuses, event.first_attempt_at)
-        return confirmation.find_left_open(statuses, event)
+            evaluate = partial(confirmation.evaluate_page, sent_at=event.first_attempt_at)
+        key = model.storm_dedup_key(storm.id, model.parse_batch(action.event_key))
+        return self.status_client.evaluate_event(key, action.hint, evaluate)
 
     def _mark_done(self, storm_id: str, key: DeliveryKey, instance: str, now: float) -> None:
         """Save a receipt for a transition that is applied once."""

@@ -247,7 +247,7 @@ class StatusHandler:
             maintenance=self.maintenance.get_maintenance(),
             storms=[storm.target_key for storm in storms if storm.is_active],
             config=responses.ConfigRow(
-                loaded_at=format_moment(self.config.find_state().loaded_at),
+                loaded_at=format_timestamp(self.config.find_state().loaded_at),
                 error=describe_refusals(self.config.list_refused()) or None,
             ),
             last_webhook_at={
