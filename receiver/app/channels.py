@@ -205,8 +205,9 @@ def build_storm_reconciler(
     status_client: PagerDutyStatusClient | None,
 ) -> StormReconciler:
     """Return the reconciler of storms."""
-    paused_until = services.maintenance.paused_until
-    public_url = services.settings.public_url
+    limits, paused_until = services.routing.limits, services.maintenance.paused_until
+    first = {one.name: getattr(limits, one.limits[0]) for one in CHANNEL_TYPES.values() if one.limits}
+    rates = {name: limit.count / limit.per_s for name, limit in first.items()}
     return StormReconciler(
         storms=services.storms,
         incidents=services.incidents,

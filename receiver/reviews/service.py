@@ -21,7 +21,7 @@ from receiver.model.delivery_keys import UPDATE, DeliveryKey
 from receiver.model.incident import Incident, Person
 from receiver.model.routing import SLACK, Route, Target
 from receiver.reviews import model
-from receiver.storage.connection import Client, read_scripts, store_errors
+from receiver.storage.connection import Client, Scripts, store_errors
 from receiver.storage.keys import REVIEWS_FOR_S, Keys, shard_of
 
 _encoder = msgspec.msgpack.Encoder()

@@ -154,12 +154,11 @@ class StormReconciler:
             return
         record = confirmation.record_check if is_page else confirmation.record_resolve_check
         after = confirmation.record_hint(record(before, finding, now), action.hint)
-        outcomes = self.dispatcher.outcomes
         if text := _format_check(before, after, action.responder.title):
-            outcomes.notices.save_notice(f"{storm.id}/{key}/{text}", f"{text} ({storm.id})", now)
+            self.dispatcher.notices.save_notice(f"{storm.id}/{key}/{text}", f"{text} ({storm.id})", now)
         if store.save_if_unchanged(loaded, storm.with_delivery(key, after)):
             if is_page:
-                outcomes.health.record_delivery(PAGERDUTY, action.responder.name, after, now)
+                self.dispatcher.health.record_delivery(PAGERDUTY, action.responder.name, after, now)
             fields = {"storm": storm.id, "key": key, "outcome": finding.what}
             logger.info("page confirmation", extra={"fields": fields})
 

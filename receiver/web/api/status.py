@@ -248,7 +248,7 @@ class StatusHandler:
             storms=[storm.target_key for storm in storms if storm.is_active],
             config=responses.ConfigRow(
                 loaded_at=format_timestamp(self.config.find_state().loaded_at),
-                error=describe_refusals(self.config.list_refused()) or None,
+                error=describe_refusals(refused) or None,
             ),
             last_webhook_at={
                 source: format_timestamp(at) for source, at in self.last_webhooks.list_all().items()
