@@ -59,10 +59,15 @@ silence_ends_key = _keys_of("silence_ends")
 left_open_key = _keys_of("left_open")
 
 
+def list_own_keys(step_name: str) -> list[DeliveryKey]:
+    """Return the keys of the deliveries that belong to this step alone."""
+    builders = (page_key, reply_key, page_delayed_key, fallback_mention_key)
+    return [build_key(step_name) for build_key in builders]
+
+
 def list_step_keys(step_names: list[str]) -> list[DeliveryKey]:
     """Return the keys that determine the progress of steps, for loading these deliveries alone."""
-    builders = (page_key, reply_key, page_delayed_key, fallback_mention_key, timeout_key)
-    return [build_key(name) for build_key in builders for name in step_names]
+    return [key for name in step_names for key in (*list_own_keys(name), timeout_key(name))]
 
 
 @_cache_keys

@@ -5,19 +5,8 @@ from __future__ import annotations
 from msgspec import Struct
 
 from receiver.errors import RefusalKind
+from receiver.model import delivery_keys as keys
 from receiver.model.delivery import Delivery
-from receiver.model.delivery_keys import (
-    FALLBACK,
-    MESSAGE,
-    REPLACEMENT,
-    DeliveryKey,
-    acknowledge_key,
-    fallback_mention_key,
-    page_delayed_key,
-    page_key,
-    reply_key,
-    resolve_key,
-)
 from receiver.model.incident import Incident
 from receiver.model.routing import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step, Target
 
@@ -50,8 +39,8 @@ def page_state(incident: Incident, responder: Responder) -> PageState:
     """Return the state of the responder's PagerDuty incident, from our attempts and receipts."""
     pages = incident.pages.get(responder.name, {}).values()
     opened, is_known, _, key_digest = max(map(_find_latest_run, pages), default=(0, False, 0.0, ""))
-    closing = incident.find_delivery(resolve_key(responder.name))
-    acknowledged = incident.find_delivery(acknowledge_key(responder.name))
+    closing = incident.find_delivery(keys.resolve_key(responder.name))
+    acknowledged = incident.find_delivery(keys.acknowledge_key(responder.name))
     was_tried = closing.attempts > 0
     return PageState(
         opened=opened,
@@ -82,7 +71,7 @@ def is_page_ended(incident: Incident, responder: Responder) -> bool:
     """Tell whether PagerDuty has the resolve of each page of this incident to *responder*, or refused it."""
     state = page_state(incident, responder)
     former_keys = list_former_keys(incident, responder, state)
-    resolves = (incident.find_delivery(resolve_key(responder.name, key)) for key in former_keys)
+    resolves = (incident.find_delivery(keys.resolve_key(responder.name, key)) for key in former_keys)
     return not state.is_open and not state.is_closing and all(resolve.is_settled for resolve in resolves)
 
 
@@ -97,7 +86,7 @@ def list_paged_names(incident: Incident) -> list[str]:
     return sorted({page.target.partition(":")[2] for page in pages if page.target and not page.storm})
 
 
-def find_latest_page(incident: Incident, responder: Responder, state: PageState) -> DeliveryKey | None:
+def find_latest_page(incident: Incident, responder: Responder, state: PageState) -> keys.DeliveryKey | None:
     """Return the delivery key of the last page to *responder* in the escalation run that opened its PagerDuty
     incident; None where PagerDuty can have no page of this incident.
     """
@@ -147,7 +136,7 @@ def find_announcing_storm(incident: Incident) -> str:
     """
     if incident.message is not None:
         return ""
-    announced = (incident.find_delivery(key) for key in (MESSAGE, FALLBACK))
+    announced = (incident.find_delivery(key) for key in (keys.MESSAGE, keys.FALLBACK))
     return next((delivery.storm for delivery in announced if delivery.is_bundled), "")
 
 
@@ -167,7 +156,7 @@ def find_channel_failure(incident: Incident) -> Delivery | None:
     failed = [delivery for delivery in incident.deliveries.values() if delivery.failed_at]
     if not failed:
         return None
-    for key in (REPLACEMENT, MESSAGE):
+    for key in (keys.REPLACEMENT, keys.MESSAGE):
         if (message := incident.find_delivery(key)).failed_at:
             return message
     own = f"{SLACK}:{incident.channel}"
@@ -182,7 +171,7 @@ def find_fallback_channel(incident: Incident, policy: EscalationPolicy) -> Targe
 
 def is_in_fallback_channel(incident: Incident) -> bool:
     """Tell whether the incident's message is in the fallback channel, or about to be posted there."""
-    fallback = incident.deliveries.get(FALLBACK)
+    fallback = incident.deliveries.get(keys.FALLBACK)
     if fallback is None:
         return find_channel_failure(incident) is not None
     return incident.message is fallback
@@ -194,12 +183,13 @@ def find_step_failure(incident: Incident, step: Step) -> Delivery | None:
     The reply counts only where the responder has a Slack target, not where it only says who is paged.
     While there is no message there is no thread, so the message's failure counts as the reply's.
     """
-    page = incident.find_run_delivery(page_key(step.name))
+    page = incident.find_run_delivery(keys.page_key(step.name))
     if page.failed_at:
         return page
     if not step.responder.find_target(SLACK):
         return None
-    reply, message = incident.find_run_delivery(reply_key(step.name)), incident.find_delivery(MESSAGE)
+    reply = incident.find_run_delivery(keys.reply_key(step.name))
+    message = incident.find_delivery(keys.MESSAGE)
     delivery = reply if reply.attempts or message.receipt else message
     return delivery if delivery.failed_at else None
 
@@ -212,10 +202,10 @@ def needs_fallback_mention(incident: Incident, policy: EscalationPolicy, step: S
     """
     if find_fallback_channel(incident, policy) is None:
         return False
-    reply = incident.find_run_delivery(reply_key(step.name))
+    reply = incident.find_run_delivery(keys.reply_key(step.name))
     if reply.failed_at and step.responder.find_target(SLACK):
         return True
-    page = incident.find_run_delivery(page_key(step.name))
+    page = incident.find_run_delivery(keys.page_key(step.name))
     return page.failed_at > 0 and not is_in_fallback_channel(incident)
 
 
@@ -228,14 +218,14 @@ def list_fallback_deliveries(
     arrived, and no later ones.
     """
     found = []
-    page_delayed = incident.find_run_delivery(page_delayed_key(step.name))
+    page_delayed = incident.find_run_delivery(keys.page_delayed_key(step.name))
     is_simulated = page_delayed.receipt is not None and page_delayed.receipt.is_simulated
     failure = find_step_failure(incident, step)
     # A page that was refused for good is reported where there is a thread.
-    is_refused = failure is not None and incident.find_run_delivery(page_key(step.name)).failed_at > 0
+    is_refused = failure is not None and incident.find_run_delivery(keys.page_key(step.name)).failed_at > 0
     if not is_simulated and (page_delayed.attempts or (is_refused and has_thread(incident))):
         found.append(page_delayed)
-    mention = incident.find_run_delivery(fallback_mention_key(step.name))
+    mention = incident.find_run_delivery(keys.fallback_mention_key(step.name))
     if mention.attempts or (failure is not None and needs_fallback_mention(incident, policy, step)):
         found.append(mention)
     responder = policy.fallback_responder
@@ -243,14 +233,14 @@ def list_fallback_deliveries(
         return found
     name, shared = responder.fallback_step.name, []
     if responder.find_target(PAGERDUTY):
-        shared.append(incident.find_run_delivery(page_key(name)))
+        shared.append(incident.find_run_delivery(keys.page_key(name)))
     if responder.find_target(SLACK) and has_thread(incident):
-        shared.append(incident.find_run_delivery(reply_key(name)))
+        shared.append(incident.find_run_delivery(keys.reply_key(name)))
     return found + [d for d in shared if d.receipt is None or d.receipt.at >= due_at]
 
 
 def find_pending_message(incident: Incident, policy: EscalationPolicy) -> Delivery:
     """Return the delivery of the message whose thread replies will go to, while none has arrived."""
-    message = incident.find_delivery(MESSAGE)
+    message = incident.find_delivery(keys.MESSAGE)
     is_replaced = message.failed_at > 0 and find_fallback_channel(incident, policy) is not None
-    return incident.find_delivery(FALLBACK) if is_replaced else message
+    return incident.find_delivery(keys.FALLBACK) if is_replaced else message

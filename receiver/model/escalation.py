@@ -7,23 +7,9 @@ from functools import cached_property
 
 from msgspec import Struct
 
+from receiver.model import delivery_keys as keys
+from receiver.model import delivery_status
 from receiver.model.delivery import Delivery
-from receiver.model.delivery_keys import (
-    DeliveryKey,
-    fallback_mention_key,
-    page_delayed_key,
-    page_key,
-    reply_key,
-    timeout_key,
-)
-from receiver.model.delivery_status import (
-    build_gone_responder,
-    find_pending_message,
-    find_storm_paging,
-    list_fallback_deliveries,
-    list_paged_names,
-    page_state,
-)
 from receiver.model.incident import Incident
 from receiver.model.page_confirmation import find_accepted_at, find_notified_at, is_unconfirmed
 from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK, EscalationPolicy, Responder, Step
@@ -133,9 +119,9 @@ def _evaluate_step(
 ) -> StepState:
     if is_first and incident.run.cause == "reopened" and _was_kept_open(incident, step):
         return _build_carried_over(incident, step, due_at)
-    page = incident.find_run_delivery(page_key(step.name))
-    reply = incident.find_run_delivery(reply_key(step.name))
-    timeout = incident.find_run_delivery(timeout_key(step.name)).receipt
+    page = incident.find_run_delivery(keys.page_key(step.name))
+    reply = incident.find_run_delivery(keys.reply_key(step.name))
+    timeout = incident.find_run_delivery(keys.timeout_key(step.name)).receipt
     timed_out_at = timeout.at if timeout is not None else None
     if timeout is None and not page.attempts and not reply.attempts:
         if incident.is_resolved or incident.is_acknowledged:
@@ -147,7 +133,7 @@ def _evaluate_step(
         if not is_due or not (is_first or may_notify(incident, policy, due_at, now)):
             return StepState(step, due_at)
     deliveries = _list_notifying_deliveries(incident, policy, step, page, reply)
-    deliveries += list_fallback_deliveries(incident, policy, step, due_at)
+    deliveries += delivery_status.list_fallback_deliveries(incident, policy, step, due_at)
     # A page without an incident at PagerDuty notifies no person, but its acceptance starts the next wait.
     wait_started_at = _find_earliest([timed_out_at, *map(find_accepted_at, deliveries)])
     times_out_at = None
@@ -167,7 +153,7 @@ def _evaluate_step(
 
 def _build_carried_over(incident: Incident, step: Step, due_at: float | None = None) -> StepState:
     """Return the state of a step that is not sent again in this run; the next wait starts with the run."""
-    deliveries = map(incident.find_delivery, _list_own_keys(step))
+    deliveries = map(incident.find_delivery, keys.list_own_keys(step.name))
     return StepState(
         step,
         due_at,
@@ -210,19 +196,20 @@ def list_checked_responders(incident: Incident, policy: EscalationPolicy) -> tup
     """Return the responders for the acknowledgement check: those with a page that we know as open."""
     if not policy.checks_pagerduty:
         return ()
-    gone = [name for name in list_paged_names(incident) if name not in policy.responders]
-    responders = (*policy.responders.values(), *map(build_gone_responder, gone))
+    gone = [name for name in delivery_status.list_paged_names(incident) if name not in policy.responders]
+    responders = (*policy.responders.values(), *map(delivery_status.build_gone_responder, gone))
     return tuple(responder for responder in responders if _is_really_paged(incident, responder))
 
 
 def _is_really_paged(incident: Incident, responder: Responder) -> bool:
     if responder.name not in incident.pages:
         return False
-    state, target = page_state(incident, responder), responder.find_target(PAGERDUTY)
+    state, target = delivery_status.page_state(incident, responder), responder.find_target(PAGERDUTY)
     if state.is_active and state.key_digest:
         return True
-    # Without a routing key a page is simulated.
-    return target is not None and bool(target.secret and find_storm_paging(incident, responder))
+    if target is None or not target.secret:  # without a routing key a page is simulated
+        return False
+    return bool(delivery_status.find_storm_paging(incident, responder))
 
 
 def _times_out_at(
@@ -244,8 +231,8 @@ def _times_out_at(
         return None
     if all(d.failed_at for d in deliveries):
         return min(now, max(d.failed_at for d in deliveries))
-    own = [d for d in map(incident.find_run_delivery, _list_own_keys(step)) if d.attempts]
-    message = incident.message or find_pending_message(incident, policy)
+    own = [d for d in map(incident.find_run_delivery, keys.list_own_keys(step.name)) if d.attempts]
+    message = incident.message or delivery_status.find_pending_message(incident, policy)
     is_late = message.attempts > 0 and (message.receipt is None or message.receipt.at > due_at)
     if is_late and not step.responder.find_target(PAGERDUTY):
         own.append(message)  # it counts as the step's reply, which had no thread
@@ -264,15 +251,9 @@ def _list_notifying_deliveries(
     found = [page] if step.responder.find_target(PAGERDUTY) else []
     if step.responder.find_target(SLACK):
         is_threadless = not reply.attempts and incident.message is None
-        thread = find_pending_message(incident, policy) if is_threadless else reply
+        thread = delivery_status.find_pending_message(incident, policy) if is_threadless else reply
         found.append(reply if thread.is_bundled else thread)  # a storm has a thread of its own
     return found
-
-
-def _list_own_keys(step: Step) -> tuple[DeliveryKey, ...]:
-    """Return the keys of all deliveries that belong to this step alone."""
-    name = step.name
-    return page_key(name), reply_key(name), page_delayed_key(name), fallback_mention_key(name)
 
 
 def _find_first_step(incident: Incident, policy: EscalationPolicy) -> int:
@@ -282,7 +263,7 @@ def _find_first_step(incident: Incident, policy: EscalationPolicy) -> int:
         return 0
     tried_before = 0
     for index, step in enumerate(policy.steps):
-        deliveries = map(incident.find_delivery, (page_key(step.name), reply_key(step.name)))
+        deliveries = map(incident.find_delivery, (keys.page_key(step.name), keys.reply_key(step.name)))
         runs = [int(delivery.instance) for delivery in deliveries if delivery.attempts]
         if run.number in runs:
             return index
@@ -297,9 +278,9 @@ def _was_kept_open(incident: Incident, step: Step) -> bool:
     """
     if incident.run.is_quiet:
         return True
-    if incident.find_run_delivery(page_key(step.name)).attempts:
+    if incident.find_run_delivery(keys.page_key(step.name)).attempts:
         return False
-    state = page_state(incident, step.responder)
+    state = delivery_status.page_state(incident, step.responder)
     is_open = state.is_active and state.is_known and state.acknowledged != state.opened
     return step.responder.find_target(PAGERDUTY) is not None and is_open
 

@@ -4,26 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from receiver.model import delivery_keys as keys
+from receiver.model import delivery_status
 from receiver.model.actions import Action, FallbackMention, Post, Update
 from receiver.model.delivery import BUNDLING, Delivery, PostedState
-from receiver.model.delivery_keys import (
-    FALLBACK,
-    MESSAGE,
-    MOVED,
-    fallback_mention_key,
-    page_delayed_key,
-    page_key,
-    reply_key,
-)
-from receiver.model.delivery_status import (
-    find_channel_failure,
-    find_fallback_channel,
-    find_step_failure,
-    has_thread,
-    is_in_fallback_channel,
-    message_target,
-    needs_fallback_mention,
-)
 from receiver.model.escalation import IncidentView, StepState
 from receiver.model.incident import Incident
 from receiver.model.messages import build_reply
@@ -39,7 +23,7 @@ def list_fallback_messages(view: IncidentView, content_version: PostedState) -> 
     yield from _moved_notice(view.incident)
     if not _may_notify(view):
         return
-    if has_thread(view.incident):
+    if delivery_status.has_thread(view.incident):
         yield from _page_delay_replies(view)
         yield from _fallback_replies(view)
     yield from _fallback_mentions(view)
@@ -54,7 +38,7 @@ def find_fallback_step(view: IncidentView) -> StepState | None:
     if responder is None:
         return None
     failed_times = [failure.failed_at for _, failure in _step_failures(view)]
-    message, run = view.incident.find_delivery(MESSAGE), view.incident.run
+    message, run = view.incident.find_delivery(keys.MESSAGE), view.incident.run
     is_anew = run.cause == "unacknowledged" or run.is_quiet
     # A message that failed for good was never posted. Refused edits of a posted one notify no responder.
     if message.failed_at and (not view.policy.steps or not is_anew):
@@ -84,7 +68,7 @@ def _list_awaited_pages(view: IncidentView) -> Iterator[tuple[Step, Delivery]]:
     reported by another reply.
     """
     for step_state in view.escalation.run_steps:
-        page = view.incident.find_run_delivery(page_key(step_state.step.name))
+        page = view.incident.find_run_delivery(keys.page_key(step_state.step.name))
         was_never_taken = page.check is None or page.failed_at > 0
         if page.attempts and was_never_taken and (not page.storm or page.reason not in ("", BUNDLING)):
             yield step_state.step, page
@@ -93,26 +77,25 @@ def _list_awaited_pages(view: IncidentView) -> Iterator[tuple[Step, Delivery]]:
 def _step_failures(view: IncidentView) -> Iterator[tuple[Step, Delivery]]:
     """Yield the steps of this run of which a delivery failed for good, with that delivery."""
     for step_state in view.escalation.run_steps:
-        if (failure := find_step_failure(view.incident, step_state.step)) is not None:
+        if (failure := delivery_status.find_step_failure(view.incident, step_state.step)) is not None:
             yield step_state.step, failure
 
 
 def _fallback_post(view: IncidentView, content_version: PostedState) -> Iterator[Action]:
     """Yield the fallback message, once: it is not replaced where it is lost in turn."""
     incident, former = view.incident, view.incident.message
-    channel = find_fallback_channel(incident, view.policy)
+    channel = delivery_status.find_fallback_channel(incident, view.policy)
     if channel is None:
         return
-    before, failure = incident.deliveries.get(FALLBACK), find_channel_failure(incident)
+    before, failure = incident.deliveries.get(keys.FALLBACK), delivery_status.find_channel_failure(incident)
     if failure is None and (before is None or not before.maybe_sent):
         return  # also where the channel accepts messages again, and no fallback message was sent
     # The instance of the first attempt is kept, so that another reason later is no other message.
     instance = before.instance if before is not None else failure.reason if failure is not None else ""
     yield Post(
-        key=FALLBACK,
+        key=keys.FALLBACK,
         instance=instance,
         target=channel,
-        ready_at=incident.ready_at(FALLBACK, instance),
         content_version=content_version,
         replaces=former.receipt.reference if former is not None and former.receipt is not None else "",
     )
@@ -120,15 +103,14 @@ def _fallback_post(view: IncidentView, content_version: PostedState) -> Iterator
 
 def _moved_notice(incident: Incident) -> Iterator[Action]:
     """Yield a last edit of the fallback message, once the incident's own message arrived after all."""
-    former = incident.find_delivery(FALLBACK)
+    former = incident.find_delivery(keys.FALLBACK)
     if former.receipt is None or former.is_bundled or incident.message in (None, former):
         return
     instance = former.receipt.reference
     yield Update(
-        key=MOVED,
+        key=keys.MOVED,
         instance=instance,
-        target=message_target(incident, former),
-        ready_at=incident.ready_at(MOVED, instance),
+        target=delivery_status.message_target(incident, former),
         message=instance,
     )
 
@@ -138,7 +120,7 @@ def _page_delay_replies(view: IncidentView) -> Iterator[Action]:
     for step, page in _list_awaited_pages(view):
         is_late = page.first_attempt_at + PAGE_DELAYED_AFTER_S <= view.now
         if page.receipt is None and (page.failed_at or is_late):
-            yield build_reply(view.incident, page_delayed_key(step.name), "page_delayed", step=step)
+            yield build_reply(view.incident, keys.page_delayed_key(step.name), "page_delayed", step=step)
 
 
 def _fallback_replies(view: IncidentView) -> Iterator[Action]:
@@ -149,27 +131,25 @@ def _fallback_replies(view: IncidentView) -> Iterator[Action]:
     incident, step_state = view.incident, find_fallback_step(view)
     if step_state is not None and (incident.message or step_state.step.responder.find_target(SLACK)):
         step = step_state.step
-        yield build_reply(incident, reply_key(step.name), "fallback", step=step)
-    if incident.message is not None and is_in_fallback_channel(incident):
+        yield build_reply(incident, keys.reply_key(step.name), "fallback", step=step)
+    if incident.message is not None and delivery_status.is_in_fallback_channel(incident):
         for step, _ in _step_failures(view):
-            if needs_fallback_mention(incident, view.policy, step):
-                yield build_reply(incident, fallback_mention_key(step.name), "step", step=step)
+            if delivery_status.needs_fallback_mention(incident, view.policy, step):
+                yield build_reply(incident, keys.fallback_mention_key(step.name), "step", step=step)
 
 
 def _fallback_mentions(view: IncidentView) -> Iterator[Action]:
     """Yield a message in the fallback channel for each step whose page or reply was refused for good."""
     incident, message = view.incident, view.incident.message
-    channel, instance = find_fallback_channel(incident, view.policy), incident.run_instance
-    if channel is None or is_in_fallback_channel(incident):
+    channel = delivery_status.find_fallback_channel(incident, view.policy)
+    if channel is None or delivery_status.is_in_fallback_channel(incident):
         return
     for step, failure in _step_failures(view):
-        if needs_fallback_mention(incident, view.policy, step):
-            key = fallback_mention_key(step.name)
+        if delivery_status.needs_fallback_mention(incident, view.policy, step):
             yield FallbackMention(
-                key=key,
-                instance=instance,
+                key=keys.fallback_mention_key(step.name),
+                instance=incident.run_instance,
                 target=channel,
-                ready_at=incident.ready_at(key, instance),
                 step=step,
                 why=failure.reason,
                 link=message.receipt.link if message is not None and message.receipt is not None else "",

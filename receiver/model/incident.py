@@ -200,11 +200,6 @@ class Incident(Struct, frozen=True, omit_defaults=True, dict=True):
         delivery = self.deliveries.get(key)
         return delivery if delivery is not None and delivery.instance == self.run_instance else NO_DELIVERY
 
-    def ready_at(self, key: DeliveryKey, instance: str = "") -> float:
-        """Return the end of a retry's wait; 0 without a failed attempt."""
-        delivery = self.find_delivery(key, instance)
-        return 0.0 if delivery.is_settled else delivery.retry_at
-
     @cached_property
     def run_instance(self) -> str:
         """The instance of the deliveries of this escalation run."""

@@ -7,26 +7,9 @@ from collections.abc import Callable, Iterator
 from msgspec.structs import replace
 
 from receiver.errors import RefusalKind
+from receiver.model import delivery_keys as keys
 from receiver.model.actions import Action, Post, Reply, Update
 from receiver.model.delivery import ContentVersion, PostedState, ReportedJoins
-from receiver.model.delivery_keys import (
-    FALLBACK,
-    JOINED,
-    MESSAGE,
-    RELEASED_BY_STORM,
-    REPLACEMENT,
-    UPDATE,
-    DeliveryKey,
-    is_acknowledgement,
-    is_resolve,
-    left_open_key,
-    page_key,
-    reply_key,
-    resolved_there_key,
-    silence_ends_key,
-    silence_key,
-    unconfirmed_key,
-)
 from receiver.model.delivery_status import find_announcing_storm, message_target
 from receiver.model.escalation import EscalationState, IncidentView, StepState
 from receiver.model.incident import Incident, SilenceRequest
@@ -68,14 +51,14 @@ def is_in_maintenance(incident: Incident, escalation: EscalationState) -> bool:
 
 
 def _describe_silence(incident: Incident, request: SilenceRequest) -> str:
-    made = incident.find_delivery(silence_key(request.number))
+    made = incident.find_delivery(keys.silence_key(request.number))
     if made.receipt:
         return "created"
     return "failed" if made.failed_at else "delayed" if made.reason else "requested"
 
 
 def _describe_step(incident: Incident, step_state: StepState) -> str:
-    page = incident.find_run_delivery(page_key(step_state.step.name))
+    page = incident.find_run_delivery(keys.page_key(step_state.step.name))
     if page.failed_at:
         return "failed"
     if is_unconfirmed(page):
@@ -95,10 +78,10 @@ def _message_instance(incident: Incident) -> str:
     A message that is bundled into a storm's gets a new instance when the incident reopens, or when the storm
     releases the incident before it is resolved. A resolve is reported by the storm itself.
     """
-    posted = incident.find_delivery(MESSAGE)
+    posted = incident.find_delivery(keys.MESSAGE)
     if not posted.is_bundled:
         return posted.instance
-    is_released = incident.find_delivery(RELEASED_BY_STORM).instance == posted.storm
+    is_released = incident.find_delivery(keys.RELEASED_BY_STORM).instance == posted.storm
     is_anew = (is_released and not incident.is_resolved) or _has_reopened(incident)
     return f"{posted.storm}/{incident.generation}" if is_anew else posted.instance
 
@@ -106,34 +89,29 @@ def _message_instance(incident: Incident) -> str:
 def list_messages(view: IncidentView, content_version: PostedState) -> Iterator[Action]:
     """Yield the incident's message, or the edit that brings it up to *content_version*."""
     incident, now = view.incident, view.now
-    posted, message = incident.find_delivery(MESSAGE), incident.message
+    posted, message = incident.find_delivery(keys.MESSAGE), incident.message
     if posted.receipt is None or posted.is_bundled:
         instance = _message_instance(incident)
         yield Post(
-            key=MESSAGE,
+            key=keys.MESSAGE,
             instance=instance,
             target=Target(SLACK, incident.channel),
-            ready_at=incident.ready_at(MESSAGE, instance),
             content_version=content_version,
         )
     if message is None or message.receipt is None:
         return
-    instance, target = message.receipt.reference, message_target(incident, message)
-    edit = incident.find_delivery(UPDATE, instance)
+    instance = message.receipt.reference
+    edit = incident.find_delivery(keys.UPDATE, instance)
     is_lost = edit.failed_at > 0 and edit.kind == RefusalKind.MESSAGE_GONE
-    replacement = incident.deliveries.get(REPLACEMENT)
-    if replacement is None and is_lost:
-        yield Post(key=REPLACEMENT, target=target, content_version=content_version, replaces=instance)
-        return
-    if replacement is not None and not replacement.is_settled:
+    replacement = incident.deliveries.get(keys.REPLACEMENT)
+    if is_lost if replacement is None else not replacement.is_settled:
         yield Post(
-            key=REPLACEMENT,
-            target=message_target(incident, replacement),
-            ready_at=incident.ready_at(REPLACEMENT),
+            key=keys.REPLACEMENT,
+            target=message_target(incident, replacement or message),
             content_version=content_version,
             replaces=instance,
         )
-    if replacement is not None and message is posted:
+    if is_lost if replacement is None else message is posted:
         return  # it can't be edited any more
     last = edit if edit.receipt is not None else message
     if content_version not in (last.content_version, edit.content_version if edit.failed_at else None):
@@ -141,10 +119,10 @@ def list_messages(view: IncidentView, content_version: PostedState) -> Iterator[
         pause = _find_pause(incident, last.content_version, content_version)
         pause = pause if last_at <= now else 0.0  # else the clock was set back since
         yield Update(
-            key=UPDATE,
+            key=keys.UPDATE,
             instance=instance,
-            target=target,
-            ready_at=max(incident.ready_at(UPDATE, instance), min(last_at, now) + pause),
+            target=message_target(incident, message),
+            ready_at=min(last_at, now) + pause,
             content_version=content_version,
             message=instance,
         )
@@ -172,14 +150,14 @@ def list_replies(view: IncidentView) -> Iterator[Action]:
         yield from _closing_replies(view)
         return
     if incident.is_acknowledged:
-        yield from _left_open_replies(incident, is_acknowledgement)
+        yield from _left_open_replies(incident, keys.is_acknowledgement)
     else:
         yield from _step_replies(view)
     if _has_reopened(incident):
-        yield build_reply(incident, DeliveryKey("reopened"), "reopened", str(incident.generation))
+        yield build_reply(incident, keys.DeliveryKey("reopened"), "reopened", str(incident.generation))
     yield from _joined_replies(incident)
     if label := find_changing_label(incident):
-        yield build_reply(incident, DeliveryKey("renamed_hint"), "renamed", label)
+        yield build_reply(incident, keys.DeliveryKey("renamed_hint"), "renamed", label)
     yield from _reminder_replies(view)
 
 
@@ -194,26 +172,26 @@ def _step_replies(view: IncidentView) -> Iterator[Reply]:
     for step_state in view.escalation.run_steps:
         step = step_state.step
         if incident.message is not None:
-            yield build_reply(incident, reply_key(step.name), "step", step=step)
+            yield build_reply(incident, keys.reply_key(step.name), "step", step=step)
             yield from _page_warning_replies(incident, step)
         elif step.responder.find_target(SLACK):
-            yield build_reply(incident, reply_key(step.name), "step", step=step)
+            yield build_reply(incident, keys.reply_key(step.name), "step", step=step)
 
 
-def _left_open_replies(incident: Incident, is_of_kind: Callable[[DeliveryKey], bool]) -> Iterator[Reply]:
+def _left_open_replies(incident: Incident, is_of_kind: Callable[[keys.DeliveryKey], bool]) -> Iterator[Reply]:
     """Yield a reply for each such event that PagerDuty refused for good, or that had no effect there."""
     for key, delivery in incident.deliveries.items():
         if is_of_kind(key) and (delivery.failed_at or is_left_open(delivery)):
-            yield build_reply(incident, left_open_key(key), "left_open", delivery.instance)
+            yield build_reply(incident, keys.left_open_key(key), "left_open", delivery.instance)
 
 
 def _page_warning_replies(incident: Incident, step: Step) -> Iterator[Reply]:
     """Yield, once in a run, that PagerDuty has no incident for a page, or that automation resolves it."""
-    page = incident.find_run_delivery(page_key(step.name))
+    page = incident.find_run_delivery(keys.page_key(step.name))
     if is_unconfirmed(page):
-        yield build_reply(incident, unconfirmed_key(step.name), "unconfirmed", step=step)
+        yield build_reply(incident, keys.unconfirmed_key(step.name), "unconfirmed", step=step)
     if is_resolved_too_often(page):
-        yield build_reply(incident, resolved_there_key(step.name), "resolved_there", step=step)
+        yield build_reply(incident, keys.resolved_there_key(step.name), "resolved_there", step=step)
 
 
 def _has_reopened(incident: Incident) -> bool:
@@ -223,8 +201,8 @@ def _has_reopened(incident: Incident) -> bool:
 
 def _find_first_posted(incident: Incident) -> PostedState:
     """Return the state that the message showed when it was posted."""
-    posted = incident.find_delivery(MESSAGE)
-    first = posted if posted.receipt is not None else incident.deliveries[FALLBACK]
+    posted = incident.find_delivery(keys.MESSAGE)
+    first = posted if posted.receipt is not None else incident.deliveries[keys.FALLBACK]
     return first.content_version if isinstance(first.content_version, PostedState) else PostedState()
 
 
@@ -232,27 +210,27 @@ def _closing_replies(view: IncidentView) -> Iterator[Reply]:
     incident, generation = view.incident, str(view.incident.generation)
     first = _find_first_posted(incident)
     if (first.state, first.generation) != ("resolved", incident.generation):
-        yield build_reply(incident, DeliveryKey("resolved"), "resolved", generation)
+        yield build_reply(incident, keys.DeliveryKey("resolved"), "resolved", generation)
     if (at := find_reminder_at(incident)) is not None and at <= view.now:
-        yield build_reply(incident, DeliveryKey("reminder"), "reminder", generation)
-    yield from _left_open_replies(incident, is_resolve)
+        yield build_reply(incident, keys.DeliveryKey("reminder"), "reminder", generation)
+    yield from _left_open_replies(incident, keys.is_resolve)
 
 
 def _reminder_replies(view: IncidentView) -> Iterator[Reply]:
     incident, now = view.incident, view.now
     if (at := acknowledgement_reminder_at(incident, view.policy)) is not None and at <= now:
         yield build_reply(
-            incident, DeliveryKey("ack_reminder"), "ack_reminder", str(incident.acknowledged_at)
+            incident, keys.DeliveryKey("ack_reminder"), "ack_reminder", str(incident.acknowledged_at)
         )
     if incident.find_check(ALERTMANAGER).has_failed and any(
         s.is_due and s.due_at for s in view.escalation.steps[1:]
     ):
-        yield build_reply(incident, DeliveryKey("check_failed"), "check_failed")
+        yield build_reply(incident, keys.DeliveryKey("check_failed"), "check_failed")
     for request in incident.silences:
         is_long = request.until - request.requested_at > WARN_BEFORE_S
         is_ending = request.until - WARN_BEFORE_S <= now < request.until and not request.ended_at
         if is_long and is_ending and incident.firing:
-            yield build_reply(incident, silence_ends_key(request.number), "silence_ends", "")
+            yield build_reply(incident, keys.silence_ends_key(request.number), "silence_ends", "")
 
 
 def _joined_replies(incident: Incident) -> Iterator[Reply]:
@@ -260,17 +238,16 @@ def _joined_replies(incident: Incident) -> Iterator[Reply]:
     label is included only the first time.
     """
     reported = _find_first_posted(incident).joins
-    last = incident.find_delivery(JOINED)
+    last = incident.find_delivery(keys.JOINED)
     if isinstance(said := last.content_version, ReportedJoins):
         reported = max(reported, said.latest if last.is_settled else said.first)
     if incident.joins <= reported:
         return
     joined = sort_joined(incident, reported)
     if joined.fingerprints:
-        reply = build_reply(incident, JOINED, "joined", "")
         yield replace(
-            reply,
-            ready_at=max(reply.ready_at, joined.wait_until),
+            build_reply(incident, keys.JOINED, "joined", ""),
+            ready_at=joined.wait_until,
             content_version=ReportedJoins(reported, incident.joins),
             fingerprints=joined.fingerprints,
         )
@@ -278,7 +255,7 @@ def _joined_replies(incident: Incident) -> Iterator[Reply]:
 
 def build_reply(
     incident: Incident,
-    key: DeliveryKey,
+    key: keys.DeliveryKey,
     reply_kind: str,
     instance: str | None = None,
     *,
@@ -288,13 +265,11 @@ def build_reply(
 
     Without *instance* there is one reply in each escalation run.
     """
-    instance = incident.run_instance if instance is None else instance
     message = incident.message
     return Reply(
         key=key,
-        instance=instance,
+        instance=incident.run_instance if instance is None else instance,
         target=message_target(incident, message) if message else Target(SLACK, incident.channel),
-        ready_at=incident.ready_at(key, instance),
         message=message.receipt.reference if message and message.receipt else "",
         reply_kind=reply_kind,
         step=step,

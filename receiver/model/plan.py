@@ -11,32 +11,9 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from receiver.model.actions import (
-    Action,
-    AddTimelineEntry,
-    CheckBeforeStep,
-    CompactAlerts,
-    ConfirmPage,
-    CreateSilence,
-    DeliveryAction,
-    EndFlapping,
-    ExpireAcknowledgement,
-    ExpireSilence,
-    Plan,
-    Post,
-    Transition,
-    UpdateHeading,
-)
-from receiver.model.delivery import Delivery
-from receiver.model.delivery_keys import (
-    RENAMED,
-    expire_key,
-    is_silence_change,
-    prolong_key,
-    silence_key,
-    skipped_key,
-    timeout_key,
-)
+from receiver.model import actions, messages
+from receiver.model import delivery_keys as keys
+from receiver.model.delivery import NO_DELIVERY
 from receiver.model.escalation import (
     CHECK_AHEAD_S,
     IncidentView,
@@ -47,15 +24,6 @@ from receiver.model.escalation import (
 from receiver.model.fallbacks import list_fallback_messages, page_delay_times
 from receiver.model.heading import find_heading
 from receiver.model.incident import Incident, SilenceRequest
-from receiver.model.messages import (
-    WARN_BEFORE_S,
-    acknowledgement_expires_at,
-    acknowledgement_reminder_at,
-    find_posted_state,
-    find_reminder_at,
-    list_messages,
-    list_replies,
-)
 from receiver.model.page_confirmation import limit_confirmation
 from receiver.model.paging import list_pages
 from receiver.model.renaming import find_changing_label
@@ -73,7 +41,7 @@ _STRETCH_S = 2 * 3600.0
 _PROLONG_BELOW_S = 3600.0
 
 
-class IncidentPlan(Plan, frozen=True, kw_only=True):
+class IncidentPlan(actions.Plan, frozen=True, kw_only=True):
     """The plan of an incident, with the evaluation it was made from."""
 
     view: IncidentView
@@ -86,15 +54,15 @@ def plan(incident: Incident, policy: EscalationPolicy, now: float) -> IncidentPl
     The `ready_at` of an action may be later than *now*: the end of a retry's wait.
     """
     view = evaluate_incident(incident, policy, now)
-    content_version = find_posted_state(view)
-    wanted: list[Action] = [
+    content_version = messages.find_posted_state(view)
+    wanted: list[actions.Action] = [
         *_list_expirations(view),
         *_list_alertmanager_checks(view),
         *_list_pagerduty_checks(view),
         *list_pages(view),
-        *list_messages(view, content_version),
+        *messages.list_messages(view, content_version),
         *list_fallback_messages(view, content_version),
-        *list_replies(view),
+        *messages.list_replies(view),
         *_list_silences(incident, now),
         *_list_step_timeouts(view),
         *_list_skipped_steps(incident, policy),
@@ -102,11 +70,11 @@ def plan(incident: Incident, policy: EscalationPolicy, now: float) -> IncidentPl
         *_list_heading_updates(incident),
     ]
     if find_compactable(incident, now):
-        wanted.append(CompactAlerts())
+        wanted.append(actions.CompactAlerts())
     missing = [
-        _without_lost_wait(incident, action, now)
+        _with_wait(incident, action, now)
         for action in wanted
-        if isinstance(action, Transition) or not _is_done(incident, action)
+        if isinstance(action, actions.Transition) or not _is_done(incident, action)
     ]
     due_times = [at for at in _list_due_times(view) if at is not None and at > now]
     return IncidentPlan(tuple(missing), min(due_times, default=None), view=view)
@@ -117,9 +85,9 @@ def _list_due_times(view: IncidentView) -> list[float | None]:
     incident, policy, escalation = view.incident, view.policy, view.escalation
     times = [
         escalation.next_check_at,
-        find_reminder_at(incident),
-        acknowledgement_expires_at(incident, policy),
-        acknowledgement_reminder_at(incident, policy),
+        messages.find_reminder_at(incident),
+        messages.acknowledgement_expires_at(incident, policy),
+        messages.acknowledgement_reminder_at(incident, policy),
         *_list_silence_times(incident, view.now),
         *page_delay_times(view),
     ]
@@ -128,60 +96,65 @@ def _list_due_times(view: IncidentView) -> list[float | None]:
     return times
 
 
-def _is_done(incident: Incident, action: DeliveryAction) -> bool:
+def _is_done(incident: Incident, action: actions.DeliveryAction) -> bool:
     done = incident.deliveries.get(action.key)
     if done is None or not done.is_settled or done.instance != action.instance:
         return False
-    return isinstance(action, Post) or done.content_version == action.content_version
+    return isinstance(action, actions.Post) or done.content_version == action.content_version
 
 
-def _without_lost_wait(incident: Incident, action: Action, now: float) -> Action:
-    """Return *action*, due now if its wait was computed by a clock ahead of ours.
+def _with_wait(incident: Incident, action: actions.Action, now: float) -> actions.Action:
+    """Return *action* with the wait of its retry; due now if a clock ahead of ours computed its wait.
 
     That was another host's clock, or ours before it was set back. How much of such a wait is over is unknown,
     and a page must not wait until our clock reaches its end. An action without an attempt never waits for
     another host's clock.
     """
+    delivery = NO_DELIVERY
+    if isinstance(action, actions.DeliveryAction):
+        delivery = incident.find_delivery(action.key, action.instance)
+        if delivery.retry_at > action.ready_at and not delivery.is_settled:
+            action = replace(action, ready_at=delivery.retry_at)
     if action.ready_at <= now:
         return action
-    if isinstance(action, ConfirmPage):
+    if isinstance(action, actions.ConfirmPage):
         ready_at = limit_confirmation(incident.deliveries[action.event_key], action.ready_at, now)
         return action if ready_at == action.ready_at else replace(action, ready_at=ready_at)
     is_ahead = incident.opened_at > now
-    if isinstance(action, DeliveryAction):
-        delivery = incident.find_delivery(action.key, action.instance)
-        if delivery.attempts:
-            is_ahead = delivery.last_attempt_at > now + _CLOCKS_DIFFER_S
+    if delivery.attempts:
+        is_ahead = delivery.last_attempt_at > now + _CLOCKS_DIFFER_S
     return replace(action, ready_at=now) if is_ahead else action
 
 
-def _list_expirations(view: IncidentView) -> Iterator[Action]:
+def _list_expirations(view: IncidentView) -> Iterator[actions.Action]:
     """Yield the acknowledgement timeout and the end of flapping that are due. Where they may lead to a page
     they go into PagerDuty's queue, so that a Slack outage does not delay it.
     """
     incident = view.incident
-    at = acknowledgement_expires_at(incident, view.policy)
+    at = messages.acknowledgement_expires_at(incident, view.policy)
     queue = PAGERDUTY if incident.policy else SLACK
     if at is not None and at <= view.now:
-        yield ExpireAcknowledgement(queue=queue, acknowledged_at=incident.acknowledged_at)
+        yield actions.ExpireAcknowledgement(queue=queue, acknowledged_at=incident.acknowledged_at)
     if incident.is_flapping and not incident.is_resolved and incident.flapping_until <= view.now:
-        yield EndFlapping(queue=queue, flapping_until=incident.flapping_until)
+        yield actions.EndFlapping(queue=queue, flapping_until=incident.flapping_until)
 
 
-def _list_alertmanager_checks(view: IncidentView) -> Iterator[Action]:
+def _list_alertmanager_checks(view: IncidentView) -> Iterator[actions.Action]:
     """Yield an Alertmanager status check where a near step, a changed silence or a suppression needs one."""
     incident, suppression = view.incident, view.incident.suppression
     if not view.policy.checks_alertmanager or incident.is_resolved:
         return
     checked_at, due_at = incident.find_check(ALERTMANAGER).at, _find_near_due_at(view)
-    changes = [delivery.receipt for key, delivery in incident.deliveries.items() if is_silence_change(key)]
+    changes = [
+        delivery.receipt for key, delivery in incident.deliveries.items() if keys.is_silence_change(key)
+    ]
     changed_at = max((receipt.at for receipt in changes if receipt is not None), default=0.0)
     if (
         (due_at is not None and not is_fresh(checked_at, due_at))
         or changed_at > checked_at
         or (suppression is not None and checked_at < suppression.until <= view.now)
     ):
-        yield CheckBeforeStep(check=ALERTMANAGER, queue=ALERTMANAGER, since=changed_at)
+        yield actions.CheckBeforeStep(check=ALERTMANAGER, queue=ALERTMANAGER, since=changed_at)
 
 
 def _find_near_due_at(view: IncidentView) -> float | None:
@@ -192,7 +165,7 @@ def _find_near_due_at(view: IncidentView) -> float | None:
     return step.due_at if step.due_at - CHECK_AHEAD_S <= view.now else None
 
 
-def _list_pagerduty_checks(view: IncidentView) -> Iterator[Action]:
+def _list_pagerduty_checks(view: IncidentView) -> Iterator[actions.Action]:
     """Yield an acknowledgement check where a step is about to be due.
 
     A worker of PagerDuty's queue checks ahead of time. If that has not happened by the due time, because that
@@ -209,10 +182,10 @@ def _list_pagerduty_checks(view: IncidentView) -> Iterator[Action]:
         return
     again_at = last.at + PAGERDUTY_CHECK_AGAIN_S if last.has_failed else 0.0
     for queue, at in ((PAGERDUTY, again_at), (SLACK, due_at)):
-        yield CheckBeforeStep(check=PAGERDUTY, queue=queue, ready_at=at, responders=responders)
+        yield actions.CheckBeforeStep(check=PAGERDUTY, queue=queue, ready_at=at, responders=responders)
 
 
-def _list_heading_updates(incident: Incident) -> Iterator[Action]:
+def _list_heading_updates(incident: Incident) -> Iterator[actions.Action]:
     """Yield an update of the stored heading where it differs from that of the loaded alerts."""
     if incident.is_past or not incident.alerts:
         return
@@ -221,10 +194,10 @@ def _list_heading_updates(incident: Incident) -> Iterator[Action]:
         return  # the fast path: most incidents have one alert
     heading = find_heading(incident)
     if (heading.name, heading.summary, heading.more) != stored:
-        yield UpdateHeading(heading=heading, revision=incident.revision)
+        yield actions.UpdateHeading(heading=heading, revision=incident.revision)
 
 
-def _list_step_timeouts(view: IncidentView) -> Iterator[Action]:
+def _list_step_timeouts(view: IncidentView) -> Iterator[actions.Action]:
     """Yield a timeline entry for each step that times out now, because the next wait starts with it.
 
     It goes into the queue of the step's own channel, behind an attempt that is about to be made there.
@@ -235,71 +208,63 @@ def _list_step_timeouts(view: IncidentView) -> Iterator[Action]:
         responder = step_state.step.responder
         target = responder.find_target(PAGERDUTY) or responder.find_target(SLACK)
         if target is not None:
-            yield AddTimelineEntry(
-                key=timeout_key(step_state.step.name),
+            yield actions.AddTimelineEntry(
+                key=keys.timeout_key(step_state.step.name),
                 instance=view.incident.run_instance,
                 target=Target(target.kind, target.address),
                 text=f"{responder.title} could not be notified: the wait for the next step begins",
             )
 
 
-def _list_label_warnings(incident: Incident) -> Iterator[Action]:
+def _list_label_warnings(incident: Incident) -> Iterator[actions.Action]:
     """Yield a timeline entry, once, that each value of a label of the alerts makes a new alert."""
     if incident.is_resolved or not (label := find_changing_label(incident)):
         return
     text = f"`{one_line(label, 100)}` is part of the labels: each new value of it is a new alert"
-    yield AddTimelineEntry(key=RENAMED, instance=label, target=Target(SLACK, incident.channel), text=text)
+    yield actions.AddTimelineEntry(
+        key=keys.RENAMED, instance=label, target=Target(SLACK, incident.channel), text=text
+    )
 
 
-def _list_skipped_steps(incident: Incident, policy: EscalationPolicy) -> Iterator[Action]:
+def _list_skipped_steps(incident: Incident, policy: EscalationPolicy) -> Iterator[actions.Action]:
     """Yield a timeline entry for each step that left the configuration while the incident is open."""
     if incident.is_resolved:
         return
     names = [step.name for step in policy.steps]
     for name in incident.steps:
         if name not in names:
-            yield AddTimelineEntry(
-                key=skipped_key(name),
+            yield actions.AddTimelineEntry(
+                key=keys.skipped_key(name),
                 target=Target(SLACK, incident.channel),
                 text=f"Step {name} is no longer in the configuration: skipped",
             )
 
 
-def _list_silences(incident: Incident, now: float) -> Iterator[Action]:
+def _list_silences(incident: Incident, now: float) -> Iterator[actions.Action]:
     """Yield the silences of the incident that are still to be created, prolonged or expired."""
     for request in incident.silences:
-        target = Target(ALERTMANAGER, incident.source)
-        made = incident.find_delivery(silence_key(request.number))
-        if not _is_over(incident, request, now):
-            yield from _list_making(incident, request, made, target, now)
-        elif made.may_have_arrived and (request.ended_at or request.is_until_resolved):
-            # Without a known ID, the channel finds it in Alertmanager by the marker in its comment.
-            key, known = expire_key(request.number), made.receipt.reference if made.receipt else ""
-            yield ExpireSilence(key=key, target=target, ready_at=incident.ready_at(key), silence_id=known)
-
-
-def _list_making(
-    incident: Incident, request: SilenceRequest, made: Delivery, target: Target, now: float
-) -> Iterator[Action]:
-    """Yield the creation of a silence, or the next stretch of one that lasts until the incident resolves."""
-    stretch = _find_stretch(request, now) if request.is_until_resolved else 1
-    is_prolonged = made.receipt is not None and stretch > 1
-    if made.is_settled and not is_prolonged:
-        return
-    key, instance = silence_key(request.number), ""
-    if is_prolonged:
-        key, instance = prolong_key(request.number), str(stretch)
-    yield CreateSilence(
-        key=key,
-        instance=instance,
-        target=target,
-        ready_at=incident.ready_at(key, instance),
-        matchers=request.matchers,
-        ends_at=request.requested_at + stretch * _STRETCH_S if request.is_until_resolved else request.until,
-        by=request.by,
-        comment=f"{request.comment or 'Silenced by the receiver'} [receiver {incident.id}#{request.number}]",
-        silence_id=made.receipt.reference if made.receipt is not None else "",
-    )
+        target, number, until = Target(ALERTMANAGER, incident.source), request.number, request.until
+        made = incident.find_delivery(keys.silence_key(number))
+        silence_id = made.receipt.reference if made.receipt is not None else ""
+        if _is_over(incident, request, now):
+            if made.may_have_arrived and (request.ended_at or request.is_until_resolved):
+                # Without a known ID, the channel finds it in Alertmanager by the marker in its comment.
+                yield actions.ExpireSilence(key=keys.expire_key(number), target=target, silence_id=silence_id)
+            continue
+        stretch = _find_stretch(request, now) if request.is_until_resolved else 1
+        is_prolonged = made.receipt is not None and stretch > 1
+        if made.is_settled and not is_prolonged:
+            continue
+        yield actions.CreateSilence(
+            key=keys.prolong_key(number) if is_prolonged else keys.silence_key(number),
+            instance=str(stretch) if is_prolonged else "",
+            target=target,
+            matchers=request.matchers,
+            ends_at=request.requested_at + stretch * _STRETCH_S if request.is_until_resolved else until,
+            by=request.by,
+            comment=f"{request.comment or 'Silenced by the receiver'} [receiver {incident.id}#{number}]",
+            silence_id=silence_id,
+        )
 
 
 def _find_stretch(request: SilenceRequest, now: float) -> int:
@@ -317,7 +282,7 @@ def _list_silence_times(incident: Incident, now: float) -> Iterator[float]:
         if not _is_over(incident, request, now) and request.is_until_resolved:
             yield request.requested_at + _find_stretch(request, now) * _STRETCH_S - _PROLONG_BELOW_S
         elif not _is_over(incident, request, now):
-            yield from (request.until - WARN_BEFORE_S, request.until)
+            yield from (request.until - messages.WARN_BEFORE_S, request.until)
 
 
 def queues_for(incident: Incident, *, checks_alertmanager: bool = False) -> tuple[str, ...]:
