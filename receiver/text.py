@@ -81,6 +81,11 @@ def one_line(text: str, limit: int) -> str:
     return truncate_text(" ".join(clean_text(text).split()), limit)
 
 
+def format_count(number: int, noun: str) -> str:
+    """Return `1 alert` or `2 alerts`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def lowercase_ascii(name: str) -> str:
     """Return *name* with A to Z in lower case and all else unchanged.
 

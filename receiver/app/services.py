@@ -156,7 +156,7 @@ def build_runbook_catalogue(
     """Return the catalogue of the runbooks that *routing* names."""
     return RunbookCatalogue(
         routing.runbooks,
-        public_url=settings.public_url,
+        settings.public_url,
         fetcher=RunbookFetcher(routing.runbook_hosts, clock, PinnedConnection, resolve_host),
         clock=clock,
     )

@@ -23,7 +23,7 @@ from receiver.config.runbook_checks import find_disagreements
 from receiver.config.settings import list_auth_methods
 from receiver.errors import ConfigError, Problem
 from receiver.model.routing import PAGERDUTY
-from receiver.text import one_line
+from receiver.text import format_count, one_line
 
 MAX_LINE = 1000
 
@@ -91,14 +91,14 @@ def _render_problem(problem: Problem) -> str:
 def _summarize_findings(config: Path, findings: Findings, loaded: Config | None) -> str:
     """Return the summary as one sentence."""
     if findings.errors:
-        return f"{config} is not fine: {_format_count(len(findings.errors), 'fault')}."
+        return f"{config} is not fine: {format_count(len(findings.errors), 'fault')}."
     if loaded is None:
         return ""
     routing = loaded.routing
     nouns = ("route", "escalation", "responder", "runbook")
     found = (routing.routes, routing.policies, routing.responders, loaded.catalogue.list_names())
-    counts = [_format_count(len(rows), noun) for rows, noun in zip(found, nouns, strict=True)]
-    but = f", with {_format_count(len(findings.warnings), 'warning')}" if findings.warnings else ""
+    counts = [format_count(len(rows), noun) for rows, noun in zip(found, nouns, strict=True)]
+    but = f", with {format_count(len(findings.warnings), 'warning')}" if findings.warnings else ""
     return f"{config} is fine{but}: {', '.join(counts)}; {_describe_simulated(loaded)}."
 
 
@@ -112,10 +112,6 @@ def _describe_simulated(loaded: Config) -> str:
     if not simulated:
         return "nothing is simulated"
     return f"{' and '.join(simulated)} {'is' if len(simulated) == 1 else 'are'} simulated"
-
-
-def _format_count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 @click.command(epilog=show_examples("receiver schema > routing.schema.json"))

@@ -22,6 +22,7 @@ from receiver.model.incident import (
 )
 from receiver.model.routing import RouteSettings
 from receiver.model.transitions import clear_acknowledgement, restart_escalation
+from receiver.text import format_count
 
 # A sender may invent a severity for each alert; so many are enough to identify the sender.
 MAX_UNKNOWN_SEVERITIES = 3
@@ -259,7 +260,7 @@ def _open_incident(previous: Incident | None, alert_merge: _AlertMerge) -> Incid
         unknown_severities=_find_unknown((), alert_merge),
         truncated=alert_merge.count_truncated(),
     )
-    alert_merge.add_event("opened", f"{_format_count(len(alerts), 'alert')} on {route_settings.channel}")
+    alert_merge.add_event("opened", f"{format_count(len(alerts), 'alert')} on {route_settings.channel}")
     change = alert_merge.build_change(_with_heading(opened, alert_merge))
     return replace(change, is_new=True, changed_alerts=alerts, reworded=())
 
@@ -285,7 +286,7 @@ def _merge_open(incident: Incident, alert_merge: _AlertMerge) -> IncidentChange:
     if alert_merge.joined:
         changed = _with_joined(changed, alert_merge)
     if alert_merge.ended:
-        alert_merge.add_event("alert_resolved", f"{_format_count(len(alert_merge.ended), 'alert')} resolved")
+        alert_merge.add_event("alert_resolved", f"{format_count(len(alert_merge.ended), 'alert')} resolved")
     changed = _with_flapping(changed, alert_merge)
     if is_over and is_flapping:
         changed = replace(changed, quiet_at=now)
@@ -345,7 +346,7 @@ def _with_flapping(incident: Incident, alert_merge: _AlertMerge) -> Incident:
 def _with_joined(incident: Incident, alert_merge: _AlertMerge) -> Incident:
     """Return *incident* with alerts joined: its severity only rises, and a rise ends an acknowledgement."""
     joined = alert_merge.joined
-    alert_merge.add_event("joined", f"{_format_count(len(joined), 'alert')} joined")
+    alert_merge.add_event("joined", f"{format_count(len(joined), 'alert')} joined")
     severity = find_worst_severity(map(alert_merge.find_severity, joined))
     # Alertmanager does not send muted alerts, so joined alerts end the suppression.
     unknown = _find_unknown(incident.unknown_severities, alert_merge)
@@ -416,7 +417,3 @@ def _update_resolved(incident: Incident, alert_merge: _AlertMerge) -> IncidentCh
     if not (alert_merge.ended or alert_merge.earlier):
         return _merge_repeats(incident, alert_merge)
     return alert_merge.build_change(_with_heading(alert_merge.with_alerts(incident), alert_merge, incident))
-
-
-def _format_count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from receiver.errors import Problem
 from receiver.model.alert import Alert
 from receiver.runbooks.escalation_matrix import MatrixRow, find_matrix
-from receiver.runbooks.excerpt import EXCERPT_LIMIT, cut_excerpt
+from receiver.runbooks.excerpt import cut_excerpt
 from receiver.runbooks.model import Excerpt, Runbook
 from receiver.runbooks.parser import parse_runbooks
 from receiver.runbooks.remote import RunbookFetcher
@@ -59,9 +59,8 @@ class _Listing:
             if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(top):
                 continue
             if len(self.files) >= MAX_FILES:
-                self.add_problem(
-                    folder, f"more than {MAX_FILES} runbook files", "fewer; the rest is not read"
-                )
+                what = f"more than {MAX_FILES} runbook files"
+                self.add_problem(folder, what, "fewer; the rest is not read")
                 return
             try:
                 self._add_file(path)
@@ -129,30 +128,24 @@ class _Contents:
     warnings: tuple[Problem, ...] = ()
 
 
+@dataclass(eq=False)
 class RunbookCatalogue:
     """Finds runbooks by alert name, exactly or else ignoring case; of two runbooks for one alert the first
     is used. Thread-safe.
 
     *paths* are files and folders; *public_url* is our own base URL, for links to the rest of a runbook;
-    *limit* is the maximum length of an excerpt in characters; *fetcher* fetches a `runbook_url`.
+    *fetcher* fetches a `runbook_url`.
     """
 
-    def __init__(
-        self,
-        paths: Sequence[Path],
-        public_url: str = "",
-        limit: int = EXCERPT_LIMIT,
-        *,
-        fetcher: RunbookFetcher,
-        clock: Callable[[], float],
-    ) -> None:
-        self._paths = tuple(Path(path) for path in paths)
-        self._public_url = public_url.rstrip("/")
-        self._limit = limit
-        self._clock = clock
-        self._fetcher = fetcher
-        self._reload_lock = threading.Lock()
-        self._loaded = _Contents()
+    paths: Sequence[Path]
+    public_url: str
+    fetcher: RunbookFetcher
+    clock: Callable[[], float]
+    _reload_lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _loaded: _Contents = field(default_factory=_Contents, init=False)
+    _checked_at: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
         self._reload_if_changed()
 
     @property
@@ -165,13 +158,12 @@ class RunbookCatalogue:
         """Second runbooks for an alert, which are never used."""
         return self._get_contents().warnings
 
-    def list_runbooks(self) -> tuple[Runbook, ...]:
-        """Return every runbook, in the order of their names."""
-        by_name = self._get_contents().by_name
-        return tuple(by_name[name] for name in sorted(by_name))
-
     def list_names(self) -> list[str]:
         return sorted(self._get_contents().by_name)
+
+    def list_runbooks(self) -> tuple[Runbook, ...]:
+        """Return every runbook, in the order of their names."""
+        return tuple(runbook for _, runbook in sorted(self._get_contents().by_name.items()))
 
     def list_matrix_rows(self) -> tuple[MatrixRow, ...]:
         """Return the rows of every Escalation Matrix, in the order of the files."""
@@ -193,10 +185,8 @@ class RunbookCatalogue:
             return self._build_excerpt(runbook, link)
         if not link:
             return None
-        fetched = _choose_runbook(self._fetcher.find_runbooks(link), alert.name)
-        if fetched is not None:
-            return cut_excerpt(fetched, self._limit, link)
-        return Excerpt(alert.name, url=link)
+        fetched = _choose_runbook(self.fetcher.find_runbooks(link), alert.name)
+        return Excerpt(alert.name, url=link) if fetched is None else cut_excerpt(fetched, url=link)
 
     def _find_named(self, alert: Alert) -> Runbook | None:
         """Return the runbook named in an annotation: `DiskFull`, or a path like `runbooks/DiskFull.md`."""
@@ -212,9 +202,10 @@ class RunbookCatalogue:
         excerpts = self._get_contents().excerpts
         excerpt = excerpts.get(runbook.name)
         if excerpt is None:
-            excerpt = excerpts[runbook.name] = cut_excerpt(runbook, self._limit)
-        page = f"{self._public_url}/runbooks/{quote(runbook.name)}" if self._public_url else ""
-        return replace(excerpt, url=page if page and (excerpt.is_cut or not link) else link)
+            excerpt = excerpts[runbook.name] = cut_excerpt(runbook)
+        if self.public_url and (excerpt.is_cut or not link):
+            link = f"{self.public_url.rstrip('/')}/runbooks/{quote(runbook.name)}"
+        return replace(excerpt, url=link)
 
     def _get_contents(self) -> _Contents:
         """Return the contents, after reloading changed files if the last check is `CHECK_EVERY_S` ago.
@@ -222,9 +213,8 @@ class RunbookCatalogue:
         One thread reloads; the others use the previous contents meanwhile.
         """
         # abs: a clock that was set back must not stop the checks.
-        if abs(self._clock() - self._checked_at) >= CHECK_EVERY_S and self._reload_lock.acquire(
-            blocking=False
-        ):
+        is_due = abs(self.clock() - self._checked_at) >= CHECK_EVERY_S
+        if is_due and self._reload_lock.acquire(blocking=False):
             try:
                 self._reload_if_changed()
             finally:
@@ -232,15 +222,12 @@ class RunbookCatalogue:
         return self._loaded
 
     def _reload_if_changed(self) -> None:
-        self._checked_at = self._clock()
+        self._checked_at = self.clock()
         listing, before = _Listing(), self._loaded
-        listing.add_paths(self._paths)
-        versions = {path: file.version for path, file in before.files.items()}
+        listing.add_paths(self.paths)
+        versions = [(path, file.version) for path, file in before.files.items()]
         # After an error on reading a file the two differ, so that it is read again.
-        if (
-            list(versions.items()) != list(listing.files.items())
-            or tuple(listing.problems) != before.problems
-        ):
+        if versions != list(listing.files.items()) or tuple(listing.problems) != before.problems:
             self._loaded = _read_contents(listing, before)
 
 
@@ -254,17 +241,6 @@ def _read_contents(listing: _Listing, before: _Contents) -> _Contents:
             files[path] = known if known and known.version == version else _read_file(path, version)
         except OSError as error:
             problems.append(_describe_error(path, error))
-    return _index_files(files, problems)
-
-
-def _read_file(path: Path, version: FileVersion) -> _File:
-    """Return the parsed file, with invalid UTF-8 replaced; raises OSError."""
-    with path.open("rb") as file:
-        text = file.read(MAX_FILE_BYTES).decode("utf-8-sig", "replace")
-    return _File(version, parse_runbooks(text, str(path)), find_matrix(text, str(path)))
-
-
-def _index_files(files: dict[Path, _File], problems: Sequence[Problem]) -> _Contents:
     contents = _Contents(files, problems=tuple(problems))
     warnings = []
     for runbook in (runbook for file in files.values() for runbook in file.runbooks):
@@ -274,6 +250,13 @@ def _index_files(files: dict[Path, _File], problems: Sequence[Problem]) -> _Cont
             what = f"a second runbook for {runbook.name}; {first.file}:{first.line} is used"
             warnings.append(Problem(runbook.file, runbook.line, what, "one runbook an alert"))
     return replace(contents, warnings=tuple(warnings))
+
+
+def _read_file(path: Path, version: FileVersion) -> _File:
+    """Return the parsed file, with invalid UTF-8 replaced; raises OSError."""
+    with path.open("rb") as file:
+        text = file.read(MAX_FILE_BYTES).decode("utf-8-sig", "replace")
+    return _File(version, parse_runbooks(text, str(path)), find_matrix(text, str(path)))
 
 
 def _list_annotations(alert: Alert) -> list[str]:

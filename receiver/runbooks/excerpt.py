@@ -113,10 +113,8 @@ def _belongs_to_previous(part: Part, before: Part) -> bool:
         return True  # inside the item above
     if part.kind == "code" and part.depth == 0 and before.depth > 0:
         return True  # not indented, but it is the command of the step above
-    return before.kind == "paragraph" and before.depth == 0 and _announces_block(before.text)
-
-
-def _announces_block(text: str) -> bool:
-    """Return whether a paragraph only introduces the next block: `Run this:`, or a bold title."""
+    # A paragraph may only introduce the next block: `Run this:`, or a bold title.
+    text = before.text
     is_title = text.startswith("**") and text.endswith("**") and "**" not in text[2:-2]
-    return is_title or text.rstrip("*_ ").endswith(":")
+    is_lead_in = is_title or text.rstrip("*_ ").endswith(":")
+    return before.kind == "paragraph" and before.depth == 0 and is_lead_in

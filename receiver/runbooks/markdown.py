@@ -123,7 +123,8 @@ class _PartReader:
         if self._table is not None:
             self._read_table_token(token, self._table)
         elif token.type == "inline":
-            self._add_text(self._resolve_references(token.content))
+            # Reference links become inline links, since a part may be shown without the definitions.
+            self._add_text(_REFERENCE.sub(self._link, token.content) if self._references else token.content)
         elif token.type in ("fence", "code_block"):
             self._add_part("code", token.content.rstrip("\n"), lang=(token.info.split() or [""])[0])
         elif token.type == "html_block":
@@ -179,10 +180,6 @@ class _PartReader:
         """Add a list item without text, if it starts with another block."""
         if self._marker:
             self._add_text("")
-
-    def _resolve_references(self, text: str) -> str:
-        """Replace reference links by inline links, since a part may be shown without the definitions."""
-        return _REFERENCE.sub(self._link, text) if self._references else text
 
     def _link(self, found: re.Match[str]) -> str:
         name = " ".join((found[2] or found[1]).split()).upper()

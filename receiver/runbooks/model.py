@@ -121,14 +121,12 @@ def _blocks(parts: Iterable[Part]) -> Iterator[str]:
         if part.marker:
             widths.append(len(first))
         rest = indent + " " * len(first)
-        lines = (_fence(part) if part.kind == "code" else _inline(part)).split("\n")
-        lines = [indent + first + lines[0], *(rest + line if line else "" for line in lines[1:])]
+        text = _fence(part) if part.kind == "code" else part.text
+        if part.kind in ("paragraph", "item"):  # no line may begin a quote, a list or a heading by accident
+            text = _BLOCK_MARK.sub(r"\1\\\2", text)
+        begin, *more = text.split("\n")
+        lines = [indent + first + begin, *(rest + line if line else "" for line in more)]
         yield "\n".join(lines) + "\n\n"
-
-
-def _inline(part: Part) -> str:
-    """Return a part's text, escaped so that no line begins a quote, a list or a heading by accident."""
-    return part.text if part.kind == "table" else _BLOCK_MARK.sub(r"\1\\\2", part.text)
 
 
 def _fence(part: Part) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
@@ -31,11 +31,6 @@ class AlertTitle:
     names: tuple[str, ...]
     severity: str = ""
 
-    @property
-    def is_camel(self) -> bool:
-        """Return whether every name is in camel case: `DiskFull`, `etcdNoLeader`."""
-        return all(is_camel(name) for name in self.names)
-
 
 def read_alert_title(title: str) -> AlertTitle | None:
     """Return the alert names in *title*, or None when it is not a list of single words.
@@ -45,11 +40,12 @@ def read_alert_title(title: str) -> AlertTitle | None:
     """
     if len(title) > MAX_TITLE_CHARS:
         return None
-    names, severity = _split_severity(_PREFIX.sub("", title))
-    found = [name.strip() for name in re.split(r"[/,]", names)]
-    if not all(map(is_name, found)):
-        return None
-    return AlertTitle(tuple(dict.fromkeys(found)), severity)
+    words, severity = _PREFIX.sub("", title), ""
+    claim = _CLAIM.match(words)
+    if claim and (severity := read_severity(claim["boxed"] or claim["bare"])):
+        words = claim["names"]
+    names = [name.strip() for name in re.split(r"[/,]", words)]
+    return AlertTitle(tuple(dict.fromkeys(names)), severity) if all(map(is_name, names)) else None
 
 
 def is_name(text: str) -> bool:
@@ -57,6 +53,7 @@ def is_name(text: str) -> bool:
 
 
 def is_camel(name: str) -> bool:
+    """Tell whether *name* is in camel case: `DiskFull`, `etcdNoLeader`."""
     return _CAMEL.search(name) is not None
 
 
@@ -75,14 +72,6 @@ def read_severity(words: str) -> str:
     return str(max(found, key=lambda severity: severity.rank)) if found else ""
 
 
-def _split_severity(title: str) -> tuple[str, str]:
-    found = _CLAIM.match(title)
-    if found is None:
-        return title, ""
-    severity = read_severity(found["boxed"] or found["bare"])
-    return (found["names"], severity) if severity else (title, "")
-
-
 SYMPTOM = "Symptom"
 IMPACT = "Impact"
 DIAGNOSIS = "Diagnosis"
@@ -92,23 +81,15 @@ ESCALATION = "Escalation"
 CANONICAL = (SYMPTOM, IMPACT, DIAGNOSIS, RESOLUTION, ESCALATION)
 _SYNONYMS = {
     synonym: title
-    for title, synonyms in (
-        (SYMPTOM, "symptom, symptoms, meaning, description, alert description"),
-        (IMPACT, "impact, impacts, user impact, customer impact"),
-        (
-            DIAGNOSIS,
-            "diagnosis, diagnostics, diagnose, investigation, troubleshooting, possible checks, checks",
-        ),
-        (
-            RESOLUTION,
-            "resolution, mitigation, mitigations, remediation, solution, fix, how to fix, what to do",
-        ),
-        (
-            RESOLUTION,
-            "resolution steps, mitigation steps, remediation steps, steps, actions, possible actions",
-        ),
-        (ESCALATION, "escalation, escalate, escalation path, when to escalate"),
-    )
+    for title, synonyms in {
+        SYMPTOM: "symptom, symptoms, meaning, description, alert description",
+        IMPACT: "impact, impacts, user impact, customer impact",
+        DIAGNOSIS: "diagnosis, diagnostics, diagnose, investigation, troubleshooting, checks, "
+        "possible checks",
+        RESOLUTION: "resolution, resolution steps, mitigation, mitigations, mitigation steps, remediation, "
+        "remediation steps, solution, fix, how to fix, what to do, steps, actions, possible actions",
+        ESCALATION: "escalation, escalate, escalation path, when to escalate",
+    }.items()
     for synonym in synonyms.split(", ")
 }
 # Bold labels that begin a section of their own. Any other label (`**Note**:`, `**Step 1**:`) stays in its
@@ -185,7 +166,10 @@ def build_outline(blocks: Sequence[Block], last_line: int) -> MarkdownHeading:
     outline = MarkdownHeading("", 0, 0, last_line)
     path = [outline]
     for block in blocks:
-        if block.kind != "heading" or _is_swallowed_paragraph(block):
+        # A paragraph with a rule (`---`) directly below it is parsed as a heading, too.
+        is_underlined = block.tokens[0].markup in ("-", "=")
+        is_paragraph = is_underlined and ("\n" in block.text or read_label(block.text) is not None)
+        if block.kind != "heading" or is_paragraph:
             path[-1].blocks.append(block)
             continue
         level = int(block.tokens[0].tag[1:])
@@ -202,35 +186,21 @@ def plain_title(text: str) -> str:
     return " ".join(_DECORATION.sub("", _LINK.sub(r"\1", text)).split())
 
 
-def _is_swallowed_paragraph(block: Block) -> bool:
-    """Return whether a heading is really a paragraph with a rule (`---`) directly below it."""
-    is_underlined = block.tokens[0].markup in ("-", "=")
-    return is_underlined and ("\n" in block.text or read_label(block.text) is not None)
-
-
-def read_sections(
-    alert: MarkdownHeading, is_other_alert: Callable[[MarkdownHeading], bool]
-) -> tuple[Section, ...]:
-    """Return the sections of *alert*: those with the same title are merged, nested alerts are left out.
-
-    The text before the first title is a section without a title.
-    """
-    reader = _SectionReader(is_other_alert)
-    reader.read_labelled(alert.blocks)
-    for child in alert.children:
-        reader.read_heading(child)
-    return tuple(Section(title, tuple(parts)) for title, parts in reader.parts.items() if parts)
-
-
 @dataclass
 class _SectionReader:
-    _is_other_alert: Callable[[MarkdownHeading], bool]
+    """Reads the sections of an alert: those with the same title are merged, nested alerts are left out.
+
+    *alert_lines* are the lines of the headings of all alerts. The text before the first title is a section
+    without a title.
+    """
+
+    _alert_lines: Collection[int]
     parts: dict[str, list[Part]] = field(default_factory=dict)  # by the section's title
     _title: str = ""
 
     def read_heading(self, heading: MarkdownHeading) -> None:
         """Begin a section; headings inside a canonical section become bold lines."""
-        if self._is_other_alert(heading):
+        if heading.line in self._alert_lines:
             return
         self._title = section_title(heading.title)
         if is_canonical(heading.title):
@@ -262,7 +232,7 @@ class _SectionReader:
 
     def _read_child(self, heading: MarkdownHeading) -> None:
         """Add a heading inside the current section, as a bold line and its contents."""
-        if not self._is_other_alert(heading):
+        if heading.line not in self._alert_lines:
             self._add_parts([Part("paragraph", bold(heading.title))])
             self._read_subtree(heading)
 
@@ -306,7 +276,11 @@ def _read_runbooks(
     heading: MarkdownHeading, title: AlertTitle, alert_lines: Collection[int], lines: list[str], file: str
 ) -> Iterator[Runbook]:
     """Yield a runbook for each name in the heading."""
-    sections = read_sections(heading, lambda other: other.line in alert_lines)
+    reader = _SectionReader(alert_lines)
+    reader.read_labelled(heading.blocks)
+    for child in heading.children:
+        reader.read_heading(child)
+    sections = tuple(Section(name, tuple(parts)) for name, parts in reader.parts.items() if parts)
     first = max(1, heading.line)
     source = "\n".join(lines[first - 1 : heading.end_line]).strip("\n")
     severity = title.severity or _find_labelled_severity(heading)
@@ -329,7 +303,7 @@ def _is_alert(heading: MarkdownHeading, title: AlertTitle, parent: MarkdownHeadi
     if title.severity:
         return True
     sections = _list_canonical_sections(heading)
-    if title.is_camel:
+    if all(map(is_camel, title.names)):
         return bool(sections) or (_ALERTS.search(parent.title) is not None and _has_content(heading))
     return len(sections) >= 2
 

@@ -8,6 +8,7 @@ import pytest
 
 from receiver.model.alert import Alert
 from receiver.runbooks.catalogue import MAX_FILE_BYTES, RunbookCatalogue
+from receiver.runbooks.excerpt import EXCERPT_LIMIT
 from tests.support.catalogues import a_catalogue
 
 
@@ -258,9 +259,9 @@ def test_an_annotation_may_name_another_runbook_of_the_catalogue(tmp_path, named
 
 def test_an_excerpt_does_not_exceed_the_limit(tmp_path):
     (tmp_path / "a.md").write_text("## DiskFull (Critical)\n\n**Symptom**:\n" + "- step by step\n" * 1000)
-    excerpt = a_catalogue([tmp_path], limit=300).find_excerpt(an_alert())
+    excerpt = a_catalogue([tmp_path]).find_excerpt(an_alert())
     assert excerpt is not None
-    assert 100 < sum(len(part.text) for part in excerpt.sections[0].parts) < 300
+    assert 1800 < sum(len(part.text) for part in excerpt.sections[0].parts) < EXCERPT_LIMIT
 
 
 @pytest.mark.parametrize(

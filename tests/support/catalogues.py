@@ -7,7 +7,6 @@ from pathlib import Path
 
 from receiver import clock as wall
 from receiver.runbooks.catalogue import RunbookCatalogue
-from receiver.runbooks.excerpt import EXCERPT_LIMIT
 from receiver.runbooks.remote import PinnedConnection, RunbookFetcher, resolve_host
 
 NO_LINKS = RunbookFetcher((), wall.now, PinnedConnection, resolve_host)
@@ -16,9 +15,8 @@ NO_LINKS = RunbookFetcher((), wall.now, PinnedConnection, resolve_host)
 def a_catalogue(
     paths: Sequence[Path],
     public_url: str = "",
-    limit: int = EXCERPT_LIMIT,
     *,
     fetcher: RunbookFetcher = NO_LINKS,
     clock: Callable[[], float] = wall.now,
 ) -> RunbookCatalogue:
-    return RunbookCatalogue(paths, public_url, limit, fetcher=fetcher, clock=clock)
+    return RunbookCatalogue(paths, public_url, fetcher, clock)
