@@ -18,7 +18,6 @@ from receiver.model.merge import merge
 from receiver.model.owners import (
     AlertOwner,
     OwnershipClaim,
-    OwnershipContext,
     assign_owners,
     build_first_claims,
     build_next_claims,
@@ -193,11 +192,16 @@ class IncidentIngester:
         if routed_group.owners is None:
             self._merge_part(routed_group, routed_group.group_id, current, result, now)
             return
-        alerts, flap_window = routed_group.group.alerts, routed_group.route_settings.flap_window
-        context = OwnershipContext(
-            routed_group.group_id, routed_group.owners, routed_group.loaded, now, flap_window
+        alerts, is_divided = routed_group.group.alerts, self._incidents.is_divided
+        assignment = assign_owners(
+            alerts,
+            routed_group.group_id,
+            routed_group.owners,
+            routed_group.loaded,
+            now=now,
+            flap_window=routed_group.route_settings.flap_window,
+            is_divided=is_divided,
         )
-        assignment = assign_owners(alerts, context, is_divided=self._incidents.is_divided)
         leader = find_leader(alerts) if assignment.pending else ""
         if any(alert.fingerprint == leader for alert in assignment.pending):
             current.is_blocked = True

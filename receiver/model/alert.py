@@ -88,10 +88,6 @@ class Group(Struct, frozen=True):
     truncated: int = 0  # how many alerts Alertmanager left out; then the whole group's state is unknown
     external_url: str = ""  # of the Alertmanager that sent it; never part of the identity
 
-    @property
-    def is_truncated(self) -> bool:
-        return self.truncated > 0
-
 
 @dataclass(frozen=True)
 class ReceivedAlerts:

@@ -85,6 +85,14 @@ class IncidentView(Struct, frozen=True):
     escalation: EscalationState
     now: float
 
+    @property
+    def near_due_at(self) -> float | None:
+        """When the next step after the first is due, if its checks are to be made by now; else None."""
+        step = self.escalation.next_step
+        if step is None or step.due_at is None or step is self.escalation.steps[0] or self.incident.is_paused:
+            return None
+        return step.due_at if step.due_at - CHECK_AHEAD_S <= self.now else None
+
 
 def evaluate_incident(incident: Incident, policy: EscalationPolicy, now: float) -> IncidentView:
     """Return *incident* with the state of its escalation at *now*."""

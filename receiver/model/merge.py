@@ -46,16 +46,19 @@ def merge(
     """
     if incident is None:
         alert_merge = _apply_alerts({}, 0, group, route_settings, now)
-        if not alert_merge.joined:
-            return IncidentChange(None, duplicates=alert_merge.duplicates)
-        return _open_incident(None, alert_merge)
+        unopened = IncidentChange(None, duplicates=alert_merge.duplicates)
+        return _open_incident(None, alert_merge) if alert_merge.joined else unopened
     may_reopen = incident.is_resolved and not incident.is_closed_by_hand
     join = incident.joins if may_reopen else incident.joins + 1
     alert_merge = _apply_alerts(incident.alert_states, join, group, route_settings, now)
     if not incident.is_resolved:
         return _merge_open(incident, alert_merge)
     if not alert_merge.joined:
-        return _update_resolved(incident, alert_merge)
+        if not (alert_merge.ended or alert_merge.earlier):
+            return _merge_repeats(incident, alert_merge)
+        # The ends of alerts that fire on are recorded, so that their next firing is no copy of this one.
+        updated = alert_merge.with_alerts(incident)
+        return alert_merge.build_change(_with_heading(updated, alert_merge, incident))
     if may_reopen and now - incident.resolved_at < route_settings.flap_window:
         return _reopen_incident(incident, alert_merge)
     return _open_incident(incident, alert_merge)
@@ -267,7 +270,7 @@ def _open_incident(previous: Incident | None, alert_merge: _AlertMerge) -> Incid
 
 def _merge_open(incident: Incident, alert_merge: _AlertMerge) -> IncidentChange:
     group, now = alert_merge.group, alert_merge.now
-    is_all_over = not alert_merge.firing_states and not group.is_truncated and bool(group.alerts)
+    is_all_over = not alert_merge.firing_states and not group.truncated and bool(group.alerts)
     is_flapping = incident.is_flapping or bool(alert_merge.flapping)
     is_over = is_all_over and not (is_flapping and incident.quiet_at)
     gap = now - max(incident.last_received_at, incident.opened_at)
@@ -407,13 +410,3 @@ def _without_acknowledger(incident: Incident, alert_merge: _AlertMerge) -> Incid
     by, ref = incident.acknowledged_by, incident.acknowledged_ref
     alert_merge.add_event("unacknowledged", f"The acknowledgement by {by} ended when it resolved")
     return replace(clear_acknowledgement(incident), former_by=by, former_ref=ref)
-
-
-def _update_resolved(incident: Incident, alert_merge: _AlertMerge) -> IncidentChange:
-    """Update the alert states of a closed *incident* whose alerts may still fire.
-
-    Their ends must be recorded, so that their next firing is not taken for a copy of this one.
-    """
-    if not (alert_merge.ended or alert_merge.earlier):
-        return _merge_repeats(incident, alert_merge)
-    return alert_merge.build_change(_with_heading(alert_merge.with_alerts(incident), alert_merge, incident))

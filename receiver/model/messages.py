@@ -14,7 +14,7 @@ from receiver.model.delivery_status import find_announcing_storm, message_target
 from receiver.model.escalation import EscalationState, IncidentView, StepState
 from receiver.model.incident import Incident, SilenceRequest
 from receiver.model.page_confirmation import is_left_open, is_resolved_too_often, is_unconfirmed
-from receiver.model.renaming import find_changing_label, sort_joined
+from receiver.model.renaming import find_changing_label, find_joined
 from receiver.model.routing import ALERTMANAGER, SLACK, EscalationPolicy, Step, Target
 
 # Edits in close succession are merged: Slack accepts some fifty a minute for all channels.
@@ -243,13 +243,13 @@ def _joined_replies(incident: Incident) -> Iterator[Reply]:
         reported = max(reported, said.latest if last.is_settled else said.first)
     if incident.joins <= reported:
         return
-    joined = sort_joined(incident, reported)
-    if joined.fingerprints:
+    fingerprints, wait_until = find_joined(incident, reported)
+    if fingerprints:
         yield replace(
             build_reply(incident, keys.JOINED, "joined", ""),
-            ready_at=joined.wait_until,
+            ready_at=wait_until,
             content_version=ReportedJoins(reported, incident.joins),
-            fingerprints=joined.fingerprints,
+            fingerprints=fingerprints,
         )
 
 

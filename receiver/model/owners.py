@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from msgspec import Struct, json
+from msgspec import json
 
 from receiver.model.alert import Alert, Group
 from receiver.model.incident import Incident, VersionedIncident
@@ -94,29 +94,12 @@ def is_owned_by(incident: Incident | None, fingerprint: str, now: float, flap_wi
 def find_unmatched_resolves(incident: Incident | None, group: Group) -> tuple[Alert, ...]:
     """Return the unmatched resolves: resolved alerts whose firing *incident* does not have."""
     states = incident.alert_states if incident is not None else {}
+    ended = ((alert, states.get(alert.fingerprint)) for alert in group.alerts if not alert.is_firing)
     return tuple(
         alert
-        for alert in group.alerts
-        if not alert.is_firing
-        and (
-            (known := states.get(alert.fingerprint)) is None
-            or (not known.is_firing and alert.starts_at > known.starts_at)
-        )
+        for alert, known in ended
+        if known is None or (not known.is_firing and alert.starts_at > known.starts_at)
     )
-
-
-class OwnershipContext(Struct, frozen=True):
-    """What is known beside the alerts of a group.
-
-    *group_id* is the group's own, *owners* are by fingerprint, *loaded* are the incidents read so far, by
-    group ID, and *flap_window* is in seconds.
-    """
-
-    group_id: str
-    owners: Mapping[str, AlertOwner]
-    loaded: Mapping[str, VersionedIncident]
-    now: float
-    flap_window: float
 
 
 @dataclass
@@ -134,43 +117,43 @@ class OwnerAssignment:
     pending: list[Alert] = field(default_factory=list)
 
 
-def assign_owners(alerts: Sequence[Alert], context: OwnershipContext, *, is_divided: bool) -> OwnerAssignment:
-    """Assign each of *alerts* to its owner, else to the group ID of its own group.
+def assign_owners(
+    alerts: Sequence[Alert],
+    group_id: str,
+    owners: Mapping[str, AlertOwner],
+    loaded: Mapping[str, VersionedIncident],
+    *,
+    now: float,
+    flap_window: float,
+    is_divided: bool,
+) -> OwnerAssignment:
+    """Assign each of *alerts* to its owner, else to *group_id*, that of its own group.
 
-    Where the store *is_divided* into several shards, an alert that does not fire in the incident yet must be
-    claimed before that incident is written. On one shard, the store's commit does both at once.
+    *owners* are by fingerprint, *loaded* are the incidents read so far, by group ID, and *flap_window* is in
+    seconds. Where the store *is_divided* into several shards, an alert that does not fire in the incident yet
+    must be claimed before that incident is written. On one shard, the store's commit does both at once.
     """
     assignment = OwnerAssignment()
     for alert in alerts:
-        _assign_owner(alert, context, assignment, is_divided=is_divided)
+        name, target = alert.fingerprint, group_id
+        owner = owners.get(name)
+        if owner is not None and not is_firing_in(loaded[group_id].incident, name):
+            if owner.group_id not in loaded:
+                assignment.unread_groups[name] = owner.group_id
+                continue
+            if is_owned_by(loaded[owner.group_id].incident, name, now, flap_window):
+                target = owner.group_id
+        if not is_divided or not alert.is_firing or is_firing_in(loaded[target].incident, name):
+            assignment.by_group_id[target].append(alert)
+        elif owner is None:
+            assignment.claims[name] = (target, "")
+        elif owner.group_id == target and owner.age_s < _FRESH_FOR_S:
+            assignment.by_group_id[target].append(alert)
+        elif owner.group_id != target and owner.age_s < OWNERSHIP_CLAIM_FOR_S:
+            assignment.pending.append(alert)
+        else:
+            assignment.claims[name] = (target, owner.claim_id)
     return assignment
-
-
-def _assign_owner(
-    alert: Alert, context: OwnershipContext, assignment: OwnerAssignment, *, is_divided: bool
-) -> None:
-    name, own = alert.fingerprint, context.group_id
-    owner = context.owners.get(name)
-    if is_firing_in(context.loaded[own].incident, name):
-        assignment.by_group_id[own].append(alert)
-        return
-    target = own
-    if owner is not None:
-        if owner.group_id not in context.loaded:
-            assignment.unread_groups[name] = owner.group_id
-            return
-        if is_owned_by(context.loaded[owner.group_id].incident, name, context.now, context.flap_window):
-            target = owner.group_id
-    if not is_divided or not alert.is_firing or is_firing_in(context.loaded[target].incident, name):
-        assignment.by_group_id[target].append(alert)
-    elif owner is None:
-        assignment.claims[name] = (target, "")
-    elif owner.group_id == target and owner.age_s < _FRESH_FOR_S:
-        assignment.by_group_id[target].append(alert)
-    elif owner.group_id != target and owner.age_s < OWNERSHIP_CLAIM_FOR_S:
-        assignment.pending.append(alert)
-    else:
-        assignment.claims[name] = (target, owner.claim_id)
 
 
 def build_first_claims(

@@ -14,13 +14,7 @@ from msgspec.structs import replace
 from receiver.model import actions, messages
 from receiver.model import delivery_keys as keys
 from receiver.model.delivery import NO_DELIVERY
-from receiver.model.escalation import (
-    CHECK_AHEAD_S,
-    IncidentView,
-    evaluate_incident,
-    is_fresh,
-    list_checked_responders,
-)
+from receiver.model.escalation import IncidentView, evaluate_incident, is_fresh, list_checked_responders
 from receiver.model.fallbacks import list_fallback_messages, page_delay_times
 from receiver.model.heading import find_heading
 from receiver.model.incident import Incident, SilenceRequest
@@ -144,7 +138,7 @@ def _list_alertmanager_checks(view: IncidentView) -> Iterator[actions.Action]:
     incident, suppression = view.incident, view.incident.suppression
     if not view.policy.checks_alertmanager or incident.is_resolved:
         return
-    checked_at, due_at = incident.find_check(ALERTMANAGER).at, _find_near_due_at(view)
+    checked_at, due_at = incident.find_check(ALERTMANAGER).at, view.near_due_at
     changes = [
         delivery.receipt for key, delivery in incident.deliveries.items() if keys.is_silence_change(key)
     ]
@@ -157,21 +151,13 @@ def _list_alertmanager_checks(view: IncidentView) -> Iterator[actions.Action]:
         yield actions.CheckBeforeStep(check=ALERTMANAGER, queue=ALERTMANAGER, since=changed_at)
 
 
-def _find_near_due_at(view: IncidentView) -> float | None:
-    """Return when the next step after the first is due, if that is near; else None."""
-    step = view.escalation.next_step
-    if step is None or step.due_at is None or step is view.escalation.steps[0] or view.incident.is_paused:
-        return None
-    return step.due_at if step.due_at - CHECK_AHEAD_S <= view.now else None
-
-
 def _list_pagerduty_checks(view: IncidentView) -> Iterator[actions.Action]:
     """Yield an acknowledgement check where a step is about to be due.
 
     A worker of PagerDuty's queue checks ahead of time. If that has not happened by the due time, because that
     queue hangs or all workers are late, a worker of Slack's queue checks before it sends the step.
     """
-    due_at, last = _find_near_due_at(view), view.incident.find_check(PAGERDUTY)
+    due_at, last = view.near_due_at, view.incident.find_check(PAGERDUTY)
     if due_at is None:
         return
     may_ask_again = last.has_failed and view.now < due_at

@@ -29,14 +29,6 @@ class Renaming:
     join: int
 
 
-@dataclass(frozen=True)
-class Joined:
-    """The joined alerts that a reply should list, and until when that reply may wait."""
-
-    fingerprints: tuple[str, ...]
-    wait_until: float = 0.0
-
-
 def find_renamings(incident: Incident) -> list[Renaming]:
     """Return the alerts that took another's place, in the order in which they joined."""
     ended: dict[tuple[str, int], list[tuple[Alert, AlertState]]] = {}
@@ -78,8 +70,9 @@ def find_changing_label(incident: Incident) -> str:
     return ""
 
 
-def sort_joined(incident: Incident, reported_joins: int) -> Joined:
-    """Return which alerts that joined after the join number *reported_joins* are to be reported.
+def find_joined(incident: Incident, reported_joins: int) -> tuple[tuple[str, ...], float]:
+    """Return the fingerprints of the alerts that joined after the join number *reported_joins* and are to be
+    reported, and until when that reply may wait.
 
     An alert that took another's place is reported at the first change of that label, and not from the second
     on. An alert that looks like the next change waits for the former alert to end, and is reported if that
@@ -87,7 +80,7 @@ def sort_joined(incident: Incident, reported_joins: int) -> Joined:
     """
     pending = [fp for fp, s in incident.alert_states.items() if s.join > reported_joins and s.is_firing]
     if not pending:
-        return Joined(())
+        return (), 0.0
     renamings = find_renamings(incident)
     first: dict[str, int] = {}
     for one in renamings:
@@ -96,9 +89,9 @@ def sort_joined(incident: Incident, reported_joins: int) -> Joined:
     quiet = {one.fingerprint for one in renamings if one.label == changing or first[one.label] < one.join}
     news = [fp for fp in pending if fp not in quiet]
     if not changing or not all(_may_be_next(incident, fp, changing) for fp in news):
-        return Joined(tuple(news))
+        return tuple(news), 0.0
     wait_until = max((incident.alert_states[fp].starts_at + _TOGETHER_S for fp in news), default=0.0)
-    return Joined(tuple(news), wait_until)
+    return tuple(news), wait_until
 
 
 def _may_be_next(incident: Incident, fingerprint: str, label: str) -> bool:

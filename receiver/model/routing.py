@@ -71,10 +71,7 @@ def parse_matcher(text: str, severities: SeverityWords | None = None) -> Matcher
     With *severities* it is one of our routes' and knows severity words; without, it tests labels as
     Alertmanager does. Raises ValueError with a sentence that says what is wrong.
     """
-    parts = _split_matcher(text)
-    if parts is None:
-        raise ValueError(f'{text!r} is no matcher like severity="critical"')
-    name, operator, value = parts
+    name, operator, value = _split_matcher(text)
     is_match = None
     if operator in ("=~", "!~"):
         try:
@@ -84,19 +81,16 @@ def parse_matcher(text: str, severities: SeverityWords | None = None) -> Matcher
     return Matcher(name, operator, value, is_match, severities if name == LABEL else None)
 
 
-def _split_matcher(text: str) -> tuple[str, str, str] | None:
-    """Return name, operator and value; None where *text* is no matcher. Runs in linear time."""
-    text = text.strip()
-    name = (_QUOTED if text.startswith('"') else _BARE_NAME).match(text)
-    operator = _OPERATOR.match(text, name.end()) if name is not None else None
-    if name is None or operator is None:
-        return None
-    value = text[operator.end() :].strip()
-    if value.startswith('"'):
-        is_value = _QUOTED.fullmatch(value) is not None
-    else:
-        is_value = '"' not in value and not value.startswith(_NO_VALUE) and not _NEXT_MATCHER.search(value)
-    return (_unquote_value(name[0]), operator[1], _unquote_value(value)) if is_value else None
+def _split_matcher(text: str) -> tuple[str, str, str]:
+    """Return name, operator and value; raises ValueError for no matcher. Runs in linear time."""
+    trimmed = text.strip()
+    name = (_QUOTED if trimmed.startswith('"') else _BARE_NAME).match(trimmed)
+    if name is not None and (operator := _OPERATOR.match(trimmed, name.end())) is not None:
+        value = trimmed[operator.end() :].strip()
+        is_bare = '"' not in value and not value.startswith(_NO_VALUE) and not _NEXT_MATCHER.search(value)
+        if _QUOTED.fullmatch(value) if value.startswith('"') else is_bare:
+            return _unquote_value(name[0]), operator[1], _unquote_value(value)
+    raise ValueError(f'{text!r} is no matcher like severity="critical"')
 
 
 def _unquote_value(text: str) -> str:

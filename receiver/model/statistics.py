@@ -103,7 +103,10 @@ def _build_alert_stats(name: str, group: Sequence[Incident], zone: tzinfo) -> Al
     return AlertStats(
         name,
         len(group),
-        short=sum(_is_short(incident) for incident in group),
+        short=sum(
+            one.is_resolved and not one.resolved_by and one.resolved_at - one.opened_at <= SHORT_S
+            for one in group
+        ),
         unacknowledged=sum(
             bool(one.policy) and one.is_resolved and not one.first_acknowledged_at for one in group
         ),
@@ -135,11 +138,6 @@ def list_recommendations(stats: Iterable[AlertStats]) -> Iterator[str]:
             yield f"{name}: fired again {times}: raise its `keep_firing_for:`"
         if one.night_pages >= _OFTEN // 2:
             yield f"{name}: paged {one.night_pages} times between 22:00 and 7:00: can it wait for the day?"
-
-
-def _is_short(incident: Incident) -> bool:
-    is_by_itself = incident.is_resolved and not incident.resolved_by
-    return is_by_itself and incident.resolved_at - incident.opened_at <= SHORT_S
 
 
 def _day(at: float, zone: tzinfo) -> date:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from receiver.model.alert import Alert
 from receiver.model.incident import AlertState, Incident
 from receiver.model.merge import merge
-from receiver.model.renaming import find_renamings, sort_joined
+from receiver.model.renaming import find_joined, find_renamings
 from receiver.model.routing import RouteSettings
 from tests.builders import OPENED_AT, a_group, an_alert
 from tests.sampling import count_examples
@@ -62,7 +62,7 @@ def test_one_resolved_alert_is_replaced_by_one_alert_only() -> None:
     stored.hears(value(0, OPENED_AT, stored.now), value(1, stored.now), value(2, stored.now))
     assert stored.incident is not None
     assert len(find_renamings(stored.incident)) == 1
-    assert len(sort_joined(stored.incident, 0).fingerprints) == 2
+    assert len(find_joined(stored.incident, 0)[0]) == 2
 
 
 @pytest.mark.parametrize(("gap", "count"), [(0.0, 1), (890.0, 1), (2000.0, 0)])
@@ -107,7 +107,7 @@ def test_there_are_no_more_renamings_than_ended_alerts_and_a_renamed_alert_is_no
     assert len({renaming.fingerprint for renaming in renamings}) == len(renamings)
     assert {renaming.label for renaming in renamings} <= {"value", "host"}
     assert all(_joined(incident.alert_states[renaming.fingerprint]) for renaming in renamings)
-    joined = sort_joined(incident, 0).fingerprints
+    joined, _ = find_joined(incident, 0)
     firing = {fp for fp, s in incident.alert_states.items() if s.join and s.is_firing}
     assert set(joined) <= firing
     assert firing - set(joined) <= {

@@ -212,7 +212,7 @@ def test_a_number_of_thousands_of_digits_is_parsed_as_text() -> None:
     body = a_body(an_alert(labels={"alertname": "DiskFull", "n": "N"}), truncatedAlerts="N", groupKey="N")
     batch = parse_webhook(body.replace(b'"N"', b"9" * 6000), "", NOW)
     assert batch.groups[0].alerts[0].labels["n"].startswith("999")
-    assert batch.groups[0].is_truncated
+    assert batch.groups[0].truncated
     assert is_valid(batch)
 
 

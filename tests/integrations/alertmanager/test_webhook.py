@@ -64,7 +64,7 @@ def summarize_batch(batch: ReceivedAlerts) -> tuple[list[ExpectedGroup], int, in
             " ".join(a.fingerprint for a in group.alerts if not a.is_firing),
             group.group_key,
             group.receiver,
-            group.is_truncated,
+            group.truncated > 0,
         )
         for group in batch.groups
     ]
