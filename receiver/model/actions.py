@@ -16,16 +16,14 @@ from receiver.model.routing import PAGERDUTY, SLACK, Responder, Step, Target
 class DeliveryAction(Struct, frozen=True, kw_only=True):
     """An action whose receipt is stored. The workers of its target's kind of channel dispatch it.
 
-    *key* names the kind of notification within its incident, *instance* which one of that kind. Once that
-    instance is delivered or has failed for good, the action is no longer missing. *ready_at* is the end of a
-    retry's wait. *content_version* is the state shown by a message that is edited when the state changes.
+    Once its *instance* is delivered or has failed for good, the action is no longer missing.
     """
 
-    key: DeliveryKey
+    key: DeliveryKey  # the kind of notification within its incident
     target: Target
-    instance: str = ""
-    ready_at: float = 0.0
-    content_version: ContentVersion = None
+    instance: str = ""  # which one of that kind
+    ready_at: float = 0.0  # when to dispatch it, for example at the end of a retry's wait
+    content_version: ContentVersion = None  # what the message shows, where it is edited when that changes
 
     @property
     def queue(self) -> str:
@@ -33,13 +31,10 @@ class DeliveryAction(Struct, frozen=True, kw_only=True):
 
 
 class Transition(Struct, frozen=True, kw_only=True):
-    """An action that changes the incident itself; the change takes the place of a receipt.
+    """An action that changes the incident itself; the change takes the place of a receipt."""
 
-    *queue* is the kind of channel whose workers apply it, no earlier than at *ready_at*.
-    """
-
-    queue: str
-    ready_at: float = 0.0
+    queue: str  # the kind of channel whose workers apply it
+    ready_at: float = 0.0  # when to apply it at the earliest
 
 
 Action = DeliveryAction | Transition
@@ -52,14 +47,11 @@ class Post(DeliveryAction, frozen=True, kw_only=True):
 
 
 class FallbackMention(Post, frozen=True, kw_only=True):
-    """A mention of the step's responder in the fallback channel, because the step's own targets failed.
-
-    *why* is the reason of that failure, *link* the address of the incident's message, where there is one.
-    """
+    """A mention of the step's responder in the fallback channel, because the step's own targets failed."""
 
     step: Step
-    why: str = ""
-    link: str = ""
+    why: str = ""  # the reason of that failure
+    link: str = ""  # the address of the incident's message; empty without one
 
 
 class Update(DeliveryAction, frozen=True, kw_only=True):
@@ -74,22 +66,20 @@ class Reply(DeliveryAction, frozen=True, kw_only=True):
     *reply_kind* is `step` (an escalation step, with a mention), `page_delayed` (the same where PagerDuty
     can't be reached), `fallback` (the fallback responder), `joined`, `renamed` (*instance* is the label),
     `resolved`, `reopened`, `reminder`, `ack_reminder`, `check_failed`, `silence_ends`, `left_open`,
-    `unconfirmed` or `resolved_there`. *fingerprints* are the alerts that joined.
+    `unconfirmed` or `resolved_there`.
     """
 
     message: str
     reply_kind: str
     step: Step | None = None
-    fingerprints: tuple[str, ...] = ()
+    fingerprints: tuple[str, ...] = ()  # of the alerts that joined
 
 
 class PageEvent(DeliveryAction, frozen=True, kw_only=True):
-    """An event to PagerDuty. *key_digest* is the digest of the routing key that its page is or was sent with,
-    empty where the page is simulated.
-    """
+    """An event to PagerDuty."""
 
     dedup_key: str
-    key_digest: str = ""
+    key_digest: str = ""  # of the routing key that its page is or was sent with; empty: simulated
 
 
 class Page(PageEvent, frozen=True, kw_only=True):
@@ -148,15 +138,13 @@ class CheckBeforeStep(Transition, frozen=True, kw_only=True):
 class ConfirmPage(Transition, frozen=True, kw_only=True):
     """Ask PagerDuty for the state of a responder's page.
 
-    *event_key* is the delivery key of the event to ask about: a page, or a resolve of ours. *hint* names
-    the webhook that reported a resolve there, empty without one; *is_repeated* says that Alertmanager has
-    repeated the alerts since. Both are used where PagerDuty can't be asked.
+    Where PagerDuty can't be asked, *hint* and *is_repeated* are used instead.
     """
 
     responder: Responder
-    event_key: DeliveryKey
-    hint: str = ""
-    is_repeated: bool = False
+    event_key: DeliveryKey  # of the event to ask about: a page, or a resolve of ours
+    hint: str = ""  # the webhook that reported a resolve there; empty without one
+    is_repeated: bool = False  # Alertmanager has repeated the alerts since
     queue: str = PAGERDUTY
 
 
@@ -167,16 +155,13 @@ class AddTimelineEntry(DeliveryAction, frozen=True, kw_only=True):
 
 
 class CreateSilence(DeliveryAction, frozen=True, kw_only=True):
-    """Create or prolong a silence in Alertmanager for exactly these labels, from now until *ends_at*.
-
-    *silence_id* is the silence to prolong, empty for a new one.
-    """
+    """Create or prolong a silence in Alertmanager for exactly these labels, from now until *ends_at*."""
 
     matchers: tuple[tuple[str, str], ...]
     ends_at: float
     by: str
     comment: str
-    silence_id: str = ""
+    silence_id: str = ""  # the silence to prolong; empty for a new one
 
 
 class ExpireSilence(DeliveryAction, frozen=True, kw_only=True):

@@ -91,15 +91,11 @@ class Group(Struct, frozen=True):
 
 @dataclass(frozen=True)
 class ReceivedAlerts:
-    """The alerts of one request body: usually one group, several where the body has no group key.
-
-    *rejected* counts the alerts that could not be parsed and are in no group, *repaired* those that could
-    after a repair (all of them, when a field of the whole group was repaired).
-    """
+    """The alerts of one request body: usually one group, several where the body has no group key."""
 
     groups: tuple[Group, ...] = ()
-    rejected: int = 0
-    repaired: int = 0
+    rejected: int = 0  # how many alerts could not be parsed and are in no group
+    repaired: int = 0  # how many could after a repair (all, when a field of the whole group was repaired)
 
     @property
     def total(self) -> int:

@@ -36,60 +36,48 @@ class Receipt(Struct, frozen=True, omit_defaults=True):
 
 
 class PageConfirmation(Struct, frozen=True, omit_defaults=True):
-    """What PagerDuty had of a page at the last check; see `page_confirmation.py`.
+    """What PagerDuty had of a page at the last check; see `page_confirmation.py`."""
 
-    *accepted_at* is the first 202 of this instance, *notified_at* that of the trigger for which PagerDuty
-    has an incident (0 while it has none). *attempt* is the attempt that was checked at *at*, *again_at* when
-    to ask again after PagerDuty gave no answer. *found* is the result, such as `confirmed`; *misses* counts
-    the checks in a row that found no effect of the event. *resolved_at* holds the recent times at which
-    automation resolved the incident. *incident* and *link* are PagerDuty's ID and address of it. *hint* names
-    the last PagerDuty webhook that was taken into account.
-    """
-
-    accepted_at: float = 0.0
-    notified_at: float = 0.0
-    at: float = 0.0
-    attempt: int = 0
-    again_at: float = 0.0
-    found: str = ""
-    misses: int = 0
-    resolved_at: tuple[float, ...] = ()
-    incident: str = ""
-    link: str = ""
-    hint: str = ""
+    accepted_at: float = 0.0  # the first 202 of this instance
+    notified_at: float = (
+        0.0  # the 202 of the trigger for which PagerDuty has an incident; 0 while it has none
+    )
+    at: float = 0.0  # the time of the check
+    attempt: int = 0  # the attempt that was checked
+    again_at: float = 0.0  # when to ask again after PagerDuty gave no answer
+    found: str = ""  # the result, such as `confirmed`
+    misses: int = 0  # the checks in a row that found no effect of the event
+    resolved_at: tuple[float, ...] = ()  # the recent times at which automation resolved the incident
+    incident: str = ""  # PagerDuty's ID of the incident
+    link: str = ""  # PagerDuty's address of it
+    hint: str = ""  # the last PagerDuty webhook that was taken into account
 
 
 class PostedState(Struct, frozen=True, omit_defaults=True, tag="state"):
-    """The state that the message of an incident or a review shows. It is edited when the present one differs.
-
-    *steps* and *silences* are each name or number with the word for its state, *paused_until* is the end of a
-    maintenance in seconds, 0 without one.
-    """
+    """The state that the message of an incident or a review shows. It is edited when the state differs."""
 
     state: str = "open"
     generation: int = 0
     joins: int = 0
     revision: int = 0
-    steps: tuple[tuple[str, str], ...] = ()
-    silences: tuple[tuple[int, str], ...] = ()
+    steps: tuple[tuple[str, str], ...] = ()  # each name with the word for its state
+    silences: tuple[tuple[int, str], ...] = ()  # each number with the word for its state
     is_stale: bool = False
-    paused_until: int = 0
+    paused_until: int = 0  # the end of a maintenance in seconds; 0 without one
 
 
 class PostedStorm(Struct, frozen=True, omit_defaults=True, tag="storm"):
-    """The state that a storm's message shows: its incidents by state, who acknowledged how many, the id of
-    the newest, the steps mentioned in the thread, and how many responses it had.
-    """
+    """The state that a storm's message shows: the numbers of its incidents by state, and the like."""
 
     is_active: bool
     total: int
     open: int = 0
     acknowledged: int = 0
     resolved: int = 0
-    acknowledged_by: tuple[tuple[str, int], ...] = ()
-    newest: str = ""
-    steps: tuple[str, ...] = ()
-    responses: int = 0
+    acknowledged_by: tuple[tuple[str, int], ...] = ()  # who acknowledged how many
+    newest: str = ""  # the ID of its newest incident
+    steps: tuple[str, ...] = ()  # those mentioned in the thread
+    responses: int = 0  # how many it had
 
 
 class ReportedJoins(Struct, frozen=True, tag="joins"):
@@ -194,7 +182,6 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
         )
 
     def with_receipt(self, receipt: Receipt) -> Delivery:
-        """Return this delivery with its receipt."""
         return replace(self, receipt=receipt, maybe_sent=False, reason="", detail="", retry_at=0.0)
 
     def with_failure(

@@ -12,16 +12,12 @@ from receiver.model.routing import PAGERDUTY, SLACK, EscalationPolicy, Responder
 
 
 class PageState(Struct, frozen=True):
-    """The state of a responder's PagerDuty incident for this incident.
+    """The state of a responder's PagerDuty incident for this incident."""
 
-    *opened*, *closed* and *acknowledged* are the numbers of the escalation runs whose page was opened,
-    resolved and acknowledged last; 0: none.
-    """
-
-    opened: int = 0
-    closed: int = 0
+    opened: int = 0  # the number of the last escalation run whose page was opened; 0: none
+    closed: int = 0  # the last one whose page was resolved
     is_closing: bool = False  # a resolve was attempted and has no result yet
-    acknowledged: int = 0
+    acknowledged: int = 0  # the last one whose page was acknowledged
     is_known: bool = False  # the page that opened it has a receipt; otherwise it may not have arrived
     key_digest: str = ""  # of the routing key that page was sent with
 

@@ -26,18 +26,16 @@ CHECK_GRACE_S = 3.0
 
 
 class StepState(Struct, frozen=True):
-    """The state of one step. *due_at* is None while it is unknown.
+    """The state of one step.
 
-    *notified_at* is the time of the step's first receipt (of a page: see `find_notified_at`).
-    *wait_started_at* is when the wait for the next step began: when a channel first accepted the
-    notification, or when the step timed out. Until then, *times_out_at* is when it will time out.
+    The wait for the next step starts when a channel first accepted the notification, or the step timed out.
     """
 
     step: Step
-    due_at: float | None = None
-    notified_at: float | None = None
+    due_at: float | None = None  # None while it is unknown
+    notified_at: float | None = None  # its first receipt (of a page: see `find_notified_at`)
     timed_out_at: float | None = None
-    times_out_at: float | None = None
+    times_out_at: float | None = None  # set until the wait has started
     wait_started_at: float | None = None
     is_due: bool = False
     is_unconfirmed: bool = False  # PagerDuty accepted its page and has no incident for it
@@ -50,14 +48,11 @@ class StepState(Struct, frozen=True):
 
 
 class EscalationState(Struct, frozen=True, dict=True):
-    """All steps in order; *next_check_at* is when the state next changes without an event.
+    """The state of all steps."""
 
-    *paused_until* is the end of a maintenance that stops paging (0: there is none).
-    """
-
-    steps: tuple[StepState, ...]
-    next_check_at: float | None = None
-    paused_until: float = 0.0
+    steps: tuple[StepState, ...]  # in order
+    next_check_at: float | None = None  # when the state next changes without an event
+    paused_until: float = 0.0  # the end of a maintenance that stops paging; 0 without one
 
     @property
     def due_steps(self) -> list[StepState]:

@@ -19,16 +19,13 @@ MAX_SUMMARY = 300
 
 
 class IncidentHeading(Struct, frozen=True):
-    """Name, summary and host of one alert. *host* is empty where the alert names none or is not loaded.
-
-    *more* counts the other pairs of name and summary, *more_names* the other names.
-    """
+    """Name, summary and host of one alert."""
 
     name: str
     summary: str
-    more: int = 0
-    host: str = ""
-    more_names: int = 0
+    more: int = 0  # the number of other pairs of name and summary
+    host: str = ""  # empty where the alert names none or is not loaded
+    more_names: int = 0  # the number of other names
 
     @property
     def counted_name(self) -> str:

@@ -25,17 +25,13 @@ class Person(Struct, frozen=True, omit_defaults=True):
 
 
 class OnCallPerson(Struct, frozen=True, omit_defaults=True):
-    """A person on call. *level* is the lowest of their escalation levels in PagerDuty.
-
-    *until* is when their shift ends (0: never). *as_of* is set while PagerDuty can't be reached: the time
-    of its last answer.
-    """
+    """A person on call."""
 
     name: str
     email: str = ""
-    level: int = 1
-    until: float = 0.0
-    as_of: float = 0.0
+    level: int = 1  # the lowest of their escalation levels in PagerDuty
+    until: float = 0.0  # when their shift ends; 0: never
+    as_of: float = 0.0  # while PagerDuty can't be reached: the time of its last answer; else 0
     slack_id: str = ""  # where Slack has a user with this e-mail address
 
 
@@ -51,17 +47,13 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # no i, l, o, u: IDs are read al
 
 
 class AlertState(Struct, frozen=True, array_like=True):
-    """The state of one alert of an incident. Its labels are stored apart, because they are seldom needed.
-
-    *join* is the number of the occasion on which it joined (0: the incident opened with it). *is_dismissed*
-    marks an alert that still fires in an incident a person closed: its copies stay duplicates.
-    """
+    """The state of one alert of an incident. Its labels are stored apart, because they are seldom needed."""
 
     starts_at: float
     ends_at: float
     severity: Severity
-    join: int = 0
-    is_dismissed: bool = False
+    join: int = 0  # the number of the occasion on which it joined; 0: the incident opened with it
+    is_dismissed: bool = False  # still fires after a person closed its incident: its copies stay duplicates
     ended_before_at: float = 0.0  # the end of the firing before this one
     is_seen: bool = False  # Alertmanager's API has listed it, so its absence there counts
     absent_polls: int = 0  # in how many status polls in a row it was absent
@@ -75,28 +67,22 @@ class AlertState(Struct, frozen=True, array_like=True):
 
 
 class EscalationRun(Struct, frozen=True, array_like=True):
-    """One pass through the steps: it starts when the incident opens, reopens or is un-acknowledged.
-
-    *since* is the number of the run that started with the last opening or reopening.
-    """
+    """One pass through the steps: it starts when the incident opens, reopens or is un-acknowledged."""
 
     number: int
     started_at: float
     cause: str = "opened"  # or reopened, unacknowledged
-    since: int = 1
+    since: int = 1  # the number of the run that started with the last opening or reopening
     is_quiet: bool = False  # flapping: the first step is not sent again
 
 
 class Suppression(Struct, frozen=True, omit_defaults=True):
-    """Why escalation steps wait: all firing alerts are muted in Alertmanager.
+    """Why escalation steps wait: all firing alerts are muted in Alertmanager."""
 
-    *reason* is `silenced`, `inhibited` or `muted` (by a time interval). *until* is 0 where it is unknown.
-    """
-
-    reason: str
+    reason: str  # `silenced`, `inhibited` or `muted` (by a time interval)
     since: float
     by: str = ""
-    until: float = 0.0
+    until: float = 0.0  # 0 where it is unknown
 
 
 class StepCheck(Struct, frozen=True, array_like=True):
@@ -110,19 +96,17 @@ _NEVER_CHECKED = StepCheck()
 
 
 class SilenceRequest(Struct, frozen=True, omit_defaults=True):
-    """A silence that was requested through the receiver; the silence itself is in Alertmanager.
-
-    *until* is 0 for one that lasts until the incident resolves. *ended_at* is when it was withdrawn.
-    Its ID in Alertmanager is the reference in the receipt of `silence:NUMBER`.
+    """A silence that was requested through the receiver; the silence itself is in Alertmanager. Its ID there
+    is the reference in the receipt of `silence:NUMBER`.
     """
 
     number: int
     matchers: tuple[tuple[str, str], ...]
     by: str
     requested_at: float
-    until: float = 0.0
+    until: float = 0.0  # 0 for one that lasts until the incident resolves
     comment: str = ""
-    ended_at: float = 0.0
+    ended_at: float = 0.0  # when it was withdrawn
 
     @property
     def is_until_resolved(self) -> bool:
@@ -411,22 +395,18 @@ def find_most_severe(incident: Incident) -> Alert | None:
 
 @dataclass(frozen=True)
 class VersionedIncident:
-    """A group's latest incident as read, and its version for the compare-and-set of a change.
-
-    *read_at_ms* is set where Redis has several shards: when it was read, by the clock of the Redis server.
-    """
+    """A group's latest incident as read, and its version for the compare-and-set of a change."""
 
     group_id: str
     incident: Incident | None
     version: int
-    read_at_ms: int = 0
+    read_at_ms: int = 0  # with several shards: when it was read, by the clock of the Redis server
 
 
 @dataclass(frozen=True)
 class IncidentUpdate:
     """A change to commit: what was read, the changed incident, and the queues to enqueue it in for *due*.
 
-    *is_incoming* puts it into the queues of incoming changes, which may wait a little for due work.
     *former_owners* maps the fingerprint of an alert to its former owner as read: the alert changes its owner
     only if that one is unchanged since.
     """
@@ -435,7 +415,7 @@ class IncidentUpdate:
     change: IncidentChange
     queues: tuple[str, ...]
     due: float
-    is_incoming: bool = False
+    is_incoming: bool = False  # into the queues of incoming changes, which may wait a little for due work
     former_owners: Mapping[str, VersionedIncident] = field(default_factory=dict)
 
     @property

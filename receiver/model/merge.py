@@ -66,15 +66,12 @@ def merge(
 
 @dataclass
 class _AlertMerge:
-    """The effect of one payload on the alerts of an incident, and the change that follows from it.
-
-    *copies* holds each alert as in the payload, by fingerprint; *join* is the number of the occasion.
-    """
+    """The effect of one payload on the alerts of an incident, and the change that follows from it."""
 
     alert_states: dict[str, AlertState]
-    join: int
+    join: int  # the number of the occasion
     group: Group
-    copies: dict[str, Alert]
+    copies: dict[str, Alert]  # each alert as in the payload, by fingerprint
     route_settings: RouteSettings
     now: float
     joined: list[Alert] = field(default_factory=list)

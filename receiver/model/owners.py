@@ -25,26 +25,20 @@ from receiver.model.incident import Incident, VersionedIncident
 
 @dataclass(frozen=True)
 class AlertOwner:
-    """The group ID that owns an alert according to the store. Its incident tells whether that still holds.
-
-    With several shards, *claim_id* identifies the claim and *age_s* is its age.
-    """
+    """The group ID that owns an alert according to the store. Its incident tells whether that still holds."""
 
     group_id: str
-    claim_id: str = ""
-    age_s: float = math.inf
+    claim_id: str = ""  # with several shards
+    age_s: float = math.inf  # of the claim
 
 
 @dataclass(frozen=True)
 class OwnershipClaim:
-    """A request to claim an alert for *group_id*, if it has no owner or its claim is *former_claim_id*.
-
-    With an empty *group_id* the owner is only looked up.
-    """
+    """A request to claim an alert for *group_id*, if it has no owner or its claim is *former_claim_id*."""
 
     group_family: str
     fingerprint: str
-    group_id: str = ""
+    group_id: str = ""  # if empty, the owner is only looked up
     former_claim_id: str = ""
 
 
@@ -106,14 +100,14 @@ def find_unmatched_resolves(incident: Incident | None, group: Group) -> tuple[Al
 class OwnerAssignment:
     """The alerts of a group by the group ID that owns them, as far as that can be decided.
 
-    *unread_groups* are the group IDs whose incidents must be read first. *claims* must be made before an
-    incident is written: each is the group ID to claim the alert for, and the ID of the claim before, if any.
-    *pending* are alerts that another group ID claimed a moment ago and that its incident does not have yet.
+    *unread_groups* and *claims* are by fingerprint: the group IDs whose incidents must be read first, and the
+    claims to make before an incident is written: the group ID to claim the alert for, and the former claim's
+    ID, if any. *pending* are alerts that another group ID claimed a moment ago and whose incident lacks them.
     """
 
     by_group_id: defaultdict[str, list[Alert]] = field(default_factory=lambda: defaultdict(list))
-    unread_groups: dict[str, str] = field(default_factory=dict)  # by fingerprint
-    claims: dict[str, tuple[str, str]] = field(default_factory=dict)  # target and former claim by fingerprint
+    unread_groups: dict[str, str] = field(default_factory=dict)
+    claims: dict[str, tuple[str, str]] = field(default_factory=dict)
     pending: list[Alert] = field(default_factory=list)
 
 

@@ -14,21 +14,19 @@ from receiver.model.delivery import Delivery, PageConfirmation
 class PagerDutyEvent:
     """A webhook event about a PagerDuty incident. It is only a hint: it may be late or out of order.
 
-    *incident_key* is empty for an incident that was opened by alerts; *status* is the incident's status, or
-    a responder's answer. *to* names the new assignees, or the people who were asked to help; *merged_into* is
-    the PagerDuty incident that this one was merged into. *is_person* tells whether a PagerDuty user did it:
-    the event's `agent` is a user. Auto-resolve names a service or no agent, an integration names itself.
+    *is_person* tells whether a PagerDuty user did it: the event's `agent` is a user. Auto-resolve names a
+    service or no agent, an integration names itself.
     """
 
     event_id: str
     event_type: str
     incident_id: str
-    incident_key: str = ""
-    status: str = ""
+    incident_key: str = ""  # empty for an incident that was opened by alerts
+    status: str = ""  # the incident's status, or a responder's answer
     by: str = ""
     occurred_at: float = 0.0
-    to: tuple[str, ...] = ()
-    merged_into: str = ""
+    to: tuple[str, ...] = ()  # the new assignees, or the people who were asked to help
+    merged_into: str = ""  # the PagerDuty incident that this one was merged into
     is_person: bool = False
 
 
@@ -36,14 +34,13 @@ class PagerDutyEvent:
 class PagerDutyStatus:
     """The status of a PagerDuty incident: `triggered`, `acknowledged`, `resolved` or `merged`.
 
-    A merged incident is over, too, but its alerts go on in the incident *merged_into*. *by* acknowledged or
-    resolved it, and *is_person* tells whether that is a PagerDuty user (`last_status_change_by` is a user):
-    auto-resolve, event rules and integrations are not. Times are in seconds since the epoch by our own clock,
-    0 where unknown. *id* and *link* are PagerDuty's ID and address of it.
+    A merged incident is over, too, but its alerts go on in the incident *merged_into*. *is_person* tells
+    whether *by* is a PagerDuty user (`last_status_change_by` is a user): auto-resolve, event rules and
+    integrations are not. Times are in seconds since the epoch by our own clock, 0 where unknown.
     """
 
     status: str
-    by: str = ""
+    by: str = ""  # who acknowledged or resolved it
     changed_at: float = 0.0
     is_person: bool = False
     created_at: float = 0.0
@@ -82,13 +79,10 @@ RESENT_REASONS = frozenset({UNCONFIRMED, RESOLVED_THERE, STILL_OPEN, REPEATED})
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of a page confirmation, *what*: `triggered`, `acknowledged`, `resolved` or `none`.
+    """The result of a page confirmation."""
 
-    *status* is the PagerDuty incident that shows it, None for `none`.
-    """
-
-    what: str
-    status: PagerDutyStatus | None = None
+    what: str  # `triggered`, `acknowledged`, `resolved` or `none`
+    status: PagerDutyStatus | None = None  # of the PagerDuty incident that shows it; None for `none`
 
     @property
     def is_by_person(self) -> bool:

@@ -130,14 +130,11 @@ _NO_SECRET = Secret()
 
 @dataclass(frozen=True)
 class Target:
-    """Where a message goes: a channel kind and an address.
-
-    *address* is a Slack channel or handle; a PagerDuty routing key is kept in *secret*.
-    """
+    """Where a message goes: a channel kind and an address."""
 
     kind: str
-    address: str
-    secret: Secret = _NO_SECRET
+    address: str  # a Slack channel or handle, for example
+    secret: Secret = _NO_SECRET  # a PagerDuty routing key
 
 
 def find_digest(digests: Mapping[str, str], target: str) -> str:
@@ -194,23 +191,20 @@ class Step:
 
 @dataclass(frozen=True)
 class EscalationPolicy:
-    """The steps in order; an acknowledgement ends after *ack_timeout* seconds (0: never).
+    """The escalation steps of a route's incidents, and the settings that go with them.
 
     *others* are responders who may have been paged under an earlier version of the policy: their pages are
-    acknowledged and resolved, and no step pages them. *checks_alertmanager* says that Alertmanager can be
-    asked before a step after the first, *checks_pagerduty* that PagerDuty can. *paused_until* is the end of a
-    maintenance that stops paging (0: there is none). *fallback* is the route's channel or responder for
-    notifications that are refused for good.
+    acknowledged and resolved, and no step pages them.
     """
 
     name: str
-    steps: tuple[Step, ...] = ()
-    ack_timeout: float = 0.0
+    steps: tuple[Step, ...] = ()  # in order
+    ack_timeout: float = 0.0  # an acknowledgement ends after so many seconds; 0: never
     others: tuple[Responder, ...] = ()
-    checks_alertmanager: bool = False
-    paused_until: float = 0.0
-    checks_pagerduty: bool = False
-    fallback: Target | Responder | None = None
+    checks_alertmanager: bool = False  # Alertmanager can be asked before a step after the first
+    paused_until: float = 0.0  # the end of a maintenance that stops paging; 0 without one
+    checks_pagerduty: bool = False  # PagerDuty can be asked before a step after the first
+    fallback: Target | Responder | None = None  # the route's, for notifications that are refused for good
 
     @cached_property
     def responders(self) -> dict[str, Responder]:
@@ -261,15 +255,12 @@ class RoutingTable(Protocol):
 
 @dataclass(frozen=True)
 class RouteSettings:
-    """The settings for merging a group: its route and policy, the flap settings, and the severity words.
-
-    *flap_window* is in seconds; more than *flap_count* changes of an alert within it are flapping.
-    """
+    """The settings for merging a group: its route and policy, the flap settings, and the severity words."""
 
     route: str
     channel: str
     policy: str
     steps: tuple[str, ...] = ()
-    flap_window: float = 600.0
-    flap_count: int = 4
+    flap_window: float = 600.0  # in seconds
+    flap_count: int = 4  # more changes of an alert within the flap window are flapping
     severities: SeverityWords = BUILT_IN_WORDS

@@ -41,21 +41,16 @@ class DurationStats:
 
 @dataclass(frozen=True)
 class AlertStats:
-    """Counts of the incidents with one alert name.
-
-    *count* opened, *short* of them resolved by themselves within `SHORT_S`, *unacknowledged* resolved without
-    an acknowledgement though they had a policy. They were paged *pages* times, *night_pages* of these at
-    night, and *reopened* so many times. *label* is a changing label that makes new alerts, empty without one.
-    """
+    """Counts of the incidents with one alert name."""
 
     alertname: str
     count: int
-    short: int = 0
-    unacknowledged: int = 0
+    short: int = 0  # resolved by themselves within `SHORT_S`
+    unacknowledged: int = 0  # resolved without an acknowledgement though they had a policy
     pages: int = 0
-    night_pages: int = 0
-    reopened: int = 0
-    label: str = ""
+    night_pages: int = 0  # those of the pages that came at night
+    reopened: int = 0  # how often they reopened, all together
+    label: str = ""  # a changing label that makes new alerts; empty without one
 
 
 def count_days(incidents: Iterable[Incident], since: float, until: float, zone: tzinfo) -> list[Day]:

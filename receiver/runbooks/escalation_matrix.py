@@ -13,14 +13,11 @@ from receiver.text import one_line
 
 @dataclass(frozen=True)
 class MatrixRow:
-    """The row of one severity, as written: *response* is `5 minutes`, *path* (`On-call`, `Team Lead`).
-
-    *file* and *line* are its position.
-    """
+    """The row of one severity, as written."""
 
     severity: str
-    response: str
-    path: tuple[str, ...]
+    response: str  # `5 minutes`
+    path: tuple[str, ...]  # (`On-call`, `Team Lead`)
     file: str
     line: int
 

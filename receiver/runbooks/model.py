@@ -9,19 +9,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a section; an excerpt shows all of it or nothing.
+    """A part of a section; an excerpt shows all of it or nothing."""
 
-    *kind* is `paragraph`, `item`, `code` or `table`. *text* is Markdown for `paragraph` and `item`, the bare
-    code for `code`, the Markdown source for `table`. *depth* is the nesting in lists (0 outside); *marker* is
-    `-` or `1.` for an item, and empty for the further contents of the item above. *lang* is the language of
-    a code block.
-    """
-
-    kind: str
-    text: str
-    depth: int = 0
-    marker: str = ""
-    lang: str = ""
+    kind: str  # `paragraph`, `item`, `code` or `table`
+    text: str  # Markdown, but the bare code for `code`
+    depth: int = 0  # the nesting in lists; 0 outside
+    marker: str = ""  # `-` or `1.` for an item, empty for the further contents of the item above
+    lang: str = ""  # the language of a code block
 
 
 @dataclass(frozen=True)
@@ -34,10 +28,10 @@ class Section:
 
 @dataclass(frozen=True)
 class Runbook:
-    """The runbook of one alert. *severity* is the one in its heading or label, or empty."""
+    """The runbook of one alert."""
 
     name: str
-    severity: str
+    severity: str  # the one in its heading or label, or empty
     sections: tuple[Section, ...]
     source: str = ""  # its Markdown, for the web page
     file: str = ""
@@ -46,16 +40,12 @@ class Runbook:
 
 @dataclass(frozen=True)
 class Excerpt:
-    """The part of a runbook that is shown in a message.
-
-    *is_cut* is set when something was left out; *url* is the link to the rest (empty: no link). For a
-    runbook link that was not fetched, the excerpt has only a *url*.
-    """
+    """The part of a runbook that is shown in a message; of a link that was not fetched, only the *url*."""
 
     name: str
     sections: tuple[Section, ...] = ()
-    is_cut: bool = False
-    url: str = ""
+    is_cut: bool = False  # something was left out
+    url: str = ""  # the link to the rest; empty: no link
 
 
 def render_plain(excerpt: Excerpt) -> str:
