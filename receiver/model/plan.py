@@ -65,11 +65,7 @@ def plan(incident: Incident, policy: EscalationPolicy, now: float) -> IncidentPl
     ]
     if find_compactable(incident, now):
         wanted.append(actions.CompactAlerts())
-    missing = [
-        _with_wait(incident, action, now)
-        for action in wanted
-        if isinstance(action, actions.Transition) or not _is_done(incident, action)
-    ]
+    missing = [found for action in wanted if (found := _find_missing(incident, action, now)) is not None]
     due_times = [at for at in _list_due_times(view) if at is not None and at > now]
     return IncidentPlan(tuple(missing), min(due_times, default=None), view=view)
 
@@ -90,15 +86,9 @@ def _list_due_times(view: IncidentView) -> list[float | None]:
     return times
 
 
-def _is_done(incident: Incident, action: actions.DeliveryAction) -> bool:
-    done = incident.deliveries.get(action.key)
-    if done is None or not done.is_settled or done.instance != action.instance:
-        return False
-    return isinstance(action, actions.Post) or done.content_version == action.content_version
-
-
-def _with_wait(incident: Incident, action: actions.Action, now: float) -> actions.Action:
-    """Return *action* with the wait of its retry; due now if a clock ahead of ours computed its wait.
+def _find_missing(incident: Incident, action: actions.Action, now: float) -> actions.Action | None:
+    """Return *action* with the wait of its retry, due now if a clock ahead of ours computed its wait; None
+    where the action is done.
 
     That was another host's clock, or ours before it was set back. How much of such a wait is over is unknown,
     and a page must not wait until our clock reaches its end. An action without an attempt never waits for
@@ -107,7 +97,10 @@ def _with_wait(incident: Incident, action: actions.Action, now: float) -> action
     delivery = NO_DELIVERY
     if isinstance(action, actions.DeliveryAction):
         delivery = incident.find_delivery(action.key, action.instance)
-        if delivery.retry_at > action.ready_at and not delivery.is_settled:
+        if delivery.is_settled:
+            if isinstance(action, actions.Post) or delivery.content_version == action.content_version:
+                return None
+        elif delivery.retry_at > action.ready_at:
             action = replace(action, ready_at=delivery.retry_at)
     if action.ready_at <= now:
         return action
