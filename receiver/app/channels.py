@@ -24,8 +24,8 @@ from receiver.integrations.pagerduty.channel import PagerDutyChannel
 from receiver.integrations.pagerduty.rest_api import PagerDutyOnCallLookup, PagerDutyRestClient
 from receiver.integrations.pagerduty.routing_keys import RoutingKeys
 from receiver.integrations.slack.channel import SimulatedSlack, SlackChannel
-from receiver.integrations.slack.commands import OnCallReport, SlackCommands
-from receiver.integrations.slack.interactions import SlackInteractionHandler, SlackInteractions
+from receiver.integrations.slack.commands import OnCallReport, SlackInteractionHandler
+from receiver.integrations.slack.interactions import SlackInteractions
 from receiver.model.incident import Person
 from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK, Target
 from receiver.notices import NoticeService
@@ -239,7 +239,7 @@ def build_slack_interactions(services: Services) -> SlackInteractions:
     def acknowledge_storm(storm_id: str, by: Person, now: float) -> None:
         services.storms.record_response(storm_id, "acknowledge", by, now, is_renewing=True)
 
-    commands = SlackCommands(
+    handler = SlackInteractionHandler(
         incident_service=services.incident_service,
         silence_service=SilenceService(
             services.incident_service, lambda incident: incident.source in routing.alertmanagers
@@ -249,14 +249,13 @@ def build_slack_interactions(services: Services) -> SlackInteractions:
         on_call_report=OnCallReport(routing.responders if rest else {}, build_on_call(services, rest)),
         clock=services.clock,
         zone=routing.zone,
-    )
-    handler = SlackInteractionHandler(
-        commands,
-        partial(next_business_day_start, hours) if hours is not None else lambda _: 0.0,
-        {"reviewed": mark_reviewed, "acknowledge_storm": acknowledge_storm},
+        next_business_day_start=partial(next_business_day_start, hours)
+        if hours is not None
+        else lambda _: 0.0,
+        buttons={"reviewed": mark_reviewed, "acknowledge_storm": acknowledge_storm},
     )
     return SlackInteractions(
-        handler.execute_request,
+        handler.handle_request,
         routing.slack_token,
         services.settings.slack_api_url,
         clock=services.clock,

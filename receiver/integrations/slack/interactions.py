@@ -1,8 +1,4 @@
-"""Handling of interactions: button clicks, the silence form and slash commands, and the responses to them.
-
-Incidents change only through IncidentService, so that repeating a request is harmless; a repeated
-acknowledgement restarts the acknowledgement timeout.
-"""
+"""The responses to Slack's requests: permission check, execution, the form for a silence, follow-ups."""
 
 from __future__ import annotations
 
@@ -13,20 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from receiver.errors import DeliveryError, NotFound, StoreError
-from receiver.incidents.service import describe_state
+from receiver.errors import DeliveryError, StoreError
 from receiver.integrations.slack.client import SlackClient, post_response
-from receiver.integrations.slack.commands import (
-    FormFieldError,
-    SlackCommands,
-    parse_duration_form,
-)
 from receiver.integrations.slack.permissions import SlackResponderCheck
 from receiver.integrations.slack.requests import (
-    FIELD_CHOICE,
-    ButtonClick,
     Command,
-    FormErrors,
     IncidentDetails,
     InteractionResponse,
     ModalSubmit,
@@ -34,95 +21,8 @@ from receiver.integrations.slack.requests import (
     Request,
     TextReply,
 )
-from receiver.integrations.slack.views import render_ephemeral, render_form_errors, render_silence_form
-from receiver.model.incident import IncidentChange, Person
+from receiver.integrations.slack.views import render_ephemeral, render_form_error, render_silence_form
 from receiver.text import Secret
-
-_EXPIRE = "expire:"
-
-
-@dataclass(frozen=True)
-class SlackInteractionHandler:
-    """Executes requests. Threads may share it.
-
-    *next_business_day_start* returns the start of the next business day after a timestamp; 0 if business
-    hours are not configured. *buttons* are the actions of the buttons of reviews and storms; their first
-    argument is the ID of the review or storm.
-    """
-
-    commands: SlackCommands
-    next_business_day_start: Callable[[float], float]
-    buttons: Mapping[str, Callable[[str, Person, float], object]]
-
-    def execute_request(self, request: Request) -> InteractionResponse:
-        """Execute *request*; when this returns, the change is stored. Raises only StoreError."""
-        try:
-            match request:
-                case ButtonClick():
-                    return self._handle_click(request)
-                case ModalSubmit():
-                    return self._handle_form(request)
-                case Command():
-                    return self.commands.handle_command(request)
-        except NotFound as error:
-            gone = f"There is no {error.kind} {error.name}; it may have been closed longer ago than is kept"
-            return FormErrors({FIELD_CHOICE: gone}) if isinstance(request, ModalSubmit) else TextReply(gone)
-
-    def _handle_click(self, click: ButtonClick) -> InteractionResponse:
-        """Execute the action of a button; unknown buttons are ignored."""
-        now, by, service = self.commands.clock(), click.by, self.commands.incident_service
-        match click.button:
-            case "acknowledge":
-                return _reply_unless_done(service.acknowledge(click.value, by, now), by)
-            case "unacknowledge":
-                return _reply_unless_done(service.unacknowledge(click.value, by, now), by)
-            case "resolve":
-                return _reply_unless_done(service.resolve(click.value, by, now), by)
-            case "silence":
-                return self._open_form(click, now)
-        if press := self.buttons.get(click.button):
-            press(click.value, by, now)
-            return None
-        return self._expire_silence(click, now) if click.button.startswith(_EXPIRE) else None
-
-    def _expire_silence(self, click: ButtonClick, now: float) -> InteractionResponse:
-        incident_id, _, number = click.value.partition("#")
-        if not number.isascii() or not number.isdigit() or len(number) > 9:
-            return None
-        change = self.commands.incident_service.expire_silence(incident_id, int(number), click.by, now)
-        return None if change.is_changed else TextReply("That silence has ended already")
-
-    def _open_form(self, click: ButtonClick, now: float) -> InteractionResponse:
-        incident = self.commands.incidents.load_incident(click.value)
-        refusal = self.commands.silence_service.silence_refusal_reason(incident)
-        if refusal:
-            return TextReply(refusal)
-        return OpenModal(
-            incident, click.trigger_id, self.next_business_day_start(now), str(self.commands.zone)
-        )
-
-    def _handle_form(self, form: ModalSubmit) -> InteractionResponse:
-        now = self.commands.clock()
-        try:
-            for_s = parse_duration_form(form, now, self.next_business_day_start, self.commands.zone)
-        except FormFieldError as fault:
-            return FormErrors({fault.field: str(fault)})
-        incident = self.commands.incidents.load_incident(form.incident_id)
-        refusal = self.commands.silence_service.silence_refusal_reason(incident)
-        if refusal:
-            return FormErrors({FIELD_CHOICE: refusal})
-        self.commands.silence_service.request_silence(incident, form.by, for_s, form.comment, now)
-        return None
-
-
-def _reply_unless_done(change: IncidentChange, by: Person) -> InteractionResponse:
-    """Return None if the click changed something or repeats this user's own; else the incident's state."""
-    incident = change.incident
-    if change.is_changed or incident is None:
-        return None
-    author = incident.resolved_ref if incident.is_resolved else incident.acknowledged_ref
-    return None if author and author == by.slack_id else TextReply(describe_state(incident))
-
 
 logger = logging.getLogger(__name__)
 # Slack waits 3 s for a response, and a form can be opened only within that time:
@@ -151,7 +51,7 @@ class SlackInteractions:
     """Checks permissions, executes requests and builds the response to Slack. Threads may share it.
 
     Without a *token* forms can't be opened, and permissions are not checked.
-    *execute_request* is `SlackInteractionHandler.execute_request` and may raise StoreError.
+    *execute_request* is `SlackInteractionHandler.handle_request` and may raise StoreError.
     *responders* are those of `slack.responders`, see `SlackResponderCheck`.
     """
 
@@ -176,10 +76,8 @@ class SlackInteractions:
 
         *is_new* returns false if the same request was received before; then it is not executed again.
         """
-        refusal = (
-            self._responder_check.find_refusal_reason(request) if self._responder_check is not None else ""
-        )
-        if refusal:
+        check = self._responder_check
+        if check is not None and (refusal := check.find_refusal_reason(request)):
             fields = {"by": request.by.name, "user": request.by.slack_id, "team": request.team}
             logger.warning("response refused", extra={"fields": fields, "state": refusal})
             return _build_result(request, TextReply(refusal))
@@ -231,21 +129,15 @@ class SlackInteractions:
 
 
 def _build_result(
-    request: Request, outcome: TextReply | IncidentDetails | FormErrors, *, is_saved: bool = True
+    request: Request, outcome: TextReply | IncidentDetails, *, is_saved: bool = True
 ) -> InteractionResult:
     """Return the result with *outcome* in the response for a form or command, as a follow-up for a button."""
-    if isinstance(request, ModalSubmit):
-        errors = outcome.fields if isinstance(outcome, FormErrors) else {FIELD_CHOICE: _format_text(outcome)}
-        return InteractionResult(render_form_errors(errors), is_saved=is_saved)
-    if isinstance(outcome, FormErrors):
-        outcome = TextReply(" ".join(outcome.fields.values()))
+    if isinstance(request, ModalSubmit) and isinstance(outcome, TextReply):
+        return InteractionResult(render_form_error(outcome), is_saved=is_saved)
     message = render_ephemeral(outcome)
     if isinstance(request, Command) and is_saved:
         return InteractionResult(message)
     # Slack ignores the body of an HTTP error, but shows that of a Socket Mode response.
     body = message if isinstance(request, Command) else None
-    return InteractionResult(body, is_saved, message, request.response_url)
-
-
-def _format_text(outcome: TextReply | IncidentDetails) -> str:
-    return outcome.text if isinstance(outcome, TextReply) else outcome.incident.alertname
+    url = "" if isinstance(request, ModalSubmit) else request.response_url
+    return InteractionResult(body, is_saved, message, url)

@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -96,13 +96,14 @@ class TextLine:
 
 
 @dataclass(frozen=True)
-class TextReply:
-    """A reply to the user: *text* and *until* as in TextLine, *lines*, and a line for each of *incidents*."""
+class TextReply(TextLine):
+    """A reply to the user, with *lines* and a line for each of *incidents*; in the form for a silence, the error
+    message at *field*.
+    """
 
-    text: str
-    until: float = 0.0
     lines: tuple[TextLine, ...] = ()
     incidents: tuple[Incident, ...] = ()
+    field: str = FIELD_CHOICE
 
 
 @dataclass(frozen=True)
@@ -126,15 +127,8 @@ class OpenModal:
     zone: str = "UTC"
 
 
-@dataclass(frozen=True)
-class FormErrors:
-    """The form is invalid: an error message for each wrong field."""
-
-    fields: Mapping[str, str] = field(default_factory=dict)
-
-
 # None: done without a reply, because the update of the incident's message shows it.
-InteractionResponse = TextReply | IncidentDetails | OpenModal | FormErrors | None
+InteractionResponse = TextReply | IncidentDetails | OpenModal | None
 
 
 SOURCE = "slack"
@@ -233,20 +227,17 @@ def _parse_click(payload: Json) -> ButtonClick | None:
     button = _text(action.get("action_id"))
     if action.get("type") != "button" or not button:
         return None
-    user = as_object(payload.get("user"))
     return ButtonClick(
         button=button[:MAX_ID],
         value=_text(action.get("value"))[:MAX_ID],
-        by=_parse_person(user.get("id"), user.get("username") or user.get("name")),
         trigger_id=_token(payload.get("trigger_id")),
         response_url=_token(payload.get("response_url")),
-        team=_text(user.get("team_id"))[:MAX_ID],
-        origin_team=_text(as_object(payload.get("team")).get("id"))[:MAX_ID],
+        **_parse_sender(payload),
     )
 
 
 def _parse_submission(payload: Json) -> ModalSubmit | None:
-    view, user = as_object(payload.get("view")), as_object(payload.get("user"))
+    view = as_object(payload.get("view"))
     if view.get("callback_id") != SILENCE_FORM:
         return None
     values = as_object(as_object(view.get("state")).get("values"))
@@ -255,10 +246,18 @@ def _parse_submission(payload: Json) -> ModalSubmit | None:
         choice=_value(values, FIELD_CHOICE),
         custom=_value(values, FIELD_CUSTOM),
         comment=_value(values, FIELD_COMMENT),
-        by=_parse_person(user.get("id"), user.get("username") or user.get("name")),
-        team=_text(user.get("team_id"))[:MAX_ID],
-        origin_team=_text(as_object(payload.get("team")).get("id"))[:MAX_ID],
+        **_parse_sender(payload),
     )
+
+
+def _parse_sender(payload: Json) -> dict[str, Any]:
+    """Return who clicked or submitted, and the workspaces of the user and of the click."""
+    user = as_object(payload.get("user"))
+    return {
+        "by": _parse_person(user.get("id"), user.get("username") or user.get("name")),
+        "team": _text(user.get("team_id"))[:MAX_ID],
+        "origin_team": _text(as_object(payload.get("team")).get("id"))[:MAX_ID],
+    }
 
 
 def _value(values: Json, name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from slack_sdk.models.blocks import (
@@ -95,10 +95,10 @@ def render_silence_form(incident: Incident, next_business_day_at: float, zone: s
     return dict(view.to_dict())
 
 
-def render_form_errors(faults: Mapping[str, str]) -> dict[str, Any]:
-    """Return the response that keeps the form open and shows an error message at each wrong field."""
-    errors = {field: truncate_text(plain(fault), _MAX_ERROR) for field, fault in faults.items()}
-    return {"response_action": "errors", "errors": errors}
+def render_form_error(reply: TextReply) -> dict[str, Any]:
+    """Return the response that keeps the form open and shows *reply* at its field."""
+    error = truncate_text(plain(reply.text), _MAX_ERROR)
+    return {"response_action": "errors", "errors": {reply.field: error}}
 
 
 def _options(next_business_day_at: float) -> Iterator[Option]:

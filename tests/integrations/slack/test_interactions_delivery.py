@@ -11,7 +11,6 @@ from receiver.integrations.slack.interactions import SlackInteractions
 from receiver.integrations.slack.requests import (
     ButtonClick,
     Command,
-    FormErrors,
     InteractionResponse,
     ModalSubmit,
     OpenModal,
@@ -74,7 +73,7 @@ def test_an_accepted_form_is_closed(slack):
 
 
 def test_a_form_with_an_error_stays_open_and_names_the_field(slack):
-    result = build_interactions(slack, FormErrors({"own": "For how long?"})).handle_request(FORM)
+    result = build_interactions(slack, TextReply("For how long?", field="own")).handle_request(FORM)
     assert result.body == {"response_action": "errors", "errors": {"own": "For how long?"}}
 
 

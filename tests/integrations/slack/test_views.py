@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.integrations.slack.views import render_form_errors, render_silence_form
+from receiver.integrations.slack.requests import TextReply
+from receiver.integrations.slack.views import render_form_error, render_silence_form
 from tests.builders import OPENED_AT, an_alert, an_incident
 from tests.mocks import views
 
@@ -48,7 +49,7 @@ def test_slack_accepts_the_form_whatever_the_alert_name(name, more):
 
 @pytest.mark.parametrize("sentence", ["Too long", "x" * 1000])
 def test_an_error_is_shown_at_its_field(sentence):
-    answer = render_form_errors({"own": sentence})
+    answer = render_form_error(TextReply(sentence, field="own"))
     assert answer["response_action"] == "errors"
     assert answer["errors"]["own"].startswith(sentence[:100])
     assert len(answer["errors"]["own"]) <= 150
