@@ -191,12 +191,12 @@ class ReceiverWorker:
     def run_until_stopped(self) -> None:
         """Work until `stop`."""
         if self._socket is not None:
-            self._socket.start()
+            self._socket.open_connection()
         self._background.start()
         self._worker.run_until_stopped()
         self._background.stop()
         if self._socket is not None:
-            self._socket.stop()
+            self._socket.close_connection()
 
     def stop(self) -> None:
         """Ask `run_until_stopped` to return."""

@@ -286,7 +286,7 @@ def test_a_change_is_saved_before_the_200(rig: Rig, people: SlackPeople) -> None
 def test_the_same_works_over_socket_mode(rig: Rig, people: SlackPeople) -> None:
     incident = rig.fires("DiskFull")
     line = SlackSocket(Secret("xapp-test"), rig.slack.url, build_slack_interactions(rig.services))
-    line.start()
+    line.open_connection()
     try:
         assert rig.slack.connections.wait_open()
         press = a_click("acknowledge", incident, response_url=rig.slack.response_url)
@@ -301,4 +301,4 @@ def test_the_same_works_over_socket_mode(rig: Rig, people: SlackPeople) -> None:
         assert refused is not None
         assert refused["payload"]["response_action"] == "errors"
     finally:
-        line.stop()
+        line.close_connection()

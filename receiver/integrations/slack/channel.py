@@ -143,7 +143,7 @@ class SlackChannel:
                 message = _render_outside_thread(rendered, url, notification.title)
             method, arguments = _build_call(notification, message, is_in_thread=not outside_thread_note)
             try:
-                response = self._client.post(method, arguments)
+                response = self._client.post_json(method, arguments)
             except PermanentDeliveryError as error:
                 if error.reason not in FORMAT_ERRORS:
                     raise

@@ -26,10 +26,10 @@ from receiver.http_client import as_object, get_tls_context
 from receiver.integrations.slack.errors import slack_errors
 from receiver.text import Secret, one_line
 
-# slack_sdk logs each failure, which we log ourselves; and it formats a debug line for each request unless
-# its logger has an explicit level.
-_SILENT: Final = logging.getLogger("receiver.integrations.slack.sdk")
-_SILENT.setLevel(logging.CRITICAL)
+# slack_sdk logs what it receives and each failure, also URLs that contain a ticket; we log what matters. It
+# formats a debug line for each request unless its logger has an explicit level.
+SILENT: Final = logging.getLogger("receiver.integrations.slack.sdk")
+SILENT.setLevel(logging.CRITICAL + 1)
 
 
 # Common servers and proxies close a connection that is idle for 5 s.
@@ -49,18 +49,18 @@ class SlackClient(WebClient):
             base_url=base_url.rstrip("/") + "/",
             timeout=timeout_s,  # type: ignore[arg-type]  # seconds; http.client accepts fractions
             retry_handlers=[],  # the default one repeats a post whose response was lost: a duplicate message
-            logger=_SILENT,
+            logger=SILENT,
         )
         self.proxy = None  # `find_proxy` knows better: slack_sdk ignores NO_PROXY
         # With the TLS context that each was opened with, and since when it is idle.
         self._idle: deque[tuple[HTTPConnection, SSLContext | None, float]] = deque()
 
-    def post(self, method: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    def post_json(self, method: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Call *method* with a JSON body; return Slack's response or raise a DeliveryError."""
         return self._call_method(method, json=dict(arguments))
 
-    def get(self, method: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Call a *method* that accepts no JSON body, with query parameters; see `post`."""
+    def post_form(self, method: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Call a *method* that accepts no JSON body, with form fields; see `post_json`."""
         return self._call_method(method, params=dict(arguments))
 
     def get_pages(
@@ -69,7 +69,7 @@ class SlackClient(WebClient):
         """Yield the pages of a list, *at_most* of them, with *size* items each; raises a DeliveryError."""
         cursor = ""
         for _ in range(at_most):
-            page = self.get(method, {"limit": size, **query} | ({"cursor": cursor} if cursor else {}))
+            page = self.post_form(method, {"limit": size, **query} | ({"cursor": cursor} if cursor else {}))
             yield page
             cursor = str(as_object(page.get("response_metadata")).get("next_cursor") or "")
             if not cursor:
@@ -151,7 +151,7 @@ def post_response(url: str, message: Mapping[str, Any], timeout_s: float) -> Non
         timeout=timeout_s,  # type: ignore[arg-type]  # seconds; urllib accepts fractions
         ssl=get_tls_context() if url.lower().startswith("https:") else None,
         retry_handlers=[],
-        logger=_SILENT,
+        logger=SILENT,
     )
     webhook.proxy = None
     with slack_errors():

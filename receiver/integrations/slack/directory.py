@@ -67,7 +67,7 @@ class ChannelDirectory:
             return ""
 
     def _fetch_team_url(self) -> str:
-        url = str(self._client.post("auth.test", {}).get("url") or "")
+        url = str(self._client.post_json("auth.test", {}).get("url") or "")
         if not url:
             raise PermanentDeliveryError("no_url")
         return url
@@ -111,15 +111,9 @@ class UserDirectory:
         responder = self._resolve_responder(action.step.responder, deadline)
         return replace(notification, action=change(action, step=replace(action.step, responder=responder)))
 
-    def find_handle_id(self, handle: str) -> str:
-        """Return the ID of the user group, else of the user, with this *handle*; empty if not found within
-        two seconds.
-        """
-        return self._find_handle_id(handle, time.monotonic() + _WAIT_S)
-
     def _resolve_responder(self, responder: Responder, deadline: float) -> Responder:
         targets = (
-            replace(target, address=self._find_handle_id(target.address, deadline) or target.address)
+            replace(target, address=self.find_handle_id(target.address, deadline) or target.address)
             if target.kind == SLACK and target.address.startswith("@")
             else target
             for target in responder.targets
@@ -132,9 +126,12 @@ class UserDirectory:
         cached = self._emails.find_value(person.email, remaining_s(deadline))
         return change(person, slack_id=cached.value) if cached is not None else person
 
-    def _find_handle_id(self, handle: str, deadline: float) -> str:
-        """Return the ID of the user group, else of the user, with this *handle*; empty if not found."""
+    def find_handle_id(self, handle: str, deadline: float | None = None) -> str:
+        """Return the ID of the user group, else of the user, with this *handle*; empty if not found by
+        *deadline*, else within two seconds.
+        """
         name = lowercase_ascii(handle.removeprefix("@"))
+        deadline = time.monotonic() + _WAIT_S if deadline is None else deadline
         for ids in (self._groups, self._users):
             cached = ids.find_value(_ALL, remaining_s(deadline))
             if cached is not None and name in cached.value:
@@ -142,7 +139,7 @@ class UserDirectory:
         return ""
 
     def _fetch_groups(self, _: str) -> Ids:
-        groups = as_objects(self._client.get("usergroups.list", {}).get("usergroups"))
+        groups = as_objects(self._client.post_form("usergroups.list", {}).get("usergroups"))
         found = {lowercase_ascii(str(group.get("handle", ""))): str(group.get("id", "")) for group in groups}
         return {handle: group_id for handle, group_id in found.items() if handle and group_id}
 
@@ -155,24 +152,21 @@ class UserDirectory:
         members = chain.from_iterable(as_objects(page.get("members")) for page in pages)
         users = [user for user in members if not user.get("deleted") and user.get("id")]
         ids = {lowercase_ascii(str(user.get("name") or "")): str(user["id"]) for user in users}
-        shown = [(_find_display_name(user), str(user["id"])) for user in users]
-        times = Counter(name for name, _ in shown)
-        unique = {name: user_id for name, user_id in shown if times[name] == 1}
+        profiles = [as_object(user.get("profile")) for user in users]
+        names = [lowercase_ascii(str(profile.get("display_name") or "")) for profile in profiles]
+        times = Counter(names)
+        unique = {name: str(user["id"]) for name, user in zip(names, users, strict=True) if times[name] == 1}
         return {name: user_id for name, user_id in (unique | ids).items() if name}
 
     def _fetch_id_by_email(self, email: str) -> str:
         """Return the ID of the user with that e-mail address; empty if there is none."""
         try:
-            user = self._client.get("users.lookupByEmail", {"email": email}).get("user")
+            user = self._client.post_form("users.lookupByEmail", {"email": email}).get("user")
         except DeliveryError as error:
             if error.reason in _UNKNOWN:
                 return ""
             raise
         return "" if as_object(user).get("deleted") else str(as_object(user).get("id") or "")
-
-
-def _find_display_name(user: dict[str, Any]) -> str:
-    return lowercase_ascii(str(as_object(user.get("profile")).get("display_name") or ""))
 
 
 def remaining_s(deadline: float) -> float:

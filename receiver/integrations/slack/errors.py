@@ -60,43 +60,15 @@ _CODES: Mapping[RefusalKind, str] = {
     """,
 }
 # Slack refuses the formatting; a lower FormattingLevel may be accepted.
-FORMAT_ERRORS = frozenset(
-    {
-        "attachment_payload_limit_exceeded",
-        "block_mismatch",
-        "invalid_attachments",
-        "invalid_blocks",
-        "invalid_blocks_format",
-        "markdown_text_too_long",
-        "msg_blocks_too_long",
-        "msg_too_long",
-        "too_many_attachments",
-        "unsupported_block",
-    }
-)
+_FORMAT_CODES = """
+    attachment_payload_limit_exceeded block_mismatch invalid_attachments invalid_blocks invalid_blocks_format
+    markdown_text_too_long msg_blocks_too_long msg_too_long too_many_attachments unsupported_block
+"""
+FORMAT_ERRORS = frozenset(_FORMAT_CODES.split())
+# Any other code counts as temporary, so that a new code loses no alert.
 PERMANENT_ERRORS: Mapping[str, RefusalKind] = dict.fromkeys(FORMAT_ERRORS, RefusalKind.CONTENT) | {
     code: kind for kind, codes in _CODES.items() for code in codes.split()
 }
-# Temporary: a rate limit, an internal error of Slack, a workspace or channel that is being moved.
-# An unknown code counts as temporary, so that a new code loses no alert.
-TEMPORARY_ERRORS = frozenset(
-    {
-        "external_channel_migrating",
-        "fatal_error",
-        "internal_error",
-        "invalid_cursor",  # a search starts again from the first page
-        "list_record_comment_fetch_failed",
-        "message_limit_exceeded",
-        "org_login_required",
-        "rate_limited",
-        "ratelimited",
-        "request_timeout",
-        "service_unavailable",
-        "streaming_state_conflict",
-        "team_added_to_org",
-        "update_failed",
-    }
-)
 # According to Slack, the request may have been executed before one of these errors was raised.
 _MAYBE_DONE = frozenset({"fatal_error", "internal_error", "request_timeout", "service_unavailable"})
 # Slack sends Retry-After with every 429; a 429 of a proxy may have none.
@@ -132,10 +104,10 @@ def _convert_api_error(error: SlackApiError) -> TemporaryDeliveryError | Permane
     status = int(error.response.status_code)
     code = _code(error)
     if status == 429 or code in ("ratelimited", "rate_limited"):
-        return TemporaryDeliveryError("rate_limited", retry_after=_retry_after(error) or _WAIT_S)
+        return TemporaryDeliveryError("rate_limited", retry_after=parse_retry_after(error) or _WAIT_S)
     if code in PERMANENT_ERRORS:
         return PermanentDeliveryError(code, _detail(error), kind=PERMANENT_ERRORS[code])
-    wait = _retry_after(error)
+    wait = parse_retry_after(error)
     if not code:
         reason = "not_json" if status == 200 else f"http_{status}"
         return TemporaryDeliveryError(reason, retry_after=wait, maybe_sent=not 300 <= status < 500)
@@ -161,7 +133,8 @@ def _detail(error: SlackApiError) -> str:
     return one_line("; ".join(details), 500)
 
 
-def _retry_after(error: SlackApiError) -> float:
+def parse_retry_after(error: SlackApiError) -> float:
+    """Return the wait that Slack asks for, in seconds and at most ten minutes; 0 if it asks for none."""
     headers = {str(key).lower(): value for key, value in error.response.headers.items()}
     try:
         wait = float(headers.get("retry-after", 0))

@@ -99,7 +99,7 @@ class SlackInteractions:
             )
         view = render_silence_form(form.incident, form.next_business_day_at, form.zone)
         try:
-            self._client.post("views.open", {"trigger_id": form.trigger_id, "view": view})
+            self._client.post_json("views.open", {"trigger_id": form.trigger_id, "view": view})
         except DeliveryError as error:
             fields = {"incident": form.incident.id, "reason": error.reason, "detail": error.detail}
             logger.warning("silence form not opened", extra={"fields": fields})

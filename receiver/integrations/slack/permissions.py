@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import chain
+from typing import Any
 
 from msgspec import Struct
 
@@ -17,11 +19,7 @@ from receiver.cache import Cache
 from receiver.errors import DeliveryError, PermanentDeliveryError
 from receiver.http_client import as_object
 from receiver.integrations.slack.client import SlackClient
-from receiver.integrations.slack.directory import (
-    ChannelDirectory,
-    UserDirectory,
-    remaining_s,
-)
+from receiver.integrations.slack.directory import ChannelDirectory, UserDirectory, remaining_s
 from receiver.integrations.slack.mrkdwn import is_user
 from receiver.integrations.slack.requests import Request, is_read_only
 
@@ -42,26 +40,13 @@ MEMBERS_UNKNOWN = (
 )
 
 
-class _Team(Struct, frozen=True):
-    """The IDs of our workspace and of its Enterprise organization; empty if there is none."""
-
-    id: str
-    enterprise: str
-
-    def includes_user_of(self, team: str, enterprise: str) -> bool:
-        """Return whether a user of *team* and *enterprise* is ours; true if our team or theirs is unknown."""
-        ours = {self.id, self.enterprise} - {""}
-        return not ours or not team or team in ours or enterprise in ours
-
-
 class _User(Struct, frozen=True):
     """The fields of `users.info` that decide on permission."""
 
     team: str = ""
     enterprise: str = ""
     is_guest: bool = False
-    is_external: bool = False  # of another workspace, through a shared channel
-    is_deleted: bool = False
+    is_external: bool = False  # of another workspace, through a shared channel, or deleted
 
 
 class SlackResponderCheck:
@@ -71,32 +56,29 @@ class SlackResponderCheck:
     member of our workspace may act. If `users.info` is not available, the workspace in the request decides.
     """
 
-    def __init__(
-        self,
-        client: SlackClient,
-        clock: Callable[[], float],
-        listed: tuple[str, ...] = (),
-    ) -> None:
+    def __init__(self, client: SlackClient, clock: Callable[[], float], listed: tuple[str, ...] = ()) -> None:
         self._client = client
         self._listed = listed
         self._user_directory = UserDirectory(client, clock)
         self._channel_directory = ChannelDirectory(client, clock)
-        self._team = Cache("auth.test", self._fetch_team, clock, ttl_s=_KEEP_S, retry_s=_RETRY_S)
-        self._users = Cache("users.info", self._fetch_user, clock, ttl_s=_KEEP_S, retry_s=_RETRY_S)
-        self._members = Cache("slack.responders", self._fetch_members, clock, ttl_s=_KEEP_S, retry_s=_RETRY_S)
+        build = partial(Cache[Any], clock=clock, ttl_s=_KEEP_S, retry_s=_RETRY_S)
+        self._teams: Cache[frozenset[str]] = build("auth.test", self._fetch_teams)
+        self._users: Cache[_User] = build("users.info", self._fetch_user)
+        self._members: Cache[frozenset[str]] = build("slack.responders", self._fetch_members)
 
     def find_refusal_reason(self, request: Request) -> str:
         """Return the message for the user why *request* is refused; empty if it is allowed. Never raises, and
         waits one second at most in total.
         """
         deadline = time.monotonic() + _WAIT_S
-        user_id = request.by.slack_id
-        team = self._team.find_value(_OURS, remaining_s(deadline))
-        user = self._users.find_value(user_id, remaining_s(deadline))
-        ours = team.value if team is not None else _Team(request.origin_team, "")
-        known = user.value if user is not None else _User(request.team)
-        is_ours = ours.includes_user_of(known.team or request.team, known.enterprise)
-        if known.is_external or known.is_deleted or not is_ours:
+        teams = self._teams.find_value(_OURS, remaining_s(deadline))
+        user = self._users.find_value(request.by.slack_id, remaining_s(deadline))
+        ours = (teams.value if teams is not None else {request.origin_team}) - {""}
+        known = user.value if user is not None else _User()
+        team = known.team or request.team
+        # The user counts as ours if our workspace or theirs is not known.
+        is_other = bool(ours and team) and ours.isdisjoint({team, known.enterprise})
+        if known.is_external or is_other:
             return OTHER_WORKSPACE
         return GUEST if known.is_guest else self._find_unlisted_reason(request, deadline)
 
@@ -116,13 +98,14 @@ class SlackResponderCheck:
                 return ""
         return NOT_LISTED if is_known else MEMBERS_UNKNOWN
 
-    def _fetch_team(self, _: str) -> _Team:
-        response = self._client.post("auth.test", {})
-        return _Team(str(response.get("team_id") or ""), str(response.get("enterprise_id") or ""))
+    def _fetch_teams(self, _: str) -> frozenset[str]:
+        """Return the IDs of our workspace and of its Enterprise organization, if it has one."""
+        response = self._client.post_json("auth.test", {})
+        return frozenset(str(response.get(name) or "") for name in ("team_id", "enterprise_id"))
 
     def _fetch_user(self, user_id: str) -> _User:
         try:
-            user = self._client.get("users.info", {"user": user_id}).get("user")
+            user = self._client.post_form("users.info", {"user": user_id}).get("user")
         except DeliveryError as error:
             if error.reason in _UNKNOWN:
                 return _User(is_external=True)
@@ -134,8 +117,7 @@ class SlackResponderCheck:
             team=str(user.get("team_id") or ""),
             enterprise=str(organization.get("enterprise_id") or ""),
             is_guest=bool(user.get("is_restricted") or user.get("is_ultra_restricted")),
-            is_external=bool(user.get("is_stranger")),
-            is_deleted=bool(user.get("deleted")),
+            is_external=bool(user.get("is_stranger") or user.get("deleted")),
         )
 
     def _fetch_members(self, name: str) -> frozenset[str]:
@@ -152,7 +134,9 @@ class SlackResponderCheck:
             raise PermanentDeliveryError("handle_not_found")
         if is_user(found):
             return frozenset({found})
-        return frozenset(_texts(self._client.get("usergroups.users.list", {"usergroup": found}).get("users")))
+        return frozenset(
+            _texts(self._client.post_form("usergroups.users.list", {"usergroup": found}).get("users"))
+        )
 
 
 def _texts(found: object) -> list[str]:

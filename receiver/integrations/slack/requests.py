@@ -97,7 +97,7 @@ class TextLine:
 
 @dataclass(frozen=True)
 class TextReply(TextLine):
-    """A reply to the user, with *lines* and a line for each of *incidents*; in the form for a silence, the error
+    """A reply to the user, with *lines* and a line for each of *incidents*; in the silence form, the error
     message at *field*.
     """
 

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 
 from slack_sdk import WebClient
@@ -25,20 +25,17 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.socket_mode.response import SocketModeResponse
 
 from receiver.errors import PayloadError
-from receiver.integrations.slack.client import find_proxy
+from receiver.integrations.slack.client import SILENT, find_proxy
+from receiver.integrations.slack.errors import parse_retry_after
 from receiver.integrations.slack.interactions import SlackInteractions
 from receiver.integrations.slack.requests import Request, parse_command_fields, parse_interaction_payload
 from receiver.text import Secret, one_line
 
 logger = logging.getLogger(__name__)
-# slack_sdk logs what it receives and, in failures, URLs that contain a ticket; we log what matters.
-_SILENT: Final = logging.getLogger("receiver.integrations.slack.socket_mode.sdk")
-_SILENT.setLevel(logging.CRITICAL + 1)
 _TIMEOUT_S = 10
 _AT_ONCE = 4
 _READ_SIZE = 16 * 1024
 _LONGEST_WAIT_S = 60.0
-_LONGEST_RETRY_AFTER_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -58,12 +55,8 @@ class SocketModeConnection(SocketModeClient):
     """One connection at a time; reconnects when it is lost, until `close_for_good`."""
 
     def __init__(self, app_token: Secret, base_url: str, timings: SocketModeTimings) -> None:
-        web = WebClient(
-            base_url=base_url.rstrip("/") + "/",
-            timeout=_TIMEOUT_S,
-            retry_handlers=[],
-            logger=_SILENT,
-        )
+        base_url = base_url.rstrip("/") + "/"
+        web = WebClient(base_url=base_url, timeout=_TIMEOUT_S, retry_handlers=[], logger=SILENT)
         web.proxy = None  # urllib reads the proxy settings itself and respects NO_PROXY
         self._timings = timings
         self._wait_s = timings.first_wait_s
@@ -71,7 +64,7 @@ class SocketModeConnection(SocketModeClient):
         self._close_lock = threading.Lock()
         super().__init__(
             app_token=app_token.reveal(),
-            logger=_SILENT,
+            logger=SILENT,
             web_client=web,
             ping_interval=timings.ping_every_s,
             receive_buffer_size=_READ_SIZE,
@@ -89,13 +82,13 @@ class SocketModeConnection(SocketModeClient):
         try:
             response = self.web_client.apps_connections_open(app_token=self.app_token)
             url = str(response["url"])
-        except SlackApiError as error:
-            reason = one_line(str(error.response.get("error") or error.response.status_code), 80)
-            self._not_before = max(self._not_before, now + _retry_after(error))
-            _log_connection_failed(reason)
-            raise
         except Exception as error:
-            _log_connection_failed(type(error).__name__)
+            reason = type(error).__name__
+            if isinstance(error, SlackApiError):
+                reason = one_line(str(error.response.get("error") or error.response.status_code), 80)
+                self._not_before = max(self._not_before, now + parse_retry_after(error))
+            fields = {"reason": reason}
+            logger.warning("socket mode connection failed", extra={"fields": fields, "state": reason})
             raise
         self.proxy = find_proxy("https", urlsplit(url).hostname or "")
         return url
@@ -163,22 +156,10 @@ def _build_disconnect(closable_socket: _Socket, disconnect: Callable[[], None]) 
     return close
 
 
-def _log_connection_failed(reason: str) -> None:
-    logger.warning("socket mode connection failed", extra={"fields": {"reason": reason}, "state": reason})
-
-
 def _log_connection_lost(error: Exception) -> None:
     if not isinstance(error, _Closed):
         name = type(error).__name__
         logger.warning("socket mode connection lost", extra={"fields": {"error": name}, "state": name})
-
-
-def _retry_after(error: SlackApiError) -> float:
-    headers = {str(name).lower(): value for name, value in error.response.headers.items()}
-    try:
-        return min(max(0.0, float(headers.get("retry-after", 0))), _LONGEST_RETRY_AFTER_S)
-    except (TypeError, ValueError):
-        return 0.0
 
 
 _RETRY_EVERY_S = 0.5
@@ -189,7 +170,7 @@ _USUAL = SocketModeTimings()
 
 @dataclass(eq=False)
 class SlackSocket:
-    """Keeps a connection to Slack from `start` to `stop`, and reconnects when it is lost.
+    """Keeps a connection to Slack until `close_connection`, and reconnects when it is lost.
 
     *handler* may be replaced, as after a change of the configuration: it gets the next requests.
     """
@@ -208,22 +189,20 @@ class SlackSocket:
         """Whether the connection is open."""
         return self._connection is not None and self._connection.is_connected()
 
-    def start(self) -> None:
+    def open_connection(self) -> None:
         """Connect in a background thread, with retries; returns at once."""
         self._connection = SocketModeConnection(self.app_token, self.base_url, self.timings)
         self._connection.socket_mode_request_listeners.append(self._receive_envelope)
-        threading.Thread(
-            target=self._connect, args=(self._connection,), name="slack-socket", daemon=True
-        ).start()
+        arguments = (self._connection,)
+        threading.Thread(target=self._connect, args=arguments, name="slack-socket", daemon=True).start()
 
-    def stop(self) -> None:
+    def close_connection(self) -> None:
         """Close the connection; wait 5 s at most until the requests in progress are done and acknowledged."""
         self._stopping.set()
         if self._connection is None:
             return
-        closing = threading.Thread(
-            target=self._connection.close_for_good, name="slack-socket-end", daemon=True
-        )
+        close = self._connection.close_for_good
+        closing = threading.Thread(target=close, name="slack-socket-end", daemon=True)
         closing.start()
         closing.join(_STOP_S)
 
@@ -257,16 +236,13 @@ class SlackSocket:
         handler = self.handler
         result = handler.handle_request(request)
         if result.is_saved:
-            self._remember_envelope(envelope.envelope_id, result.body)
+            self._done[envelope.envelope_id] = result.body
+            if len(self._done) > _REMEMBERED:
+                self._done.popitem(last=False)
         if result.is_saved or result.body is not None:
             _acknowledge_envelope(client, envelope, result.body)
         if result.body is None:
             handler.send_followup(result)
-
-    def _remember_envelope(self, envelope_id: str, body: Mapping[str, Any] | None) -> None:
-        self._done[envelope_id] = body
-        while len(self._done) > _REMEMBERED:
-            self._done.popitem(last=False)
 
 
 def _parse_envelope(envelope: SocketModeRequest) -> Request | None:
@@ -282,6 +258,5 @@ def _acknowledge_envelope(
     try:
         client.send_socket_mode_response(SocketModeResponse(envelope.envelope_id, payload))
     except Exception as error:  # noqa: BLE001  # the connection is lost; Slack shows an error to the user
-        logger.warning(
-            "socket mode: envelope not acknowledged", extra={"fields": {"error": type(error).__name__}}
-        )
+        fields = {"error": type(error).__name__}
+        logger.warning("socket mode: envelope not acknowledged", extra={"fields": fields})

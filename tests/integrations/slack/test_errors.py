@@ -12,12 +12,31 @@ import pytest
 
 from receiver.errors import PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
 from receiver.integrations.slack.channel import SlackChannel
-from receiver.integrations.slack.errors import PERMANENT_ERRORS, TEMPORARY_ERRORS
+from receiver.integrations.slack.errors import PERMANENT_ERRORS
 from receiver.text import Secret
 from tests.builders import a_notification
 from tests.mocks.slack import MockSlack
 
 POST = "chat.postMessage"
+# Temporary: a rate limit, an internal error of Slack, a workspace or channel that is being moved.
+TEMPORARY_ERRORS = frozenset(
+    {
+        "external_channel_migrating",
+        "fatal_error",
+        "internal_error",
+        "invalid_cursor",  # a search starts again from the first page
+        "list_record_comment_fetch_failed",
+        "message_limit_exceeded",
+        "org_login_required",
+        "rate_limited",
+        "ratelimited",
+        "request_timeout",
+        "service_unavailable",
+        "streaming_state_conflict",
+        "team_added_to_org",
+        "update_failed",
+    }
+)
 
 
 def temporary(url: str, timeout_s: float = 2.0) -> TemporaryDeliveryError:

@@ -54,13 +54,13 @@ def start(slack: MockSlack) -> Iterator[Callable[[FakeHandler], SlackSocket]]:
 
     def begin(handler: FakeHandler, token: Secret = TOKEN) -> SlackSocket:
         socket = SlackSocket(token, slack.url, handler, QUICK)
-        socket.start()
+        socket.open_connection()
         started.append(socket)
         return socket
 
     yield begin
     for socket in started:
-        socket.stop()
+        socket.close_connection()
 
 
 def wait_for(is_so: Callable[[], object], timeout_s: float = 5.0) -> bool:
@@ -197,14 +197,14 @@ def test_a_cut_connection_is_closed_at_once(slack):
     socket = SlackSocket(
         TOKEN, slack.url, FakeHandler(), SocketModeTimings(ping_every_s=5.0, first_wait_s=0.05)
     )
-    socket.start()
+    socket.open_connection()
     try:
         assert slack.connections.wait_open()
         assert slack.connections.deliver("slash_commands", a_command("list")) is not None
         slack.connections.cut()
         assert wait_for(lambda: not socket.is_connected, timeout_s=1.0)
     finally:
-        socket.stop()
+        socket.close_connection()
 
 
 def test_slack_may_request_a_new_connection(slack, start):
@@ -249,7 +249,7 @@ def test_stopping_finishes_requests_and_leaves_no_connection(slack, start):
     slack.connections.send("slash_commands", a_command("list"))
     assert wait_for(lambda: handler.requests)
     started = time.monotonic()
-    socket.stop()
+    socket.close_connection()
     assert time.monotonic() - started < 3
     assert wait_for(lambda: len(slack.connections.acknowledged) == 1)
     assert wait_for(lambda: slack.connections.count == 0)
@@ -262,12 +262,12 @@ def test_stopping_while_slack_is_unavailable_is_immediate(slack, start):
     socket = start(FakeHandler())
     assert wait_for(lambda: slack.calls)
     started = time.monotonic()
-    socket.stop()
+    socket.close_connection()
     assert time.monotonic() - started < 2
 
 
 def test_stopping_a_client_that_was_never_started_does_nothing(slack):
-    SlackSocket(TOKEN, slack.url, FakeHandler()).stop()
+    SlackSocket(TOKEN, slack.url, FakeHandler()).close_connection()
 
 
 def test_several_workers_share_the_envelopes(slack, start):
