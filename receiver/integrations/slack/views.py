@@ -5,49 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from slack_sdk.models.blocks import (
-    InputBlock,
-    Option,
-    PlainTextInputElement,
-    PlainTextObject,
-    RadioButtonsElement,
-)
-from slack_sdk.models.blocks.basic_components import MarkdownTextObject
-from slack_sdk.models.blocks.blocks import SectionBlock
-from slack_sdk.models.views import View
-
+from receiver.integrations.slack import blocks, escalation_section, mrkdwn, requests
 from receiver.integrations.slack.alert_section import NAMELESS
-from receiver.integrations.slack.blocks import MAX_TEXT, BlockBudget, pack_sections, section
-from receiver.integrations.slack.escalation_section import (
-    render_page_failures,
-    render_silences,
-    render_steps,
-    render_suppression,
-)
 from receiver.integrations.slack.headline import SEVERITY_MARKS, count_sent, headline, history
-from receiver.integrations.slack.mrkdwn import (
-    bold,
-    code,
-    cut_escaped,
-    escape_line,
-    escape_text,
-    format_timestamp,
-    join_lines,
-    link,
-    plain,
-    render_person,
-)
-from receiver.integrations.slack.requests import (
-    FIELD_CHOICE,
-    FIELD_COMMENT,
-    FIELD_CUSTOM,
-    SILENCE_FORM,
-    UNTIL_BUSINESS_DAY,
-    UNTIL_RESOLVED,
-    IncidentDetails,
-    TextLine,
-    TextReply,
-)
+from receiver.integrations.slack.mrkdwn import bold, code, escape_line, format_timestamp
+from receiver.integrations.slack.requests import IncidentDetails, TextLine, TextReply
 from receiver.model.heading import find_heading, format_more
 from receiver.model.incident import Incident
 from receiver.text import truncate_text
@@ -64,49 +26,48 @@ def render_silence_form(incident: Incident, next_business_day_at: float, zone: s
 
     The incident's ID is in the view's `private_metadata`, which Slack returns with the submitted form.
     """
-    options = list(_options(next_business_day_at))
-    view = View(
-        type="modal",
-        callback_id=SILENCE_FORM,
-        private_metadata=incident.id,
-        title=PlainTextObject(text="Silence"),
-        submit=PlainTextObject(text="Silence"),
-        close=PlainTextObject(text="Cancel"),
-        blocks=[
-            SectionBlock(
-                text=MarkdownTextObject(text=_render_intro(incident, next_business_day_at), verbatim=True)
-            ),
-            InputBlock(
-                block_id=FIELD_CHOICE,
-                label=PlainTextObject(text="For how long"),
-                element=RadioButtonsElement(
-                    action_id=FIELD_CHOICE, options=options, initial_option=options[0]
-                ),
-            ),
+    intro = _render_intro(incident, next_business_day_at)
+    choices = {
+        "1h": "1 hour",
+        "4h": "4 hours",
+        requests.UNTIL_BUSINESS_DAY: "Until the next business day" if next_business_day_at else "",
+        requests.UNTIL_RESOLVED: "Until it resolves",
+    }
+    options = [{"text": _plain_text(text), "value": value} for value, text in choices.items() if text]
+    duration = {
+        "action_id": requests.FIELD_CHOICE,
+        "initial_option": options[0],
+        "options": options,
+        "type": "radio_buttons",
+    }
+    hint = f"Like 30m, 1h30m or until 14:00 ({zone}); it goes first"
+    return {
+        "blocks": [
+            {"text": {"text": intro, "type": "mrkdwn", "verbatim": True}, "type": "section"},
+            {
+                "block_id": requests.FIELD_CHOICE,
+                "element": duration,
+                "label": _plain_text("For how long"),
+                "type": "input",
+            },
+            _text_field(requests.FIELD_CUSTOM, "Or a time of your own", _MAX_CUSTOM, hint),
             _text_field(
-                FIELD_CUSTOM,
-                "Or a time of your own",
-                _MAX_CUSTOM,
-                f"Like 30m, 1h30m or until 14:00 ({zone}); it goes first",
+                requests.FIELD_COMMENT, "Comment", _MAX_COMMENT, "Why; it is shown in Alertmanager too"
             ),
-            _text_field(FIELD_COMMENT, "Comment", _MAX_COMMENT, "Why; it is shown in Alertmanager too"),
         ],
-    )
-    return dict(view.to_dict())
+        "callback_id": requests.SILENCE_FORM,
+        "close": _plain_text("Cancel"),
+        "private_metadata": incident.id,
+        "submit": _plain_text("Silence"),
+        "title": _plain_text("Silence"),
+        "type": "modal",
+    }
 
 
 def render_form_error(reply: TextReply) -> dict[str, Any]:
     """Return the response that keeps the form open and shows *reply* at its field."""
-    error = truncate_text(plain(reply.text), _MAX_ERROR)
+    error = truncate_text(mrkdwn.plain(reply.text), _MAX_ERROR)
     return {"response_action": "errors", "errors": {reply.field: error}}
-
-
-def _options(next_business_day_at: float) -> Iterator[Option]:
-    yield Option(value="1h", text=PlainTextObject(text="1 hour"))
-    yield Option(value="4h", text=PlainTextObject(text="4 hours"))
-    if next_business_day_at:
-        yield Option(value=UNTIL_BUSINESS_DAY, text=PlainTextObject(text="Until the next business day"))
-    yield Option(value=UNTIL_RESOLVED, text=PlainTextObject(text="Until it resolves"))
 
 
 def _render_intro(incident: Incident, next_business_day_at: float) -> str:
@@ -117,14 +78,19 @@ def _render_intro(incident: Incident, next_business_day_at: float) -> str:
     return f"{intro}\nThe next business day starts {format_timestamp(next_business_day_at)}."
 
 
-def _text_field(name: str, label: str, limit: int, hint: str) -> InputBlock:
-    return InputBlock(
-        block_id=name,
-        label=PlainTextObject(text=label),
-        hint=PlainTextObject(text=hint),
-        element=PlainTextInputElement(action_id=name, max_length=limit),
-        optional=True,
-    )
+def _plain_text(text: str) -> dict[str, str]:
+    return {"text": text, "type": "plain_text"}
+
+
+def _text_field(name: str, label: str, limit: int, hint: str) -> dict[str, Any]:
+    return {
+        "block_id": name,
+        "element": {"action_id": name, "max_length": limit, "type": "plain_text_input"},
+        "hint": _plain_text(hint),
+        "label": _plain_text(label),
+        "optional": True,
+        "type": "input",
+    }
 
 
 _MAX_SENTENCE = 600
@@ -140,12 +106,13 @@ def render_ephemeral(reply: TextReply | IncidentDetails) -> dict[str, Any]:
     """
     rendered = _render_details(reply) if isinstance(reply, IncidentDetails) else _render_reply(reply)
     lines = list(filter(None, rendered))
-    blocks, left_out = pack_sections(lines, BlockBudget().reserve_characters(_ROOM_FOR_REST))
+    budget = blocks.BlockBudget().reserve_characters(_ROOM_FOR_REST)
+    sections, left_out = blocks.pack_sections(lines, budget)
     if left_out:
-        blocks.append(section(f"… and {left_out} more"))
-    text = cut_escaped(join_lines(lines, MAX_TEXT), MAX_TEXT) or "Done"
+        sections.append(blocks.section(f"… and {left_out} more"))
+    text = mrkdwn.join_lines(lines, blocks.MAX_TEXT) or "Done"
     # Without `replace_original`, the reply to a click would replace the message of the button.
-    return {"response_type": "ephemeral", "replace_original": False, "text": text, "blocks": blocks}
+    return {"response_type": "ephemeral", "replace_original": False, "text": text, "blocks": sections}
 
 
 def _render_reply(reply: TextReply) -> Iterator[str]:
@@ -169,7 +136,7 @@ def _render_row(incident: Incident) -> str:
         f"{incident.firing} firing",
     ]
     if incident.is_acknowledged:
-        parts.append(f"👀 {render_person(incident.acknowledged_by)}")
+        parts.append(f"👀 {mrkdwn.render_person(incident.acknowledged_by)}")
     parts.append(f"since {format_timestamp(incident.opened_at)}")
     return " · ".join([*parts, *_message_link(incident)])
 
@@ -179,17 +146,17 @@ def _render_details(details: IncidentDetails) -> Iterator[str]:
     heading = find_heading(incident)
     yield f"{bold(headline(incident, heading), 400)} {code(incident.id, 60)}"
     if heading.summary:
-        yield escape_text(heading.summary, _MAX_SENTENCE) + format_more(heading.more)
+        yield mrkdwn.escape_text(heading.summary, _MAX_SENTENCE) + format_more(heading.more)
     sent = f", {count_sent(incident)}" if incident.truncated else ""
     yield f"{incident.firing} of {incident.total} alerts firing{sent}"
-    yield render_suppression(incident)
-    yield render_steps(incident, escalation)
-    yield render_page_failures(incident, escalation)
-    yield render_silences(incident, details.now)
+    yield escalation_section.render_suppression(incident)
+    yield escalation_section.render_steps(incident, escalation)
+    yield escalation_section.render_page_failures(incident, escalation)
+    yield escalation_section.render_silences(incident, details.now)
     yield " · ".join([history(incident), *_message_link(incident)])
 
 
 def _message_link(incident: Incident) -> Iterator[str]:
     message = incident.message
     if message is not None and message.receipt is not None and message.receipt.link:
-        yield link(message.receipt.link, "message")
+        yield mrkdwn.link(message.receipt.link, "message")
