@@ -5,34 +5,25 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from receiver.integrations.slack import mrkdwn
 from receiver.integrations.slack.blocks import Block, BlockBudget, section
 from receiver.integrations.slack.headline import SEVERITY_MARKS
-from receiver.integrations.slack.mrkdwn import (
-    bold,
-    code,
-    escape_line,
-    escape_text,
-    format_timestamp,
-    is_link,
-    link,
-)
+from receiver.integrations.slack.mrkdwn import bold, code, escape_line, format_timestamp, is_link, link
 from receiver.model.alert import LABEL, Alert, Severity, normalize_word
 from receiver.model.incident import AlertState, Incident
+from receiver.text import format_count
 
 _MAX_LABEL = 120
 
 
-def _own_labels(shown: AlertView, shared: Collection[str]) -> dict[str, str]:
-    labels = _without_stated(shown.alert.labels, shown.alert_state.severity)
-    return {key: value for key, value in labels.items() if key not in shared}
-
-
-def _without_stated(labels: Mapping[str, str], severity: Severity) -> dict[str, str]:
-    """Return the labels sorted by name, without those that the message states elsewhere: the alert name, and
-    the severity label if its value is the *severity* itself. An alias is kept.
+def _without_stated(
+    labels: Mapping[str, str], severity: Severity, shared: Collection[str] = ()
+) -> dict[str, str]:
+    """Return the labels sorted by name, without those that the message states elsewhere: the *shared* ones,
+    the alert name, and the severity label if its value is the *severity* itself. An alias is kept.
     """
     is_stated = severity is not Severity.NONE and normalize_word(labels.get(LABEL, "")) == severity
-    hidden = {"alertname", LABEL} if is_stated else {"alertname"}
+    hidden = {"alertname", LABEL, *shared} if is_stated else {"alertname", *shared}
     return {key: value for key, value in sorted(labels.items()) if key not in hidden}
 
 
@@ -67,15 +58,13 @@ class AlertView:
 
 def sort_alerts(incident: Incident, fingerprints: Collection[str] | None = None) -> list[AlertView]:
     """Return the incident's alerts (or those in *fingerprints*): firing first, then by severity and age."""
+    with_dismissed = fingerprints is not None or incident.is_resolved
     shown = [
         AlertView(alert, alert_state)
         for fingerprint, alert_state in incident.alert_states.items()
-        if (alert := incident.alerts.get(fingerprint)) is not None
-        and (
-            fingerprint in fingerprints
-            if fingerprints is not None
-            else incident.is_resolved or not alert_state.is_dismissed
-        )
+        if (fingerprints is None or fingerprint in fingerprints)
+        and (with_dismissed or not alert_state.is_dismissed)
+        and (alert := incident.alerts.get(fingerprint)) is not None
     ]
     return sorted(shown, key=_sort_key) if len(shown) > 1 else shown
 
@@ -127,13 +116,14 @@ def count_rest(incident: Incident, listed: Sequence[AlertView] = ()) -> str:
     left_out = f"{truncated} more left out by Alertmanager" if truncated else ""
     if rest < 1:
         return f"… and {left_out}" if left_out else ""
-    counted = f"… and {rest} more" if listed else f"{rest} {'alert' if rest == 1 else 'alerts'}"
+    counted = f"… and {rest} more" if listed else format_count(rest, "alert")
     return ", ".join(filter(None, (f"{counted} ({firing} firing)", left_out)))
 
 
 def _in_full(shown: AlertView, shared: Collection[str], summary: str) -> str:
     alert = shown.alert
-    lines = [_head(shown), render_labels(_own_labels(shown, shared), _MAX_LABELS)]
+    labels = _without_stated(alert.labels, shown.alert_state.severity, shared)
+    lines = [_head(shown), render_labels(labels, _MAX_LABELS)]
     own = escape_line(alert.summary, _MAX_SUMMARY)
     if shown.alert_state.is_firing:
         lines += [own if own != escape_line(summary, _MAX_SUMMARY) else "", _description(alert)]
@@ -156,15 +146,16 @@ def _description(alert: Alert) -> str:
     for key in ("description", "message"):
         text = alert.annotations.get(key, "").strip()
         if text and text != alert.summary:
-            return escape_text(text, _MAX_DESCRIPTION)
+            return mrkdwn.escape_text(text, _MAX_DESCRIPTION)
     return ""
 
 
 def short_lines(alerts: Sequence[AlertView], shared: Collection[str] = ()) -> Iterator[str]:
     """Yield one line for each of the first alerts."""
     for shown in alerts[:MAX_IN_SHORT]:
-        mark = SEVERITY_MARKS[shown.alert_state.severity] if shown.alert_state.is_firing else "✅"
-        labels = render_labels(_own_labels(shown, shared), 100)
-        summary = escape_line(shown.alert.summary, 80)
-        name = bold(shown.alert.name, 60) or NAMELESS
+        alert, severity = shown.alert, shown.alert_state.severity
+        mark = SEVERITY_MARKS[severity] if shown.alert_state.is_firing else "✅"
+        labels = render_labels(_without_stated(alert.labels, severity, shared), 100)
+        summary = escape_line(alert.summary, 80)
+        name = bold(alert.name, 60) or NAMELESS
         yield " ".join(filter(None, (mark, name, labels, f"· {summary}" if summary else "")))

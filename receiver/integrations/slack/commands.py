@@ -25,6 +25,7 @@ from receiver.model.escalation import evaluate_escalation
 from receiver.model.incident import Incident, IncidentChange, OnCallPerson, Person
 from receiver.model.plan import resolve_policy
 from receiver.model.routing import Responder, RoutingTable
+from receiver.text import format_count
 
 # To mute alerts for longer, change the alerting rule.
 MAX_DURATION_S = 366 * 86400.0
@@ -232,13 +233,11 @@ class SlackInteractionHandler:
 
     def _list_open(self) -> TextReply:
         found = self.incidents.list_newest(states=_OPEN, limit=MAX_LISTED, deliveries=_LINKED)
-        count = len(found.incidents)
-        if not count:
+        if not found.incidents:
             return TextReply("No incident is open")
-        some = f"The newest {count}" if found.next_cursor else str(count)
-        return TextReply(
-            f"{some} open {'incident' if count == 1 else 'incidents'}:", incidents=found.incidents
-        )
+        some = "The newest " if found.next_cursor else ""
+        count = format_count(len(found.incidents), "open incident")
+        return TextReply(f"{some}{count}:", incidents=found.incidents)
 
     def _show_incident(self, name: str, now: float) -> requests.IncidentDetails:
         incident = self.incidents.load_incident(self._find_incident(name).id)

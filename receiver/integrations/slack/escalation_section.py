@@ -44,8 +44,8 @@ def _format_stop(incident: Incident, *, is_edit: bool) -> str:
     return format_acknowledged(incident, is_edit=is_edit) if incident.is_acknowledged else ""
 
 
-def title(step: Step) -> str:
-    return escape_line(step.responder.title, MAX_TITLE)
+def title(step: Step, limit: int = MAX_TITLE) -> str:
+    return escape_line(step.responder.title, limit)
 
 
 def _format_step(incident: Incident, step_state: StepState) -> str:

@@ -6,43 +6,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from receiver.integrations.slack import blocks, mrkdwn
 from receiver.integrations.slack.alert_section import NAMELESS
-from receiver.integrations.slack.blocks import (
-    MAX_TEXT,
-    Block,
-    BlockBudget,
-    FormattingLevel,
-    Message,
-    actions,
-    button,
-    context,
-    header,
-    pack_sections,
-    section,
-)
+from receiver.integrations.slack.blocks import MAX_TEXT, Block, BlockBudget, FormattingLevel, Message, section
 from receiver.integrations.slack.headline import SEVERITY_MARKS, severity_word
-from receiver.integrations.slack.mrkdwn import (
-    MAX_BY,
-    bold,
-    escape,
-    escape_line,
-    format_timestamp,
-    is_link,
-    join_lines,
-    join_links,
-    link,
-    mention,
-    plain,
-    render_person,
-    take_fitting,
-)
+from receiver.integrations.slack.mrkdwn import bold, escape, escape_line, format_timestamp, join_lines, link
+from receiver.integrations.slack.thread_replies import format_addressee, format_notifying
 from receiver.model.actions import Reply
 from receiver.model.heading import find_heading
 from receiver.model.incident import Incident
-from receiver.model.routing import PAGERDUTY, SLACK
 from receiver.reviews.model import Review, ReviewItem, ReviewNotification, ReviewRecord
 from receiver.storms.model import StormNotification, StormSummary
-from receiver.text import is_web_link
+from receiver.text import format_count, is_web_link
 
 _MAX_NAME = 80
 STORM_BUTTONS = "storm"  # the block_id by which a click on the button comes back
@@ -53,13 +28,8 @@ _MAX_NAMES = 15
 
 def render_storm(notification: StormNotification, level: FormattingLevel = FormattingLevel.FULL) -> Message:
     """Return the message or reply of a storm; at level PLAIN without blocks and thus without the button."""
-    action = notification.action
-    if isinstance(action, Reply):
-        if action.reply_kind == "storm_step":
-            return Message(_step(notification, action), links_names=True)
-        if action.reply_kind == "storm_page_delayed":
-            return Message(_page_delayed(notification, action), links_names=True)
-        return Message(_end(notification))
+    if isinstance(notification.action, Reply):
+        return _render_storm_reply(notification, notification.action)
     title = _storm_title(notification)
     lines = list(_storm_lines(notification))
     if level is FormattingLevel.PLAIN:
@@ -68,13 +38,12 @@ def render_storm(notification: StormNotification, level: FormattingLevel = Forma
 
 
 def _storm_blocks(notification: StormNotification, title: str, lines: Sequence[str]) -> Iterator[Block]:
-    yield header(plain(title))
+    yield blocks.header(mrkdwn.plain(title))
     yield section(join_lines(lines[:-1], MAX_TEXT))
-    yield context([lines[-1]])
+    yield blocks.context([lines[-1]])
     if notification.summary.open:
-        yield actions(
-            [button("Acknowledge all", ACKNOWLEDGE, notification.storm.id, "primary")], STORM_BUTTONS
-        )
+        button = blocks.button("Acknowledge all", ACKNOWLEDGE, notification.storm.id, "primary")
+        yield blocks.actions([button], STORM_BUTTONS)
 
 
 def _storm_title(notification: StormNotification) -> str:
@@ -82,7 +51,7 @@ def _storm_title(notification: StormNotification) -> str:
     storm, summary = notification.storm, notification.summary
     mark = "🌪" if storm.is_active else ("✅" if summary.resolved == summary.total else "🌤")
     over = "" if storm.is_active else " · storm over"
-    return f"{mark} {_count(summary.total, 'incident')} in {storm.name}: {_states(summary)}{over}"
+    return f"{mark} {format_count(summary.total, 'incident')} in {storm.name}: {_states(summary)}{over}"
 
 
 def _states(summary: StormSummary) -> str:
@@ -112,14 +81,14 @@ def _names(names: Sequence[tuple[str, int]]) -> str:
     """Return the first *names* with their numbers, one on a line, and the sum of the others."""
     lines = [f"{number} × {bold(name, _MAX_NAME) or NAMELESS}" for name, number in names[:_MAX_NAMES]]
     if rest := sum(number for _, number in names[_MAX_NAMES:]):
-        lines.append(f"… and {_count(rest, 'incident')} by other names")
+        lines.append(f"… and {format_count(rest, 'incident')} by other names")
     return "\n".join(lines)
 
 
 def _acknowledged_by(people: Sequence[tuple[str, int]]) -> str:
     """Return the first *people* with their numbers of incidents, and the count of the others."""
     shown = [
-        f"{escape_line(name, MAX_BY) or 'somebody'}{f' ({number})' if len(people) > 1 else ''}"
+        f"{escape_line(name, mrkdwn.MAX_BY) or 'somebody'}{f' ({number})' if len(people) > 1 else ''}"
         for name, number in people[:_MAX_ACKNOWLEDGED_BY]
     ]
     rest = len(people) - len(shown)
@@ -136,50 +105,37 @@ def _small_print(notification: StormNotification) -> str:
     since = f"Since {format_timestamp(notification.storm.began_at)}"
     text = f"{since} · each incident keeps its own state and escalation"
     page = f"{notification.public_url.rstrip('/')}/storms/{notification.storm.id}"
-    return f"{text} · {link(page, 'all of them')}" if is_link(page) else text
+    return f"{text} · {link(page, 'all of them')}" if mrkdwn.is_link(page) else text
 
 
-def _step(notification: StormNotification, reply: Reply) -> str:
-    """Return which responder is notified of the members that reached a step; sent with `link_names`."""
+def _render_storm_reply(notification: StormNotification, reply: Reply) -> Message:
+    """Return that the storm is over, or which responder is notified of the members that reached a step."""
     if reply.step is None:
-        return ""
-    responder = reply.step.responder
-    target = responder.find_target(SLACK)
-    who = f"{escape_line(responder.title, _MAX_NAME)} {mention(target.address) if target else ''}".rstrip()
-    doing = "Paging" if responder.find_target(PAGERDUTY) else "Telling"
-    return (
-        f"📟 {doing} {who}: {_count(notification.summary.total, 'incident')} in this storm not acknowledged"
-    )
+        return Message(_render_end(notification))
+    members = format_count(notification.summary.total, "incident")
+    if reply.reply_kind == "storm_step":
+        text = f"{format_notifying(reply.step, limit=_MAX_NAME)}: {members} in this storm not acknowledged"
+    else:
+        addressee = format_addressee(reply.step, limit=_MAX_NAME)
+        text = f"⚠️ PagerDuty can't be reached: {addressee}, {members} not paged"
+    return Message(text, links_names=True)
 
 
-def _page_delayed(notification: StormNotification, reply: Reply) -> str:
-    """Return that PagerDuty can't be reached, the number of unpaged members, and the responder's mention."""
-    if reply.step is None:
-        return ""
-    target = reply.step.responder.find_target(SLACK)
-    handle = mention(target.address) if target else "<!here>"
-    who = f"{escape_line(reply.step.responder.title, _MAX_NAME)} {handle}"
-    return f"⚠️ PagerDuty can't be reached: {who}, {_count(notification.summary.total, 'incident')} not paged"
-
-
-def _end(notification: StormNotification) -> str:
+def _render_end(notification: StormNotification) -> str:
     """Return that the storm is over, and the names that still fire without a message of their own."""
     number = len(notification.storm.released)
     own = "gets a message of its own" if number == 1 else "get messages of their own"
     head = "🌤 The storm is over"
     if number:
-        head += f"; {_count(number, 'incident')} {own}"
+        head += f"; {format_count(number, 'incident')} {own}"
     if not notification.without_message:
         return head
     total = sum(number for _, number in notification.without_message)
-    return join_lines(
-        [f"{head}. {_count(total, 'incident')} more still firing:", _names(notification.without_message)],
-        MAX_TEXT,
-    )
+    head += f". {format_count(total, 'incident')} more still firing:"
+    return join_lines([head, _names(notification.without_message)], MAX_TEXT)
 
 
 REVIEW_BUTTONS = "review"  # the block_id by which a click on the button comes back
-_MAX_NAME = 80
 _MAX_LINKS = 1500
 _MAX_LINKED = 10
 _WEEKDAY_IS_CLEAR_S = 6 * 86400.0
@@ -202,7 +158,7 @@ def render_review(notification: ReviewNotification, level: FormattingLevel = For
 
 
 def _review_blocks(notification: ReviewNotification, title: str) -> list[Block]:
-    head, tail = [header(title)], list(_review_tail(notification))
+    head, tail = [blocks.header(title)], list(_review_tail(notification))
     review = notification.record.review
     # Omitted rows are counted on a line, as are the names that the review has no item for.
     budget = BlockBudget.remaining([*head, *tail, section(_rest(review, len(review.items)))])
@@ -210,7 +166,7 @@ def _review_blocks(notification: ReviewNotification, title: str) -> list[Block]:
     left_out = 0
     for links in _LINKS_A_ROW:
         rows = [_review_row(item, notification.public_url, links) for item in review.items]
-        shown, left_out = pack_sections(rows, replace(budget))
+        shown, left_out = blocks.pack_sections(rows, replace(budget))
         if not left_out:
             break
     rest = _rest(review, left_out)
@@ -218,13 +174,13 @@ def _review_blocks(notification: ReviewNotification, title: str) -> list[Block]:
 
 
 def _review_tail(notification: ReviewNotification) -> Iterator[Block]:
-    if links := join_links(notification.links[:_MAX_LINKED], _MAX_LINKS):
+    if links := mrkdwn.join_links(notification.links[:_MAX_LINKED], _MAX_LINKS):
         yield section(links)
     record = notification.record
     if record.is_reviewed:
-        yield context([_reviewed(record)])
+        yield blocks.context([_reviewed(record)])
     else:
-        yield actions([button("Reviewed", "reviewed", record.id, "primary")], REVIEW_BUTTONS)
+        yield blocks.actions([blocks.button("Reviewed", "reviewed", record.id, "primary")], REVIEW_BUTTONS)
 
 
 def _review_title(notification: ReviewNotification) -> str:
@@ -234,13 +190,13 @@ def _review_title(notification: ReviewNotification) -> str:
     day = _WEEKDAYS[since.weekday()]
     if review.until - review.since >= _WEEKDAY_IS_CLEAR_S:
         day = f"{day} {since.day} {_MONTHS[since.month - 1]}"
-    return f"Review: {_count(review.count, 'alert')} since {day} {since:%H:%M}"
+    return f"Review: {format_count(review.count, 'alert')} since {day} {since:%H:%M}"
 
 
 def _review_row(item: ReviewItem, public_url: str, links: int) -> str:
     name = bold(item.alertname, _MAX_NAME) or NAMELESS
     mark = SEVERITY_MARKS[item.severity] if item.still_firing else "✅"
-    counts = _count(item.count, "alert")
+    counts = format_count(item.count, "alert")
     if item.still_firing:
         counts += f", {item.still_firing} still firing" if item.count > 1 else ", still firing"
     shown = (f"{mark} {name}", counts, f"last {format_timestamp(item.last_at)}")
@@ -264,13 +220,13 @@ def _rest(review: Review, left_out: int) -> str:
         return ""
     alerts = review.more_alerts + sum(item.count for item in items)
     firing = review.more_firing + sum(item.still_firing for item in items)
-    return f"… and {names} more by name: {_count(alerts, 'alert')} ({firing} still firing)"
+    return f"… and {names} more by name: {format_count(alerts, 'alert')} ({firing} still firing)"
 
 
 def _reviewed(record: ReviewRecord) -> str:
     by = record.reviewed_by
     # The message is edited then, so a mention notifies no one.
-    who = render_person(by.name, by.slack_id, is_edit=True) if by is not None else ""
+    who = mrkdwn.render_person(by.name, by.slack_id, is_edit=True) if by is not None else ""
     return f"✅ Reviewed by {who or 'somebody'} {format_timestamp(record.reviewed_at)}"
 
 
@@ -279,14 +235,10 @@ def _plain_review(notification: ReviewNotification, title: str) -> str:
     record = notification.record
     items = record.review.items
     end = [
-        join_links(notification.links[:_MAX_LINKED], _MAX_LINKS),
+        mrkdwn.join_links(notification.links[:_MAX_LINKED], _MAX_LINKS),
         _reviewed(record) if record.is_reviewed else "",
     ]
     head = f"*{escape(title)}*"
     room = MAX_TEXT - sum(len(text) + 1 for text in (head, _rest(record.review, len(items)), *end))
-    rows = take_fitting([_review_row(item, notification.public_url, 1) for item in items], room)
+    rows = mrkdwn.take_fitting([_review_row(item, notification.public_url, 1) for item in items], room)
     return join_lines([head, *rows, _rest(record.review, len(items) - len(rows)), *end], MAX_TEXT)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
