@@ -13,6 +13,7 @@ from urllib.error import URLError
 from slack_sdk.errors import SlackApiError, SlackClientError
 
 from receiver.errors import PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
+from receiver.http_client import as_object
 from receiver.text import one_line
 
 # The permanent error codes by their kind:
@@ -117,16 +118,14 @@ def _convert_api_error(error: SlackApiError) -> TemporaryDeliveryError | Permane
 
 def _code(error: SlackApiError) -> str:
     """Return Slack's error code; empty if the response did not come from Slack."""
-    data = error.response.data
-    code = data.get("error") if isinstance(data, dict) else None
+    code = as_object(error.response.data).get("error")
     return code if isinstance(code, str) and code.isidentifier() and len(code) <= 80 else ""
 
 
 def _detail(error: SlackApiError) -> str:
     """Return Slack's details of the error: the place in the blocks, the missing scope."""
-    data = error.response.data if isinstance(error.response.data, dict) else {}
-    metadata = data.get("response_metadata")
-    messages = metadata.get("messages") if isinstance(metadata, dict) else None
+    data = as_object(error.response.data)
+    messages = as_object(data.get("response_metadata")).get("messages")
     details = [str(message) for message in messages[:5]] if isinstance(messages, list) else []
     if isinstance(data.get("needed"), str):
         details.append(f"needs the scope {data['needed']}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import islice
 
 from receiver.clock import format_duration
 from receiver.integrations.slack.blocks import Block, button
@@ -31,11 +30,15 @@ def render_steps(incident: Incident, escalation: EscalationState, *, is_edit: bo
         return ""
     stop = _format_stop(incident, is_edit=is_edit)
     shown = [s for s in escalation.steps if s.is_due or not stop]
-    lines = [_format_step(incident, step_state) for step_state in shown[:_MAX_STEPS]]
-    if len(shown) > _MAX_STEPS:
-        lines.append(f"… and {len(shown) - _MAX_STEPS} more")
-    notified = " → ".join(lines) or "Nobody was paged"
+    lines = [_format_step(incident, step_state) for step_state in shown]
+    notified = " → ".join(_limit_lines(lines, _MAX_STEPS)) or "Nobody was paged"
     return f"⏹ {notified} · stopped: {stop}" if stop else f"⏫ {notified}"
+
+
+def _limit_lines(lines: Sequence[str], limit: int, noun: str = "") -> list[str]:
+    """Return the first *limit* lines, and one that counts the others."""
+    rest = len(lines) - limit
+    return [*lines[:limit], f"… and {rest} more{noun}"] if rest > 0 else list(lines)
 
 
 def _format_stop(incident: Incident, *, is_edit: bool) -> str:
@@ -99,9 +102,7 @@ def _find_delivery(incident: Incident, key: DeliveryKey, step_state: StepState) 
 def render_page_failures(incident: Incident, escalation: EscalationState) -> str:
     """Return a line for each page not delivered, without a PagerDuty incident, or resolved while it fires."""
     lines = list(_page_failures(incident, escalation))
-    if len(lines) > _MAX_FAILURES:
-        lines = [*lines[:_MAX_FAILURES], f"… and {len(lines) - _MAX_FAILURES} more pages not delivered"]
-    return "\n".join(lines)
+    return "\n".join(_limit_lines(lines, _MAX_FAILURES, " pages not delivered"))
 
 
 def _page_failures(incident: Incident, escalation: EscalationState) -> Iterator[str]:
@@ -153,10 +154,8 @@ def render_silences(incident: Incident, now: float) -> str:
     groups = defaultdict(list)
     for silence in active_silences(incident, now):
         groups[silence.by, silence.requested_at, silence.until, silence.comment].append(silence)
-    lines = [_format_silences(incident, silences) for silences in islice(groups.values(), _MAX_LINES)]
-    if len(groups) > _MAX_LINES:
-        lines.append(f"… and {len(groups) - _MAX_LINES} more silences")
-    return "\n".join(lines)
+    lines = [_format_silences(incident, silences) for silences in groups.values()]
+    return "\n".join(_limit_lines(lines, _MAX_LINES, " silences"))
 
 
 def active_silences(incident: Incident, now: float) -> list[SilenceRequest]:

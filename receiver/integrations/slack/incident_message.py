@@ -7,33 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from receiver.engine.notification import IncidentNotification
-from receiver.integrations.slack import blocks, mrkdwn
-from receiver.integrations.slack.alert_section import (
-    AlertView,
-    count_rest,
-    find_shared_labels,
-    render_alerts,
-    render_labels,
-    short_lines,
-    sort_alerts,
-)
+from receiver.integrations.slack import alert_section, blocks, escalation_section, mrkdwn, thread_replies
 from receiver.integrations.slack.blocks import Block, BlockBudget, FormattingLevel, Message, section
-from receiver.integrations.slack.escalation_section import (
-    expire_buttons,
-    render_page_failures,
-    render_silences,
-    render_stale,
-    render_steps,
-    render_suppression,
-)
 from receiver.integrations.slack.headline import headline, history
 from receiver.integrations.slack.mrkdwn import escape, format_timestamp, is_link, link
-from receiver.integrations.slack.thread_replies import (
-    render_fallback_mention,
-    render_fallback_notice,
-    render_moved_notice,
-    render_reply,
-)
 from receiver.model.actions import FallbackMention, Post, Reply, Update
 from receiver.model.delivery_keys import MESSAGE
 from receiver.model.heading import IncidentHeading, find_heading, format_more
@@ -53,16 +30,13 @@ BUTTONS = "answers"  # the block_id by which a click on one of them comes back
 def render_message(
     notification: IncidentNotification, level: FormattingLevel = FormattingLevel.FULL
 ) -> Message:
-    """Return what Slack is sent for a Post, an Update or a Reply.
-
-    Every *level* respects Slack's limits; the lower ones use less formatting.
-    """
+    """Return what Slack is sent for *notification*; every *level* respects Slack's limits."""
     incident, action = notification.incident, notification.action
     if isinstance(action, Reply):
-        return render_reply(notification, action, level)
+        return thread_replies.render_reply(notification, action, level)
     if isinstance(action, FallbackMention):
-        return render_fallback_mention(notification, action)
-    heading, alerts = find_heading(incident), sort_alerts(incident)
+        return thread_replies.render_fallback_mention(notification, action)
+    heading, alerts = find_heading(incident), alert_section.sort_alerts(incident)
     summary = mrkdwn.escape_text(heading.summary, _MAX_SUMMARY)
     content = _Content(
         notification,
@@ -70,7 +44,7 @@ def render_message(
         headline(incident, heading),
         summary + format_more(heading.more) if summary else "",
         alerts,
-        find_shared_labels(incident, alerts),
+        alert_section.find_shared_labels(incident, alerts),
     )
     if level is FormattingLevel.PLAIN:
         return Message(content.render_plain())
@@ -86,14 +60,14 @@ class _Content:
     heading: IncidentHeading
     title: str
     summary: str
-    alerts: list[AlertView]
+    alerts: list[alert_section.AlertView]
     shared_labels: dict[str, str]
 
     def render_blocks(self, level: FormattingLevel) -> list[Block]:
         incident, excerpt = self.notification.incident, self.notification.excerpt
         head, tail = list(self._render_head()), list(self._render_tail())
         if level is FormattingLevel.COMPACT:
-            return [*head, section(count_rest(incident) or "No alerts"), *tail]
+            return [*head, section(alert_section.count_rest(incident) or "No alerts"), *tail]
         budget = BlockBudget.remaining([*head, *tail])
         if excerpt is None or incident.is_resolved:
             return [*head, *self._render_alerts(budget.reserve_characters(0)), *tail]
@@ -107,42 +81,38 @@ class _Content:
     def render_plain(self) -> str:
         """Return the message as text without blocks; the alerts use the room that the other lines leave."""
         incident = self.notification.incident
-        head = [f"*{escape(self.title)}*", self.summary, render_labels(self.shared_labels, 300)]
+        head = [f"*{escape(self.title)}*", self.summary, alert_section.render_labels(self.shared_labels, 300)]
         tail = [
             *_state_lines(self.notification),
             _history(self.notification),
-            render_links(self.notification, 600),
+            mrkdwn.join_links(_links(self.notification), 600),
         ]
         room = blocks.MAX_TEXT - sum(len(text) + 1 for text in (*head, *tail)) - _ROOM_FOR_COUNT
-        shown = mrkdwn.take_fitting(short_lines(self.alerts, self.shared_labels), room)
-        rest = count_rest(incident, self.alerts[: len(shown)])
+        shown = mrkdwn.take_fitting(alert_section.short_lines(self.alerts, self.shared_labels), room)
+        rest = alert_section.count_rest(incident, self.alerts[: len(shown)])
         return mrkdwn.join_lines([*head, *shown, rest, *tail], blocks.MAX_TEXT)
 
     def _render_alerts(self, budget: BlockBudget) -> list[Block]:
-        incident = self.notification.incident
-        return render_alerts(incident, self.alerts, self.shared_labels, self.heading.summary, budget)
+        incident, summary = self.notification.incident, self.heading.summary
+        return alert_section.render_alerts(incident, self.alerts, self.shared_labels, summary, budget)
 
     def _render_head(self) -> Iterator[Block]:
         yield blocks.header(mrkdwn.plain(self.title))
-        labels = render_labels(self.shared_labels, _MAX_LABELS)
+        labels = alert_section.render_labels(self.shared_labels, _MAX_LABELS)
         if text := "\n".join(filter(None, (self.summary, labels))):
             yield section(text)
 
     def _render_tail(self) -> Iterator[Block]:
         yield from map(section, _state_lines(self.notification))
         yield blocks.context([_history(self.notification)])
-        if links := render_links(self.notification, _MAX_LINKS):
+        if links := mrkdwn.join_links(_links(self.notification), _MAX_LINKS):
             yield section(links)
         if buttons := _buttons(self.notification):
             yield blocks.actions(buttons, BUTTONS)
 
 
-def render_links(notification: IncidentNotification, limit: int) -> str:
-    """Return the links as mrkdwn within *limit* characters, most useful first; empty if there are none."""
-    return mrkdwn.join_links(_links(notification), limit)
-
-
 def _links(notification: IncidentNotification) -> Iterator[tuple[str, str]]:
+    """Yield label and URL of the links, most useful first; an empty URL is not known."""
     links, excerpt = notification.links, notification.excerpt
     yield "Incident", links.incident
     if excerpt is not None:
@@ -156,18 +126,19 @@ def _links(notification: IncidentNotification) -> Iterator[tuple[str, str]]:
 def _state_lines(notification: IncidentNotification) -> Iterable[str]:
     """Return the lines on maintenance, fallback, suppression, staleness, escalation, pages and silences."""
     incident, escalation = notification.incident, notification.escalation
+    maintenance, is_edit = "", isinstance(notification.action, Update)
+    if is_in_maintenance(incident, escalation):
+        maintenance = f"🔧 Maintenance until {format_timestamp(escalation.paused_until)}: nobody is paged"
     return filter(
         None,
         (
-            f"🔧 Maintenance until {format_timestamp(escalation.paused_until)}: nobody is paged"
-            if is_in_maintenance(incident, escalation)
-            else "",
-            render_fallback_notice(notification),
-            render_suppression(incident),
-            render_stale(incident, notification.now),
-            render_steps(incident, escalation, is_edit=isinstance(notification.action, Update)),
-            render_page_failures(incident, escalation),
-            render_silences(incident, notification.now),
+            maintenance,
+            thread_replies.render_fallback_notice(notification),
+            escalation_section.render_suppression(incident),
+            escalation_section.render_stale(incident, notification.now),
+            escalation_section.render_steps(incident, escalation, is_edit=is_edit),
+            escalation_section.render_page_failures(incident, escalation),
+            escalation_section.render_silences(incident, notification.now),
         ),
     )
 
@@ -175,23 +146,21 @@ def _state_lines(notification: IncidentNotification) -> Iterable[str]:
 def _buttons(notification: IncidentNotification) -> list[Block]:
     """Return the buttons for the incident's state; if resolved, only those that expire a silence."""
     incident = notification.incident
-    if render_moved_notice(notification):  # the buttons are on the message that replaces this one
-        return []
-    expire = list(expire_buttons(incident, notification.now))
+    if thread_replies.render_moved_notice(notification):
+        return []  # the buttons are on the message that replaces this one
+    expire = list(escalation_section.expire_buttons(incident, notification.now))
     if incident.is_resolved:
         return expire
     make = partial(blocks.button, value=incident.id)
-    if incident.is_acknowledged:
-        first = make("Un-acknowledge", "unacknowledge")
-    else:
-        first = make("Acknowledge", "acknowledge", style="primary")
+    acknowledge = make("Acknowledge", "acknowledge", style="primary")
+    first = make("Un-acknowledge", "unacknowledge") if incident.is_acknowledged else acknowledge
     return [first, make("Resolve", "resolve"), make("Silence", "silence"), *expire]
 
 
 def _history(notification: IncidentNotification) -> str:
     """Return the incident's history on one line, with a link to the message before or after this one."""
     text = history(notification.incident, is_edit=isinstance(notification.action, Update))
-    if moved := render_moved_notice(notification):
+    if moved := thread_replies.render_moved_notice(notification):
         return f"{text} · {moved}"
     if replaced := _find_replaced_message(notification):
         url = _find_permalink(notification.incident, replaced)
@@ -210,10 +179,8 @@ def _find_replaced_message(notification: IncidentNotification) -> str:
 
 
 def _find_permalink(incident: Incident, reference: str) -> str:
-    for delivery in incident.deliveries.values():
-        if delivery.receipt is not None and delivery.receipt.reference == reference:
-            return delivery.receipt.link
-    return ""
+    receipts = (delivery.receipt for delivery in incident.deliveries.values())
+    return next((one.link for one in receipts if one is not None and one.reference == reference), "")
 
 
 _BULLETS = ("•", "◦", "▪")
