@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from receiver import clock as real_clock
@@ -72,7 +71,7 @@ def matches_metadata(message: Any, notification: Notification) -> bool:
 
 
 # The note of a receipt that was found after a crash: the error code is not known any more.
-FOUND_OUTSIDE_THREAD = "The thread takes no reply: said in the channel"
+_FOUND_OUTSIDE_THREAD = "The thread takes no reply: said in the channel"
 _MAX_NAME = 100
 # A reply to a deleted message has no thread either.
 _NO_THREAD = (RefusalKind.THREAD, RefusalKind.MESSAGE_GONE)
@@ -147,8 +146,8 @@ class SlackChannel:
             except PermanentDeliveryError as error:
                 if error.reason not in FORMAT_ERRORS:
                     raise
-                fields = {"formatting": level.name.lower()}
-                _log_failure("slack refused the formatting", notification, error, fields)
+                formatting = level.name.lower()
+                _log_failure("slack refused the formatting", notification, error, formatting=formatting)
                 if level is FormattingLevel.PLAIN:
                     raise
                 refused = rendered
@@ -162,11 +161,16 @@ class SlackChannel:
         None for an edit, which may be repeated, and if Slack can't be searched (unavailable, or a scope is
         missing): then the message is sent again.
         """
+        action, parent = notification.action, _find_parent(notification.action)
+        if parent is None and not isinstance(action, Post):
+            return None
         try:
-            found, is_outside_thread = self._find_sent_message(notification)
+            found, note = self._find_reply(notification, parent) if parent is not None else None, ""
+            if found is None and (channel := self._channel_directory.find_channel(_get_channel(action))):
+                found = self._search_messages("conversations.history", {"channel": channel}, notification)
+                note = _FOUND_OUTSIDE_THREAD if parent is not None else ""
             if found is None:
                 return None
-            note = FOUND_OUTSIDE_THREAD if is_outside_thread else ""
             return self._build_receipt(notification, found, FormattingLevel.FULL, note=note)
         except DeliveryError as error:
             _log_failure("slack could not be searched", notification, error)
@@ -188,22 +192,6 @@ class SlackChannel:
         refused = f"Slack refused the formatting: sent as {level.name.lower()}"
         notes = (note, "" if level is FormattingLevel.FULL else refused)
         return Receipt(at, str(reference), link=url, note="; ".join(filter(None, notes)))
-
-    def _find_sent_message(self, notification: Notification) -> tuple[dict[str, Any] | None, bool]:
-        """Return channel and ts of the notification's message (None if not found), and whether it is a reply
-        that was posted outside its thread.
-        """
-        action = notification.action
-        parent = _find_parent(action)
-        if parent is None and not isinstance(action, Post):
-            return None, False
-        if parent is not None and (found := self._find_reply(notification, parent)):
-            return found, False
-        channel = self._channel_directory.find_channel(_get_channel(action))
-        if channel is None:
-            return None, False
-        found = self._search_messages("conversations.history", {"channel": channel}, notification)
-        return found, parent is not None
 
     def _find_reply(self, notification: Notification, parent: MessageReference) -> dict[str, Any] | None:
         query = {"channel": parent.channel, "ts": parent.ts}
@@ -277,12 +265,7 @@ def _require_reference(text: str) -> MessageReference:
     return reference
 
 
-def _log_failure(
-    event: str,
-    notification: Notification,
-    error: DeliveryError,
-    more: Mapping[str, object] = MappingProxyType({}),
-) -> None:
+def _log_failure(event: str, notification: Notification, error: DeliveryError, **more: str) -> None:
     subject = notification.subject
     fields = {subject.kind: subject.id, "key": notification.action.key}
     fields |= {"reason": error.reason, "detail": error.detail}
@@ -298,29 +281,25 @@ class SimulatedSlack:
 
     def send(self, notification: Notification) -> Receipt:
         """Record the message that would have been sent; an edit keeps the message's reference."""
-        action, subject, message = (
-            notification.action,
-            notification.subject,
-            render_notification(notification),
-        )
+        action, subject = notification.action, notification.subject
+        message = render_notification(notification)
         simulated = f"simulated:{subject.id}:{action.key}"
         reference = action.message if isinstance(action, Update) else simulated
         at = self.clock()
-        self.record_message(
-            {
-                "at": at,
-                "incident": "",
-                subject.kind: subject.id,
-                "to": f"{action.target.kind}:{action.target.address}",
-                "key": action.key,
-                "action": type(action).__name__.lower(),
-                "channel": action.target.address,
-                "thread": action.message if isinstance(action, Reply) else "",
-                "message": reference,
-                "text": message.text,
-                "blocks": list(message.blocks),
-            }
-        )
+        entry = {
+            "at": at,
+            "incident": "",
+            subject.kind: subject.id,
+            "to": f"{action.target.kind}:{action.target.address}",
+            "key": action.key,
+            "action": type(action).__name__.lower(),
+            "channel": action.target.address,
+            "thread": action.message if isinstance(action, Reply) else "",
+            "message": reference,
+            "text": message.text,
+            "blocks": list(message.blocks),
+        }
+        self.record_message(entry)
         return Receipt(at, reference, is_simulated=True)
 
     def find_receipt(self, notification: Notification) -> Receipt | None:  # noqa: ARG002  # protocol
