@@ -88,7 +88,7 @@ def _names(names: Sequence[tuple[str, int]]) -> str:
 def _acknowledged_by(people: Sequence[tuple[str, int]]) -> str:
     """Return the first *people* with their numbers of incidents, and the count of the others."""
     shown = [
-        f"{escape_line(name, mrkdwn.MAX_BY) or 'somebody'}{f' ({number})' if len(people) > 1 else ''}"
+        f"{mrkdwn.render_person(name) or 'somebody'}{f' ({number})' if len(people) > 1 else ''}"
         for name, number in people[:_MAX_ACKNOWLEDGED_BY]
     ]
     rest = len(people) - len(shown)

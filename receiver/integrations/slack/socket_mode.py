@@ -98,8 +98,8 @@ class SocketModeConnection(SocketModeClient):
         super().connect()
         session = self.current_session
         if session is not None and session.sock is not None:
-            session.sock = closable_socket = _Socket(session.sock)  # type: ignore[assignment]
-            session.disconnect = _build_disconnect(closable_socket, session.disconnect)  # type: ignore[method-assign]
+            session.sock = closable = _Socket(session.sock, session.disconnect)  # type: ignore[assignment]
+            session.disconnect = closable.close_session  # type: ignore[method-assign]
             self._wait_s = self._timings.first_wait_s
             logger.info("socket mode connected")
 
@@ -121,10 +121,15 @@ class _Closed(ConnectionError):
 
 
 class _Socket:
-    """A socket whose `recv` raises at the end of the connection; slack_sdk would read on in a busy loop."""
+    """A socket whose `recv` raises at the end of the connection; slack_sdk would read on in a busy loop.
 
-    def __init__(self, sock: Any) -> None:
+    *disconnect* is that of slack_sdk's session.
+    """
+
+    def __init__(self, sock: Any, disconnect: Callable[[], None]) -> None:
         self._sock = sock
+        self._disconnect = disconnect
+        self._lock = threading.Lock()
         self._is_closed = False
 
     def recv(self, size: int) -> bytes:
@@ -134,26 +139,16 @@ class _Socket:
             raise _Closed if self._is_closed else ConnectionResetError("the line was cut")
         return received
 
-    def interrupt_reads(self) -> None:
-        """Shut the socket down, so that a blocked `recv` returns at once."""
-        self._is_closed = True
-        with suppress(OSError):
-            self._sock.shutdown(sockets.SHUT_RDWR)
+    def close_session(self) -> None:
+        """Disconnect without waiting for Slack, so that a blocked `recv` returns; threads may share it."""
+        with self._lock:
+            self._is_closed = True
+            with suppress(OSError):
+                self._sock.shutdown(sockets.SHUT_RDWR)
+            self._disconnect()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
-
-
-def _build_disconnect(closable_socket: _Socket, disconnect: Callable[[], None]) -> Callable[[], None]:
-    """Return a wrapper of *disconnect* that several threads may call and that does not wait for Slack."""
-    lock = threading.Lock()
-
-    def close() -> None:
-        with lock:
-            closable_socket.interrupt_reads()
-            disconnect()
-
-    return close
 
 
 def _log_connection_lost(error: Exception) -> None:
