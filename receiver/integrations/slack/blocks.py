@@ -14,7 +14,6 @@ from receiver.text import truncate_text
 MAX_BLOCKS = 50
 MAX_SECTION = 3000
 MAX_HEADER = 150
-MAX_CONTEXT_ELEMENTS = 10
 MAX_BUTTON_TEXT = 75
 Block = dict[str, Any]  # a block, or an element of one
 
@@ -39,9 +38,9 @@ def section(text: str) -> Block:
     return {"type": "section", "text": _mrkdwn(text)}
 
 
-def context(texts: Sequence[str]) -> Block:
-    """Return a context block (small grey mrkdwn), ten elements at most."""
-    return {"type": "context", "elements": [_mrkdwn(text) for text in texts[:MAX_CONTEXT_ELEMENTS]]}
+def context(text: str) -> Block:
+    """Return a context block: small grey mrkdwn."""
+    return {"type": "context", "elements": [_mrkdwn(text)]}
 
 
 def button(text: str, action_id: str, value: str, style: str = "") -> Block:

@@ -104,7 +104,7 @@ class _Content:
 
     def _render_tail(self) -> Iterator[Block]:
         yield from map(section, _state_lines(self.notification))
-        yield blocks.context([_history(self.notification)])
+        yield blocks.context(_history(self.notification))
         if links := mrkdwn.join_links(_links(self.notification), _MAX_LINKS):
             yield section(links)
         if buttons := _buttons(self.notification):

@@ -40,7 +40,7 @@ def render_storm(notification: StormNotification, level: FormattingLevel = Forma
 def _storm_blocks(notification: StormNotification, title: str, lines: Sequence[str]) -> Iterator[Block]:
     yield blocks.header(mrkdwn.plain(title))
     yield section(join_lines(lines[:-1], MAX_TEXT))
-    yield blocks.context([lines[-1]])
+    yield blocks.context(lines[-1])
     if notification.summary.open:
         button = blocks.button("Acknowledge all", ACKNOWLEDGE, notification.storm.id, "primary")
         yield blocks.actions([button], STORM_BUTTONS)
@@ -178,7 +178,7 @@ def _review_tail(notification: ReviewNotification) -> Iterator[Block]:
         yield section(links)
     record = notification.record
     if record.is_reviewed:
-        yield blocks.context([_reviewed(record)])
+        yield blocks.context(_reviewed(record))
     else:
         yield blocks.actions([blocks.button("Reviewed", "reviewed", record.id, "primary")], REVIEW_BUTTONS)
 

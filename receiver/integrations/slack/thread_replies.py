@@ -215,8 +215,6 @@ def _page_link(event: Delivery) -> str:
 def render_fallback_mention(notification: IncidentNotification, action: FallbackMention) -> Message:
     """Return the message in the fallback channel that mentions the responder of an undelivered step."""
     incident, step, why = notification.incident, action.step, _shorten_reason(action.why)
-    if step is None:
-        return _render_mention(incident, f"⚠️ Not delivered ({why}): {_HERE}")
     text = f"⚠️ {title(step)} could not be reached ({why}): {format_addressee(step, notification.on_call)}"
     return _render_mention(incident, text, link(action.link, "message") if action.link else "")
 
