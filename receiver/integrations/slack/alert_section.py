@@ -100,7 +100,7 @@ def render_alerts(
         return []
     blocks: list[Block] = []
     for shown in alerts[:MAX_IN_FULL]:
-        block = section(_in_full(shown, shared, summary))
+        block = section(_render_alert(shown, shared, summary))
         if not budget.try_add_block(block):
             break
         blocks.append(block)
@@ -120,17 +120,17 @@ def count_rest(incident: Incident, listed: Sequence[AlertView] = ()) -> str:
     return ", ".join(filter(None, (f"{counted} ({firing} firing)", left_out)))
 
 
-def _in_full(shown: AlertView, shared: Collection[str], summary: str) -> str:
+def _render_alert(shown: AlertView, shared: Collection[str], summary: str) -> str:
     alert = shown.alert
     labels = _without_stated(alert.labels, shown.alert_state.severity, shared)
-    lines = [_head(shown), render_labels(labels, _MAX_LABELS)]
+    lines = [_render_head(shown), render_labels(labels, _MAX_LABELS)]
     own = escape_line(alert.summary, _MAX_SUMMARY)
     if shown.alert_state.is_firing:
-        lines += [own if own != escape_line(summary, _MAX_SUMMARY) else "", _description(alert)]
+        lines += [own if own != escape_line(summary, _MAX_SUMMARY) else "", _find_description(alert)]
     return "\n".join(filter(None, lines))
 
 
-def _head(shown: AlertView) -> str:
+def _render_head(shown: AlertView) -> str:
     alert, alert_state = shown.alert, shown.alert_state
     name = bold(alert.name, _MAX_NAME) or NAMELESS
     when = f"since {format_timestamp(alert_state.starts_at)}"
@@ -141,7 +141,7 @@ def _head(shown: AlertView) -> str:
     return f"{mark} {name} {when}{source}"
 
 
-def _description(alert: Alert) -> str:
+def _find_description(alert: Alert) -> str:
     """Return the description or message annotation, unless it repeats the summary."""
     for key in ("description", "message"):
         text = alert.annotations.get(key, "").strip()
@@ -150,7 +150,7 @@ def _description(alert: Alert) -> str:
     return ""
 
 
-def short_lines(alerts: Sequence[AlertView], shared: Collection[str] = ()) -> Iterator[str]:
+def render_short_lines(alerts: Sequence[AlertView], shared: Collection[str] = ()) -> Iterator[str]:
     """Yield one line for each of the first alerts."""
     for shown in alerts[:MAX_IN_SHORT]:
         alert, severity = shown.alert, shown.alert_state.severity

@@ -103,26 +103,26 @@ def slack_errors() -> Iterator[None]:
 
 def _convert_api_error(error: SlackApiError) -> TemporaryDeliveryError | PermanentDeliveryError:
     status = int(error.response.status_code)
-    code = _code(error)
+    code = _parse_code(error)
     if status == 429 or code in ("ratelimited", "rate_limited"):
         return TemporaryDeliveryError("rate_limited", retry_after=parse_retry_after(error) or _WAIT_S)
     if code in PERMANENT_ERRORS:
-        return PermanentDeliveryError(code, _detail(error), kind=PERMANENT_ERRORS[code])
+        return PermanentDeliveryError(code, _parse_detail(error), kind=PERMANENT_ERRORS[code])
     wait = parse_retry_after(error)
     if not code:
         reason = "not_json" if status == 200 else f"http_{status}"
         return TemporaryDeliveryError(reason, retry_after=wait, maybe_sent=not 300 <= status < 500)
     is_maybe = status >= 500 or code in _MAYBE_DONE
-    return TemporaryDeliveryError(code, _detail(error), retry_after=wait, maybe_sent=is_maybe)
+    return TemporaryDeliveryError(code, _parse_detail(error), retry_after=wait, maybe_sent=is_maybe)
 
 
-def _code(error: SlackApiError) -> str:
+def _parse_code(error: SlackApiError) -> str:
     """Return Slack's error code; empty if the response did not come from Slack."""
     code = as_object(error.response.data).get("error")
     return code if isinstance(code, str) and code.isidentifier() and len(code) <= 80 else ""
 
 
-def _detail(error: SlackApiError) -> str:
+def _parse_detail(error: SlackApiError) -> str:
     """Return Slack's details of the error: the place in the blocks, the missing scope."""
     data = as_object(error.response.data)
     messages = as_object(data.get("response_metadata")).get("messages")

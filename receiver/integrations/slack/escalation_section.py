@@ -47,12 +47,12 @@ def _format_stop(incident: Incident, *, is_edit: bool) -> str:
     return format_acknowledged(incident, is_edit=is_edit) if incident.is_acknowledged else ""
 
 
-def title(step: Step, limit: int = MAX_TITLE) -> str:
+def format_title(step: Step, limit: int = MAX_TITLE) -> str:
     return escape_line(step.responder.title, limit)
 
 
 def _format_step(incident: Incident, step_state: StepState) -> str:
-    name = title(step_state.step)
+    name = format_title(step_state.step)
     if not step_state.is_due:
         return f"{name}{_format_waiting(incident, step_state)}"
     if is_unconfirmed(_find_delivery(incident, page_key(step_state.step.name), step_state)):
@@ -101,14 +101,14 @@ def _find_delivery(incident: Incident, key: DeliveryKey, step_state: StepState) 
 
 def render_page_failures(incident: Incident, escalation: EscalationState) -> str:
     """Return a line for each page not delivered, without a PagerDuty incident, or resolved while it fires."""
-    lines = list(_page_failures(incident, escalation))
+    lines = list(_list_page_failures(incident, escalation))
     return "\n".join(_limit_lines(lines, _MAX_FAILURES, " pages not delivered"))
 
 
-def _page_failures(incident: Incident, escalation: EscalationState) -> Iterator[str]:
+def _list_page_failures(incident: Incident, escalation: EscalationState) -> Iterator[str]:
     for step_state in escalation.due_steps:
         page = incident.find_run_delivery(page_key(step_state.step.name))
-        who, why = title(step_state.step), escape_line(page.reason, 60)
+        who, why = format_title(step_state.step), escape_line(page.reason, 60)
         if not incident.is_resolved and is_unconfirmed(page):
             yield f"⚠️ PagerDuty accepted the page to {who} and has no incident for it"
         elif not incident.is_resolved and is_resolved_too_often(page):
@@ -152,13 +152,13 @@ def render_stale(incident: Incident, now: float) -> str:
 def render_silences(incident: Incident, now: float) -> str:
     """Return a line for each request of active silences; empty if there are none."""
     groups = defaultdict(list)
-    for silence in active_silences(incident, now):
+    for silence in _list_active_silences(incident, now):
         groups[silence.by, silence.requested_at, silence.until, silence.comment].append(silence)
     lines = [_format_silences(incident, silences) for silences in groups.values()]
     return "\n".join(_limit_lines(lines, _MAX_LINES, " silences"))
 
 
-def active_silences(incident: Incident, now: float) -> list[SilenceRequest]:
+def _list_active_silences(incident: Incident, now: float) -> list[SilenceRequest]:
     """Return the silences that should be active; those "until it resolves" end with the incident."""
     return [
         request
@@ -167,9 +167,9 @@ def active_silences(incident: Incident, now: float) -> list[SilenceRequest]:
     ]
 
 
-def expire_buttons(incident: Incident, now: float) -> Iterator[Block]:
+def build_expire_buttons(incident: Incident, now: float) -> Iterator[Block]:
     """Yield a button for each of the first active silences; its value is the incident's ID and the number."""
-    active = active_silences(incident, now)
+    active = _list_active_silences(incident, now)
     for request in active[:MAX_EXPIRE_BUTTONS]:
         name = "Expire silence" if len(active) == 1 else f"Expire silence {request.number}"
         yield button(name, f"expire:{request.number}", f"{incident.id}#{request.number}")

@@ -21,24 +21,24 @@ SEVERITY_MARKS: Mapping[Severity, str] = {
 }
 
 
-def severity_word(severity: Severity) -> str:
+def format_severity(severity: Severity) -> str:
     return "NO SEVERITY" if severity is Severity.NONE else severity.value.upper()
 
 
-def headline(incident: Incident, heading: IncidentHeading) -> str:
+def format_headline(incident: Incident, heading: IncidentHeading) -> str:
     """Return severity and state on one plain line, unescaped: `🔴 CRITICAL · DiskFull (+1) [2 firing / 3]`.
 
     If it is too long, only the name is truncated.
     """
     name = one_line(heading.name, MAX_HEADER)
-    start, end = f"{_state(incident)} · ", _counts(incident)
+    start, end = f"{_format_state(incident)} · ", _format_counts(incident)
     end = (format_more(heading.more_names) if name else "") + end
     name = name or heading.summary or "alert without a name"
     return start + one_line(name, MAX_HEADER - len(start) - len(end)) + end
 
 
-def _state(incident: Incident) -> str:
-    severity = severity_word(incident.severity)
+def _format_state(incident: Incident) -> str:
+    severity = format_severity(incident.severity)
     if incident.is_closed_by_hand:
         return f"✅ Resolved by {one_line(incident.resolved_by, MAX_BY)}"
     if incident.is_resolved:
@@ -49,7 +49,7 @@ def _state(incident: Incident) -> str:
     return f"{SEVERITY_MARKS[incident.severity]} {severity}"
 
 
-def _counts(incident: Incident) -> str:
+def _format_counts(incident: Incident) -> str:
     """Return the alert counts if they add something to the state, and whether the incident is flapping."""
     firing, total = incident.firing, incident.total
     still = "still " if incident.is_resolved and firing else ""
@@ -65,7 +65,7 @@ def count_sent(incident: Incident) -> str:
     return f"{incident.total - incident.truncated} of {incident.total} sent"
 
 
-def history(incident: Incident, *, is_edit: bool = False) -> str:
+def format_history(incident: Incident, *, is_edit: bool = False) -> str:
     """Return when it opened, reopened, was acknowledged and resolved; in an edit, people are mentioned."""
     parts = [f"Opened {format_timestamp(incident.opened_at)}"]
     if incident.generation:
@@ -74,7 +74,7 @@ def history(incident: Incident, *, is_edit: bool = False) -> str:
     if incident.is_acknowledged:
         parts.append(format_acknowledged(incident, is_edit=is_edit))
     if incident.is_resolved:
-        parts.append(f"{format_resolved(incident, is_edit=is_edit)}, after {lasted(incident)}")
+        parts.append(f"{format_resolved(incident, is_edit=is_edit)}, after {format_time_open(incident)}")
     return " · ".join(parts)
 
 
@@ -92,6 +92,6 @@ def format_resolved(incident: Incident, *, is_edit: bool = False) -> str:
     return f"resolved{f' by {by}' if incident.resolved_by else ''} {format_timestamp(incident.resolved_at)}"
 
 
-def lasted(incident: Incident) -> str:
+def format_time_open(incident: Incident) -> str:
     """Return how long it was open, counted from its last reopening."""
     return format_duration(incident.resolved_at - (incident.reopened_at or incident.opened_at))

@@ -9,7 +9,7 @@ from functools import partial
 from receiver.engine.notification import IncidentNotification
 from receiver.integrations.slack import alert_section, blocks, escalation_section, mrkdwn, thread_replies
 from receiver.integrations.slack.blocks import Block, BlockBudget, FormattingLevel, Message, section
-from receiver.integrations.slack.headline import headline, history
+from receiver.integrations.slack.headline import format_headline, format_history
 from receiver.integrations.slack.mrkdwn import escape, format_timestamp, is_link, link
 from receiver.model.actions import FallbackMention, Post, Reply, Update
 from receiver.model.delivery_keys import MESSAGE
@@ -41,7 +41,7 @@ def render_message(
     content = _Content(
         notification,
         heading,
-        headline(incident, heading),
+        format_headline(incident, heading),
         summary + format_more(heading.more) if summary else "",
         alerts,
         alert_section.find_shared_labels(incident, alerts),
@@ -83,12 +83,12 @@ class _Content:
         incident = self.notification.incident
         head = [f"*{escape(self.title)}*", self.summary, alert_section.render_labels(self.shared_labels, 300)]
         tail = [
-            *_state_lines(self.notification),
-            _history(self.notification),
-            mrkdwn.join_links(_links(self.notification), 600),
+            *_render_state(self.notification),
+            _render_history(self.notification),
+            mrkdwn.join_links(_list_links(self.notification), 600),
         ]
         room = blocks.MAX_TEXT - sum(len(text) + 1 for text in (*head, *tail)) - _ROOM_FOR_COUNT
-        shown = mrkdwn.take_fitting(alert_section.short_lines(self.alerts, self.shared_labels), room)
+        shown = mrkdwn.take_fitting(alert_section.render_short_lines(self.alerts, self.shared_labels), room)
         rest = alert_section.count_rest(incident, self.alerts[: len(shown)])
         return mrkdwn.join_lines([*head, *shown, rest, *tail], blocks.MAX_TEXT)
 
@@ -103,15 +103,15 @@ class _Content:
             yield section(text)
 
     def _render_tail(self) -> Iterator[Block]:
-        yield from map(section, _state_lines(self.notification))
-        yield blocks.context(_history(self.notification))
-        if links := mrkdwn.join_links(_links(self.notification), _MAX_LINKS):
+        yield from map(section, _render_state(self.notification))
+        yield blocks.context(_render_history(self.notification))
+        if links := mrkdwn.join_links(_list_links(self.notification), _MAX_LINKS):
             yield section(links)
-        if buttons := _buttons(self.notification):
+        if buttons := _build_buttons(self.notification):
             yield blocks.actions(buttons, BUTTONS)
 
 
-def _links(notification: IncidentNotification) -> Iterator[tuple[str, str]]:
+def _list_links(notification: IncidentNotification) -> Iterator[tuple[str, str]]:
     """Yield label and URL of the links, most useful first; an empty URL is not known."""
     links, excerpt = notification.links, notification.excerpt
     yield "Incident", links.incident
@@ -123,7 +123,7 @@ def _links(notification: IncidentNotification) -> Iterator[tuple[str, str]]:
     yield from links.more
 
 
-def _state_lines(notification: IncidentNotification) -> Iterable[str]:
+def _render_state(notification: IncidentNotification) -> Iterable[str]:
     """Return the lines on maintenance, fallback, suppression, staleness, escalation, pages and silences."""
     incident, escalation = notification.incident, notification.escalation
     maintenance, is_edit = "", isinstance(notification.action, Update)
@@ -143,12 +143,12 @@ def _state_lines(notification: IncidentNotification) -> Iterable[str]:
     )
 
 
-def _buttons(notification: IncidentNotification) -> list[Block]:
+def _build_buttons(notification: IncidentNotification) -> list[Block]:
     """Return the buttons for the incident's state; if resolved, only those that expire a silence."""
     incident = notification.incident
     if thread_replies.render_moved_notice(notification):
         return []  # the buttons are on the message that replaces this one
-    expire = list(escalation_section.expire_buttons(incident, notification.now))
+    expire = list(escalation_section.build_expire_buttons(incident, notification.now))
     if incident.is_resolved:
         return expire
     make = partial(blocks.button, value=incident.id)
@@ -157,9 +157,9 @@ def _buttons(notification: IncidentNotification) -> list[Block]:
     return [first, make("Resolve", "resolve"), make("Silence", "silence"), *expire]
 
 
-def _history(notification: IncidentNotification) -> str:
+def _render_history(notification: IncidentNotification) -> str:
     """Return the incident's history on one line, with a link to the message before or after this one."""
-    text = history(notification.incident, is_edit=isinstance(notification.action, Update))
+    text = format_history(notification.incident, is_edit=isinstance(notification.action, Update))
     if moved := thread_replies.render_moved_notice(notification):
         return f"{text} · {moved}"
     if replaced := _find_replaced_message(notification):
@@ -195,7 +195,7 @@ def render_runbook(excerpt: Excerpt, budget: BlockBudget) -> list[Block]:
 
     List items and code blocks are shown complete or left out.
     """
-    pieces = list(_runbook_pieces(excerpt))
+    pieces = list(_render_excerpt(excerpt))
     if not pieces:
         return []
     url = excerpt.url
@@ -208,53 +208,53 @@ def render_runbook(excerpt: Excerpt, budget: BlockBudget) -> list[Block]:
     return [*shown, rest] if shown and is_cut else shown
 
 
-def _runbook_pieces(excerpt: Excerpt) -> Iterator[str]:
+def _render_excerpt(excerpt: Excerpt) -> Iterator[str]:
     """Yield the parts as mrkdwn; the title of a section is joined to its first part."""
     for sector in excerpt.sections:
         title = mrkdwn.bold(sector.title, 200)
-        for piece in _section_parts(sector):
+        for piece in _render_section(sector):
             yield f"{title}\n{piece}" if title else piece
             title = ""
 
 
-def _section_parts(sector: Section) -> Iterator[str]:
+def _render_section(sector: Section) -> Iterator[str]:
     for part in sector.parts:
-        piece = _part(part)
+        piece = _render_part(part)
         if len(piece) > blocks.MAX_SECTION - 450:  # leaves room for the titles that may be joined to it
-            yield _indent(part) + _TOO_LONG
+            yield _find_indent(part) + _TOO_LONG
         elif piece:
             yield piece
 
 
-def _part(part: Part) -> str:
+def _render_part(part: Part) -> str:
     if part.kind in ("code", "table"):
-        return _fence(part.text)
+        return _render_code_block(part.text)
     text = mrkdwn.render_inline(part.text)
     if not text:
         return ""
-    inner = _indent(part)
+    inner = _find_indent(part)
     if not part.marker:
-        return _indented(text, inner)
-    return f"{inner}{_marker(part)} " + _indented(text, inner + "  ").lstrip()
+        return _indent_lines(text, inner)
+    return f"{inner}{_render_marker(part)} " + _indent_lines(text, inner + "  ").lstrip()
 
 
-def _fence(text: str) -> str:
+def _render_code_block(text: str) -> str:
     """Return *text* as a code block; three backticks inside would end it and are replaced."""
     inner = escape(text.replace(_FENCE, "'''")).strip("\n")
     return f"{_FENCE}\n{inner}\n{_FENCE}" if inner.strip() else ""
 
 
-def _marker(part: Part) -> str:
+def _render_marker(part: Part) -> str:
     if part.marker in ("-", "*", "+"):
         return _BULLETS[min(max(part.depth, 1), len(_BULLETS)) - 1]
     return mrkdwn.escape_line(part.marker, 10)
 
 
-def _indent(part: Part) -> str:
+def _find_indent(part: Part) -> str:
     """Return the indent: a list item aligns with its parent's text, its other parts are one level deeper."""
     depth = part.depth - 1 if part.marker else part.depth
     return _INDENT * min(max(0, depth), _MAX_DEPTH)
 
 
-def _indented(text: str, indent: str) -> str:
+def _indent_lines(text: str, indent: str) -> str:
     return "\n".join(f"{indent}{each}" for each in text.split("\n"))

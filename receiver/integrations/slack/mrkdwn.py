@@ -195,10 +195,10 @@ def render_inline(text: str) -> str:
     Of a link without a web address only the label remains. Everything else is shown as written.
     """
     tokens = _PARSER.parseInline(text[:MAX_SOURCE])
-    return "".join(_pieces(tokens[0].children or ())).strip() if tokens else ""
+    return "".join(_render_tokens(tokens[0].children or ())).strip() if tokens else ""
 
 
-def _pieces(tokens: Sequence[Token]) -> Iterator[str]:
+def _render_tokens(tokens: Sequence[Token]) -> Iterator[str]:
     depth = dict.fromkeys(_MARKS, 0)
     label: list[str] | None = None
     url = ""
@@ -207,24 +207,24 @@ def _pieces(tokens: Sequence[Token]) -> Iterator[str]:
         if token.type == "link_open":
             label, url = [], str(token.attrGet("href") or "")
         elif token.type == "link_close":
-            yield _link(url, "".join(label or ()))
+            yield _render_link(url, "".join(label or ()))
             label = None
         elif label is not None:
             label.append(token.content or " ")
         elif kind in _MARKS:
-            yield from _mark(kind, edge, depth)
+            yield from _render_mark(kind, edge, depth)
         else:
-            yield _piece(token)
+            yield _render_token(token)
 
 
-def _mark(kind: str, edge: str, depth: dict[str, int]) -> Iterator[str]:
+def _render_mark(kind: str, edge: str, depth: dict[str, int]) -> Iterator[str]:
     """Yield the marker only for the outermost pair: mrkdwn can't nest bold in bold."""
     depth[kind] += 1 if edge == "open" else -1
     if depth[kind] == (1 if edge == "open" else 0):
         yield _MARKS[kind]
 
 
-def _piece(token: Token) -> str:
+def _render_token(token: Token) -> str:
     if token.type == "code_inline":
         return code(token.content, MAX_SOURCE)
     if token.type == "softbreak":
@@ -232,17 +232,17 @@ def _piece(token: Token) -> str:
     if token.type == "hardbreak":
         return "\n"
     if token.type == "image":
-        return _link(str(token.attrGet("src") or ""), token.content or "image")
+        return _render_link(str(token.attrGet("src") or ""), token.content or "image")
     if token.type == "html_inline":
-        return _html(token.content)
+        return _render_html(token.content)
     return escape(token.content)
 
 
-def _link(url: str, label: str) -> str:
+def _render_link(url: str, label: str) -> str:
     return link(url, label) if is_link(url) else escape_line(label, 1000)
 
 
-def _html(tag: str) -> str:
+def _render_html(tag: str) -> str:
     """Return an HTML tag as mrkdwn: `<br>` is a line end, comments are dropped, `<node>` stays as written."""
     if tag.lower().replace(" ", "").rstrip("/>") == "<br":
         return "\n"

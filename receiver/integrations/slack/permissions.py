@@ -128,16 +128,15 @@ class SlackResponderCheck:
                 raise PermanentDeliveryError("channel_not_found")
             query = {"channel": channel}
             pages = self._client.get_pages("conversations.members", query, at_most=_PAGES)
-            return frozenset(chain.from_iterable(_texts(page.get("members")) for page in pages))
+            return frozenset(chain.from_iterable(_parse_texts(page.get("members")) for page in pages))
         found = self._user_directory.find_handle_id(name)
         if not found:
             raise PermanentDeliveryError("handle_not_found")
         if is_user(found):
             return frozenset({found})
-        return frozenset(
-            _texts(self._client.post_form("usergroups.users.list", {"usergroup": found}).get("users"))
-        )
+        group = self._client.post_form("usergroups.users.list", {"usergroup": found})
+        return frozenset(_parse_texts(group.get("users")))
 
 
-def _texts(found: object) -> list[str]:
+def _parse_texts(found: object) -> list[str]:
     return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []

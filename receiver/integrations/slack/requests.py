@@ -208,8 +208,8 @@ def parse_command_fields(fields: object) -> Command:
     if not isinstance(fields, dict):
         raise PayloadError(SOURCE, "the command is no object")
     by = _parse_person(fields.get("user_id"), fields.get("user_name"))
-    team = _text(fields.get("team_id"))[:MAX_ID]
-    text, url = one_line(_text(fields.get("text")), MAX_TEXT), _token(fields.get("response_url"))
+    team = _parse_text(fields.get("team_id"))[:MAX_ID]
+    text, url = one_line(_parse_text(fields.get("text")), MAX_TEXT), _parse_token(fields.get("response_url"))
     return Command(text, by, url, team=team, origin_team=team)
 
 
@@ -224,14 +224,14 @@ def _parse_form(body: bytes) -> dict[str, str]:
 def _parse_click(payload: Json) -> ButtonClick | None:
     """Return the clicked button; None for links, menus and other elements."""
     action = next(iter(as_objects(payload.get("actions"))), {})
-    button = _text(action.get("action_id"))
+    button = _parse_text(action.get("action_id"))
     if action.get("type") != "button" or not button:
         return None
     return ButtonClick(
         button=button[:MAX_ID],
-        value=_text(action.get("value"))[:MAX_ID],
-        trigger_id=_token(payload.get("trigger_id")),
-        response_url=_token(payload.get("response_url")),
+        value=_parse_text(action.get("value"))[:MAX_ID],
+        trigger_id=_parse_token(payload.get("trigger_id")),
+        response_url=_parse_token(payload.get("response_url")),
         **_parse_sender(payload),
     )
 
@@ -242,10 +242,10 @@ def _parse_submission(payload: Json) -> ModalSubmit | None:
         return None
     values = as_object(as_object(view.get("state")).get("values"))
     return ModalSubmit(
-        incident_id=_text(view.get("private_metadata"))[:MAX_ID],
-        choice=_value(values, FIELD_CHOICE),
-        custom=_value(values, FIELD_CUSTOM),
-        comment=_value(values, FIELD_COMMENT),
+        incident_id=_parse_text(view.get("private_metadata"))[:MAX_ID],
+        choice=_parse_field(values, FIELD_CHOICE),
+        custom=_parse_field(values, FIELD_CUSTOM),
+        comment=_parse_field(values, FIELD_COMMENT),
         **_parse_sender(payload),
     )
 
@@ -255,30 +255,30 @@ def _parse_sender(payload: Json) -> dict[str, Any]:
     user = as_object(payload.get("user"))
     return {
         "by": _parse_person(user.get("id"), user.get("username") or user.get("name")),
-        "team": _text(user.get("team_id"))[:MAX_ID],
-        "origin_team": _text(as_object(payload.get("team")).get("id"))[:MAX_ID],
+        "team": _parse_text(user.get("team_id"))[:MAX_ID],
+        "origin_team": _parse_text(as_object(payload.get("team")).get("id"))[:MAX_ID],
     }
 
 
-def _value(values: Json, name: str) -> str:
+def _parse_field(values: Json, name: str) -> str:
     """Return the value of the form field *name*: its text or its selected option."""
     element = as_object(as_object(values.get(name)).get(name))
     text = element.get("value") or as_object(element.get("selected_option")).get("value")
-    return one_line(_text(text), MAX_TEXT)
+    return one_line(_parse_text(text), MAX_TEXT)
 
 
 def _parse_person(user_id: object, name: object) -> Person:
     """Return the user; raises PayloadError without a valid user ID, which Slack always sends."""
-    slack_id = _text(user_id)
+    slack_id = _parse_text(user_id)
     if not _USER.fullmatch(slack_id):
         raise PayloadError(SOURCE, "it does not say which user it is from")
-    return Person(one_line(_text(name), _MAX_NAME) or slack_id, SOURCE, slack_id)
+    return Person(one_line(_parse_text(name), _MAX_NAME) or slack_id, SOURCE, slack_id)
 
 
-def _token(thing: object) -> str:
-    text = _text(thing)
+def _parse_token(thing: object) -> str:
+    text = _parse_text(thing)
     return text if len(text) <= _MAX_TOKEN else ""
 
 
-def _text(thing: object) -> str:
+def _parse_text(thing: object) -> str:
     return thing if isinstance(thing, str) else ""

@@ -7,10 +7,10 @@ from __future__ import annotations
 from receiver.clock import format_duration
 from receiver.engine.notification import IncidentNotification
 from receiver.integrations.slack import blocks, mrkdwn
-from receiver.integrations.slack.alert_section import find_shared_labels, short_lines, sort_alerts
+from receiver.integrations.slack.alert_section import find_shared_labels, render_short_lines, sort_alerts
 from receiver.integrations.slack.blocks import FormattingLevel, Message
-from receiver.integrations.slack.escalation_section import MAX_TITLE, render_suppression, title
-from receiver.integrations.slack.headline import SEVERITY_MARKS, lasted, severity_word
+from receiver.integrations.slack.escalation_section import MAX_TITLE, format_title, render_suppression
+from receiver.integrations.slack.headline import SEVERITY_MARKS, format_severity, format_time_open
 from receiver.integrations.slack.mrkdwn import escape_line, format_timestamp, link, mention, render_person
 from receiver.model import delivery_keys
 from receiver.model.actions import FallbackMention, Post, Reply, Update
@@ -30,9 +30,9 @@ def render_reply(notification: IncidentNotification, reply: Reply, level: Format
     if reply.step is not None and reply.reply_kind in _STEP_REPLIES:
         return _render_step_reply(notification, reply.reply_kind, reply.step)
     if reply.reply_kind == "joined":
-        return _joined(notification.incident, reply.fingerprints, level)
+        return _render_joined(notification.incident, reply.fingerprints, level)
     if reply.reply_kind == "ack_reminder":
-        return _ack_reminder(notification.incident, notification.now, level)
+        return _render_ack_reminder(notification.incident, notification.now, level)
     return Message(_render_text(notification, reply))
 
 
@@ -41,14 +41,14 @@ def _render_text(notification: IncidentNotification, reply: Reply) -> str:
     match reply.reply_kind:
         case "resolved":
             by = f" by {render_person(incident.resolved_by)}" if incident.resolved_by else ""
-            text = f"✅ Resolved{by} after {lasted(incident)}"
-            text += f": {_still_firing(incident)}" if by and incident.firing else ""
+            text = f"✅ Resolved{by} after {format_time_open(incident)}"
+            text += f": {_format_firing(incident)}" if by and incident.firing else ""
         case "suppressed":
             text = render_suppression(incident) or "⏸ No pages were sent for a while"
         case "check_failed":
             text = "⚠️ Alertmanager could not be asked whether this is silenced: paging all the same"
         case "reopened":
-            text = _reopened(notification)
+            text = _render_reopened(notification)
         case "left_open":
             text = _render_left_open(incident, reply.key)
         case "renamed":
@@ -58,12 +58,10 @@ def _render_text(notification: IncidentNotification, reply: Reply) -> str:
                 "reported here"
             )
         case "silence_ends":
-            text = _silence_ends(incident, reply.key)
+            text = _render_silence_end(incident, reply.key)
         case _:
-            ago = format_duration(notification.now - incident.resolved_at)
-            text = (
-                f"⏰ Closed by {render_person(incident.resolved_by)} {ago} ago, but {_still_firing(incident)}"
-            )
+            by, ago = incident.resolved_by, format_duration(notification.now - incident.resolved_at)
+            text = f"⏰ Closed by {render_person(by)} {ago} ago, but {_format_firing(incident)}"
     return text
 
 
@@ -96,12 +94,13 @@ def _render_step_reply(notification: IncidentNotification, reply_kind: str, step
                 f"⚠️ Something in PagerDuty resolves this page while it fires: {addressee}\n"
                 "Look for auto-resolve of the service, an event rule or another integration"
             )
-            place = _page_link(page)
+            place = _render_page_link(page)
         case "fallback":
             text = f"{format_notifying(step)} in place of who could not be reached"
         case _:
             simulated = " (simulated)" if page.receipt is not None and page.receipt.is_simulated else ""
-            text = f"{format_notifying(step, notification.on_call)}{simulated}: {_why(notification, step)}"
+            who, why = format_notifying(step, notification.on_call), _format_cause(notification, step)
+            text = f"{who}{simulated}: {why}"
     return _render_mention(incident, text, place)
 
 
@@ -109,7 +108,7 @@ def format_notifying(step: Step, on_call: tuple[OnCallPerson, ...] = (), limit: 
     """Return which responder *step* notifies, with the title in at most *limit* characters."""
     target = step.responder.find_target(SLACK)
     handle = mention(target.address) if target else ""
-    who = filter(None, (title(step, limit), handle, mrkdwn.mention_on_call(on_call)))
+    who = filter(None, (format_title(step, limit), handle, mrkdwn.mention_on_call(on_call)))
     verb = "Paging" if step.responder.find_target(PAGERDUTY) else "Telling"
     return f"📟 {verb} {' '.join(who)}"
 
@@ -118,10 +117,10 @@ def format_addressee(step: Step, on_call: tuple[OnCallPerson, ...] = (), limit: 
     """Return the step's title and a mention of the responder, else of who is on call, else `@here`."""
     target = step.responder.find_target(SLACK)
     handle = mention(target.address) if target else mrkdwn.mention_on_call(on_call)
-    return f"{title(step, limit)} {handle or _HERE}"
+    return f"{format_title(step, limit)} {handle or _HERE}"
 
 
-def _why(notification: IncidentNotification, step: Step) -> str:
+def _format_cause(notification: IncidentNotification, step: Step) -> str:
     run, steps = notification.incident.run, notification.escalation.steps
     first = next((s.step.name for s in steps if not s.is_carried_over), None)
     if step.name != first:
@@ -131,23 +130,23 @@ def _why(notification: IncidentNotification, step: Step) -> str:
     return "firing again" if run.cause == "reopened" else "a new incident"
 
 
-def _joined(incident: Incident, fingerprints: tuple[str, ...], level: FormattingLevel) -> Message:
+def _render_joined(incident: Incident, fingerprints: tuple[str, ...], level: FormattingLevel) -> Message:
     joined = sort_alerts(incident, frozenset(fingerprints))
     count = len(fingerprints)
     alerts = [shown.alert for shown in joined]
     name = escape_line(build_heading(alerts, incident.group_labels).counted_name, 100) if alerts else ""
     head = f"➕ {format_count(count, 'alert')} joined{f' · {name}' if name else ''}"
-    shown = list(short_lines(joined, find_shared_labels(incident, sort_alerts(incident))))
+    shown = list(render_short_lines(joined, find_shared_labels(incident, sort_alerts(incident))))
     rest = f"… and {count - len(shown)} more" if count > len(shown) else ""
     text = mrkdwn.join_lines([head, *shown, rest], blocks.MAX_TEXT)
     return Message(text) if level is FormattingLevel.PLAIN else Message(head, (blocks.section(text),))
 
 
-def _still_firing(incident: Incident) -> str:
+def _format_firing(incident: Incident) -> str:
     return "1 alert still fires" if incident.firing == 1 else f"{incident.firing} alerts still fire"
 
 
-def _reopened(notification: IncidentNotification) -> str:
+def _render_reopened(notification: IncidentNotification) -> str:
     incident = notification.incident
     text = f"🔁 Firing again {format_timestamp(incident.reopened_at)}"
     if incident.over_for:
@@ -163,11 +162,11 @@ def _reopened(notification: IncidentNotification) -> str:
     return text + (" · flapping: no new page is sent" if incident.is_flapping else "")
 
 
-def _ack_reminder(incident: Incident, now: float, level: FormattingLevel) -> Message:
+def _render_ack_reminder(incident: Incident, now: float, level: FormattingLevel) -> Message:
     """Return the reminder with a button that restarts the acknowledgement timeout."""
     by, ago = render_person(incident.acknowledged_by), format_duration(now - incident.acknowledged_at)
     text = (
-        f"⏰ Acknowledged by {by} {ago} ago, and {_still_firing(incident)}. "
+        f"⏰ Acknowledged by {by} {ago} ago, and {_format_firing(incident)}. "
         "Paging goes on when as long again has passed, unless it is acknowledged again, snoozed or resolved"
     )
     if level is FormattingLevel.PLAIN:
@@ -176,14 +175,14 @@ def _ack_reminder(incident: Incident, now: float, level: FormattingLevel) -> Mes
     return Message(text, (blocks.section(text), blocks.actions([button], BUTTONS)))
 
 
-def _silence_ends(incident: Incident, key: str) -> str:
+def _render_silence_end(incident: Incident, key: str) -> str:
     """Return the warning before a silence ends; *key* is `silence_ends:NUMBER`."""
     number = key.rpartition(":")[2]
     request = next((request for request in incident.silences if str(request.number) == number), None)
     if request is None or not request.until:
-        return f"🔔 A silence ends soon, and {_still_firing(incident)}"
+        return f"🔔 A silence ends soon, and {_format_firing(incident)}"
     ends = f"{render_person(request.by)} ends {format_timestamp(request.until)}"
-    return f"🔔 The silence by {ends}, and {_still_firing(incident)}"
+    return f"🔔 The silence by {ends}, and {_format_firing(incident)}"
 
 
 def _render_left_open(incident: Incident, key: delivery_keys.DeliveryKey) -> str:
@@ -196,7 +195,7 @@ def _render_left_open(incident: Incident, key: delivery_keys.DeliveryKey) -> str
     verb = "acknowledge" if delivery_keys.is_acknowledgement(event_key) else "resolve"
     found = incident.deliveries.items()
     pages = (page for key, page in found if delivery_keys.is_page_key(key) and page.target == event.target)
-    page = next(filter(None, map(_page_link, (event, *pages))), "")
+    page = next(filter(None, map(_render_page_link, (event, *pages))), "")
     which = f"PagerDuty incident {page}" if page else "PagerDuty's incident for this"
     who = escape_line(event.target.partition(":")[2], _MAX_NAME)
     if event.failed_at:
@@ -204,7 +203,7 @@ def _render_left_open(incident: Incident, key: delivery_keys.DeliveryKey) -> str
     return f"⚠️ {which} ({who}) is still open after our resolves: {verb} it by hand"
 
 
-def _page_link(event: Delivery) -> str:
+def _render_page_link(event: Delivery) -> str:
     """Return PagerDuty's incident as a link, or its ID if the URL is not known; empty if there is none."""
     if event.check is None or not event.check.incident:
         return ""
@@ -214,9 +213,10 @@ def _page_link(event: Delivery) -> str:
 
 def render_fallback_mention(notification: IncidentNotification, action: FallbackMention) -> Message:
     """Return the message in the fallback channel that mentions the responder of an undelivered step."""
-    incident, step, why = notification.incident, action.step, _shorten_reason(action.why)
-    text = f"⚠️ {title(step)} could not be reached ({why}): {format_addressee(step, notification.on_call)}"
-    return _render_mention(incident, text, link(action.link, "message") if action.link else "")
+    step, why = action.step, _shorten_reason(action.why)
+    addressee = format_addressee(step, notification.on_call)
+    text = f"⚠️ {format_title(step)} could not be reached ({why}): {addressee}"
+    return _render_mention(notification.incident, text, link(action.link, "message") if action.link else "")
 
 
 def render_fallback_notice(notification: IncidentNotification) -> str:
@@ -251,5 +251,5 @@ def _render_mention(incident: Incident, text: str, place: str = "") -> Message:
     """Return *text* and the heading of *incident*; with `links_names`, so each @ in labels is disabled."""
     heading = find_heading(incident)
     what = mrkdwn.disable_mentions(escape_line(heading.counted_name or heading.counted_summary, 100))
-    head = f"{SEVERITY_MARKS[incident.severity]} {severity_word(incident.severity)} · {what}"
+    head = f"{SEVERITY_MARKS[incident.severity]} {format_severity(incident.severity)} · {what}"
     return Message(f"{text}\n{head}{f' · {place}' if place else ''}", links_names=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from receiver.integrations.slack import blocks, escalation_section, mrkdwn, requests
 from receiver.integrations.slack.alert_section import NAMELESS
-from receiver.integrations.slack.headline import SEVERITY_MARKS, count_sent, headline, history
+from receiver.integrations.slack.headline import SEVERITY_MARKS, count_sent, format_headline, format_history
 from receiver.integrations.slack.mrkdwn import bold, code, escape_line, format_timestamp
 from receiver.integrations.slack.requests import IncidentDetails, TextLine, TextReply
 from receiver.model.heading import find_heading, format_more
@@ -71,7 +71,7 @@ def render_form_error(reply: TextReply) -> dict[str, Any]:
 
 
 def _render_intro(incident: Incident, next_business_day_at: float) -> str:
-    title = bold(headline(incident, find_heading(incident)), 300)
+    title = bold(format_headline(incident, find_heading(incident)), 300)
     intro = f"{title}\nWhile alerts are silenced in Alertmanager, they page no one."
     if not next_business_day_at:
         return intro
@@ -138,13 +138,13 @@ def _render_row(incident: Incident) -> str:
     if incident.is_acknowledged:
         parts.append(f"👀 {mrkdwn.render_person(incident.acknowledged_by)}")
     parts.append(f"since {format_timestamp(incident.opened_at)}")
-    return " · ".join([*parts, *_message_link(incident)])
+    return " · ".join([*parts, *_link_message(incident)])
 
 
 def _render_details(details: IncidentDetails) -> Iterator[str]:
     incident, escalation = details.incident, details.escalation
     heading = find_heading(incident)
-    yield f"{bold(headline(incident, heading), 400)} {code(incident.id, 60)}"
+    yield f"{bold(format_headline(incident, heading), 400)} {code(incident.id, 60)}"
     if heading.summary:
         yield mrkdwn.escape_text(heading.summary, _MAX_SENTENCE) + format_more(heading.more)
     sent = f", {count_sent(incident)}" if incident.truncated else ""
@@ -153,10 +153,10 @@ def _render_details(details: IncidentDetails) -> Iterator[str]:
     yield escalation_section.render_steps(incident, escalation)
     yield escalation_section.render_page_failures(incident, escalation)
     yield escalation_section.render_silences(incident, details.now)
-    yield " · ".join([history(incident), *_message_link(incident)])
+    yield " · ".join([format_history(incident), *_link_message(incident)])
 
 
-def _message_link(incident: Incident) -> Iterator[str]:
+def _link_message(incident: Incident) -> Iterator[str]:
     message = incident.message
     if message is not None and message.receipt is not None and message.receipt.link:
         yield mrkdwn.link(message.receipt.link, "message")
