@@ -48,15 +48,15 @@ def parse_duration_field(
     """
     words = "".join(text.lower().split())
     end = words.removeprefix(UNTIL)
-    fault = "It must be between a second and a year" if words else "For how long?"
     try:
         seconds = parse_time(end, now, zone) - now if ":" in end else parse_duration(words)
     except ValueError:
-        seconds = 0.0
-        if words:
-            fault = f"A time is written like 30m, 2h or 1h30m, or until 14:00 ({zone})"
-    if 1.0 <= seconds <= MAX_DURATION_S:
-        return seconds
+        written = f"A time is written like 30m, 2h or 1h30m, or until 14:00 ({zone})"
+        fault = written if words else "For how long?"
+    else:
+        if 1.0 <= seconds <= MAX_DURATION_S:
+            return seconds
+        fault = "It must be between a second and a year"
     raise RequestRefused(TextReply(f"{fault}. Say it like: {example}" if example else fault, field=field))
 
 
