@@ -255,7 +255,7 @@ def build_slack_interactions(services: Services) -> SlackInteractions:
         buttons={"reviewed": mark_reviewed, "acknowledge_storm": acknowledge_storm},
     )
     return SlackInteractions(
-        handler.handle_request,
+        handler.execute_request,
         routing.slack_token,
         services.settings.slack_api_url,
         clock=services.clock,

@@ -135,7 +135,7 @@ class SlackInteractionHandler:
     next_business_day_start: Callable[[float], float]
     buttons: Mapping[str, Callable[[str, Person, float], object]]
 
-    def handle_request(self, request: requests.Request) -> requests.InteractionResponse:
+    def execute_request(self, request: requests.Request) -> requests.InteractionResponse:
         """Execute *request*; when this returns, the change is stored. Raises only StoreError."""
         now = self.clock()
         try:

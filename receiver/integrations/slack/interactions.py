@@ -51,7 +51,7 @@ class SlackInteractions:
     """Checks permissions, executes requests and builds the response to Slack. Threads may share it.
 
     Without a *token* forms can't be opened, and permissions are not checked.
-    *execute_request* is `SlackInteractionHandler.handle_request` and may raise StoreError.
+    *execute_request* is `SlackInteractionHandler.execute_request` and may raise StoreError.
     *responders* are those of `slack.responders`, see `SlackResponderCheck`.
     """
 

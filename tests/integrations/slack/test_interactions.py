@@ -62,7 +62,7 @@ def handler(rig: Rig) -> SlackInteractionHandler:
 
 
 def reply_to(handler: SlackInteractionHandler, text: str, by: Person = ALICE) -> str:
-    answer = handler.handle_request(Command(text, by))
+    answer = handler.execute_request(Command(text, by))
     assert isinstance(answer, TextReply)
     return answer.text
 
@@ -82,11 +82,11 @@ def test_a_button_changes_the_incident_once_also_if_clicked_twice(
 ) -> None:
     incident_id = rig.fires("DiskFull")
     if button == "unacknowledge":
-        handler.handle_request(ButtonClick("acknowledge", incident_id, ALICE))
-    assert handler.handle_request(ButtonClick(button, incident_id, ALICE)) is None
+        handler.execute_request(ButtonClick("acknowledge", incident_id, ALICE))
+    assert handler.execute_request(ButtonClick(button, incident_id, ALICE)) is None
     first = load(rig, incident_id)
     rig.clock.moment += 30  # a second change would have another time
-    handler.handle_request(ButtonClick(button, incident_id, ALICE))
+    handler.execute_request(ButtonClick(button, incident_id, ALICE))
     assert load(rig, incident_id) == first
     assert first.state == state
 
@@ -95,31 +95,31 @@ def test_the_user_who_clicked_is_stored_with_their_slack_id(
     rig: Rig, handler: SlackInteractionHandler
 ) -> None:
     incident_id = rig.fires("DiskFull")
-    handler.handle_request(ButtonClick("acknowledge", incident_id, ALICE))
+    handler.execute_request(ButtonClick("acknowledge", incident_id, ALICE))
     incident = load(rig, incident_id)
     assert (incident.acknowledged_by, incident.acknowledged_ref) == ("alice", "U0ALICE1")
 
 
 def test_repeating_ones_own_click_sends_no_reply(rig: Rig, handler: SlackInteractionHandler) -> None:
     incident_id = rig.fires("DiskFull")
-    handler.handle_request(ButtonClick("acknowledge", incident_id, ALICE))
-    assert handler.handle_request(ButtonClick("acknowledge", incident_id, ALICE)) is None
+    handler.execute_request(ButtonClick("acknowledge", incident_id, ALICE))
+    assert handler.execute_request(ButtonClick("acknowledge", incident_id, ALICE)) is None
 
 
 def test_a_click_on_what_another_user_did_names_that_user(rig: Rig, handler: SlackInteractionHandler) -> None:
     incident_id = rig.fires("DiskFull")
-    handler.handle_request(ButtonClick("acknowledge", incident_id, ALICE))
-    answer = handler.handle_request(ButtonClick("acknowledge", incident_id, BOB))
+    handler.execute_request(ButtonClick("acknowledge", incident_id, ALICE))
+    answer = handler.execute_request(ButtonClick("acknowledge", incident_id, BOB))
     assert answer == TextReply(f"DiskFull ({incident_id}) is acknowledged already, by alice")
-    handler.handle_request(ButtonClick("resolve", incident_id, ALICE))
-    answer = handler.handle_request(ButtonClick("acknowledge", incident_id, BOB))
+    handler.execute_request(ButtonClick("resolve", incident_id, ALICE))
+    answer = handler.execute_request(ButtonClick("acknowledge", incident_id, BOB))
     assert answer == TextReply(f"DiskFull ({incident_id}) is resolved already, by alice")
 
 
 def test_a_button_of_an_unknown_incident_says_so(handler: SlackInteractionHandler) -> None:
     for value in ("", "nonsense", "000000000000-000000000", "a" * 100, "{0}:x-1"):
         for button in ("acknowledge", "unacknowledge", "resolve", "silence"):
-            answer = handler.handle_request(ButtonClick(button, value, ALICE))
+            answer = handler.execute_request(ButtonClick(button, value, ALICE))
             assert isinstance(answer, TextReply)
             assert "There is no incident" in answer.text
 
@@ -127,13 +127,13 @@ def test_a_button_of_an_unknown_incident_says_so(handler: SlackInteractionHandle
 def test_unknown_buttons_do_nothing(rig: Rig, handler: SlackInteractionHandler) -> None:
     incident_id = rig.fires("DiskFull")
     for button in ("", "approve", "reviewed", "expire", "expire:"):
-        assert handler.handle_request(ButtonClick(button, incident_id, ALICE)) is None
+        assert handler.execute_request(ButtonClick(button, incident_id, ALICE)) is None
 
 
 def test_the_button_of_a_review_marks_it_as_reviewed(rig: Rig) -> None:
     marked: list[tuple[str, str]] = []
     handler = build(rig, buttons={"reviewed": lambda review, by, _now: marked.append((review, by.name))})
-    assert handler.handle_request(ButtonClick("reviewed", "the-review", BOB)) is None
+    assert handler.execute_request(ButtonClick("reviewed", "the-review", BOB)) is None
     assert marked == [("the-review", "bob")]
 
 
@@ -143,7 +143,7 @@ def test_the_button_of_a_review_marks_it_as_reviewed(rig: Rig) -> None:
 def test_the_silence_button_opens_the_form(rig: Rig) -> None:
     incident_id = rig.fires("DiskFull")
     handler = build(rig, next_business_day_start=opening)
-    form = handler.handle_request(ButtonClick("silence", incident_id, ALICE, "111.222"))
+    form = handler.execute_request(ButtonClick("silence", incident_id, ALICE, "111.222"))
     assert isinstance(form, OpenModal)
     assert (form.incident.id, form.trigger_id) == (incident_id, "111.222")
     assert form.next_business_day_at == opening(START)
@@ -170,7 +170,7 @@ def test_the_form_creates_a_silence_of_the_chosen_length(
 ) -> None:
     incident_id = rig.fires("DiskFull", host="a")
     handler = build(rig, next_business_day_start=opening)
-    assert handler.handle_request(ModalSubmit(incident_id, choice, own, "known", ALICE)) is None
+    assert handler.execute_request(ModalSubmit(incident_id, choice, own, "known", ALICE)) is None
     (note,) = load(rig, incident_id).silences
     assert (note.by, note.comment) == ("alice", "known")
     assert (note.until - note.requested_at if note.until else 0.0) == for_s
@@ -194,7 +194,7 @@ def test_an_invalid_time_is_an_error_at_its_field(
     rig: Rig, handler: SlackInteractionHandler, choice: str, own: str, field: str
 ) -> None:
     incident_id = rig.fires("DiskFull")
-    answer = handler.handle_request(ModalSubmit(incident_id, choice, own, "", ALICE))
+    answer = handler.execute_request(ModalSubmit(incident_id, choice, own, "", ALICE))
     assert isinstance(answer, TextReply)
     assert answer.field == field
     assert load(rig, incident_id).silences == ()
@@ -203,20 +203,20 @@ def test_an_invalid_time_is_an_error_at_its_field(
 def test_a_form_submitted_twice_is_one_silence(rig: Rig, handler: SlackInteractionHandler) -> None:
     incident_id = rig.fires("DiskFull")
     for _ in range(3):
-        handler.handle_request(ModalSubmit(incident_id, "1h", "", "known", ALICE))
+        handler.execute_request(ModalSubmit(incident_id, "1h", "", "known", ALICE))
         rig.clock.moment += 60
     assert len(load(rig, incident_id).silences) == 1
-    handler.handle_request(ModalSubmit(incident_id, "4h", "", "known", ALICE))
-    handler.handle_request(ModalSubmit(incident_id, "1h", "", "known", BOB))
+    handler.execute_request(ModalSubmit(incident_id, "4h", "", "known", ALICE))
+    handler.execute_request(ModalSubmit(incident_id, "1h", "", "known", BOB))
     assert len(load(rig, incident_id).silences) == 3
 
 
 def test_a_resolved_incident_can_not_be_silenced(rig: Rig, handler: SlackInteractionHandler) -> None:
     incident_id = rig.fires("DiskFull")
-    handler.handle_request(ButtonClick("resolve", incident_id, ALICE))
-    answer = handler.handle_request(ButtonClick("silence", incident_id, ALICE, "1.2"))
+    handler.execute_request(ButtonClick("resolve", incident_id, ALICE))
+    answer = handler.execute_request(ButtonClick("silence", incident_id, ALICE, "1.2"))
     assert isinstance(answer, TextReply)
-    faults = handler.handle_request(ModalSubmit(incident_id, "1h", "", "", ALICE))
+    faults = handler.execute_request(ModalSubmit(incident_id, "1h", "", "", ALICE))
     assert isinstance(faults, TextReply)
     assert "resolved" in answer.text
     assert "resolved" in faults.text
@@ -226,7 +226,7 @@ def test_a_resolved_incident_can_not_be_silenced(rig: Rig, handler: SlackInterac
 def test_without_an_alertmanager_nothing_can_be_silenced(rig: Rig) -> None:
     incident_id = rig.fires("DiskFull")
     handler = build(rig, can_silence=lambda _: False)
-    answer = handler.handle_request(ButtonClick("silence", incident_id, ALICE, "1.2"))
+    answer = handler.execute_request(ButtonClick("silence", incident_id, ALICE, "1.2"))
     assert isinstance(answer, TextReply)
     assert "No Alertmanager" in answer.text
     assert "No Alertmanager" in reply_to(handler, f"silence {incident_id} 2h")
@@ -234,7 +234,7 @@ def test_without_an_alertmanager_nothing_can_be_silenced(rig: Rig) -> None:
 
 
 def test_a_form_of_an_unknown_incident_says_so(handler: SlackInteractionHandler) -> None:
-    answer = handler.handle_request(ModalSubmit("gone", "1h", "", "", ALICE))
+    answer = handler.execute_request(ModalSubmit("gone", "1h", "", "", ALICE))
     assert isinstance(answer, TextReply)
     assert "no incident gone" in answer.text
     assert answer.field == "choice"
@@ -242,12 +242,12 @@ def test_a_form_of_an_unknown_incident_says_so(handler: SlackInteractionHandler)
 
 def test_a_silence_is_expired_once(rig: Rig, handler: SlackInteractionHandler) -> None:
     incident_id = rig.fires("DiskFull")
-    handler.handle_request(ModalSubmit(incident_id, "1h", "", "", ALICE))
+    handler.execute_request(ModalSubmit(incident_id, "1h", "", "", ALICE))
     press = ButtonClick("expire:1", f"{incident_id}#1", BOB)
-    assert handler.handle_request(press) is None
+    assert handler.execute_request(press) is None
     (note,) = load(rig, incident_id).silences
     assert note.ended_at == START
-    assert handler.handle_request(press) == TextReply("That silence has ended already")
+    assert handler.execute_request(press) == TextReply("That silence has ended already")
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_an_unknown_silence_can_not_be_expired(
 ) -> None:
     incident_id = rig.fires("DiskFull")
     before = load(rig, incident_id)
-    handler.handle_request(ButtonClick("expire:1", value.format(incident_id), ALICE))
+    handler.execute_request(ButtonClick("expire:1", value.format(incident_id), ALICE))
     assert load(rig, incident_id) == before
 
 
@@ -270,11 +270,11 @@ def test_open_incidents_are_listed_newest_first(rig: Rig, handler: SlackInteract
     rig.fires("First")
     rig.clock.moment += 1
     over = rig.fires("Second")
-    handler.handle_request(ButtonClick("resolve", over, ALICE))
+    handler.execute_request(ButtonClick("resolve", over, ALICE))
     assert reply_to(handler, "") == "1 open incident:"
     rig.clock.moment += 1
     rig.fires("Third")
-    answer = handler.handle_request(Command("LIST", ALICE))
+    answer = handler.execute_request(Command("LIST", ALICE))
     assert isinstance(answer, TextReply)
     assert [incident.alertname for incident in answer.incidents] == ["Third", "First"]
 
@@ -288,7 +288,7 @@ def test_a_long_list_is_marked_as_cut(rig: Rig, handler: SlackInteractionHandler
 
 def test_the_show_command_shows_the_whole_incident(rig: Rig, handler: SlackInteractionHandler) -> None:
     incident_id = rig.fires("DiskFull")
-    details = handler.handle_request(Command(f"show {incident_id}", ALICE))
+    details = handler.execute_request(Command(f"show {incident_id}", ALICE))
     assert isinstance(details, IncidentDetails)
     assert details.incident.deliveries
     assert [step_state.step.name for step_state in details.escalation.steps] == [
@@ -329,7 +329,7 @@ def test_a_unique_prefix_of_an_open_incidents_id_is_enough(
 def test_an_ambiguous_prefix_of_an_id_is_refused(rig: Rig, handler: SlackInteractionHandler) -> None:
     ids = [rig.fires(f"Alert{n}") for n in range(40)]
     shared = next(name[0] for name in ids if sum(other[0] == name[0] for other in ids) > 1)
-    answer = handler.handle_request(Command(f"resolve {shared}", ALICE))
+    answer = handler.execute_request(Command(f"resolve {shared}", ALICE))
     assert isinstance(answer, TextReply)
     assert answer.text.startswith("Several IDs begin with")
     assert {incident.id for incident in answer.incidents} == {name for name in ids if name[0] == shared}
@@ -344,7 +344,7 @@ def test_a_command_without_an_id_is_refused(rig: Rig, handler: SlackInteractionH
 
 def test_a_snooze_has_an_end(rig: Rig, handler: SlackInteractionHandler) -> None:
     incident_id = rig.fires("DiskFull")
-    answer = handler.handle_request(Command(f"snooze {incident_id} 1h", ALICE))
+    answer = handler.execute_request(Command(f"snooze {incident_id} 1h", ALICE))
     assert isinstance(answer, TextReply)
     assert answer.until == START + 3600
     assert load(rig, incident_id).snoozed_until == START + 3600
@@ -367,7 +367,7 @@ def test_an_invalid_time_is_refused(
 
 def test_a_silence_may_have_a_comment(rig: Rig, handler: SlackInteractionHandler) -> None:
     incident_id = rig.fires("DiskFull")
-    answer = handler.handle_request(Command(f"silence {incident_id} 2h disk is on its way", ALICE))
+    answer = handler.execute_request(Command(f"silence {incident_id} 2h disk is on its way", ALICE))
     assert isinstance(answer, TextReply)
     assert answer.until == START + 7200
     (note,) = load(rig, incident_id).silences
@@ -382,7 +382,7 @@ def test_a_silence_may_last_until_it_resolves(rig: Rig, handler: SlackInteractio
 
 @pytest.mark.parametrize("text", ["help", "HELP", "what", "<!channel>", "drop table"])
 def test_an_unknown_command_is_answered_with_the_help(handler: SlackInteractionHandler, text: str) -> None:
-    answer = handler.handle_request(Command(text, ALICE))
+    answer = handler.execute_request(Command(text, ALICE))
     assert isinstance(answer, TextReply)
     assert any(line.text.startswith("silence ID") for line in answer.lines)
 
@@ -391,7 +391,7 @@ def test_an_unknown_command_is_answered_with_the_help(handler: SlackInteractionH
 
 
 def on_call(rig: Rig, on_call_report: OnCallReport) -> list[str]:
-    answer = build(rig, on_call_report=on_call_report).handle_request(Command("oncall", ALICE))
+    answer = build(rig, on_call_report=on_call_report).execute_request(Command("oncall", ALICE))
     assert isinstance(answer, TextReply)
     return [line.text for line in answer.lines]
 
@@ -460,7 +460,7 @@ def test_a_snooze_and_a_silence_may_end_at_a_time_of_day(
     incident_id = rig.fires("DiskFull")
     handler, length = build(rig, zone=BERLIN), words.format(typed)
     for command in (f"snooze {incident_id} {length}", f"silence {incident_id} {length} disk is on its way"):
-        answer = handler.handle_request(Command(command, ALICE))
+        answer = handler.execute_request(Command(command, ALICE))
         assert isinstance(answer, TextReply)
         assert answer.until == now + 60 * minutes
     incident = load(rig, incident_id)
@@ -473,10 +473,10 @@ def test_a_form_may_end_at_a_time_of_day_and_names_the_zone(rig: Rig) -> None:
     rig.clock.moment = BEFORE_SET_BACK
     incident_id = rig.fires("DiskFull")
     handler = build(rig, zone=BERLIN)
-    form = handler.handle_request(ButtonClick("silence", incident_id, ALICE, "111.222"))
+    form = handler.execute_request(ButtonClick("silence", incident_id, ALICE, "111.222"))
     assert isinstance(form, OpenModal)
     assert form.zone == "Europe/Berlin"
-    assert handler.handle_request(ModalSubmit(incident_id, "1h", "until 02:30", "", ALICE)) is None
+    assert handler.execute_request(ModalSubmit(incident_id, "1h", "until 02:30", "", ALICE)) is None
     (note,) = load(rig, incident_id).silences
     assert note.until == BEFORE_SET_BACK + 50 * 60
 
