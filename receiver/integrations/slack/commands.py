@@ -120,9 +120,9 @@ Transition = Callable[[str, Person, float], IncidentChange]
 class SlackInteractionHandler:
     """Executes requests. Threads may share it.
 
-    *next_business_day_start* returns the start of the next business day after a moment; 0 if business hours
-    are not configured. *buttons* are the actions of the buttons of reviews and storms; their first argument
-    is the ID of the review or storm.
+    *next_business_day_start* returns the start of the next business day after a timestamp; 0 if business
+    hours are not configured. *buttons* are the actions of the buttons of reviews and storms; their first
+    argument is the ID of the review or storm.
     """
 
     incident_service: IncidentService
