@@ -30,8 +30,8 @@ COMMANDS: dict[str, str] = {
     "silence": "incident_actions",
     "maintenance": "maintenance",
     "history": "incidents",
-    "failed": "deliveries",
-    "retry": "deliveries",
+    "failed": "incidents",
+    "retry": "incidents",
 }
 
 

@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping
 from enum import Enum
 from functools import cache
-from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from urllib.parse import urlencode
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from receiver.config.mistakes import find_mistake
 from receiver.config.settings import Environment
@@ -21,6 +21,7 @@ from receiver.http_client import HttpResponse, as_object, as_objects, parse_base
 from receiver.text import one_line
 
 T = TypeVar("T", bound=Struct)
+_OPTIONAL = (Union, UnionType)  # all unions in the responses are `X | None`
 
 
 def parse_response(raw: Any, kind: type[T]) -> T:
@@ -41,32 +42,21 @@ def parse_response(raw: Any, kind: type[T]) -> T:
 @cache
 def _loosen_type(kind: Any) -> Any:
     """Return the type *kind* with a default for every field but `id`, and texts for its enumerations."""
-    parts = get_args(kind)
-    if get_origin(kind) is Annotated:
-        return _loosen_type(parts[0])
-    if _is_optional(kind):
-        return _loosen_type(parts[0]) | None
-    if get_origin(kind) is list:
-        return list[_loosen_type(parts[0])]  # type: ignore[misc]  # a type at runtime
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return str
-    if not (isinstance(kind, type) and issubclass(kind, Struct)):
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin in _OPTIONAL:
+        return _loosen(parts[0]) | None
+    if origin is list:
+        return list[_loosen(parts[0])]  # type: ignore[misc]  # a type at runtime
+    if origin is not None or not issubclass(kind, (Enum, Struct)):
         return kind
-    hints = get_type_hints(kind, include_extras=True)
-    return msgspec.defstruct(
-        kind.__name__, [_loosen_field(name, _loosen_type(hint)) for name, hint in hints.items()], kw_only=True
-    )
-
-
-def _loosen_field(name: str, kind: Any) -> tuple[str, Any] | tuple[str, Any, Any]:
-    if name == "id":
-        return name, kind
-    empty = msgspec.field(default_factory=get_origin(kind) or kind)
-    return name, kind, None if _is_optional(kind) else empty
-
-
-def _is_optional(kind: Any) -> bool:
-    return get_origin(kind) in (Union, UnionType)  # all of them are `X | None`
+    if issubclass(kind, Enum):
+        return str
+    fields: list[tuple[str, Any, Any]] = []
+    for name, hint in get_type_hints(kind).items():
+        loose = _loosen(hint)
+        empty = NoneType if get_origin(loose) in _OPTIONAL else get_origin(loose) or loose
+        fields.append((name, loose, field() if name == "id" else field(default_factory=empty)))
+    return msgspec.defstruct(kind.__name__, fields, kw_only=True)
 
 
 Json = dict[str, Any]

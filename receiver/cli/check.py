@@ -16,8 +16,7 @@ from receiver.cli.configuration import (
     load_config,
     show_path,
 )
-from receiver.cli.options import config_option
-from receiver.cli.terminal import print_json, print_text, show_examples
+from receiver.cli.terminal import config_option, print_json, print_text, show_examples
 from receiver.config.reference import build_schema
 from receiver.config.runbook_checks import find_disagreements
 from receiver.config.settings import list_auth_methods

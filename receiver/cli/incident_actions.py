@@ -12,8 +12,7 @@ import click
 from receiver import clock
 from receiver.cli.api_client import build_api, parse_response
 from receiver.cli.incident_text import format_next_step
-from receiver.cli.options import MAX_NAME, by_option
-from receiver.cli.terminal import print_text, render_until, show_examples
+from receiver.cli.terminal import MAX_NAME, by_option, print_text, render_until, show_examples
 from receiver.text import one_line
 from receiver.web.api.responses import IncidentDetail
 

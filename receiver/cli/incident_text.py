@@ -5,16 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import tzinfo
 
-from receiver.cli.terminal import (
-    find_timestamp,
-    render_age,
-    render_fields,
-    render_since,
-    render_table,
-    render_timestamp,
-    render_until,
-)
+from receiver.cli.terminal import render_fields, render_moment, render_since, render_table, render_until
 from receiver.clock import format_duration
+from receiver.http_client import parse_timestamp
 from receiver.model.routing import Responder
 from receiver.text import one_line
 from receiver.web.api import responses
@@ -22,12 +15,6 @@ from receiver.web.api import responses
 MAX_LINE = 300
 # `--json` contains the whole list; the terminal shows an overview.
 MAX_ALERTS = 20
-_HEAD = ("ID", "SEVERITY", "ALERT", "FIRING", "OPENED", "STATE", "SUMMARY")
-
-
-def render_list(rows: Sequence[responses.IncidentRow], now: float, width: int | None = None) -> str:
-    """Return incidents as a table, at most *width* columns wide where there is room."""
-    return render_table(_HEAD, [_list_cells(row, now) for row in rows], width)
 
 
 def format_state(row: responses.IncidentRow, now: float) -> str:
@@ -66,7 +53,7 @@ def render_incident(incident: responses.IncidentDetail, now: float, zone: tzinfo
     paragraphs = [
         "\n".join(line for line in (title, one_line(incident.summary, MAX_LINE)) if line),
         render_fields(list(_list_facts(incident, now, zone)), "  "),
-        _titled(f"Alerts: {_format_firing(incident)} firing", _alert_lines(incident.alerts, zone)),
+        _titled(f"Alerts: {format_firing(incident)} firing", _alert_lines(incident.alerts, zone)),
         _titled(
             f"Escalation {one_line(incident.escalation.policy or '', 60)}",
             _table_lines(_step_cells(step, now, zone) for step in incident.escalation.steps),
@@ -78,25 +65,14 @@ def render_incident(incident: responses.IncidentDetail, now: float, zone: tzinfo
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
 
 
-def _list_cells(row: responses.IncidentRow, now: float) -> tuple[str, ...]:
-    return (
-        row.id,
-        row.severity,
-        one_line(row.alertname, 40),
-        _format_firing(row),
-        render_age(row.opened_at, now),
-        format_state(row, now),
-        row.summary,
-    )
-
-
-def _format_firing(row: responses.IncidentRow) -> str:
+def format_firing(row: responses.IncidentRow) -> str:
+    """Return how many alerts fire: `2`, or `2 of 3`."""
     return str(row.firing) if row.firing == row.total else f"{row.firing} of {row.total}"
 
 
 def _format_when(text: str | None, now: float) -> str:
-    timestamp = find_timestamp(text)
-    if timestamp is None:
+    moment = parse_timestamp(text)
+    if not moment:
         return ""
     return f"in {format_duration(timestamp - now)}" if timestamp - now >= 0.5 else "now"
 
@@ -125,11 +101,9 @@ def _format_by(text: str, name: str | None) -> str:
 
 def _format_until(text: str | None, now: float, zone: tzinfo | None) -> str:
     """Return `until 2026-11-23 13:03:00, tomorrow (in 12h)`, empty if it does not end."""
-    timestamp = find_timestamp(text)
-    if timestamp is None:
-        return ""
-    left = _format_when(text, now) if timestamp > now else "over"
-    return f"until {render_until(text, now, zone)} ({left})"
+    moment = parse_timestamp(text)
+    left = _format_when(text, now) if moment > now else "over"
+    return f"until {render_until(text, now, zone)} ({left})" if moment else ""
 
 
 def _format_suppression(incident: responses.IncidentDetail, now: float, zone: tzinfo | None) -> str:

@@ -1,40 +1,54 @@
-"""`receiver incidents`, `show` and `history`: the lists of incidents, and one with its details."""
+"""`receiver incidents`, `show`, `history` and `failed`, and `retry` of what the last one lists."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from datetime import tzinfo
+from shutil import get_terminal_size
 
 import click
 
 from receiver import clock
-from receiver.cli.api_client import ReceiverApi, ReceiverApiError, build_api, parse_response
-from receiver.cli.incident_text import format_storm, render_incident, render_list
+from receiver.cli import terminal
+from receiver.cli.api_client import Json, ReceiverApi, ReceiverApiError, build_api, parse_response
+from receiver.cli.incident_text import format_firing, format_state, format_storm, render_incident
 from receiver.cli.maintenance import format_maintenance
-from receiver.cli.options import json_option
-from receiver.cli.terminal import (
-    find_width,
-    print_json,
-    print_list,
-    print_text,
-    render_table,
-    render_timestamp,
-    show_examples,
-)
+from receiver.cli.terminal import json_option, print_json, print_text, show_examples
 from receiver.clock import format_duration
+from receiver.errors import NotFound
 from receiver.text import one_line
-from receiver.web.api.responses import HistoryRow, IncidentDetail, IncidentRow, MaintenanceRow
+from receiver.web.api.responses import FailedDelivery, HistoryRow, IncidentDetail, IncidentRow, MaintenanceRow
 
-_HEAD = ("ID", "SEVERITY", "ALERT", "OPENED", "LASTED", "ACKNOWLEDGED", "SUMMARY")
-
-
-def render_history(rows: Sequence[HistoryRow], width: int | None = None, zone: tzinfo | None = None) -> str:
-    """Return incidents as a table, at most *width* columns wide where there is room."""
-    return render_table(_HEAD, [_format_row(row, zone) for row in rows], width)
+OPEN_HEAD = ("ID", "SEVERITY", "ALERT", "FIRING", "OPENED", "STATE", "SUMMARY")
+HISTORY_HEAD = ("ID", "SEVERITY", "ALERT", "OPENED", "LASTED", "ACKNOWLEDGED", "SUMMARY")
+_FAILED_HEAD = ("ID", "SEVERITY", "ALERT", "WHERE", "WHAT", "TRIES", "FAILED", "WHY")
+_NOTHING_FAILED = "Nothing has failed permanently."
 
 
-def _format_row(row: HistoryRow, zone: tzinfo | None) -> tuple[str, ...]:
+def _print_page(page: Json, head: Sequence[str], rows: Sequence[Sequence[str]], nothing: str) -> None:
+    """Print the *rows* of a *page* of the API or *nothing*, and whether there are more."""
+    width = get_terminal_size().columns if sys.stdout.isatty() else None
+    text = terminal.render_table(head, rows, width) if rows else nothing
+    print_text(f"{text}\n… and older ones." if page["next_cursor"] else text)
+
+
+def format_open_row(row: IncidentRow, now: float) -> tuple[str, ...]:
+    """Return the cells below OPEN_HEAD."""
+    return (
+        row.id,
+        row.severity,
+        one_line(row.alertname, 40),
+        format_firing(row),
+        terminal.render_age(row.opened_at, now),
+        format_state(row, now),
+        row.summary,
+    )
+
+
+def format_history_row(row: HistoryRow, zone: tzinfo | None = None) -> tuple[str, ...]:
+    """Return the cells below HISTORY_HEAD, with times in *zone*, by default the local one."""
     lasted = format_duration(row.duration_s) if row.duration_s is not None else f"still {row.state}"
     acknowledged = ""
     if row.acknowledged_after_s is not None:
@@ -44,10 +58,23 @@ def _format_row(row: HistoryRow, zone: tzinfo | None) -> tuple[str, ...]:
         row.id,
         row.severity,
         one_line(row.alertname, 40),
-        render_timestamp(row.opened_at, zone),
+        terminal.render_moment(row.opened_at, zone),
         lasted,
         acknowledged,
         row.summary,
+    )
+
+
+def _format_failed_row(row: FailedDelivery, now: float) -> tuple[str, ...]:
+    return (
+        row.id,
+        row.severity,
+        one_line(row.alertname, 40),
+        one_line(row.target, 60),
+        one_line(row.what, 60),
+        str(row.attempts),
+        terminal.render_age(row.failed_at, now),
+        ": ".join(filter(None, (row.reason, row.detail))),
     )
 
 
@@ -74,9 +101,8 @@ def incidents(is_all: bool, is_json: bool) -> None:
         print_text(maintenance + ".\n")
     for storm in api.list_storms():
         print_text(format_storm(storm))
-    rows = [parse_response(row, IncidentRow) for row in page["incidents"]]
-    table = render_list(rows, clock.now(), find_width())
-    print_list(page, table if rows else "No incidents." if is_all else "No open incidents.")
+    rows = [format_open_row(parse_response(row, IncidentRow), clock.now()) for row in page["incidents"]]
+    _print_page(page, OPEN_HEAD, rows, "No incidents." if is_all else "No open incidents.")
 
 
 def _find_maintenance(api: ReceiverApi) -> str:
@@ -128,5 +154,59 @@ def history(alertname: str, since: str, is_json: bool) -> None:
     if is_json:
         print_json(page)
         return
-    rows = [parse_response(row, HistoryRow) for row in page["incidents"]]
-    print_list(page, render_history(rows, find_width()) if rows else "No incidents since then.")
+    rows = [format_history_row(parse_response(row, HistoryRow)) for row in page["incidents"]]
+    _print_page(page, HISTORY_HEAD, rows, "No incidents since then.")
+
+
+@click.command(
+    epilog=show_examples("receiver failed", "receiver failed --json | jq -r '.deliveries[].reason'")
+)
+@json_option
+def failed(is_json: bool) -> None:
+    """List the deliveries that failed permanently and were not sent since, newest first.
+
+    Asks the receiver at RECEIVER_URL (http://127.0.0.1:9080 if unset) with RECEIVER_API_TOKEN.
+    """
+    page = build_api(os.environ).list_rows("deliveries", state="failed")
+    if is_json:
+        print_json(page)
+        return
+    rows = [
+        _format_failed_row(parse_response(row, FailedDelivery), clock.now()) for row in page["deliveries"]
+    ]
+    _print_page(page, _FAILED_HEAD, rows, _NOTHING_FAILED)
+
+
+@click.command(epilog=show_examples("receiver retry --all", "receiver retry x1qepmtzfr3f-1m84ss6xd.4813494d"))
+@click.argument("failure_id", metavar="[ID]", required=False, default="")
+@click.option("--all", "is_all", is_flag=True, help="Everything that `receiver failed` lists.")
+@terminal.by_option("Who asks, for the timeline.")
+def retry(failure_id: str, is_all: bool, by: str) -> None:
+    """Send again what failed permanently: one delivery, all of an incident, or everything.
+
+    ID is one that `receiver failed` lists, its beginning, or an incident's. What nobody needs any more
+    only leaves the list.
+    """
+    if bool(failure_id) == is_all:
+        raise click.UsageError("give an ID that `receiver failed` lists, or --all")
+    api = build_api(os.environ)
+    page = api.list_rows("deliveries", state="failed")
+    rows = [parse_response(row, FailedDelivery) for row in page["deliveries"]]
+    found = rows if is_all else _choose_rows(rows, failure_id)
+    who = one_line(by, terminal.MAX_NAME) or "cli"
+    for row in found:
+        after = parse_response(api.retry_delivery(row.id, who), FailedDelivery)
+        what = one_line(f"{after.what} to {after.target} of {after.alertname}", 200)
+        print_text(f"{row.id}: {what} is sent again")
+    count = "1 delivery is" if len(found) == 1 else f"{len(found)} deliveries are"
+    print_text(f"{count} sent again." if found else _NOTHING_FAILED)
+
+
+def _choose_rows(rows: list[FailedDelivery], failure_id: str) -> list[FailedDelivery]:
+    """Return the rows that *failure_id* names; none if a prefix matches several incidents."""
+    found = [row for row in rows if row.id.startswith(failure_id)]
+    if not found:
+        raise NotFound("delivery that failed permanently,", one_line(failure_id, 100))
+    if len({row.incident for row in found}) > 1:
+        raise click.UsageError(f"several incidents begin with {one_line(failure_id, 100)}")
+    return found

@@ -8,16 +8,16 @@ from datetime import datetime
 import click
 
 from receiver import clock
+from receiver.cli import terminal
 from receiver.cli.api_client import build_api, parse_response
-from receiver.cli.options import MAX_NAME, by_option, json_option
-from receiver.cli.terminal import find_timestamp, print_json, print_text, render_until, show_examples
 from receiver.clock import format_duration, parse_time
+from receiver.http_client import parse_timestamp
 from receiver.text import one_line
 from receiver.web.api.responses import MaintenanceRow
 
 
 @click.command(
-    epilog=show_examples(
+    epilog=terminal.show_examples(
         "receiver maintenance --for 2h --comment 'moving the database'",
         "receiver maintenance --until 14:00",
         "receiver maintenance",
@@ -28,8 +28,8 @@ from receiver.web.api.responses import MaintenanceRow
 @click.option("--until", metavar="TIME", help="Send no pages until 14:00, or until 2026-11-23T14:00.")
 @click.option("--end", "is_end", is_flag=True, help="End it: what still fires is paged at once.")
 @click.option("--comment", metavar="TEXT", default="", help="Why; shown with the maintenance.")
-@by_option("Who it is.")
-@json_option
+@terminal.by_option("Who it is.")
+@terminal.json_option
 def maintenance(
     *, for_: str | None, until: str | None, is_end: bool, comment: str, by: str, is_json: bool
 ) -> None:
@@ -40,7 +40,7 @@ def maintenance(
     """
     if sum(map(bool, (for_, until, is_end))) > 1:
         raise click.UsageError("give one of --for, --until and --end")
-    name, api = one_line(by, MAX_NAME), build_api(os.environ)
+    name, api = one_line(by, terminal.MAX_NAME), build_api(os.environ)
     if is_end:
         raw = api.end_maintenance(name)
     elif for_ or until:
@@ -49,20 +49,24 @@ def maintenance(
     else:
         raw = api.get_maintenance()
     if is_json:
-        print_json(raw)
+        terminal.print_json(raw)
         return
     sentence = format_maintenance(parse_response(raw, MaintenanceRow), clock.now())
-    print_text((sentence or ("Maintenance is over: paging goes on" if is_end else "No maintenance")) + ".")
+    terminal.print_text(
+        (sentence or ("Maintenance is over: paging goes on" if is_end else "No maintenance")) + "."
+    )
 
 
 def format_maintenance(row: MaintenanceRow, now: float) -> str:
     """Return `MAINTENANCE until … (in 2h) by ana: nobody is paged`; empty where there is none."""
-    timestamp = find_timestamp(row.until)
-    if timestamp is None:
+    moment = parse_timestamp(row.until)
+    if not moment:
         return ""
-    left, by = format_duration(timestamp - now), one_line(row.by or "somebody", MAX_NAME)
+    left, by = format_duration(moment - now), one_line(row.by or "somebody", terminal.MAX_NAME)
     why = f" ({one_line(row.comment, 300)})" if row.comment else ""
-    return f"MAINTENANCE until {render_until(row.until, now)} (in {left}) by {by}{why}: nobody is paged"
+    return (
+        f"MAINTENANCE until {terminal.render_until(row.until, now)} (in {left}) by {by}{why}: nobody is paged"
+    )
 
 
 def _read_time(text: str) -> str:

@@ -10,8 +10,7 @@ import click
 
 from receiver.cli.configuration import load_config, show_path
 from receiver.cli.fire import collect_pairs, read_pair
-from receiver.cli.options import config_option
-from receiver.cli.terminal import print_json, print_text, render_fields, show_examples
+from receiver.cli.terminal import config_option, print_json, print_text, render_fields, show_examples
 from receiver.clock import format_duration
 from receiver.incidents.routing_preview import RoutingPreview, preview_route
 from receiver.model.alert import Alert

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from receiver.cli.options import config_option
+from receiver.cli.terminal import config_option
 from receiver.config.model import Routing
 from receiver.config.routing_loader import load_routing
 from receiver.config.settings import Settings, load_settings

@@ -1,4 +1,4 @@
-"""Text output for a terminal: safe characters, aligned, in the local time zone.
+"""What the commands share: options, and text output with safe characters, aligned, in the local time zone.
 
 Labels and annotations are untrusted input; no character of them may move the cursor, change a
 colour or reverse the text direction.
@@ -7,11 +7,13 @@ colour or reverse the text direction.
 from __future__ import annotations
 
 import json
-import shutil
+import os
 import sys
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, tzinfo
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,15 +21,35 @@ from receiver.clock import format_duration, is_tomorrow
 from receiver.http_client import parse_timestamp
 from receiver.text import clean_text, one_line
 
+MAX_NAME = 200
 MAX_CELL = 120
 _GAP = "  "
 _NARROWEST = 20
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default="routing.yaml",
+    show_default=True,
+    help="Routes, escalations, responders.",
+)
+json_option = click.option("--json", "is_json", is_flag=True, help="The API's own JSON.")
 
 
-def print_text(text: str, *, err: bool = False) -> None:
+def by_option(text: str) -> Callable[[Any], Any]:
+    """Return the option `--by NAME` with *text* as its help."""
+    return click.option(
+        "--by",
+        metavar="NAME",
+        default=lambda: os.environ.get("USER") or "cli",
+        show_default="$USER",
+        help=text,
+    )
+
+
+def print_text(text: str) -> None:
     """Print *text*, sanitized; characters that the terminal's encoding lacks become question marks."""
-    encoding = getattr(sys.stderr if err else sys.stdout, "encoding", None) or "utf-8"
-    click.echo(clean_text(text).encode(encoding, "replace").decode(encoding), err=err)
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    click.echo(clean_text(text).encode(encoding, "replace").decode(encoding))
 
 
 def print_json(value: object) -> None:
@@ -35,18 +57,8 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
-def print_list(page: Mapping[str, object], text: str) -> None:
-    """Print *text*, the rows of a *page* of the API, and whether there are more."""
-    print_text(f"{text}\n… and older ones." if page["next_cursor"] else text)
-
-
-def find_width() -> int | None:
-    """Return the terminal's width in columns; None if the output is no terminal."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-
-
 def render_table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None) -> str:
-    """Return rows under their head, aligned; the last column is cut to the rest of *width*."""
+    """Return rows under their head, aligned; the last column is cut to the rest of *width* columns."""
     cells = [list(head), *([one_line(cell, MAX_CELL) for cell in row] for row in rows)]
     sizes = [max(measure_width(row[n]) for row in cells) for n in range(len(head) - 1)]
     if width is not None:
@@ -71,41 +83,28 @@ def measure_width(text: str) -> int:
     )
 
 
-def find_timestamp(text: str | None) -> float | None:
-    """Parse RFC 3339 into seconds since 1970; None for None or another form."""
-    return parse_timestamp(text) or None
-
-
-def render_timestamp(text: str | None, zone: tzinfo | None = None) -> str:
+def render_moment(text: str | None, zone: tzinfo | None = None, form: str = "%Y-%m-%d %H:%M:%S") -> str:
     """Return an RFC 3339 text as `2026-11-23 13:03:00` in *zone*, by default the local one."""
-    timestamp = find_timestamp(text)
-    return _convert_to_zone(timestamp, zone).strftime("%Y-%m-%d %H:%M:%S") if timestamp is not None else ""
+    moment = parse_timestamp(text)
+    return datetime.fromtimestamp(moment, zone).astimezone(zone).strftime(form) if moment else ""
 
 
 def render_until(text: str | None, now: float, zone: tzinfo | None = None) -> str:
     """Return an RFC 3339 text as `2026-11-23 13:03:00`, with `tomorrow` if it is."""
-    timestamp = find_timestamp(text)
-    if timestamp is None:
-        return ""
-    return f"{render_timestamp(text, zone)}{', tomorrow' if is_tomorrow(timestamp, now, zone) else ''}"
+    is_next_day = bool(text) and is_tomorrow(parse_timestamp(text), now, zone)
+    return f"{render_moment(text, zone)}{', tomorrow' if is_next_day else ''}"
 
 
 def render_since(text: str | None, now: float, zone: tzinfo | None = None) -> str:
     """Return an RFC 3339 text as `2026-11-23 13:03:00 CET (12m ago)`."""
-    timestamp = find_timestamp(text)
-    if timestamp is None:
-        return ""
-    return f"{_convert_to_zone(timestamp, zone):%Y-%m-%d %H:%M:%S %Z} ({render_age(text, now)})"
+    moment = render_moment(text, zone, "%Y-%m-%d %H:%M:%S %Z")
+    return f"{moment} ({render_age(text, now)})" if moment else ""
 
 
 def render_age(text: str | None, now: float) -> str:
     """Return how long ago *text* was: `12m ago`."""
-    timestamp = find_timestamp(text)
-    return f"{format_duration(now - timestamp)} ago" if timestamp is not None else ""
-
-
-def _convert_to_zone(timestamp: float, zone: tzinfo | None) -> datetime:
-    return datetime.fromtimestamp(timestamp, zone).astimezone(zone)
+    moment = parse_timestamp(text)
+    return f"{format_duration(now - moment)} ago" if moment else ""
 
 
 def _pad_cell(text: str, size: int) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from receiver.cli.api_client import parse_response
-from receiver.cli.incident_text import render_list
-from receiver.cli.terminal import measure_width
+from receiver.cli.incidents import OPEN_HEAD, format_open_row
+from receiver.cli.terminal import measure_width, render_table
 from receiver.web.api.responses import IncidentRow
 from tests.cli.incidents_on_show import ID, OPENED_AT, a_row
 from tests.cli.invoke import receiver
@@ -24,8 +24,13 @@ def stub() -> Iterator[Stub]:
         yield stub
 
 
+def render_row(now: float, width: int | None = None, **changes: object) -> str:
+    row = parse_response(a_row(**changes), IncidentRow)
+    return render_table(OPEN_HEAD, [format_open_row(row, now)], width)
+
+
 def test_open_incidents_are_a_table_with_the_next_step() -> None:
-    table = render_list([parse_response(a_row(), IncidentRow)], OPENED_AT + 108)
+    table = render_row(OPENED_AT + 108)
     head, line = table.split("\n")
     assert head.split() == ["ID", "SEVERITY", "ALERT", "FIRING", "OPENED", "STATE", "SUMMARY"]
     assert line.split("  ") == [
@@ -40,28 +45,23 @@ def test_open_incidents_are_a_table_with_the_next_step() -> None:
 
 
 def test_a_step_that_is_due_is_shown_as_now() -> None:
-    table = render_list(
-        [parse_response(a_row(next_step="on-call#2", next_step_at=a_row()["opened_at"]), IncidentRow)],
-        OPENED_AT,
-    )
+    table = render_row(OPENED_AT, next_step="on-call#2", next_step_at=a_row()["opened_at"])
     assert "open, next: On-call (again) now" in table
 
 
 def test_a_step_that_waits_for_the_end_of_a_silence_is_shown_as_paused() -> None:
-    table = render_list([parse_response(a_row(next_step_at=None), IncidentRow)], OPENED_AT)
+    table = render_row(OPENED_AT, next_step_at=None)
     assert "open, next: Team Lead (paused)" in table
 
 
 def test_an_acknowledged_incident_shows_who_acknowledged_it_instead() -> None:
-    table = render_list(
-        [parse_response(a_row(state="acknowledged", acknowledged_by="ana"), IncidentRow)], OPENED_AT
-    )
+    table = render_row(OPENED_AT, state="acknowledged", acknowledged_by="ana")
     assert "acknowledged by ana" in table
     assert "next" not in table
 
 
 def test_the_summary_is_cut_to_the_width_of_the_terminal() -> None:
-    table = render_list([parse_response(a_row(summary="磁盘已满" * 50), IncidentRow)], OPENED_AT, width=140)
+    table = render_row(OPENED_AT, width=140, summary="磁盘已满" * 50)
     assert max(measure_width(line) for line in table.split("\n")) <= 140
     assert table.endswith("…")
 
