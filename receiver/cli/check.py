@@ -12,16 +12,15 @@ import click
 from receiver.cli.configuration import (
     Config,
     Findings,
-    list_unpaged_responders,
     load_config,
     show_path,
 )
 from receiver.cli.terminal import config_option, print_json, print_text, show_examples
+from receiver.config.model import Routing
 from receiver.config.reference import build_schema
 from receiver.config.runbook_checks import find_disagreements
 from receiver.config.settings import list_auth_methods
 from receiver.errors import ConfigError, Problem
-from receiver.model.routing import PAGERDUTY
 from receiver.text import format_count, one_line
 
 MAX_LINE = 1000
@@ -98,15 +97,14 @@ def _summarize_findings(config: Path, findings: Findings, loaded: Config | None)
     found = (routing.routes, routing.policies, routing.responders, loaded.catalogue.list_names())
     counts = [format_count(len(rows), noun) for rows, noun in zip(found, nouns, strict=True)]
     but = f", with {format_count(len(findings.warnings), 'warning')}" if findings.warnings else ""
-    return f"{config} is fine{but}: {', '.join(counts)}; {_describe_simulated(loaded)}."
+    return f"{config} is fine{but}: {', '.join(counts)}; {_describe_simulated(routing)}."
 
 
-def _describe_simulated(loaded: Config) -> str:
+def _describe_simulated(routing: Routing) -> str:
     """Return which channels are simulated because a token or key is missing."""
-    simulated = [] if loaded.slack_token else ["Slack"]
-    if unpaged := list_unpaged_responders(loaded.routing):
-        pagers = filter(None, (who.find_target(PAGERDUTY) for who in loaded.routing.responders.values()))
-        is_any_paged = any(pager.secret for pager in pagers)
+    simulated = [] if routing.slack_token else ["Slack"]
+    if unpaged := routing.list_unpaged_responders():
+        is_any_paged = len(unpaged) < len(routing.pagerduty_targets)
         simulated.append(f"PagerDuty for {', '.join(unpaged)}" if is_any_paged else "PagerDuty")
     if not simulated:
         return "nothing is simulated"

@@ -12,9 +12,7 @@ from receiver.config.model import Routing
 from receiver.config.routing_loader import load_routing
 from receiver.config.settings import Settings, load_settings
 from receiver.errors import ConfigError, Problem
-from receiver.model.routing import PAGERDUTY
 from receiver.runbooks.catalogue import RunbookCatalogue
-from receiver.text import Secret
 
 ENVIRONMENT = "environment"
 
@@ -50,15 +48,6 @@ class Config:
     routing: Routing
     catalogue: RunbookCatalogue
 
-    @property
-    def slack_token(self) -> Secret:
-        """Empty: Slack is simulated."""
-        return self.routing.slack_token or self.settings.slack_bot_token
-
-    @property
-    def pagerduty_api_token(self) -> Secret:
-        return self.routing.pagerduty_api_token or self.settings.pagerduty_api_token
-
 
 def load_config(config: Path) -> Config:
     """Load the file and the environment; raises ConfigError with every fault of both."""
@@ -79,12 +68,6 @@ def _load_or_collect(load: Callable[[], T], problems: list[Problem]) -> T | None
     except ConfigError as error:
         problems += error.problems
         return None
-
-
-def list_unpaged_responders(routing: Routing) -> list[str]:
-    """Return the responders with a PagerDuty target whose routing key is missing: it is simulated."""
-    pagers = {name: responder.find_target(PAGERDUTY) for name, responder in routing.responders.items()}
-    return [name for name, pager in pagers.items() if pager is not None and not pager.secret]
 
 
 def show_path(path: str) -> str:

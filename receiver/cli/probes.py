@@ -17,7 +17,6 @@ from receiver.config.settings import CALLBACK
 from receiver.errors import ProviderUnavailable, StoreError, TemporaryDeliveryError
 from receiver.http_client import as_object, parse_base_url, send_request
 from receiver.model.alert import LABEL, describe_unknown_severity
-from receiver.model.routing import PAGERDUTY
 from receiver.text import one_line
 
 _WORDS_AT_MOST = 10
@@ -28,14 +27,14 @@ def probe_all(config: Config, findings: Findings) -> None:
     settings, routing = config.settings, config.routing
     if settings.redis_url:
         _probe_redis(settings.redis_url.reveal(), findings)
-    if config.slack_token:
-        slack = parse_base_url(settings.slack_api_url).with_token(config.slack_token.reveal())
+    if routing.slack_token:
+        slack = parse_base_url(settings.slack_api_url).with_token(routing.slack_token.reveal())
         SlackProbe(slack, findings).probe_routing(routing)
     _probe_pagerduty_keys(config, findings)
-    if config.pagerduty_api_token:
-        url, token = settings.pagerduty_api_url, config.pagerduty_api_token.reveal()
+    if routing.pagerduty_api_token:
+        url, token = settings.pagerduty_api_url, routing.pagerduty_api_token.reveal()
         pagerduty = replace(parse_base_url(url), login=f"Token token={token}")
-        PagerDutyProbe(pagerduty, findings).probe_responders(routing.responders)
+        PagerDutyProbe(pagerduty, findings).probe_services(routing)
     for alertmanager in routing.alertmanagers.values():
         for url in alertmanager.urls:
             _probe_alertmanager(url, findings)
@@ -71,8 +70,7 @@ def _probe_redis(url: str, findings: Findings) -> None:
 
 
 def _probe_pagerduty_keys(config: Config, findings: Findings) -> None:
-    pagers = [who.find_target(PAGERDUTY) for who in config.routing.responders.values()]
-    keys = {pager.secret for pager in pagers if pager is not None and pager.secret}
+    keys = {target.secret for target in config.routing.pagerduty_targets.values() if target.secret}
     if not keys:
         return
     address = parse_base_url(config.settings.pagerduty_events_url)

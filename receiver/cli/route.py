@@ -71,7 +71,7 @@ def route(labels: tuple[tuple[str, str], ...], config: Path, is_json: bool) -> N
     if is_json:
         print_json(_render_json(preview, found))
     else:
-        print_text(_render_text(preview, found, is_slack_simulated=not loaded.slack_token))
+        print_text(_render_text(preview, found, is_slack_simulated=not loaded.routing.slack_token))
 
 
 def _render_json(preview: RoutingPreview, found: Runbook | None) -> dict[str, Any]:

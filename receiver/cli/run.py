@@ -14,7 +14,6 @@ from pathlib import Path
 
 import click
 
-from receiver.cli.configuration import list_unpaged_responders
 from receiver.cli.serve import RUN_ID, Options, require_tokens, running_options
 from receiver.config.model import Routing
 from receiver.config.settings import Settings, list_auth_methods
@@ -45,7 +44,7 @@ def render_banner(address: ListenAddress, data_dir: Path, settings: Settings, ro
         f"  Data           {kept}",
     ]
     lines += [f"  Let in         {method}" for method in list_auth_methods(settings)]
-    unpaged = list_unpaged_responders(routing)
+    unpaged = routing.list_unpaged_responders()
     if not routing.slack_token:
         lines.append("  Simulated      Slack: no token (SLACK_BOT_TOKEN)")
     if unpaged:

@@ -13,7 +13,6 @@ from receiver.config.formats import is_channel
 from receiver.config.model import Routing
 from receiver.errors import TemporaryDeliveryError
 from receiver.http_client import BaseUrl, HttpResponse, as_object, as_objects, send_request
-from receiver.model.routing import PAGERDUTY, Responder
 from receiver.text import lowercase_ascii, one_line
 
 Json = dict[str, Any]
@@ -192,10 +191,10 @@ class PagerDutyProbe:
     address: BaseUrl
     findings: Findings
 
-    def probe_responders(self, responders: Mapping[str, Responder]) -> None:
-        """Check the key, then whether the services of *responders* would notify a user."""
-        findings, response = self.findings, self._call_api("abilities", {})
-        if response is None:
+    def probe_services(self, routing: Routing) -> None:
+        """Check the key, then whether the services of the responders would notify a user."""
+        findings, answer = self.findings, self._call_api("abilities", {})
+        if answer is None:
             return
         if response.status in (401, 403):
             findings.add_error("PagerDuty refuses pagerduty.api_token", "a REST API key that may read")
@@ -204,11 +203,8 @@ class PagerDutyProbe:
             findings.add_error(f"PagerDuty's API answers with status {response.status}", "200")
             return
         findings.add_passed("PagerDuty takes the API token")
-        names = {
-            target.secret.reveal(): name
-            for name, responder in responders.items()
-            if (target := responder.find_target(PAGERDUTY)) is not None and target.secret
-        }
+        targets = routing.pagerduty_targets
+        names = {target.secret.reveal(): name for name, target in targets.items() if target.secret}
         if names:
             self._check_services(names)
 

@@ -201,10 +201,9 @@ class ChannelHandler:
     def list_channels(self) -> dict[str, responses.ChannelRow]:
         """Return the state of each channel by name."""
         targets, now = self.health.list_targets(), self.clock()
-        pagers = (responder.find_target(PAGERDUTY) for responder in self.routing.responders.values())
         is_simulated = {
             SLACK: not self.routing.slack_token,
-            PAGERDUTY: not any(pager and pager.secret for pager in pagers),
+            PAGERDUTY: not any(target.secret for target in self.routing.pagerduty_targets.values()),
             ALERTMANAGER: False,
         }
         states = ((kind, evaluate_channel(kind, targets, now)) for kind in is_simulated)

@@ -12,8 +12,7 @@ from receiver.incidents.open_incidents import OpenIncident
 from receiver.incidents.routing_preview import REMEDY, is_unpaged_critical
 from receiver.model.alert import describe_unknown_severity
 from receiver.model.incident import Incident
-from receiver.model.routing import PAGERDUTY
-from receiver.storms.model import Storm
+from receiver.storms.store import RedisStorms
 from receiver.web.api.responses import ChannelState, HeartbeatState, Status
 from receiver.web.api.serializers import format_timestamp
 from receiver.web.api.status import StatusHandler, describe_refusals
@@ -201,11 +200,7 @@ def _find_stale(stale: int) -> Iterator[StatusWarning]:
 def list_simulated_channels(routing: Routing) -> Iterator[StatusWarning]:
     """Return a note about the channels that send nothing; only the dashboard shows it."""
     names = [] if routing.slack_token else ["Slack"]
-    titles = [
-        responder.title
-        for responder in routing.responders.values()
-        if (target := responder.find_target(PAGERDUTY)) is not None and not target.secret
-    ]
+    titles = [routing.responders[name].title for name in routing.list_unpaged_responders()]
     names += [f"PagerDuty for {', '.join(titles)}"] if titles else []
     if names:
         words = "Nothing is sent there; what would have been sent stands with each incident."
