@@ -10,13 +10,7 @@ from receiver.app.services import Services
 from receiver.incidents.open_incidents import OpenIncidents
 from receiver.web.api.incidents import IncidentHandler
 from receiver.web.api.routes import DocumentHandler, build_api
-from receiver.web.api.status import (
-    ChannelHandler,
-    HeartbeatHandler,
-    MaintenanceHandler,
-    StatusHandler,
-    StormHandler,
-)
+from receiver.web.api.status import MaintenanceHandler, StatusHandler, StormHandler
 from receiver.web.auth.guard import RateLimits, RequestGuard
 from receiver.web.misaddressed import add_misaddressed_check, ignore_slashes
 from receiver.web.monitoring import ProcessMonitor, build_health
@@ -83,27 +77,9 @@ def _build_api_and_pages(services: Services) -> Iterator[Blueprint]:
     open_incidents = OpenIncidents(services.incidents)
     yield build_health(services, processes, open_incidents)
 
-    incidents = IncidentHandler(
-        incidents=services.incidents,
-        incident_service=services.incident_service,
-        failures=services.failures,
-        maintenance=services.maintenance,
-        routing=routing,
-        clock=clock,
-    )
-    storms = StormHandler(services.storm_store, services.storms, services.incidents, clock)
-    maintenance = MaintenanceHandler(services.maintenance, services.maintenance_service, clock)
-    status = StatusHandler(
-        processes=processes,
-        channels=ChannelHandler(services.health, routing, clock),
-        heartbeats=HeartbeatHandler(services.heartbeat_store, routing.heartbeats),
-        maintenance=maintenance,
-        storms=services.storm_store,
-        config=services.config,
-        last_webhooks=services.last_webhooks,
-    )
-    documents = DocumentHandler(services.runbooks, services.settings)
-    yield build_api(incidents, storms, maintenance, status, documents)
+    incidents, storms = IncidentHandler(services), StormHandler(services)
+    maintenance, status = MaintenanceHandler(services), StatusHandler(services, processes)
+    yield build_api(incidents, storms, maintenance, status, DocumentHandler(services))
 
     pages = build_pages(maintenance, clock)
     lists = IncidentListBuilder(services, open_incidents)

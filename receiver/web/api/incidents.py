@@ -10,12 +10,9 @@ from functools import cached_property
 from http import HTTPStatus
 from typing import TypeVar
 
-from receiver.clock import Clock, parse_duration
-from receiver.config.model import Routing
-from receiver.incidents.failures import Failure, RedisFailures, retry_by_request
-from receiver.incidents.service import IncidentService
-from receiver.incidents.store import RedisIncidents
-from receiver.maintenance import RedisMaintenance
+from receiver.app.services import Services
+from receiver.clock import parse_duration
+from receiver.incidents.failures import Failure, retry_by_request
 from receiver.model.delivery import Delivery
 from receiver.model.delivery_keys import DeliveryKey, silence_key
 from receiver.model.escalation import EscalationState, evaluate_escalation
@@ -77,25 +74,20 @@ _NO_DELIVERY = {HTTPStatus.NOT_FOUND: "There is no such delivery, or its inciden
 R = TypeVar("R")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class IncidentHandler:
     """The operations on incidents and failed deliveries. All raise NotFound and StoreError."""
 
-    incidents: RedisIncidents
-    incident_service: IncidentService
-    failures: RedisFailures
-    maintenance: RedisMaintenance
-    routing: Routing
-    clock: Clock
+    services: Services
 
     @cached_property
     def _delivery_keys(self) -> tuple[DeliveryKey, ...]:
-        return delivery_keys(self.routing)
+        return delivery_keys(self.services.routing)
 
     @operation("GET", "/incidents", "listIncidents")
     def list_incidents(self, fields: ListQuery) -> IncidentListPage:
         """List incidents, newest first."""
-        page = self.incidents.list_newest(
+        page = self.services.incidents.list_newest(
             states=_STATES[fields.state],
             severity=fields.severity,
             alertname=fields.alertname,
@@ -108,17 +100,18 @@ class IncidentHandler:
     @operation("GET", _INCIDENT, "showIncident", _NO_INCIDENT)
     def get_incident(self, incident_id: str) -> IncidentDetail:
         """Show one incident with its alerts, timeline, escalation and deliveries."""
-        now = self.clock()
+        now = self.services.clock()
         return self.serialize_detail(*self.load_incident(incident_id, now), now)
 
     def load_incident(self, incident_id: str, now: float) -> tuple[Incident, EscalationPolicy]:
         """Return one incident, and its escalation policy at *now*: paused during maintenance."""
-        incident = self.incidents.load_incident(incident_id)
-        return incident, resolve_policy(self.routing, incident, self.maintenance.paused_until(now))
+        incident, maintenance = self.services.incidents.load_incident(incident_id), self.services.maintenance
+        return incident, resolve_policy(self.services.routing, incident, maintenance.paused_until(now))
 
     def serialize_detail(self, incident: Incident, policy: EscalationPolicy, now: float) -> IncidentDetail:
         """Return *incident* with its timeline, which is read here."""
-        return serialize_incident(plan(incident, policy, now), self.incidents.load_timeline(incident.id))
+        timeline = self.services.incidents.load_timeline(incident.id)
+        return serialize_incident(plan(incident, policy, now), timeline)
 
     @operation("POST", f"{_INCIDENT}/acknowledge", "acknowledgeIncident", _NO_INCIDENT)
     def acknowledge(self, incident_id: str, fields: ActorFields) -> IncidentDetail:
@@ -126,7 +119,7 @@ class IncidentHandler:
 
         A repeated call restarts the acknowledgement timeout.
         """
-        self.incident_service.acknowledge(incident_id, read_actor(fields), self.clock())
+        self.services.incident_service.acknowledge(incident_id, read_actor(fields), self.services.clock())
         return self.get_incident(incident_id)
 
     @operation("POST", f"{_INCIDENT}/unacknowledge", "unacknowledgeIncident", _NO_INCIDENT)
@@ -134,20 +127,20 @@ class IncidentHandler:
         """Remove the acknowledgement: the step last notified is notified again, and the escalation goes
         on.
         """
-        self.incident_service.unacknowledge(incident_id, read_actor(fields), self.clock())
+        self.services.incident_service.unacknowledge(incident_id, read_actor(fields), self.services.clock())
         return self.get_incident(incident_id)
 
     @operation("POST", f"{_INCIDENT}/resolve", "resolveIncident", _NO_INCIDENT)
     def resolve(self, incident_id: str, fields: ActorFields) -> IncidentDetail:
         """Resolve an incident by hand, even while its alerts fire."""
-        self.incident_service.resolve(incident_id, read_actor(fields), self.clock())
+        self.services.incident_service.resolve(incident_id, read_actor(fields), self.services.clock())
         return self.get_incident(incident_id)
 
     @operation("POST", f"{_INCIDENT}/snooze", "snoozeIncident", _NO_INCIDENT)
     def snooze(self, incident_id: str, fields: SnoozeRequest) -> IncidentDetail:
         """Acknowledge an incident for a time; then the escalation goes on."""
         for_s = _parse_for_field(fields)
-        self.incident_service.snooze(incident_id, read_actor(fields), for_s, self.clock())
+        self.services.incident_service.snooze(incident_id, read_actor(fields), for_s, self.services.clock())
         return self.get_incident(incident_id)
 
     @operation("POST", f"{_INCIDENT}/silence", "silenceIncident", _NO_SILENCE)
@@ -157,14 +150,14 @@ class IncidentHandler:
         Returns once Alertmanager has the silence. Raises RequestError: 409 where no alert fires, 502 where
         Alertmanager can't be reached; the request is then withdrawn.
         """
-        by, for_s, now = read_actor(fields), _parse_for_field(fields), self.clock()
-        incident = self.incidents.load_incident(incident_id)
+        by, for_s, now = read_actor(fields), _parse_for_field(fields), self.services.clock()
+        incident = self.services.incidents.load_incident(incident_id)
         if incident.is_resolved:
             raise RequestError(409, "the incident is resolved: none of its alerts fires")
-        if incident.source not in self.routing.alertmanagers:
+        if incident.source not in self.services.routing.alertmanagers:
             raise RequestError(502, "no Alertmanager is configured; set alertmanager.url in routing.yaml")
         comment = one_line(fields.comment or "", _MAX_COMMENT)
-        change = self.incident_service.silence(incident_id, by, for_s, comment, now)
+        change = self.services.incident_service.silence(incident_id, by, for_s, comment, now)
         if not change.is_changed or change.incident is None:
             raise RequestError(409, "no alert of the incident fires that could be silenced")
         requested = _find_requested(incident, change.incident, by, now)
@@ -173,7 +166,7 @@ class IncidentHandler:
         except RequestError:
             # The request was answered with an error, so its silences must not be created later.
             for number in requested:
-                self.incident_service.expire_silence(incident_id, number, by, self.clock())
+                self.services.incident_service.expire_silence(incident_id, number, by, self.services.clock())
             raise
         return self.get_incident(incident_id)
 
@@ -181,7 +174,7 @@ class IncidentHandler:
         """Return once Alertmanager has all silences; raises RequestError where it fails or takes too long."""
         end = time.monotonic() + _WAIT_S
         while time.monotonic() < end:
-            deliveries = self.incidents.load_incident(incident_id).deliveries
+            deliveries = self.services.incidents.load_incident(incident_id).deliveries
             made = [deliveries.get(silence_key(number), Delivery()) for number in requested]
             if all(one.receipt for one in made):
                 return
@@ -194,9 +187,9 @@ class IncidentHandler:
     @operation("GET", "/history", "listHistory")
     def list_history(self, fields: HistoryQuery) -> HistoryPage:
         """List closed and open incidents since a moment, newest first, with their durations."""
-        page = self.incidents.list_newest(
+        page = self.services.incidents.list_newest(
             alertname=fields.alertname,
-            opened_from=parse_since(fields.since, self.clock()),
+            opened_from=parse_since(fields.since, self.services.clock()),
             limit=fields.limit,
             cursor=fields.cursor,
             deliveries=self._delivery_keys,
@@ -206,15 +199,15 @@ class IncidentHandler:
     def _serialize_rows(
         self, incidents: Iterable[Incident], serialize: Callable[[Incident, EscalationState], R]
     ) -> list[R]:
-        now = self.clock()
-        paused_until = self.maintenance.paused_until(now)
-        policies = ((one, resolve_policy(self.routing, one, paused_until)) for one in incidents)
+        now = self.services.clock()
+        paused_until = self.services.maintenance.paused_until(now)
+        policies = ((one, resolve_policy(self.services.routing, one, paused_until)) for one in incidents)
         return [serialize(one, evaluate_escalation(one, policy, now)) for one, policy in policies]
 
     @operation("GET", "/deliveries", "listDeliveries")
     def list_failures(self, fields: FailureQuery) -> FailurePage:
         """List deliveries that failed permanently and were not sent since, newest first."""
-        page = self.failures.list_failures(fields.limit, fields.cursor)
+        page = self.services.failures.list_failures(fields.limit, fields.cursor)
         return FailurePage([_serialize_failure(failure) for failure in page.failures], page.next_cursor)
 
     @operation("POST", "/deliveries/{delivery_id}/retry", "retryDelivery", _NO_DELIVERY)
@@ -223,11 +216,11 @@ class IncidentHandler:
 
         The second time changes nothing.
         """
-        failure, now = self.failures.get_failure(failure_id), self.clock()
+        failure, now = self.services.failures.get_failure(failure_id), self.services.clock()
         if failure.delivery.failed_at:
             again, event = retry_by_request(failure, read_actor(fields), now)
-            self.failures.retry_delivery(failure, again, event, now)
-        return _serialize_failure(self.failures.get_failure(failure_id))
+            self.services.failures.retry_delivery(failure, again, event, now)
+        return _serialize_failure(self.services.failures.get_failure(failure_id))
 
 
 def read_actor(fields: ActorFields) -> Person:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any, TypeVar, get_type_hints
@@ -35,8 +34,10 @@ class Operation:
     verb: str
     path: str
     id: str
-    method: Callable[..., Any]
     errors: Mapping[HTTPStatus, str]
+    method: Callable[..., Any]
+    request_type: type[Struct]
+    response_type: Any
 
     @property
     def name(self) -> str | None:
@@ -48,27 +49,7 @@ class Operation:
     def has_body(self) -> bool:
         return self.verb == "POST"
 
-    @property
-    def summary(self) -> str:
-        """The first paragraph of the method's docstring."""
-        return " ".join((self.method.__doc__ or "").partition("\n\n")[0].split()).removesuffix(".")
-
-    @cached_property
-    def _hints(self) -> dict[str, Any]:
-        return get_type_hints(self.method)
-
-    @property
-    def request_type(self) -> type[Struct]:
-        """The type of the method's parameter `fields`."""
-        return self._hints.get("fields", EmptyRequest)  # type: ignore[no-any-return]
-
-    @property
-    def response_type(self) -> Any:
-        return self._hints["return"]
-
-    def call_method(
-        self, handler: object, names: Iterable[str], query: Mapping[str, str], body: bytes
-    ) -> Any:
+    def handle(self, handler: object, names: Iterable[str], query: Mapping[str, str], body: bytes) -> Any:
         """Parse the request and call the method of *handler*; raises RequestError and what that raises."""
         kind = self.request_type
         fields = read_body(kind, body) if self.has_body else read_query(kind, query)
@@ -78,10 +59,16 @@ class Operation:
 def operation(
     verb: str, path: str, operation_id: str, errors: Mapping[HTTPStatus, str] | None = None
 ) -> Callable[[M], M]:
-    """Return a decorator that makes a handler's method an operation of the API; see `list_operations`."""
+    """Return a decorator that makes a handler's method an operation of the API; see `list_operations`.
+
+    The type of the method's parameter `fields` is that of the request; its docstring's first paragraph is the
+    summary.
+    """
 
     def declare(method: M) -> M:
-        vars(method)["operation"] = Operation(verb, path, operation_id, method, errors or {})
+        hints = get_type_hints(method)
+        types = hints.get("fields", EmptyRequest), hints["return"]
+        vars(method)["operation"] = Operation(verb, path, operation_id, errors or {}, method, *types)
         return method
 
     return declare
@@ -148,7 +135,8 @@ def render_openapi(operations: Sequence[Operation], *, server: str = "", is_open
 
 
 def _render_operation(operation: Operation, refs: dict[Any, Json], schemas: Json) -> Json:
-    described: Json = {"operationId": operation.id, "summary": operation.summary}
+    summary = " ".join((operation.method.__doc__ or "").partition("\n\n")[0].split()).removesuffix(".")
+    described: Json = {"operationId": operation.id, "summary": summary}
     request_schema = schemas[operation.request_type.__name__]
     parameters: list[Json] = []
     if operation.name:

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from receiver.clock import Clock, parse_duration
-from receiver.config.model import Routing
-from receiver.config_state import ConfigReport, ConfigState
-from receiver.engine.health import RedisHealth, evaluate_channel
+from receiver.app.services import Services
+from receiver.clock import parse_duration
+from receiver.config_state import ConfigState
+from receiver.engine.health import evaluate_channel
 from receiver.errors import NotFound
-from receiver.heartbeats.model import Heartbeat, HeartbeatSignal
-from receiver.heartbeats.service import RedisHeartbeats
+from receiver.heartbeats.model import HeartbeatSignal
 from receiver.http_client import parse_timestamp
-from receiver.incidents.store import RedisIncidents
-from receiver.last_webhooks import LastWebhooks
-from receiver.maintenance import LONGEST_S, Maintenance, MaintenanceService, RedisMaintenance
+from receiver.maintenance import LONGEST_S, Maintenance
 from receiver.model.delivery_keys import MESSAGE
 from receiver.model.incident import Incident
 from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK
-from receiver.storms.model import (
-    Storm,
-    VersionedStorm,
-    list_counted_members,
-    summarize_storm,
-)
-from receiver.storms.service import StormService
-from receiver.storms.store import RedisStorms
+from receiver.storms.model import Storm, VersionedStorm, list_counted_members, summarize_storm
 from receiver.text import one_line
 from receiver.web.api import responses
 from receiver.web.api.incidents import read_actor
@@ -47,14 +37,12 @@ _MAX_NAMES = 50
 class MaintenanceHandler:
     """The operations on maintenance. All raise StoreError."""
 
-    maintenance: RedisMaintenance
-    service: MaintenanceService
-    clock: Clock
+    services: Services
 
     @operation("GET", "/maintenance", "showMaintenance")
     def get_maintenance(self) -> responses.MaintenanceRow:
         """Show the active maintenance, in which no pages are sent."""
-        return _serialize_maintenance(self.maintenance.find_active(self.clock()))
+        return _serialize_maintenance(self.services.maintenance.find_active(self.services.clock()))
 
     @operation("POST", "/maintenance", "beginMaintenance")
     def start_maintenance(self, fields: StartMaintenanceRequest) -> responses.MaintenanceRow:
@@ -62,9 +50,11 @@ class MaintenanceHandler:
 
         It replaces an active one.
         """
-        by, now = read_actor(fields), self.clock()
+        by, now = read_actor(fields), self.services.clock()
         until, comment = _read_until(fields, now), one_line(fields.comment or "", _MAX_COMMENT)
-        return _serialize_maintenance(self.service.start_maintenance(by, until, comment, now))
+        return _serialize_maintenance(
+            self.services.maintenance_service.start_maintenance(by, until, comment, now)
+        )
 
     @operation("DELETE", "/maintenance", "endMaintenance")
     def end_maintenance(self, fields: EndMaintenanceRequest) -> responses.MaintenanceRow:
@@ -72,7 +62,8 @@ class MaintenanceHandler:
 
         The second time changes nothing.
         """
-        self.service.end_maintenance(read_actor(ActorFields(by=fields.by, via=fields.via)), self.clock())
+        by = read_actor(ActorFields(by=fields.by, via=fields.via))
+        self.services.maintenance_service.end_maintenance(by, self.services.clock())
         return _serialize_maintenance(None)
 
 
@@ -106,16 +97,13 @@ def _read_until(fields: StartMaintenanceRequest, now: float) -> float:
 class StormHandler:
     """The operations on storms. All raise StoreError, and NotFound for an unknown storm."""
 
-    storms: RedisStorms
-    service: StormService
-    incidents: RedisIncidents
-    clock: Clock
+    services: Services
 
     @operation("GET", "/storms", "listStorms")
     def list_storms(self) -> responses.StormList:
         """List the storms that are not resolved, newest first."""
         rows = []
-        for storm in self.storms.list_unresolved():
+        for storm in self.services.storm_store.list_unresolved():
             with suppress(NotFound):
                 rows.append(self.load_storm(storm.id)[0])
         return responses.StormList(rows)
@@ -126,15 +114,14 @@ class StormHandler:
 
         When this returns, a worker still goes through them.
         """
-        self.service.record_response(
-            storm_id, "acknowledge", read_actor(fields), self.clock(), is_renewing=True
-        )
+        by, now = read_actor(fields), self.services.clock()
+        self.services.storms.record_response(storm_id, "acknowledge", by, now, is_renewing=True)
         return self.load_storm(storm_id)[0]
 
     def load_storm(self, storm_id: str) -> tuple[responses.StormRow, Storm, list[Incident]]:
         """Return a storm with the current counts of its members, and these without alerts."""
-        loaded = self.storms.load_storm(storm_id)
-        heads = self.incidents.load_heads(loaded.incident_ids)
+        loaded = self.services.storm_store.load_storm(storm_id)
+        heads = self.services.incidents.load_heads(loaded.incident_ids)
         return _serialize_storm(loaded, heads), loaded.storm, list(heads.values())
 
 
@@ -160,20 +147,44 @@ def _serialize_storm(loaded: VersionedStorm, heads: Mapping[str, Incident]) -> r
 
 
 @dataclass(frozen=True)
-class HeartbeatHandler:
-    """Lists the heartbeats. Raises StoreError."""
+class StatusHandler:
+    """Shows the status of the receiver. Raises StoreError."""
 
-    store: RedisHeartbeats
-    heartbeats: Sequence[Heartbeat]
+    services: Services
+    processes: ProcessMonitor
 
-    def list_heartbeats(self) -> list[responses.HeartbeatRow]:
+    @operation("GET", "/status", "showStatus")
+    def get_status(self) -> responses.Status:
+        """Show the status of the receiver: workers, channels, heartbeats, maintenance."""
+        services, config = self.services, self.services.config
+        unresolved, webhooks = services.storm_store.list_unresolved(), services.last_webhooks.list_all()
+        return responses.Status(
+            redis="ok",  # otherwise StoreError leads to a 503
+            workers=len(self.processes.list_workers()),
+            channels=self._list_channels(),
+            heartbeats=self._list_heartbeats(),
+            maintenance=_serialize_maintenance(services.maintenance.find_active(services.clock())),
+            storms=[storm.target_key for storm in unresolved if storm.is_active],
+            config=responses.ConfigRow(
+                loaded_at=format_moment(config.state.loaded_at),
+                error=describe_refusals(config.list_refused()) or None,
+            ),
+            last_webhook_at={source: format_moment(at) for source, at in webhooks.items()},
+            clocks=[
+                responses.ClockRow(name, round(ahead_s, 1))
+                for name, ahead_s in self.processes.compare_clocks().items()
+            ],
+        )
+
+    def _list_heartbeats(self) -> list[responses.HeartbeatRow]:
         """Return each heartbeat from each source, and those that were never received."""
-        signals = self.store.list_signals() if self.heartbeats else []
-        missed = self.store.check_missed(signals)
+        store, heartbeats = self.services.heartbeat_store, self.services.routing.heartbeats
+        signals = store.list_signals() if heartbeats else []
+        found = list(zip(signals, store.check_missed(signals), strict=True))
         rows = []
-        for heartbeat in self.heartbeats:
+        for heartbeat in heartbeats:
             mine: list[tuple[HeartbeatSignal | None, bool]]
-            mine = [pair for pair in zip(signals, missed, strict=True) if pair[0].heartbeat == heartbeat.name]
+            mine = [pair for pair in found if pair[0].heartbeat == heartbeat.name]
             for signal, is_missed in mine or [(None, False)]:
                 state = responses.HeartbeatState.MISSING if is_missed else responses.HeartbeatState.BEATING
                 rows.append(
@@ -189,74 +200,24 @@ class HeartbeatHandler:
                 )
         return rows
 
-
-@dataclass(frozen=True)
-class ChannelHandler:
-    """Lists the channels with the health of their deliveries. Raises StoreError."""
-
-    health: RedisHealth
-    routing: Routing
-    clock: Clock
-
-    def list_channels(self) -> dict[str, responses.ChannelRow]:
+    def _list_channels(self) -> dict[str, responses.ChannelRow]:
         """Return the state of each channel by name."""
-        targets, now = self.health.list_targets(), self.clock()
+        targets, now = self.services.health.list_targets(), self.services.clock()
+        routing = self.services.routing
         is_simulated = {
-            SLACK: not self.routing.slack_token,
-            PAGERDUTY: not any(target.secret for target in self.routing.pagerduty_targets.values()),
+            SLACK: not routing.slack_token,
+            PAGERDUTY: not any(target.secret for target in routing.pagerduty_targets.values()),
             ALERTMANAGER: False,
         }
         states = ((kind, evaluate_channel(kind, targets, now)) for kind in is_simulated)
         return {
             kind: responses.ChannelRow(
-                state=responses.ChannelState.SIMULATED
-                if is_simulated[kind]
-                else responses.ChannelState(health.state),
+                state=responses.ChannelState("simulated" if is_simulated[kind] else health.state),
                 reason=health.reason or None,
                 since=format_optional_timestamp(health.since),
             )
             for kind, health in states
         }
-
-
-@dataclass(frozen=True, kw_only=True)
-class StatusHandler:
-    """Shows the status of the receiver. Raises StoreError."""
-
-    processes: ProcessMonitor
-    channels: ChannelHandler
-    heartbeats: HeartbeatHandler
-    maintenance: MaintenanceHandler
-    storms: RedisStorms
-    config: ConfigReport
-    last_webhooks: LastWebhooks
-
-    @operation("GET", "/status", "showStatus")
-    def get_status(self) -> responses.Status:
-        """Show the status of the receiver: workers, channels, heartbeats, maintenance."""
-        return self.load_status(self.storms.list_unresolved(), self.config.list_refused())
-
-    def load_status(self, storms: Sequence[Storm], refused: Mapping[str, ConfigState]) -> responses.Status:
-        """Return the status with the given unresolved *storms* and *refused* configurations."""
-        return responses.Status(
-            redis="ok",  # otherwise StoreError leads to a 503
-            workers=len(self.processes.list_workers()),
-            channels=self.channels.list_channels(),
-            heartbeats=self.heartbeats.list_heartbeats(),
-            maintenance=self.maintenance.get_maintenance(),
-            storms=[storm.target_key for storm in storms if storm.is_active],
-            config=responses.ConfigRow(
-                loaded_at=format_timestamp(self.config.find_state().loaded_at),
-                error=describe_refusals(refused) or None,
-            ),
-            last_webhook_at={
-                source: format_timestamp(at) for source, at in self.last_webhooks.list_all().items()
-            },
-            clocks=[
-                responses.ClockRow(name, round(ahead_s, 1))
-                for name, ahead_s in self.processes.compare_clocks().items()
-            ],
-        )
 
 
 def describe_refusals(refused: Mapping[str, ConfigState]) -> str:
