@@ -20,7 +20,7 @@ from receiver import metrics
 from receiver.clock import Clock
 from receiver.config.settings import CALLBACK, Settings
 from receiver.text import Secret, one_line
-from receiver.web.auth.csrf import CookieJar, CsrfProtection
+from receiver.web.auth.csrf import CsrfProtection
 from receiver.web.auth.principal import (
     AuthMethod,
     Identity,
@@ -32,7 +32,7 @@ from receiver.web.auth.principal import (
     current_principal,
     parse_ip,
 )
-from receiver.web.auth.sessions import Sessions, Signer
+from receiver.web.auth.sessions import build_sessions
 from receiver.web.server.errors import error_response, wants_html
 from receiver.web.server.listen import ListenAddress
 from receiver.web.urls import parse_public_url
@@ -105,11 +105,8 @@ class Authenticator:
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._requires_auth = settings.requires_auth
         self._tokens = ((settings.api_tokens, Role.RESPONDER), (settings.viewer_tokens, Role.VIEWER))
-        self._roles = Roles(settings)
-        self._proxy = TrustedProxy(settings)
-        cookies = CookieJar(settings.public_url)
-        sessions = Sessions(Signer(settings), self._roles, cookies, clock)
-        self._sessions = sessions if settings.oidc_issuer else None
+        self._proxy, self._roles = TrustedProxy(settings), Roles(settings)
+        self._sessions = build_sessions(settings, clock) if settings.oidc_issuer else None
 
     def authenticate(self, request: Request) -> Principal | Identity | None:
         """Return a Principal; an Identity that has no role; None for an unauthenticated request."""
@@ -211,16 +208,10 @@ class RequestGuard:
 
     def record_failure(self) -> Response | None:
         """Count a failed authentication of the client's address; return a 429 if there were too many."""
-        wait_s = (
-            self._rate_limits.failures.acquire(client_key(request.remote_addr))
-            if self._rate_limits is not None
-            else 0.0
-        )
-        if not wait_s:
-            return None
-        return _refuse_request(
-            "too_many_failures", 429, "too many wrong tokens came from your address", wait_s
-        )
+        limits = self._rate_limits
+        wait_s = limits.failures.acquire(client_key(request.remote_addr)) if limits is not None else 0.0
+        message = "too many wrong tokens came from your address"
+        return _refuse("too_many_failures", 429, message, wait_s) if wait_s else None
 
     def is_open_to_all(self) -> bool:
         """Tell whether other hosts can reach us without a token, because of --insecure."""

@@ -26,8 +26,8 @@ from receiver.errors import ProviderUnavailable, SignInDenied
 from receiver.web.auth.csrf import CookieJar, new_random
 from receiver.web.auth.guard import SIGN_IN, SIGN_OUT, RequestGuard
 from receiver.web.auth.oidc import LoginAttempt, OidcClient, clean_error
-from receiver.web.auth.principal import Identity, Roles, parse_identity
-from receiver.web.auth.sessions import Sessions, Signer
+from receiver.web.auth.principal import Identity, parse_identity
+from receiver.web.auth.sessions import Signer, build_sessions
 from receiver.web.server.errors import error_response
 from receiver.web.urls import make_relative
 
@@ -40,7 +40,6 @@ _MAX_PATH = 500
 # A path on this host: it begins with a single `/`, not with `//` or `/\`, which browsers read as the start of
 # a host name, and has only printable ASCII characters without `\`.
 _PATH = re.compile(r"/(?![/\\])[!-\[\]-~]*", re.ASCII)
-_SIGN_IN_PATHS = ("/sign-in", "/sign-out")
 
 
 @dataclass(frozen=True)
@@ -83,16 +82,15 @@ class LoginFlow:
 def safe_redirect_path(path: str) -> str:
     """Return *path* if it is a path of our pages, else `/`."""
     is_ours = len(path) <= _MAX_PATH and bool(_PATH.fullmatch(path))
-    return "/" if not is_ours or path.startswith(_SIGN_IN_PATHS) else path
+    return "/" if not is_ours or path.startswith((SIGN_IN, SIGN_OUT)) else path
 
 
 def build_signing_in(settings: Settings, clock: Clock, request_guard: RequestGuard) -> Blueprint:
     """Return the blueprint of the sign-in; only for a configured provider."""
     pages = Blueprint("signing_in", __name__)
     oidc_client = OidcClient(settings, clock)
-    signer, roles = Signer(settings), Roles(settings)
-    cookies = CookieJar(settings.public_url)
-    login_flow, sessions = LoginFlow(signer, cookies, clock), Sessions(signer, roles, cookies, clock)
+    sessions = build_sessions(settings, clock)
+    login_flow = LoginFlow(sessions.signer, sessions.cookies, clock)
 
     @pages.get(SIGN_IN)
     def sign_in() -> Response:
@@ -132,7 +130,7 @@ def build_signing_in(settings: Settings, clock: Clock, request_guard: RequestGua
         return response
 
     def _complete_sign_in(identity: Identity, path: str) -> Response:
-        role = roles.find_role(identity.attributes)
+        role = sessions.roles.find_role(identity.attributes)
         fields = {"name": identity.name, "role": role, "from": request.remote_addr}
         if role is None:
             logger.warning("sign-in denied: no role", extra={"fields": fields})

@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +19,7 @@ from authlib.oidc.core import CodeIDToken
 from joserfc import jwt
 from joserfc.errors import BadSignatureError, ClaimError, InvalidKeyIdError, JoseError
 from joserfc.jwk import JWKRegistry, Key, KeySet, OctKey
+from joserfc.jwt import Token
 
 from receiver.cache import Cache
 from receiver.config.settings import CALLBACK, Settings
@@ -49,30 +49,14 @@ class UnknownKey(SignInDenied):
     """No known key verifies the signature; the provider may have rotated its keys."""
 
 
-def _verify_id_token(
-    text: str, keys: KeySet, *, issuer: str, client_id: str, nonce: str, access_token: str, now: float
-) -> Claims:
-    """Return the token's claims; raises SignInDenied, or UnknownKey where newer keys may help."""
+def _decode_token(text: str, keys: KeySet) -> Token:
+    """Return the signed token; raises SignInDenied, or UnknownKey where newer keys may help."""
     try:
-        token = jwt.decode(text, keys, algorithms=ALGORITHMS)
+        return jwt.decode(text, keys, algorithms=ALGORITHMS)
     except (BadSignatureError, InvalidKeyIdError):
         raise UnknownKey("the ID token is signed with a key that the provider doesn't name") from None
     except (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise SignInDenied("the ID token can't be read, or is not signed as it should be") from None
-    options = {
-        "iss": {"essential": True, "value": issuer},
-        "aud": {"essential": True, "value": client_id},
-        "sub": {"essential": True, "allow_blank": False},
-    }
-    params = {"nonce": nonce, "client_id": client_id, "access_token": access_token}
-    claims = CodeIDToken(token.claims, token.header, options, params)
-    try:
-        claims.validate(now=int(now), leeway=LEEWAY_S)
-    except ClaimError as error:
-        raise SignInDenied(f"the ID token is not for this sign-in: its {error.claim} is wrong") from None
-    except (JoseError, ValueError, TypeError, AttributeError, OverflowError):
-        raise SignInDenied("the ID token holds what it should not") from None
-    return dict(claims)
 
 
 def _parse_keys(body: Mapping[str, Any]) -> list[Key]:
@@ -116,10 +100,8 @@ class OidcClient:
     """Talks to the configured provider. All methods raise ProviderUnavailable where it can't be reached."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
-        self._issuer = settings.oidc_issuer
-        self._client_id, self._secret = settings.oidc_client_id, settings.oidc_client_secret
-        self._scopes, self._redirect_uri = settings.oidc_scopes, settings.public_url + CALLBACK
-        self._clock = clock
+        self._settings, self._clock = settings, clock
+        self._redirect_uri = settings.public_url + CALLBACK
         self._metadata = Cache(
             "OIDC metadata", self._fetch_metadata, clock, ttl_s=CACHED_FOR_S, retry_s=PAUSE_S
         )
@@ -129,10 +111,10 @@ class OidcClient:
         """Return the URL at which the user signs in."""
         address: str = prepare_grant_uri(
             self._metadata.get_value().authorization_endpoint,
-            client_id=self._client_id,
+            client_id=self._settings.oidc_client_id,
             response_type="code",
             redirect_uri=self._redirect_uri,
-            scope=self._scopes,
+            scope=self._settings.oidc_scopes,
             state=attempt.state,
             nonce=attempt.nonce,
             code_challenge=create_s256_code_challenge(attempt.verifier),
@@ -163,13 +145,10 @@ class OidcClient:
 
     def _exchange_code(self, metadata: ProviderMetadata, attempt: LoginAttempt, code: str) -> dict[str, Any]:
         """Return the response of the token endpoint for *code*."""
-        body = prepare_token_request(
-            "authorization_code",
-            code=code,
-            redirect_uri=self._redirect_uri,
-            code_verifier=attempt.verifier,
-        )
-        client_auth = ClientAuth(self._client_id, self._secret.reveal(), metadata.client_auth_method)
+        fields = {"code": code, "redirect_uri": self._redirect_uri, "code_verifier": attempt.verifier}
+        body = prepare_token_request("authorization_code", **fields)
+        client_id, secret = self._settings.oidc_client_id, self._settings.oidc_client_secret.reveal()
+        client_auth = ClientAuth(client_id, secret, metadata.client_auth_method)
         _, headers, form = client_auth.prepare("POST", metadata.token_endpoint, {}, body)
         response = _send_request("POST", metadata.token_endpoint, headers.get("Authorization", ""), form)
         if 400 <= response.status < 500:
@@ -182,27 +161,33 @@ class OidcClient:
     def _verify_id_token(
         self, metadata: ProviderMetadata, id_token: str, access_token: str, nonce: str
     ) -> Claims:
-        now = self._clock()
-        verify = partial(
-            _verify_id_token,
-            id_token,
-            issuer=metadata.issuer,
-            client_id=self._client_id,
-            nonce=nonce,
-            access_token=access_token,
-            now=now,
-        )
+        """Return the token's claims; raises SignInDenied."""
+        now, client_id = self._clock(), self._settings.oidc_client_id
         try:
-            return verify(self._keys.get_value())
+            token = _decode_token(id_token, self._keys.get_value())
         except UnknownKey:
-            return verify(self._keys.get_value(since=now - PAUSE_S))
+            token = _decode_token(id_token, self._keys.get_value(since=now - PAUSE_S))
+        options = {
+            "iss": {"essential": True, "value": metadata.issuer},
+            "aud": {"essential": True, "value": client_id},
+            "sub": {"essential": True, "allow_blank": False},
+        }
+        params = {"nonce": nonce, "client_id": client_id, "access_token": access_token}
+        claims = CodeIDToken(token.claims, token.header, options, params)
+        try:
+            claims.validate(now=int(now), leeway=LEEWAY_S)
+        except ClaimError as error:
+            raise SignInDenied(f"the ID token is not for this sign-in: its {error.claim} is wrong") from None
+        except (JoseError, ValueError, TypeError, AttributeError, OverflowError):
+            raise SignInDenied("the ID token holds what it should not") from None
+        return dict(claims)
 
     def _fetch_metadata(self, _key: str) -> ProviderMetadata:
         """Read the provider's configuration: https://openid.net/specs/openid-connect-discovery-1_0.html."""
-        response = _send_request("GET", f"{self._issuer}/.well-known/openid-configuration")
+        response = _send_request("GET", f"{self._settings.oidc_issuer}/.well-known/openid-configuration")
         found = _read_object(response, "its configuration")
         issuer = found.get("issuer")
-        if not isinstance(issuer, str) or issuer.rstrip("/") != self._issuer:
+        if not isinstance(issuer, str) or issuer.rstrip("/") != self._settings.oidc_issuer:
             raise ProviderUnavailable("it calls itself otherwise than OIDC_ISSUER")
         supported = found.get("token_endpoint_auth_methods_supported")
         known = supported if isinstance(supported, list) else []
@@ -215,7 +200,7 @@ class OidcClient:
     def _get_endpoint(self, found: dict[str, Any], name: str) -> str:
         address = found.get(name)
         # Where the issuer uses HTTPS, its endpoints must, too.
-        is_plain_allowed = urlsplit(self._issuer).scheme != "https"
+        is_plain_allowed = urlsplit(self._settings.oidc_issuer).scheme != "https"
         is_usable = isinstance(address, str) and is_web_link(address)
         if not is_usable or not (is_plain_allowed or urlsplit(str(address)).scheme == "https"):
             raise ProviderUnavailable(f"its configuration has no usable {name}")

@@ -78,3 +78,8 @@ class Sessions:
     def end_session(self, response: Response) -> None:
         """Delete the session cookie."""
         self.cookies.delete_cookie(response, _COOKIE)
+
+
+def build_sessions(settings: Settings, clock: Clock) -> Sessions:
+    """Return the sessions of the configured provider's users."""
+    return Sessions(Signer(settings), Roles(settings), CookieJar(settings.public_url), clock)
