@@ -40,7 +40,7 @@ from receiver.web.api.responses import (
 from receiver.web.api.serializers import (
     delivery_keys,
     delivery_state,
-    format_optional_timestamp,
+    serialize_fields,
     serialize_history_row,
     serialize_incident,
     serialize_row,
@@ -282,16 +282,13 @@ def parse_since(text: str, now: float, name: str = "since") -> float:
 
 def _serialize_failure(failure: Failure) -> FailedDelivery:
     incident, delivery = failure.incident, failure.delivery
-    return FailedDelivery(
+    return serialize_fields(
+        FailedDelivery,
+        delivery,
         id=failure.id,
         incident=incident.id,
         alertname=incident.alertname,
         severity=incident.severity,
-        target=delivery.target,
         what=failure.key,
         state=delivery_state(delivery),
-        reason=delivery.reason or None,
-        detail=delivery.detail or None,
-        attempts=delivery.attempts,
-        failed_at=format_optional_timestamp(delivery.failed_at),
     )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import cache
+from types import NoneType
+from typing import Any, TypeVar, get_args, get_type_hints
 
-from msgspec import convert
+from msgspec import Struct, convert
 from msgspec.structs import asdict, replace
 
 from receiver.config.model import Routing
@@ -14,11 +17,13 @@ from receiver.model.actions import DeliveryAction
 from receiver.model.delivery import Delivery
 from receiver.model.escalation import EscalationState, IncidentView, StepState
 from receiver.model.heading import find_heading
-from receiver.model.incident import Incident, SilenceRequest, Suppression, TimelineEvent
+from receiver.model.incident import Incident, SilenceRequest, TimelineEvent
 from receiver.model.plan import IncidentPlan
 from receiver.runbooks.model import Runbook
 from receiver.storms.model import find_storm_of
 from receiver.web.api import responses
+
+R = TypeVar("R", bound=Struct)
 
 
 def format_timestamp(timestamp: float) -> str:
@@ -31,26 +36,36 @@ def format_optional_timestamp(timestamp: float | None) -> str | None:
     return format_timestamp(timestamp) if timestamp else None
 
 
+def serialize_fields(kind: type[R], source: object, **computed: Any) -> R:
+    """Return a *kind* of the API: its fields are *computed*, or those of *source* that have the same name.
+
+    A moment is formatted. An empty text and the moment 0 become null where the field may be null.
+    """
+    fields = {}
+    for name, is_text, is_optional in _list_fields(kind):
+        if name not in computed:
+            value = getattr(source, name)
+            is_moment = is_text and isinstance(value, (int, float))
+            fields[name] = None if is_optional and not value else format_moment(value) if is_moment else value
+    return kind(**fields, **computed)
+
+
+@cache
+def _list_fields(kind: type) -> list[tuple[str, bool, bool]]:
+    """Return the fields of *kind*: the name, whether it is a text, and whether it may be null."""
+    hints = get_type_hints(kind).items()
+    return [(name, hint in (str, str | None), NoneType in get_args(hint)) for name, hint in hints]
+
+
 def serialize_row(incident: Incident, escalation: EscalationState) -> responses.IncidentRow:
     """Return one row of the list. *incident* needs its deliveries but not its alerts."""
-    heading = find_heading(incident)
-    upcoming = escalation.next_step
-    return responses.IncidentRow(
-        id=incident.id,
+    heading, upcoming = find_heading(incident), escalation.next_step
+    return serialize_fields(
+        responses.IncidentRow,
+        incident,
         state=responses.State(incident.state),
-        severity=incident.severity,
         alertname=heading.name,
         summary=heading.counted_summary,
-        receiver=incident.receiver,
-        group_key=incident.group_key,
-        group_labels=incident.group_labels,
-        route=incident.route,
-        channel=incident.channel,
-        firing=incident.firing,
-        total=incident.total,
-        opened_at=format_timestamp(incident.opened_at),
-        updated_at=format_timestamp(incident.updated_at),
-        acknowledged_by=incident.acknowledged_by or None,
         next_step=upcoming.step.name if upcoming else None,
         next_step_at=format_optional_timestamp(upcoming.due_at)
         if upcoming and not incident.is_paused
@@ -60,9 +75,10 @@ def serialize_row(incident: Incident, escalation: EscalationState) -> responses.
 
 def serialize_history_row(incident: Incident, escalation: EscalationState) -> responses.HistoryRow:
     """Return one row of the history: that of the list, and the durations."""
-    return responses.HistoryRow(
+    return serialize_fields(
+        responses.HistoryRow,
+        incident,
         **asdict(serialize_row(incident, escalation)),
-        resolved_at=format_optional_timestamp(incident.resolved_at),
         duration_s=_seconds_after_opening(incident, incident.resolved_at),
         acknowledged_after_s=_seconds_after_opening(incident, incident.first_acknowledged_at),
     )
@@ -75,24 +91,20 @@ def serialize_incident(planned: IncidentPlan, timeline: list[TimelineEvent]) -> 
     paused, the plan may want it again.
     """
     incident, escalation = planned.view.incident, planned.view.escalation
+    muted = incident.suppression
     keys = {action.key for action in planned.actions if isinstance(action, DeliveryAction)}
     if incident.is_paused or escalation.paused_until:
         keys |= set(incident.deliveries)
-    return responses.IncidentDetail(
+    return serialize_fields(
+        responses.IncidentDetail,
+        incident,
         **asdict(serialize_row(incident, escalation)),
-        source=incident.source,
-        truncated=incident.truncated,
-        acknowledged_at=format_optional_timestamp(incident.acknowledged_at),
-        resolved_at=format_optional_timestamp(incident.resolved_at),
-        resolved_by=incident.resolved_by or None,
-        previous=incident.previous or None,
-        snoozed_until=format_optional_timestamp(incident.snoozed_until),
-        stale_at=None if incident.is_resolved else format_optional_timestamp(incident.stale_at),
-        suppressed=_serialize_suppression(incident.suppression),
+        stale_at=None if incident.is_resolved else format_optional_moment(incident.stale_at),
+        suppressed=serialize_fields(responses.SuppressionRow, muted) if muted else None,
         storm=find_storm_of(incident.deliveries) or None,
         silences=[_serialize_silence(incident, request) for request in incident.silences],
         alerts=[_serialize_alert(incident, fingerprint) for fingerprint in incident.alert_states],
-        timeline=[_serialize_event(event) for event in timeline],
+        timeline=[serialize_fields(responses.EventRow, event) for event in timeline],
         escalation=_serialize_escalation(planned.view),
         deliveries=[
             _serialize_delivery(incident.id, key, delivery, is_planned=key in keys)
@@ -118,52 +130,27 @@ def _seconds_after_opening(incident: Incident, timestamp: float) -> float | None
     return round(max(0.0, timestamp - incident.opened_at), 3) if timestamp else None
 
 
-def _serialize_suppression(suppression: Suppression | None) -> responses.SuppressionRow | None:
-    if suppression is None:
-        return None
-    return responses.SuppressionRow(
-        reason=suppression.reason,
-        by=suppression.by or None,
-        since=format_timestamp(suppression.since),
-        until=format_optional_timestamp(suppression.until),
-    )
-
-
 def _serialize_silence(incident: Incident, request: SilenceRequest) -> responses.SilenceRow:
     made = incident.deliveries.get(keys.silence_key(request.number))
-    return responses.SilenceRow(
-        number=request.number,
+    return serialize_fields(
+        responses.SilenceRow,
+        request,
         silence_id=made.receipt.reference if made and made.receipt else None,
         matchers=[responses.MatcherRow(name=name, value=value) for name, value in request.matchers],
-        by=request.by,
-        comment=request.comment,
-        until=format_optional_timestamp(request.until),
         until_resolved=request.is_until_resolved,
-        ended_at=format_optional_timestamp(request.ended_at),
     )
 
 
 def _serialize_alert(incident: Incident, fingerprint: str) -> responses.AlertRow:
     alert_state, alert = incident.alert_states[fingerprint], incident.alerts.get(fingerprint)
-    return responses.AlertRow(
+    return serialize_fields(
+        responses.AlertRow,
+        alert_state,
         fingerprint=fingerprint,
         status=responses.AlertStatus.FIRING if alert_state.is_firing else responses.AlertStatus.RESOLVED,
-        severity=alert_state.severity,
-        starts_at=format_optional_timestamp(alert_state.starts_at),
-        ends_at=format_optional_timestamp(alert_state.ends_at),
         labels=alert.labels if alert else {},
         annotations=alert.annotations if alert else {},
         generator_url=alert.generator_url if alert else "",
-    )
-
-
-def _serialize_event(event: TimelineEvent) -> responses.EventRow:
-    return responses.EventRow(
-        at=format_timestamp(event.at),
-        what=event.what,
-        text=event.text,
-        by=event.by or None,
-        via=event.via or None,
     )
 
 
@@ -173,13 +160,12 @@ def _serialize_escalation(view: IncidentView) -> responses.Escalation:
     return responses.Escalation(
         policy=view.policy.name or None,
         steps=[
-            responses.StepRow(
+            serialize_fields(
+                responses.StepRow,
+                step_state,
                 step=step_state.step.name,
                 responder=step_state.step.responder.name,
                 state=step_status(step_state),
-                due_at=format_optional_timestamp(step_state.due_at),
-                notified_at=format_optional_timestamp(step_state.notified_at),
-                timed_out_at=format_optional_timestamp(step_state.timed_out_at),
             )
             for one in view.escalation.steps
             for step_state in [replace(one, due_at=None) if is_paused and not one.is_due else one]
@@ -193,15 +179,13 @@ def _serialize_delivery(
     receipt = delivery.receipt
     is_over = not (delivery.is_settled or is_planned) and bool(delivery.reason)
     note = "no longer needed" if is_over else receipt.note if receipt else ""
-    return responses.DeliveryRow(
+    return serialize_fields(
+        responses.DeliveryRow,
+        delivery,
         id=key,
-        target=delivery.target,
         state=delivery_state(delivery),
-        attempts=delivery.attempts,
-        at=format_optional_timestamp(receipt.at if receipt else delivery.last_attempt_at),
-        retry_at=None if is_over else format_optional_timestamp(delivery.retry_at),
-        reason=delivery.reason or None,
-        detail=delivery.detail or None,
+        at=format_optional_moment(receipt.at if receipt else delivery.last_attempt_at),
+        retry_at=None if is_over else format_optional_moment(delivery.retry_at),
         simulated=bool(receipt and receipt.is_simulated),
         link=(receipt.link if receipt else "") or None,
         note=note or None,

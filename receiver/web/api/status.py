@@ -24,7 +24,7 @@ from receiver.web.api import responses
 from receiver.web.api.incidents import read_actor
 from receiver.web.api.openapi import operation
 from receiver.web.api.requests import ActorFields, EndMaintenanceRequest, StartMaintenanceRequest
-from receiver.web.api.serializers import format_optional_timestamp, format_timestamp
+from receiver.web.api.serializers import format_moment, format_optional_moment, serialize_fields
 from receiver.web.monitoring import ProcessMonitor
 from receiver.web.server.errors import RequestError
 
@@ -70,12 +70,7 @@ class MaintenanceHandler:
 def _serialize_maintenance(found: Maintenance | None) -> responses.MaintenanceRow:
     if found is None:
         return responses.MaintenanceRow(None, None, None, None)
-    return responses.MaintenanceRow(
-        until=format_timestamp(found.until),
-        since=format_timestamp(found.since),
-        by=found.by,
-        comment=found.comment or None,
-    )
+    return serialize_fields(responses.MaintenanceRow, found)
 
 
 def _read_until(fields: StartMaintenanceRequest, now: float) -> float:
@@ -129,12 +124,9 @@ def _serialize_storm(loaded: VersionedStorm, heads: Mapping[str, Incident]) -> r
     storm = loaded.storm
     summary = summarize_storm(list_counted_members(loaded.list_members(heads)))
     acknowledgement, message = storm.acknowledgement, storm.deliveries.get(MESSAGE)
-    return responses.StormRow(
-        id=storm.id,
-        target_key=storm.target_key,
-        began_at=format_timestamp(storm.began_at),
-        ended_at=format_optional_timestamp(storm.ended_at),
-        resolved_at=format_optional_timestamp(storm.resolved_at),
+    return serialize_fields(
+        responses.StormRow,
+        storm,
         total=summary.total,
         open=summary.open,
         acknowledged=summary.acknowledged,
@@ -211,10 +203,10 @@ class StatusHandler:
         }
         states = ((kind, evaluate_channel(kind, targets, now)) for kind in is_simulated)
         return {
-            kind: responses.ChannelRow(
+            kind: serialize_fields(
+                responses.ChannelRow,
+                health,
                 state=responses.ChannelState("simulated" if is_simulated[kind] else health.state),
-                reason=health.reason or None,
-                since=format_optional_timestamp(health.since),
             )
             for kind, health in states
         }
