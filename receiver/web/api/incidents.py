@@ -29,6 +29,7 @@ from receiver.web.api.requests import (
     HistoryQuery,
     ListQuery,
     SnoozeRequest,
+    invalid_value,
 )
 from receiver.web.api.responses import (
     FailedDelivery,
@@ -241,9 +242,7 @@ def _parse_for_field(fields: SnoozeRequest) -> float:
     except ValueError:
         for_s = 0.0
     if not 0 < for_s <= _LONGEST_S:
-        raise RequestError(
-            400, f"for is {one_line(fields.for_, 100)!r}, expected a time like 30m or 2h, a year at most"
-        )
+        raise invalid_value("for", fields.for_, "a time like 30m or 2h, a year at most")
     return for_s
 
 
@@ -273,11 +272,8 @@ def parse_since(text: str, now: float, name: str = "since") -> float:
         parsed = datetime.fromisoformat(text.replace(" ", "+"))
         return min(max(0.0, parsed.replace(tzinfo=parsed.tzinfo or UTC).timestamp()), LATEST)
     except (ValueError, OverflowError):
-        raise RequestError(
-            400,
-            f"{name} is {one_line(text, 100)!r}, expected a duration like 7d, a day like 2026-11-23 "
-            "or a moment like 2026-11-23T12:00:00Z",
-        ) from None
+        expected = "a duration like 7d, a day like 2026-11-23 or a moment like 2026-11-23T12:00:00Z"
+        raise invalid_value(name, text, expected) from None
 
 
 def _serialize_failure(failure: Failure) -> FailedDelivery:

@@ -161,6 +161,10 @@ def _convert_value(name: str, value: str, hint: Any) -> object:
     with suppress(msgspec.ValidationError):
         if not ends_early:
             return msgspec.convert(value, hint, strict=False)
-    extras = (note.extra or {} for note in notes)
-    expected = next((extra[_EXPECTED] for extra in extras if _EXPECTED in extra), "another value")
-    raise RequestError(400, f"{name} is {one_line(value, 100)!r}, expected {expected}")
+    expected = (note.extra[_EXPECTED] for note in notes if note.extra)
+    raise invalid_value(name, value, next(expected, "another value"))
+
+
+def invalid_value(name: str, value: str, expected: str) -> RequestError:
+    """Return the error for the *value* of a parameter or field *name* that should be as *expected*."""
+    return RequestError(400, f"{name} is {one_line(value, 100)!r}, expected {expected}")

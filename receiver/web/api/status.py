@@ -23,7 +23,12 @@ from receiver.text import one_line
 from receiver.web.api import responses
 from receiver.web.api.incidents import read_actor
 from receiver.web.api.openapi import operation
-from receiver.web.api.requests import ActorFields, EndMaintenanceRequest, StartMaintenanceRequest
+from receiver.web.api.requests import (
+    ActorFields,
+    EndMaintenanceRequest,
+    StartMaintenanceRequest,
+    invalid_value,
+)
 from receiver.web.api.serializers import format_moment, format_optional_moment, serialize_fields
 from receiver.web.monitoring import ProcessMonitor
 from receiver.web.server.errors import RequestError
@@ -84,7 +89,7 @@ def _read_until(fields: StartMaintenanceRequest, now: float) -> float:
         until = 0.0
     if not now < until <= now + LONGEST_S:
         expected = "a time like 30m or 2h" if fields.for_ else "a moment ahead like 2026-11-23T14:00:00Z"
-        raise RequestError(400, f"{name} is {one_line(text, 100)!r}, expected {expected}, 7 days at most")
+        raise invalid_value(name, text, f"{expected}, 7 days at most")
     return until
 
 
