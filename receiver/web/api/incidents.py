@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from http import HTTPStatus
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from receiver.app.services import Services
 from receiver.clock import parse_duration
@@ -20,32 +20,8 @@ from receiver.model.incident import Incident, Person
 from receiver.model.plan import plan, resolve_policy
 from receiver.model.routing import EscalationPolicy
 from receiver.text import one_line
+from receiver.web.api import requests, responses, serializers
 from receiver.web.api.openapi import operation
-from receiver.web.api.requests import (
-    MAX_VIA,
-    ActorFields,
-    CreateSilenceRequest,
-    FailureQuery,
-    HistoryQuery,
-    ListQuery,
-    SnoozeRequest,
-    invalid_value,
-)
-from receiver.web.api.responses import (
-    FailedDelivery,
-    FailurePage,
-    HistoryPage,
-    IncidentDetail,
-    IncidentListPage,
-)
-from receiver.web.api.serializers import (
-    delivery_keys,
-    delivery_state,
-    serialize_fields,
-    serialize_history_row,
-    serialize_incident,
-    serialize_row,
-)
 from receiver.web.auth.principal import current_principal
 from receiver.web.server.errors import RequestError
 
@@ -83,23 +59,17 @@ class IncidentHandler:
 
     @cached_property
     def _delivery_keys(self) -> tuple[DeliveryKey, ...]:
-        return delivery_keys(self.services.routing)
+        return serializers.delivery_keys(self.services.routing)
 
     @operation("GET", "/incidents", "listIncidents")
-    def list_incidents(self, fields: ListQuery) -> IncidentListPage:
+    def list_incidents(self, fields: requests.ListQuery) -> responses.IncidentListPage:
         """List incidents, newest first."""
-        page = self.services.incidents.list_newest(
-            states=_STATES[fields.state],
-            severity=fields.severity,
-            alertname=fields.alertname,
-            limit=fields.limit,
-            cursor=fields.cursor,
-            deliveries=self._delivery_keys,
-        )
-        return IncidentListPage(self._serialize_rows(page.incidents, serialize_row), page.next_cursor)
+        states, serialize = _STATES[fields.state], serializers.serialize_row
+        page = self._list_newest(fields, serialize, states=states, severity=fields.severity)
+        return responses.IncidentListPage(*page)
 
     @operation("GET", _INCIDENT, "showIncident", _NO_INCIDENT)
-    def get_incident(self, incident_id: str) -> IncidentDetail:
+    def get_incident(self, incident_id: str) -> responses.IncidentDetail:
         """Show one incident with its alerts, timeline, escalation and deliveries."""
         now = self.services.clock()
         return self.serialize_detail(*self.load_incident(incident_id, now), now)
@@ -109,13 +79,15 @@ class IncidentHandler:
         incident, maintenance = self.services.incidents.load_incident(incident_id), self.services.maintenance
         return incident, resolve_policy(self.services.routing, incident, maintenance.paused_until(now))
 
-    def serialize_detail(self, incident: Incident, policy: EscalationPolicy, now: float) -> IncidentDetail:
+    def serialize_detail(
+        self, incident: Incident, policy: EscalationPolicy, now: float
+    ) -> responses.IncidentDetail:
         """Return *incident* with its timeline, which is read here."""
         timeline = self.services.incidents.load_timeline(incident.id)
-        return serialize_incident(plan(incident, policy, now), timeline)
+        return serializers.serialize_incident(plan(incident, policy, now), timeline)
 
     @operation("POST", f"{_INCIDENT}/acknowledge", "acknowledgeIncident", _NO_INCIDENT)
-    def acknowledge(self, incident_id: str, fields: ActorFields) -> IncidentDetail:
+    def acknowledge(self, incident_id: str, fields: requests.ActorFields) -> responses.IncidentDetail:
         """Acknowledge an incident: no further step is notified.
 
         A repeated call restarts the acknowledgement timeout.
@@ -124,7 +96,7 @@ class IncidentHandler:
         return self.get_incident(incident_id)
 
     @operation("POST", f"{_INCIDENT}/unacknowledge", "unacknowledgeIncident", _NO_INCIDENT)
-    def unacknowledge(self, incident_id: str, fields: ActorFields) -> IncidentDetail:
+    def unacknowledge(self, incident_id: str, fields: requests.ActorFields) -> responses.IncidentDetail:
         """Remove the acknowledgement: the step last notified is notified again, and the escalation goes
         on.
         """
@@ -132,20 +104,20 @@ class IncidentHandler:
         return self.get_incident(incident_id)
 
     @operation("POST", f"{_INCIDENT}/resolve", "resolveIncident", _NO_INCIDENT)
-    def resolve(self, incident_id: str, fields: ActorFields) -> IncidentDetail:
+    def resolve(self, incident_id: str, fields: requests.ActorFields) -> responses.IncidentDetail:
         """Resolve an incident by hand, even while its alerts fire."""
         self.services.incident_service.resolve(incident_id, read_actor(fields), self.services.clock())
         return self.get_incident(incident_id)
 
     @operation("POST", f"{_INCIDENT}/snooze", "snoozeIncident", _NO_INCIDENT)
-    def snooze(self, incident_id: str, fields: SnoozeRequest) -> IncidentDetail:
+    def snooze(self, incident_id: str, fields: requests.SnoozeRequest) -> responses.IncidentDetail:
         """Acknowledge an incident for a time; then the escalation goes on."""
         for_s = _parse_for_field(fields)
         self.services.incident_service.snooze(incident_id, read_actor(fields), for_s, self.services.clock())
         return self.get_incident(incident_id)
 
     @operation("POST", f"{_INCIDENT}/silence", "silenceIncident", _NO_SILENCE)
-    def silence(self, incident_id: str, fields: CreateSilenceRequest) -> IncidentDetail:
+    def silence(self, incident_id: str, fields: requests.CreateSilenceRequest) -> responses.IncidentDetail:
         """Silence the firing alerts in Alertmanager.
 
         Returns once Alertmanager has the silence. Raises RequestError: 409 where no alert fires, 502 where
@@ -186,33 +158,41 @@ class IncidentHandler:
         raise RequestError(502, "Alertmanager could not be reached in time; nothing is silenced")
 
     @operation("GET", "/history", "listHistory")
-    def list_history(self, fields: HistoryQuery) -> HistoryPage:
+    def list_history(self, fields: requests.HistoryQuery) -> responses.HistoryPage:
         """List closed and open incidents since a moment, newest first, with their durations."""
+        opened_from = parse_since(fields.since, self.services.clock())
+        page = self._list_newest(fields, serializers.serialize_history_row, opened_from=opened_from)
+        return responses.HistoryPage(*page)
+
+    def _list_newest(
+        self,
+        fields: requests.ListQuery | requests.HistoryQuery,
+        serialize: Callable[[Incident, EscalationState], R],
+        **filters: Any,
+    ) -> tuple[list[R], str | None]:
+        """Return one page of the incidents that *fields* and *filters* name, and the cursor of the next."""
         page = self.services.incidents.list_newest(
             alertname=fields.alertname,
-            opened_from=parse_since(fields.since, self.services.clock()),
             limit=fields.limit,
             cursor=fields.cursor,
             deliveries=self._delivery_keys,
+            **filters,
         )
-        return HistoryPage(self._serialize_rows(page.incidents, serialize_history_row), page.next_cursor)
-
-    def _serialize_rows(
-        self, incidents: Iterable[Incident], serialize: Callable[[Incident, EscalationState], R]
-    ) -> list[R]:
         now = self.services.clock()
         paused_until = self.services.maintenance.paused_until(now)
-        policies = ((one, resolve_policy(self.services.routing, one, paused_until)) for one in incidents)
-        return [serialize(one, evaluate_escalation(one, policy, now)) for one, policy in policies]
+        policies = ((one, resolve_policy(self.services.routing, one, paused_until)) for one in page.incidents)
+        rows = [serialize(one, evaluate_escalation(one, policy, now)) for one, policy in policies]
+        return rows, page.next_cursor
 
     @operation("GET", "/deliveries", "listDeliveries")
-    def list_failures(self, fields: FailureQuery) -> FailurePage:
+    def list_failures(self, fields: requests.FailureQuery) -> responses.FailurePage:
         """List deliveries that failed permanently and were not sent since, newest first."""
         page = self.services.failures.list_failures(fields.limit, fields.cursor)
-        return FailurePage([_serialize_failure(failure) for failure in page.failures], page.next_cursor)
+        rows = [_serialize_failure(failure) for failure in page.failures]
+        return responses.FailurePage(rows, page.next_cursor)
 
     @operation("POST", "/deliveries/{delivery_id}/retry", "retryDelivery", _NO_DELIVERY)
-    def retry_delivery(self, failure_id: str, fields: ActorFields) -> FailedDelivery:
+    def retry_delivery(self, failure_id: str, fields: requests.ActorFields) -> responses.FailedDelivery:
         """Send a failed delivery again; one that the plan no longer wants only leaves the list.
 
         The second time changes nothing.
@@ -224,25 +204,25 @@ class IncidentHandler:
         return _serialize_failure(self.services.failures.get_failure(failure_id))
 
 
-def read_actor(fields: ActorFields) -> Person:
+def read_actor(fields: requests.ActorFields) -> Person:
     """Return the person who acts; without a name it is `api`.
 
     For a signed-in user, or one named by a trusted proxy, it is always their verified name.
     """
-    principal, via = current_principal(), one_line(fields.via or "", MAX_VIA) or _API
+    principal, via = current_principal(), one_line(fields.via or "", requests.MAX_VIA) or _API
     if principal is not None and principal.is_verified:
         return Person(principal.name, via)
     return Person(one_line(fields.by or "", _MAX_NAME) or _API, via)
 
 
-def _parse_for_field(fields: SnoozeRequest) -> float:
+def _parse_for_field(fields: requests.SnoozeRequest) -> float:
     """Return the duration in seconds; raises RequestError with a message where it is invalid or too long."""
     try:
         for_s = parse_duration(fields.for_)
     except ValueError:
         for_s = 0.0
     if not 0 < for_s <= _LONGEST_S:
-        raise invalid_value("for", fields.for_, "a time like 30m or 2h, a year at most")
+        raise requests.invalid_value("for", fields.for_, "a time like 30m or 2h, a year at most")
     return for_s
 
 
@@ -273,18 +253,18 @@ def parse_since(text: str, now: float, name: str = "since") -> float:
         return min(max(0.0, parsed.replace(tzinfo=parsed.tzinfo or UTC).timestamp()), LATEST)
     except (ValueError, OverflowError):
         expected = "a duration like 7d, a day like 2026-11-23 or a moment like 2026-11-23T12:00:00Z"
-        raise invalid_value(name, text, expected) from None
+        raise requests.invalid_value(name, text, expected) from None
 
 
-def _serialize_failure(failure: Failure) -> FailedDelivery:
+def _serialize_failure(failure: Failure) -> responses.FailedDelivery:
     incident, delivery = failure.incident, failure.delivery
-    return serialize_fields(
-        FailedDelivery,
+    return serializers.serialize_fields(
+        responses.FailedDelivery,
         delivery,
         id=failure.id,
         incident=incident.id,
         alertname=incident.alertname,
         severity=incident.severity,
         what=failure.key,
-        state=delivery_state(delivery),
+        state=serializers.delivery_state(delivery),
     )
