@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
 from enum import Enum
 from functools import cache
 from types import NoneType, UnionType
@@ -194,19 +194,19 @@ class ReceiverApi:
         )
 
 
-def build_api(environ: Mapping[str, str], variable: str = "RECEIVER_API_TOKEN") -> ReceiverApi:
+def build_api(variable: str = "RECEIVER_API_TOKEN") -> ReceiverApi:
     """Return a client with the first token in *variable*, if any.
 
     Raises ReceiverApiError for an invalid RECEIVER_URL, ConfigError for a missing file of tokens.
     """
-    tokens = (token.strip() for token in Environment(environ).get(variable, "").split(","))
+    tokens = (token.strip() for token in Environment(os.environ).get(variable, "").split(","))
     token = next((token for token in tokens if token), "")
-    return ReceiverApi(read_url(environ, "RECEIVER_URL", DEFAULT_URL), token, variable)
+    return ReceiverApi(read_url("RECEIVER_URL", DEFAULT_URL), token, variable)
 
 
-def read_url(environ: Mapping[str, str], name: str, default: str = "") -> str:
+def read_url(name: str, default: str = "") -> str:
     """Return the URL in a variable, without trailing `/`; raises ReceiverApiError if missing or invalid."""
-    url = environ.get(name, "").strip() or default
+    url = os.environ.get(name, "").strip() or default
     if not url:
         raise ReceiverApiError(f"{name} is not set")
     if mistake := find_mistake(url) or find_url_mistake(url, is_base=True):

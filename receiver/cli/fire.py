@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -91,8 +90,7 @@ def fire(
         now=clock.now(),
         is_resolved=is_resolved,
     )
-    send = _send_webhook if via == "webhook" else _send_alertmanager
-    print_text(send(sample, os.environ))
+    print_text(_send_webhook(sample) if via == "webhook" else _send_alertmanager(sample))
 
 
 def _gather_labels(alertname: str, severity: str, labels: Mapping[str, str]) -> dict[str, str]:
@@ -103,12 +101,12 @@ def _gather_labels(alertname: str, severity: str, labels: Mapping[str, str]) -> 
     return {name: value for name, value in found.items() if value}
 
 
-def _send_webhook(sample: TestAlert, environ: Mapping[str, str]) -> str:
+def _send_webhook(sample: TestAlert) -> str:
     """Post to the receiver; return a description of the result."""
-    api = build_api(environ, "RECEIVER_WEBHOOK_TOKEN")
-    response = api.send_request("POST", "/webhooks/alertmanager?warnings=true", sample.render_webhook())
-    found = response.parse_json()
-    if response.is_ok and isinstance(found, dict) and "alerts" in found:
+    api = build_api("RECEIVER_WEBHOOK_TOKEN")
+    answer = api.send_request("POST", "/webhooks/alertmanager?warnings=true", sample.render_webhook())
+    found = answer.parse_json()
+    if answer.is_ok and isinstance(found, dict) and "alerts" in found:
         warnings = found.get("warnings")  # none from an older version
         lines = [
             f"warning: {one_line(str(each), 300)}"
@@ -145,9 +143,9 @@ def _describe_end(sample: TestAlert) -> str:
     return f"end it with `{one_line(shlex.join([*words, '--resolve']), 500)}`."
 
 
-def _send_alertmanager(sample: TestAlert, environ: Mapping[str, str]) -> str:
+def _send_alertmanager(sample: TestAlert) -> str:
     """Post to Alertmanager; return a description of what will follow."""
-    address = parse_base_url(read_url(environ, "ALERTMANAGER_URL"))
+    address = parse_base_url(read_url("ALERTMANAGER_URL"))
     try:
         body = sample.render_post()
         response = send_request("POST", address, "/api/v2/alerts", body=body, timeout_s=TIMEOUT_S)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from datetime import tzinfo
@@ -92,7 +91,7 @@ def incidents(is_all: bool, is_json: bool) -> None:
 
     Asks the receiver at RECEIVER_URL (http://127.0.0.1:9080 if unset) with RECEIVER_API_TOKEN.
     """
-    api = build_api(os.environ)
+    api = build_api()
     page = api.list_rows("incidents", state="" if is_all else "open")
     if is_json:
         print_json(page)
@@ -121,7 +120,7 @@ def show(incident_id: str, is_json: bool) -> None:
 
     Of an open incident's ID the beginning is enough. Times are those of your own time zone.
     """
-    raw = build_api(os.environ).get_incident(incident_id)
+    raw = build_api().get_incident(incident_id)
     if is_json:
         print_json(raw)
     else:
@@ -150,7 +149,7 @@ def history(alertname: str, since: str, is_json: bool) -> None:
 
     Asks the receiver at RECEIVER_URL (http://127.0.0.1:9080 if unset) with RECEIVER_API_TOKEN.
     """
-    page = build_api(os.environ).list_rows("history", alertname=alertname, since=since)
+    page = build_api().list_rows("history", alertname=alertname, since=since)
     if is_json:
         print_json(page)
         return
@@ -167,7 +166,7 @@ def failed(is_json: bool) -> None:
 
     Asks the receiver at RECEIVER_URL (http://127.0.0.1:9080 if unset) with RECEIVER_API_TOKEN.
     """
-    page = build_api(os.environ).list_rows("deliveries", state="failed")
+    page = build_api().list_rows("deliveries", state="failed")
     if is_json:
         print_json(page)
         return
@@ -189,7 +188,7 @@ def retry(failure_id: str, is_all: bool, by: str) -> None:
     """
     if bool(failure_id) == is_all:
         raise click.UsageError("give an ID that `receiver failed` lists, or --all")
-    api = build_api(os.environ)
+    api = build_api()
     page = api.list_rows("deliveries", state="failed")
     rows = [parse_response(row, FailedDelivery) for row in page["deliveries"]]
     found = rows if is_all else _choose_rows(rows, failure_id)

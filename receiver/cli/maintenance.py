@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime
 
 import click
@@ -40,7 +39,7 @@ def maintenance(
     """
     if sum(map(bool, (for_, until, is_end))) > 1:
         raise click.UsageError("give one of --for, --until and --end")
-    name, api = one_line(by, terminal.MAX_NAME), build_api(os.environ)
+    name, api = one_line(by, terminal.MAX_NAME), build_api()
     if is_end:
         raw = api.end_maintenance(name)
     elif for_ or until:

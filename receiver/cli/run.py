@@ -70,14 +70,14 @@ def run(options: Options) -> None:
     signals = Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
     data_dir = DataDir(options.data_dir)
     with open_listener(options.listen) as listener:
-        valkey = (
-            None
-            if settings.redis_url
-            else EmbeddedValkey(data_dir.path, max_memory_mib=settings.embedded_max_memory)
-        )
+        embedded = partial(EmbeddedValkey, data_dir.path, max_memory_mib=settings.embedded_max_memory)
+        valkey = None if settings.redis_url else embedded()
         address = bound_address(listener, options.listen)
         banner = render_banner(address, data_dir.path, settings, routing)
-        environ = _build_child_environ(data_dir, valkey)
+        environ = {**os.environ, RUN_ID: secrets.token_hex(8)}
+        environ["PROMETHEUS_MULTIPROC_DIR"] = str(data_dir.empty_metrics_dir())
+        if valkey is not None:
+            environ["REDIS_URL"] = valkey.url
         children = [
             _build_child("worker", options, environ, WORKER_ENDS_BY_S),
             _build_child("web", options, environ, WEB_ENDS_BY_S, [listener.fileno()]),
@@ -115,15 +115,6 @@ def _supervise_children(
         if valkey is not None:
             valkey.remove_socket()
     logger.info("shutdown complete")
-
-
-def _build_child_environ(data_dir: DataDir, valkey: EmbeddedValkey | None) -> Mapping[str, str]:
-    environ = {
-        **os.environ,
-        RUN_ID: secrets.token_hex(8),
-        "PROMETHEUS_MULTIPROC_DIR": str(data_dir.empty_metrics_dir()),
-    }
-    return environ if valkey is None else environ | {"REDIS_URL": valkey.url}
 
 
 def _build_child(

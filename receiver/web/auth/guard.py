@@ -49,20 +49,15 @@ def find_token(request: Request, tokens: tuple[Secret, ...]) -> Secret | None:
     All tokens are compared, by their digests and in constant time, so that the response time reveals neither
     a token nor its length.
     """
-    presented = _digest(_presented_token(request))
+    auth = request.authorization
+    value = auth and {"basic": auth.password, "bearer": auth.token}.get(auth.type)
+    presented = _digest(value or "")
     matches = [token for token in tokens if hmac.compare_digest(presented, _digest(token.reveal()))]
     return matches[0] if matches else None
 
 
 def _digest(text: str) -> bytes:
     return sha256(text.encode("utf-8", "surrogatepass")).digest()
-
-
-def _presented_token(request: Request) -> str:
-    auth = request.authorization
-    if auth is None or auth.type not in ("basic", "bearer"):
-        return ""
-    return (auth.password if auth.type == "basic" else auth.token) or ""
 
 
 # Above this number, the key that was used least recently is dropped: an attacker with more addresses than

@@ -26,7 +26,7 @@ from receiver.errors import ProviderUnavailable, SignInDenied
 from receiver.web.auth.csrf import CookieJar, new_random
 from receiver.web.auth.guard import SIGN_IN, SIGN_OUT, RequestGuard
 from receiver.web.auth.oidc import LoginAttempt, OidcClient, clean_error
-from receiver.web.auth.principal import Identity, parse_identity
+from receiver.web.auth.principal import parse_identity
 from receiver.web.auth.sessions import Signer, build_sessions
 from receiver.web.server.errors import error_response
 from receiver.web.urls import make_relative
@@ -120,24 +120,21 @@ def build_signing_in(settings: Settings, clock: Clock, request_guard: RequestGua
             logger.warning("sign-in denied", extra={"fields": fields, "state": "sign-in denied"})
             refused = error_response(403, f"{error}; begin again", title=_TITLE)
             return request_guard.record_failure() or refused
-        return _complete_sign_in(identity, attempt.path)
-
-    @pages.post(SIGN_OUT)
-    def sign_out() -> Response:
-        """End the session here; the session at the provider continues."""
-        response = make_response(render_template("signed_out.html"))
-        sessions.end_session(response)
-        return response
-
-    def _complete_sign_in(identity: Identity, path: str) -> Response:
         role = sessions.roles.find_role(identity.attributes)
         fields = {"name": identity.name, "role": role, "from": request.remote_addr}
         if role is None:
             logger.warning("sign-in denied: no role", extra={"fields": fields})
             return request_guard.deny_unlisted(identity)
         logger.info("signed in", extra={"fields": fields})
-        response = redirect(make_relative(path), 303)
+        response = redirect(make_relative(attempt.path), 303)
         sessions.start_session(response, identity)
+        return response
+
+    @pages.post(SIGN_OUT)
+    def sign_out() -> Response:
+        """End the session here; the session at the provider continues."""
+        response = make_response(render_template("signed_out.html"))
+        sessions.end_session(response)
         return response
 
     return pages
