@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import tzinfo
 
-from receiver.cli.terminal import render_fields, render_moment, render_since, render_table, render_until
+from receiver.cli.terminal import align_rows, render_fields, render_moment, render_since, render_until
 from receiver.clock import format_duration
 from receiver.http_client import parse_timestamp
 from receiver.model.routing import Responder
@@ -56,11 +56,11 @@ def render_incident(incident: responses.IncidentDetail, now: float, zone: tzinfo
         _titled(f"Alerts: {format_firing(incident)} firing", _alert_lines(incident.alerts, zone)),
         _titled(
             f"Escalation {one_line(incident.escalation.policy or '', 60)}",
-            _table_lines(_step_cells(step, now, zone) for step in incident.escalation.steps),
+            align_rows(_step_cells(step, now, zone) for step in incident.escalation.steps),
         ),
-        _titled("Silences", _table_lines(_silence_cells(each, now, zone) for each in incident.silences)),
-        _titled("Deliveries", _table_lines(_delivery_cells(each, now, zone) for each in incident.deliveries)),
-        _titled("Timeline", _table_lines(_event_cells(incident, zone))),
+        _titled("Silences", align_rows(_silence_cells(each, now, zone) for each in incident.silences)),
+        _titled("Deliveries", align_rows(_delivery_cells(each, now, zone) for each in incident.deliveries)),
+        _titled("Timeline", align_rows(_event_cells(incident, zone))),
     ]
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
 
@@ -178,11 +178,6 @@ def _event_cells(incident: responses.IncidentDetail, zone: tzinfo | None) -> Ite
         # Where an action came from is left out where only that is known of the user.
         via = f" ({one_line(event.via, 40)})" if event.by and event.via not in (None, "", event.by) else ""
         yield (render_timestamp(event.at, zone), f"{text}{via}")
-
-
-def _table_lines(rows: Iterator[tuple[str, ...]]) -> list[str]:
-    cells = list(rows)
-    return render_table([""] * len(cells[0]), cells).split("\n")[1:] if cells else []
 
 
 def _titled(title: str, lines: Iterator[str] | list[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 from shutil import get_terminal_size
 
@@ -20,61 +20,52 @@ from receiver.errors import NotFound
 from receiver.text import one_line
 from receiver.web.api.responses import FailedDelivery, HistoryRow, IncidentDetail, IncidentRow, MaintenanceRow
 
-OPEN_HEAD = ("ID", "SEVERITY", "ALERT", "FIRING", "OPENED", "STATE", "SUMMARY")
-HISTORY_HEAD = ("ID", "SEVERITY", "ALERT", "OPENED", "LASTED", "ACKNOWLEDGED", "SUMMARY")
-_FAILED_HEAD = ("ID", "SEVERITY", "ALERT", "WHERE", "WHAT", "TRIES", "FAILED", "WHY")
 _NOTHING_FAILED = "Nothing has failed permanently."
 
 
-def _print_page(page: Json, head: Sequence[str], rows: Sequence[Sequence[str]], nothing: str) -> None:
+def _print_page(page: Json, rows: Sequence[Mapping[str, str]], nothing: str) -> None:
     """Print the *rows* of a *page* of the API or *nothing*, and whether there are more."""
     width = get_terminal_size().columns if sys.stdout.isatty() else None
-    text = terminal.render_table(head, rows, width) if rows else nothing
+    text = terminal.render_table(rows, width) if rows else nothing
     print_text(f"{text}\n… and older ones." if page["next_cursor"] else text)
 
 
-def format_open_row(row: IncidentRow, now: float) -> tuple[str, ...]:
-    """Return the cells below OPEN_HEAD."""
-    return (
-        row.id,
-        row.severity,
-        one_line(row.alertname, 40),
-        format_firing(row),
-        terminal.render_age(row.opened_at, now),
-        format_state(row, now),
-        row.summary,
-    )
+def _format_incident(row: IncidentRow | FailedDelivery) -> dict[str, str]:
+    return {"ID": row.id, "SEVERITY": row.severity, "ALERT": one_line(row.alertname, 40)}
 
 
-def format_history_row(row: HistoryRow, zone: tzinfo | None = None) -> tuple[str, ...]:
-    """Return the cells below HISTORY_HEAD, with times in *zone*, by default the local one."""
-    lasted = format_duration(row.duration_s) if row.duration_s is not None else f"still {row.state}"
+def format_open_row(row: IncidentRow, now: float) -> dict[str, str]:
+    """Return the cells of an incident in the list by column."""
+    return _format_incident(row) | {
+        "FIRING": format_firing(row),
+        "OPENED": terminal.render_age(row.opened_at, now),
+        "STATE": format_state(row, now),
+        "SUMMARY": row.summary,
+    }
+
+
+def format_history_row(row: HistoryRow, zone: tzinfo | None = None) -> dict[str, str]:
+    """Return the cells of an incident in the history by column, with times in *zone* or the local one."""
     acknowledged = ""
     if row.acknowledged_after_s is not None:
         by = f" by {one_line(row.acknowledged_by, 40)}" if row.acknowledged_by else ""
         acknowledged = f"after {format_duration(row.acknowledged_after_s)}{by}"
-    return (
-        row.id,
-        row.severity,
-        one_line(row.alertname, 40),
-        terminal.render_moment(row.opened_at, zone),
-        lasted,
-        acknowledged,
-        row.summary,
-    )
+    return _format_incident(row) | {
+        "OPENED": terminal.render_moment(row.opened_at, zone),
+        "LASTED": f"still {row.state}" if row.duration_s is None else format_duration(row.duration_s),
+        "ACKNOWLEDGED": acknowledged,
+        "SUMMARY": row.summary,
+    }
 
 
-def _format_failed_row(row: FailedDelivery, now: float) -> tuple[str, ...]:
-    return (
-        row.id,
-        row.severity,
-        one_line(row.alertname, 40),
-        one_line(row.target, 60),
-        one_line(row.what, 60),
-        str(row.attempts),
-        terminal.render_age(row.failed_at, now),
-        ": ".join(filter(None, (row.reason, row.detail))),
-    )
+def _format_failed_row(row: FailedDelivery, now: float) -> dict[str, str]:
+    return _format_incident(row) | {
+        "WHERE": one_line(row.target, 60),
+        "WHAT": one_line(row.what, 60),
+        "TRIES": str(row.attempts),
+        "FAILED": terminal.render_age(row.failed_at, now),
+        "WHY": ": ".join(filter(None, (row.reason, row.detail))),
+    }
 
 
 @click.command(
@@ -101,7 +92,7 @@ def incidents(is_all: bool, is_json: bool) -> None:
     for storm in api.list_storms():
         print_text(format_storm(storm))
     rows = [format_open_row(parse_response(row, IncidentRow), clock.now()) for row in page["incidents"]]
-    _print_page(page, OPEN_HEAD, rows, "No incidents." if is_all else "No open incidents.")
+    _print_page(page, rows, "No incidents." if is_all else "No open incidents.")
 
 
 def _find_maintenance(api: ReceiverApi) -> str:
@@ -154,7 +145,7 @@ def history(alertname: str, since: str, is_json: bool) -> None:
         print_json(page)
         return
     rows = [format_history_row(parse_response(row, HistoryRow)) for row in page["incidents"]]
-    _print_page(page, HISTORY_HEAD, rows, "No incidents since then.")
+    _print_page(page, rows, "No incidents since then.")
 
 
 @click.command(
@@ -173,7 +164,7 @@ def failed(is_json: bool) -> None:
     rows = [
         _format_failed_row(parse_response(row, FailedDelivery), clock.now()) for row in page["deliveries"]
     ]
-    _print_page(page, _FAILED_HEAD, rows, _NOTHING_FAILED)
+    _print_page(page, rows, _NOTHING_FAILED)
 
 
 @click.command(epilog=show_examples("receiver retry --all", "receiver retry x1qepmtzfr3f-1m84ss6xd.4813494d"))

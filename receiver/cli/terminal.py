@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
@@ -57,15 +57,20 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
-def render_table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None) -> str:
-    """Return rows under their head, aligned; the last column is cut to the rest of *width* columns."""
-    cells = [list(head), *([one_line(cell, MAX_CELL) for cell in row] for row in rows)]
-    sizes = [max(measure_width(row[n]) for row in cells) for n in range(len(head) - 1)]
+def render_table(rows: Sequence[Mapping[str, str]], width: int | None = None) -> str:
+    """Return *rows* of cells by column under their head, as `align_rows` does."""
+    return "\n".join(align_rows([list(rows[0]), *(list(row.values()) for row in rows)], width))
+
+
+def align_rows(rows: Iterable[Sequence[str]], width: int | None = None) -> list[str]:
+    """Return one line for each row; the last column is cut to the rest of *width* columns."""
+    cells = [[one_line(cell, MAX_CELL) for cell in row] for row in rows]
+    sizes = [max(map(measure_width, column)) for column in zip(*cells, strict=True)][:-1]
     if width is not None:
         left = max(_NARROWEST, width - sum(sizes) - len(_GAP) * len(sizes))
         for row in cells:
             row[-1] = _fit_cell(row[-1], left)
-    return "\n".join(_GAP.join([*map(_pad_cell, row, sizes), row[-1]]).rstrip() for row in cells)
+    return [_GAP.join([*map(_pad_cell, row, sizes), row[-1]]).rstrip() for row in cells]
 
 
 def render_fields(fields: Sequence[tuple[str, str]], indent: str = "") -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from receiver.cli.api_client import parse_response
-from receiver.cli.incidents import OPEN_HEAD, format_open_row
+from receiver.cli.incidents import format_open_row
 from receiver.cli.terminal import measure_width, render_table
 from receiver.web.api.responses import IncidentRow
 from tests.cli.incidents_on_show import ID, OPENED_AT, a_row
@@ -26,7 +26,7 @@ def stub() -> Iterator[Stub]:
 
 def render_row(now: float, width: int | None = None, **changes: object) -> str:
     row = parse_response(a_row(**changes), IncidentRow)
-    return render_table(OPEN_HEAD, [format_open_row(row, now)], width)
+    return render_table([format_open_row(row, now)], width)
 
 
 def test_open_incidents_are_a_table_with_the_next_step() -> None:

@@ -9,7 +9,7 @@ from datetime import timedelta, timezone
 import pytest
 
 from receiver.cli.api_client import parse_response
-from receiver.cli.incidents import HISTORY_HEAD, format_history_row
+from receiver.cli.incidents import format_history_row
 from receiver.cli.terminal import render_table
 from receiver.web.api.responses import HistoryRow
 from tests.cli.incidents_on_show import ID, a_history_row, format_time
@@ -28,7 +28,7 @@ def stub() -> Iterator[Stub]:
 
 def cells(**changes: object) -> list[str]:
     row = parse_response(a_history_row(**changes), HistoryRow)
-    table = render_table(HISTORY_HEAD, [format_history_row(row, SOMEWHERE)])
+    table = render_table([format_history_row(row, SOMEWHERE)])
     return [cell.strip() for cell in table.split("\n")[1].split("  ") if cell.strip()]
 
 

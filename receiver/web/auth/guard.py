@@ -27,9 +27,9 @@ from receiver.web.auth.principal import (
     Principal,
     Role,
     Roles,
-    TrustedProxy,
     clean_name,
     current_principal,
+    find_proxy_identity,
     parse_ip,
 )
 from receiver.web.auth.sessions import build_sessions
@@ -98,19 +98,18 @@ class Authenticator:
     """Finds out who sent a request. A valid token takes precedence over a proxy's header and a session."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
-        self._requires_auth = settings.requires_auth
         self._tokens = ((settings.api_tokens, Role.RESPONDER), (settings.viewer_tokens, Role.VIEWER))
-        self._proxy, self._roles = TrustedProxy(settings), Roles(settings)
+        self._settings, self._roles = settings, Roles(settings)
         self._sessions = build_sessions(settings, clock) if settings.oidc_issuer else None
 
     def authenticate(self, request: Request) -> Principal | Identity | None:
         """Return a Principal; an Identity that has no role; None for an unauthenticated request."""
-        if not self._requires_auth:
+        if not self._settings.requires_auth:
             return Principal(_find_login(request), Role.RESPONDER, AuthMethod.OPEN)
         if principal := self.find_by_token(request):
             return principal
-        if identity := self._proxy.find_identity(request):
-            return self._authorize_identity(identity, AuthMethod.PROXY)
+        if identity := find_proxy_identity(request, self._settings):
+            return self._authorize(identity, AuthMethod.PROXY)
         signed_in = self._sessions.find_identity() if self._sessions is not None else None
         return self._authorize_identity(signed_in, AuthMethod.SIGN_IN) if signed_in is not None else None
 

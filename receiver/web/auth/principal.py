@@ -131,33 +131,26 @@ def clean_name(text: str) -> str:
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class TrustedProxy:
-    """Reads the headers of RECEIVER_USER_HEADER and RECEIVER_GROUPS_HEADER.
+def find_proxy_identity(request: Request, settings: Settings) -> Identity | None:
+    """Return the identity in the headers RECEIVER_USER_HEADER and RECEIVER_GROUPS_HEADER of a trusted proxy.
 
-    Only the peer address of the connection counts, never a header. Loopback is trusted only where it is
-    listed, and a peer without an address, as on a Unix socket, never is.
+    None where it names none or the peer is no such proxy. Only the peer address of the connection counts,
+    never a header. Loopback is trusted only where it is listed, and a peer without an address, as on a Unix
+    socket, never is.
     """
-
-    settings: Settings
-
-    def find_identity(self, request: Request) -> Identity | None:
-        """Return the identity that the proxy names; None where it names none or the peer is no proxy."""
-        address = parse_ip(request.remote_addr or "")
-        if address is None or not any(address in network for network in self.settings.trusted_proxies):
-            return None
-        header = _read_header(request, self.settings.user_header)
-        name = clean_name(header)
-        if "," in header:
-            # WSGI joins two headers of this name with a comma: the proxy's, and one that the client sent.
-            logger.warning(
-                "proxy sent several users", extra={"fields": {"header": self.settings.user_header}}
-            )
-            return None
-        if not name:
-            return None
-        groups = _read_header(request, self.settings.groups_header).split(",")
-        return Identity(name, frozenset(group_attributes(groups) | {name_attribute(header.strip())}))
+    address = parse_ip(request.remote_addr or "")
+    if address is None or not any(address in network for network in settings.trusted_proxies):
+        return None
+    header = _read_header(request, settings.user_header)
+    name = clean_name(header)
+    if "," in header:
+        # WSGI joins two headers of this name with a comma: the proxy's, and one that the client sent.
+        logger.warning("proxy names more than one", extra={"fields": {"header": settings.user_header}})
+        return None
+    if not name:
+        return None
+    groups = _read_header(request, settings.groups_header).split(",")
+    return Identity(name, frozenset(group_attributes(groups) | {name_attribute(header.strip())}))
 
 
 def parse_ip(peer: str) -> IPv4Address | IPv6Address | None:
