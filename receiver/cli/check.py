@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,8 +45,12 @@ def check(config: Path, is_online: bool) -> None:
         from receiver.cli.probes import probe_all
 
         probe_all(loaded, findings)
-    for line in _render_findings(findings):
-        print_text(line)
+    for problem in findings.errors:
+        print_text(_render_problem(problem))
+    for problem in findings.warnings:
+        print_text(f"warning: {_render_problem(problem)}")
+    for sentence in findings.passed:
+        print_text(f"ok: {one_line(sentence, MAX_LINE)}")
     if loaded is not None and (methods := list_auth_methods(loaded.settings)):
         print_text(one_line(f"let in to API and page: {'; '.join(methods)}", MAX_LINE))
     print_text(_summarize_findings(config, findings, loaded))
@@ -71,15 +74,6 @@ def _inspect_config(config: Path) -> tuple[Findings, Config | None]:
     warnings = (*routing.warnings, *unreadable, *catalogue.warnings, *disagreements)
     findings.warnings += dict.fromkeys(warnings)
     return findings, loaded
-
-
-def _render_findings(findings: Findings) -> Iterator[str]:
-    for problem in findings.errors:
-        yield _render_problem(problem)
-    for problem in findings.warnings:
-        yield f"warning: {_render_problem(problem)}"
-    for sentence in findings.passed:
-        yield f"ok: {one_line(sentence, MAX_LINE)}"
 
 
 def _render_problem(problem: Problem) -> str:

@@ -7,7 +7,7 @@ contradict each other.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from importlib.metadata import version
@@ -16,7 +16,7 @@ from typing import Any, TypeVar, get_type_hints
 import msgspec
 from msgspec import Struct
 
-from receiver.web.api.requests import EmptyRequest, read_body, read_query
+from receiver.web.api.requests import EmptyRequest
 from receiver.web.server.malformed import ErrorAnswer
 
 PREFIX = "/api/v1"
@@ -48,12 +48,6 @@ class Operation:
     @property
     def has_body(self) -> bool:
         return self.verb == "POST"
-
-    def handle(self, handler: object, names: Iterable[str], query: Mapping[str, str], body: bytes) -> Any:
-        """Parse the request and call the method of *handler*; raises RequestError and what that raises."""
-        kind = self.request_type
-        fields = read_body(kind, body) if self.has_body else read_query(kind, query)
-        return self.method(handler, *names, *([] if kind is EmptyRequest else [fields]))
 
 
 def operation(

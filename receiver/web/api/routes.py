@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -12,6 +13,7 @@ from receiver.app.services import Services
 from receiver.errors import NotFound
 from receiver.web.api.incidents import IncidentHandler
 from receiver.web.api.openapi import PREFIX, Operation, list_operations, operation, render_openapi
+from receiver.web.api.requests import EmptyRequest, read_body, read_query
 from receiver.web.api.responses import RunbookDetail
 from receiver.web.api.serializers import serialize_runbook
 from receiver.web.api.status import MaintenanceHandler, StatusHandler, StormHandler
@@ -55,14 +57,17 @@ def build_api(*handlers: object) -> Blueprint:
     api = Blueprint("api", __name__, url_prefix=PREFIX)
     for handler in handlers:
         for one in list_operations(type(handler)):
-            _add_route(api, handler, one)
+            path = one.path.replace("{", "<").replace("}", ">")
+            api.add_url_rule(path, one.id, partial(_handle_request, handler, one), methods=[one.verb])
     return api
 
 
-def _add_route(api: Blueprint, handler: object, operation: Operation) -> None:
-    def view(**names: str) -> Response:
-        body = request.get_data(cache=False) if operation.has_body else b""
-        return json_response(operation.call_method(handler, names.values(), request.args, body))
-
-    path = operation.path.replace("{", "<").replace("}", ">")
-    api.add_url_rule(path, operation.id, view, methods=[operation.verb])
+def _handle_request(handler: object, operation: Operation, **names: str) -> Response:
+    """Parse the request and call the method of *handler*; raises RequestError and what that raises."""
+    kind = operation.request_type
+    if operation.has_body:
+        fields = read_body(kind, request.get_data(cache=False))
+    else:
+        fields = read_query(kind, request.args)
+    arguments = [] if kind is EmptyRequest else [fields]
+    return json_response(operation.method(handler, *names.values(), *arguments))

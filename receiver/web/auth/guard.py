@@ -161,14 +161,10 @@ class RequestGuard:
 
     def __init__(self, settings: Settings, clock: Clock, run_id: str, rate_limits: RateLimits | None) -> None:
         """Without *rate_limits* requests are not rate-limited. *run_id* names the `run` we belong to."""
-        self._requires_auth = settings.requires_auth
-        self._webhook_tokens = settings.webhook_tokens
-        self._allowed_hosts = frozenset(settings.allowed_hosts)
+        self._settings, self._rate_limits = settings, rate_limits
         self._sign_in_paths = {SIGN_IN, CALLBACK, SIGN_OUT} if settings.oidc_issuer else set()
         self._authenticator = Authenticator(settings, clock)
         self._public = parse_public_url(settings.public_url)
-        self._is_open = not (self._requires_auth and settings.webhook_tokens)
-        self._rate_limits = rate_limits
         secrets = (*settings.api_tokens, *filter(None, [settings.oidc_client_secret]))
         self._csrf = CsrfProtection(secrets, run_id, settings.public_url)
 
@@ -209,7 +205,8 @@ class RequestGuard:
 
     def is_open_to_all(self) -> bool:
         """Tell whether other hosts can reach us without a token, because of --insecure."""
-        return self._is_open and not _is_on_loopback()
+        is_open = not (self._settings.requires_auth and self._settings.webhook_tokens)
+        return is_open and not _is_on_loopback()
 
     def _check_request(self) -> BaseResponse | None:
         path = request.path
@@ -218,8 +215,8 @@ class RequestGuard:
         if path.startswith("/webhooks/"):
             # Each webhook checks its own token; for an unknown path, an unauthenticated client gets 401
             # instead of 404.
-            is_ours = request.url_rule is not None
-            return None if is_ours else self.require_token(self._webhook_tokens, "RECEIVER_WEBHOOK_TOKEN")
+            is_ours, tokens = request.url_rule is not None, self._settings.webhook_tokens
+            return None if is_ours else self.require_token(tokens, "RECEIVER_WEBHOOK_TOKEN")
         request.max_content_length = MAX_BODY
         is_signing_in = path in self._sign_in_paths
         if not is_signing_in and (response := self._authenticate_request()):
@@ -262,8 +259,9 @@ class RequestGuard:
 
     def _requires_token(self, path: str) -> bool:
         if path.startswith("/webhooks/"):
-            return bool(self._webhook_tokens) or path in _SIGNED_WEBHOOKS or path.startswith(_BELOW_SIGNED)
-        return self._requires_auth
+            is_signed = path in _SIGNED_WEBHOOKS or path.startswith(_BELOW_SIGNED)
+            return is_signed or bool(self._settings.webhook_tokens)
+        return self._settings.requires_auth
 
     def _is_allowed_host(self, host: str) -> bool:
         """Tell whether *host* is allowed, or one that an attacker can't point at us: an IP address, localhost
@@ -273,7 +271,8 @@ class RequestGuard:
         is_ip_or_localhost = name == "localhost" or name.replace(".", "").isdigit() or ":" in name
         if is_ip_or_localhost or name == _parse_hostname(self._public.host) != "":
             return True
-        return name in self._allowed_hosts if self._allowed_hosts else not _is_on_loopback()
+        allowed = self._settings.allowed_hosts
+        return name in allowed if allowed else not _is_on_loopback()
 
     def _authenticate_request(self) -> BaseResponse | None:
         """Set `g.principal`, or return a response that refuses the request or redirects it to the sign-in."""

@@ -57,10 +57,6 @@ class LoginFlow:
         state = self.signer.sign_value(f"login {browser}", value)
         return self._build_attempt(state, browser, value), browser
 
-    def save_cookie(self, response: Response, browser: str) -> None:
-        """Set the cookie that binds login attempts to this browser."""
-        self.cookies.set_cookie(response, _COOKIE, browser, LOGIN_ATTEMPT_S)
-
     def get_attempt(self, state: str) -> LoginAttempt:
         """Return the attempt of *state*; raises SignInDenied if another browser started it or it expired."""
         browser = self.cookies.find_random(_COOKIE)
@@ -103,7 +99,7 @@ def build_signing_in(settings: Settings, clock: Clock, request_guard: RequestGua
             response = redirect(oidc_client.authorization_url(attempt), 303)
         except ProviderUnavailable as error:
             return _provider_unavailable(error)
-        login_flow.save_cookie(response, browser)
+        sessions.cookies.set_cookie(response, _COOKIE, browser, LOGIN_ATTEMPT_S)
         return response
 
     @pages.get(CALLBACK)
