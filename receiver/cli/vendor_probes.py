@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -116,19 +117,16 @@ class SlackProbe:
             else:
                 findings.add_passed(f"Slack has {name}")
 
-    def _list_channels(self) -> _Listing:
+    def _list_channels(self, kinds: str = "public_channel,private_channel") -> _Listing:
         """Return the channels that the bot can see, including private ones if its scopes allow."""
-        listing = self._list_kinds("public_channel,private_channel")
-        if listing.reason.startswith("missing_scope"):
-            return replace(self._list_kinds("public_channel"), has_private=False)
-        return listing
-
-    def _list_kinds(self, kinds: str) -> _Listing:
         channels: dict[str, Json] = {}
         found: Json = {}
         for found, response in self._fetch_pages("conversations.list", types=kinds, exclude_archived="true"):
             if not found.get("ok") or not isinstance(found.get("channels"), list):
-                return _Listing(reason=_format_error(found, response))
+                reason = _format_error(found, answer)
+                if reason.startswith("missing_scope") and "private" in kinds:
+                    return replace(self._list_channels("public_channel"), has_private=False)
+                return _Listing(reason=reason)
             for channel in as_objects(found["channels"]):
                 channels |= {str(channel.get("id")): channel, f"#{channel.get('name')}": channel}
         if _next_cursor(found):
@@ -211,11 +209,11 @@ class PagerDutyProbe:
     def _check_services(self, names: Mapping[str, str]) -> None:
         """Report what is wrong with the services whose integrations have the keys of *names*."""
         services = list(self._list_objects("services", {"include[]": "integrations"}))
-        windows = [
-            {**window, "is_ongoing": kind == "ongoing"}
-            for kind in ("ongoing", "future")
-            for window in self._list_objects("maintenance_windows", {"filter": kind})
-        ]
+        windows = defaultdict[tuple[str, str], list[Json]](list)  # by kind and service
+        for kind in ("ongoing", "future"):
+            for window in self._list_objects("maintenance_windows", {"filter": kind}):
+                for each in as_objects(window.get("services")):
+                    windows[kind, _text(each.get("id"))].append(window)
         if not services:
             self.findings.add_warning(
                 "PagerDuty's API shows no service, so nothing is known of the responders'"
@@ -231,38 +229,32 @@ class PagerDutyProbe:
             what = f"no PagerDuty service that the API token may see has the routing key of {name}"
             self.findings.add_warning(f"{what}: its service can't be looked at")
 
-    def _check_service(self, service: Json, who: str, windows: list[Json]) -> None:
+    def _check_service(self, service: Json, who: str, windows: Mapping[tuple[str, str], list[Json]]) -> None:
         findings, service_id = self.findings, _text(service.get("id"))
         name = one_line(_text(service.get("summary")) or _text(service.get("name")), _MAX_NAME)
         what = f"PagerDuty's service {name!r} of {who}"
-        mine = [
-            window
-            for window in windows
-            if any(each.get("id") == service_id for each in as_objects(window.get("services")))
-        ]
+        ongoing, future = windows["ongoing", service_id], windows["future", service_id]
         timeout_s, status = service.get("auto_resolve_timeout"), service.get("status")
-        is_muted = any(window["is_ongoing"] for window in mine) or status == "maintenance"
         if status == "disabled":
             findings.add_error(
                 f"{what} is disabled: it accepts pages and opens no incident", "an enabled one"
             )
-        elif is_muted:
-            until = next((_text(window.get("end_time")) for window in mine if window["is_ongoing"]), "")
+        elif ongoing or status == "maintenance":
+            until = _text(ongoing[0].get("end_time")) if ongoing else ""
             end = f" until {one_line(until, 40)}" if until else ""
             findings.add_warning(
                 f"{what} is in a maintenance window{end}: it accepts pages and opens no incident"
             )
-        for window in mine:
-            if not window["is_ongoing"]:
-                start = one_line(_text(window.get("start_time")), 40)
-                what_then = f"{what} will be in a maintenance window from {start}"
-                findings.add_warning(f"{what_then}: it opens no incident then")
+        for window in future:
+            start = one_line(_text(window.get("start_time")), 40)
+            what_then = f"{what} will be in a maintenance window from {start}"
+            findings.add_warning(f"{what_then}: it opens no incident then")
         if isinstance(timeout_s, int) and timeout_s > 0:
             findings.add_warning(
                 f"{what} resolves its incidents after {format_duration(timeout_s)} (auto_resolve_timeout): "
                 'what fires longer is paged again, three times an hour at most; choose "Never" there',
             )
-        if status != "disabled" and not mine and not timeout_s:
+        if status != "disabled" and not (ongoing or future) and not timeout_s:
             findings.add_passed(f"{what} is enabled, and resolves nothing by itself")
 
     def _list_objects(self, name: str, query: Mapping[str, str]) -> Iterator[Json]:

@@ -204,7 +204,7 @@ class IncidentHandler:
         return _serialize_failure(self.services.failures.get_failure(failure_id))
 
 
-def read_actor(fields: requests.ActorFields) -> Person:
+def read_actor(fields: requests.ActorFields | requests.EndMaintenanceRequest) -> Person:
     """Return the person who acts; without a name it is `api`.
 
     For a signed-in user, or one named by a trusted proxy, it is always their verified name.

@@ -67,8 +67,7 @@ class MaintenanceHandler:
 
         The second time changes nothing.
         """
-        by = read_actor(ActorFields(by=fields.by, via=fields.via))
-        self.services.maintenance_service.end_maintenance(by, self.services.clock())
+        self.services.maintenance_service.end_maintenance(read_actor(fields), self.services.clock())
         return _serialize_maintenance(None)
 
 
