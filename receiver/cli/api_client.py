@@ -130,13 +130,20 @@ class ReceiverApi:
         except NotFound:  # a receiver older than this command
             return []
 
-    def get_incident(self, incident_id: str) -> Json:
-        """Return one incident with all details; for an open one a prefix of the ID suffices."""
-        return self._call_incident("GET", incident_id)
+    def call_incident(self, incident_id: str, action: str = "", **fields: str) -> Json:
+        """Return one incident with all details, after *action*, if any, with *fields* as `by` and `for`.
 
-    def change_incident(self, incident_id: str, action: str, by: str, **more: str) -> Json:
-        """Post an *action* on an incident, with *more* as `for` in the body; return its new state."""
-        return self._call_incident("POST", incident_id, f"/{action}", {"by": by, "via": VIA, **more})
+        The ID is that of the incident, or a prefix that only one open incident has.
+        """
+        if not _ID.fullmatch(incident_id):
+            raise NotFound("incident", one_line(incident_id, 100))
+        method, body = ("POST", {**fields, "via": VIA}) if action else ("GET", None)
+        rest = f"/{action}" if action else ""
+        try:
+            return self._call_api(method, f"/api/v1/incidents/{incident_id}{rest}", incident_id, body)
+        except NotFound:
+            known = self._complete_id(incident_id)
+            return self._call_api(method, f"/api/v1/incidents/{known}{rest}", known, body)
 
     def get_maintenance(self) -> Json:
         """Return the maintenance in force; all fields null if there is none."""
@@ -150,18 +157,6 @@ class ReceiverApi:
     def end_maintenance(self, by: str) -> Json:
         """End the maintenance; the second time changes nothing."""
         return self._call_api("DELETE", "/api/v1/maintenance?" + urlencode({"by": by, "via": VIA}))
-
-    def _call_incident(
-        self, method: str, incident_id: str, action: str = "", body: Json | None = None
-    ) -> Json:
-        """Call an operation on the incident with the ID, or else on the only open one with this prefix."""
-        if not _ID.fullmatch(incident_id):
-            raise NotFound("incident", one_line(incident_id, 100))
-        try:
-            return self._call_api(method, f"/api/v1/incidents/{incident_id}{action}", incident_id, body)
-        except NotFound:
-            known = self._complete_id(incident_id)
-            return self._call_api(method, f"/api/v1/incidents/{known}{action}", known, body)
 
     def _complete_id(self, prefix: str) -> str:
         if len(prefix) < MIN_PREFIX:

@@ -39,7 +39,7 @@ def _action_command(
             if not who:
                 raise click.BadParameter("is empty, expected a name", param_hint="--by")
             filled = {field: value for field, value in more.items() if value.strip()}
-            raw = build_api().change_incident(incident_id, action, who, **filled)
+            raw = build_api().call_incident(incident_id, action, by=who, **filled)
             incident = parse_response(raw, IncidentDetail)
             if nothing_to and incident.state == "resolved":
                 print_text(f"{_name_resolved(incident)}: nothing to {nothing_to}.")

@@ -82,10 +82,8 @@ def _list_facts(
 ) -> Iterator[tuple[str, str]]:
     yield "id", incident.id
     yield "opened", render_since(incident.opened_at, now, zone)
-    yield (
-        "acknowledged",
-        _format_by(render_since(incident.acknowledged_at, now, zone), incident.acknowledged_by),
-    )
+    acknowledged = render_since(incident.acknowledged_at, now, zone)
+    yield "acknowledged", _format_by(acknowledged, incident.acknowledged_by)
     yield "snoozed", _format_until(incident.snoozed_until, now, zone)
     yield "held", _format_suppression(incident, now, zone)
     yield "resolved", _format_by(render_since(incident.resolved_at, now, zone), incident.resolved_by)

@@ -111,7 +111,7 @@ def show(incident_id: str, is_json: bool) -> None:
 
     Of an open incident's ID the beginning is enough. Times are those of your own time zone.
     """
-    raw = build_api().get_incident(incident_id)
+    raw = build_api().call_incident(incident_id)
     if is_json:
         print_json(raw)
     else:

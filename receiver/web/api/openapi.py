@@ -132,11 +132,8 @@ def _render_operation(operation: Operation, refs: dict[Any, Json], schemas: Json
     summary = " ".join((operation.method.__doc__ or "").partition("\n\n")[0].split()).removesuffix(".")
     described: Json = {"operationId": operation.id, "summary": summary}
     request_schema = schemas[operation.request_type.__name__]
-    parameters: list[Json] = []
-    if operation.name:
-        parameters.append(
-            {"name": operation.name, "in": "path", "required": True, "schema": {"type": "string"}}
-        )
+    in_path = {"name": operation.name, "in": "path", "required": True, "schema": {"type": "string"}}
+    parameters: list[Json] = [in_path] if operation.name else []
     if operation.has_body:
         described["requestBody"] = {
             "required": bool(request_schema.get("required")),

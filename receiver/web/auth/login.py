@@ -23,11 +23,11 @@ from werkzeug.wrappers import Response
 from receiver.clock import Clock
 from receiver.config.settings import CALLBACK, Settings
 from receiver.errors import ProviderUnavailable, SignInDenied
-from receiver.web.auth.csrf import CookieJar, new_random
+from receiver.web.auth.csrf import new_random
 from receiver.web.auth.guard import SIGN_IN, SIGN_OUT, RequestGuard
 from receiver.web.auth.oidc import LoginAttempt, OidcClient, clean_error
 from receiver.web.auth.principal import parse_identity
-from receiver.web.auth.sessions import Signer, build_sessions
+from receiver.web.auth.sessions import Sessions, build_sessions
 from receiver.web.server.errors import error_response
 from receiver.web.urls import make_relative
 
@@ -46,30 +46,29 @@ _PATH = re.compile(r"/(?![/\\])[!-\[\]-~]*", re.ASCII)
 class LoginFlow:
     """Starts login attempts, and finds them again when the provider redirects back."""
 
-    signer: Signer
-    cookies: CookieJar
-    clock: Clock
+    sessions: Sessions
 
     def start_attempt(self, path: str) -> tuple[LoginAttempt, str]:
         """Return a new login attempt that leads to *path*, and the value of the browser's cookie."""
-        browser = self.cookies.find_random(_COOKIE) or new_random()
-        value = {"id": token_urlsafe(16), "path": path, "until": self.clock() + LOGIN_ATTEMPT_S}
-        state = self.signer.sign_value(f"login {browser}", value)
+        browser = self.sessions.cookies.find_random(_COOKIE) or new_random()
+        value = {"id": token_urlsafe(16), "path": path, "until": self.sessions.clock() + LOGIN_ATTEMPT_S}
+        state = self.sessions.signer.sign_value(f"login {browser}", value)
         return self._build_attempt(state, browser, value), browser
 
     def get_attempt(self, state: str) -> LoginAttempt:
         """Return the attempt of *state*; raises SignInDenied if another browser started it or it expired."""
-        browser = self.cookies.find_random(_COOKIE)
-        value = self.signer.read_signed(f"login {browser}", state) if browser else {}
+        browser = self.sessions.cookies.find_random(_COOKIE)
+        value = self.sessions.signer.read_signed(f"login {browser}", state) if browser else {}
         if not value:
             raise SignInDenied("this browser didn't begin to sign in here")
-        if self.clock() >= value["until"]:
+        if self.sessions.clock() >= value["until"]:
             raise SignInDenied("signing in took too long")
         return self._build_attempt(state, browser, value)
 
     def _build_attempt(self, state: str, browser: str, value: Mapping[str, Any]) -> LoginAttempt:
         def derive(what: str) -> str:
-            digest = hmac.new(self.signer.key, f"{what} {browser} {value['id']}".encode(), sha256).digest()
+            message = f"{what} {browser} {value['id']}".encode()
+            digest = hmac.new(self.sessions.signer.key, message, sha256).digest()
             return urlsafe_b64encode(digest).decode().rstrip("=")
 
         return LoginAttempt(state, derive("nonce"), derive("verifier"), value["path"])
@@ -86,7 +85,7 @@ def build_signing_in(settings: Settings, clock: Clock, request_guard: RequestGua
     pages = Blueprint("signing_in", __name__)
     oidc_client = OidcClient(settings, clock)
     sessions = build_sessions(settings, clock)
-    login_flow = LoginFlow(sessions.signer, sessions.cookies, clock)
+    login_flow = LoginFlow(sessions)
 
     @pages.get(SIGN_IN)
     def sign_in() -> Response:
