@@ -70,8 +70,8 @@ def run(options: Options) -> None:
     signals = Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
     data_dir = DataDir(options.data_dir)
     with open_listener(options.listen) as listener:
-        embedded = partial(EmbeddedValkey, data_dir.path, max_memory_mib=settings.embedded_max_memory)
-        valkey = None if settings.redis_url else embedded()
+        memory = settings.embedded_max_memory
+        valkey = None if settings.redis_url else EmbeddedValkey(data_dir.path, max_memory_mib=memory)
         address = bound_address(listener, options.listen)
         banner = render_banner(address, data_dir.path, settings, routing)
         environ = {**os.environ, RUN_ID: secrets.token_hex(8)}

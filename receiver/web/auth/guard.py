@@ -259,8 +259,8 @@ class RequestGuard:
 
     def _requires_token(self, path: str) -> bool:
         if path.startswith("/webhooks/"):
-            is_signed = path in _SIGNED_WEBHOOKS or path.startswith(_BELOW_SIGNED)
-            return is_signed or bool(self._settings.webhook_tokens)
+            tokens = self._settings.webhook_tokens
+            return bool(tokens) or path in _SIGNED_WEBHOOKS or path.startswith(_BELOW_SIGNED)
         return self._settings.requires_auth
 
     def _is_allowed_host(self, host: str) -> bool:
