@@ -44,16 +44,16 @@ def _loosen_type(kind: Any) -> Any:
     """Return the type *kind* with a default for every field but `id`, and texts for its enumerations."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin in _OPTIONAL:
-        return _loosen(parts[0]) | None
+        return _loosen_type(parts[0]) | None
     if origin is list:
-        return list[_loosen(parts[0])]  # type: ignore[misc]  # a type at runtime
+        return list[_loosen_type(parts[0])]  # type: ignore[misc]  # a type at runtime
     if origin is not None or not issubclass(kind, (Enum, Struct)):
         return kind
     if issubclass(kind, Enum):
         return str
     fields: list[tuple[str, Any, Any]] = []
     for name, hint in get_type_hints(kind).items():
-        loose = _loosen(hint)
+        loose = _loosen_type(hint)
         empty = NoneType if get_origin(loose) in _OPTIONAL else get_origin(loose) or loose
         fields.append((name, loose, field() if name == "id" else field(default_factory=empty)))
     return msgspec.defstruct(kind.__name__, fields, kw_only=True)

@@ -104,9 +104,9 @@ def _gather_labels(alertname: str, severity: str, labels: Mapping[str, str]) -> 
 def _send_webhook(sample: TestAlert) -> str:
     """Post to the receiver; return a description of the result."""
     api = build_api("RECEIVER_WEBHOOK_TOKEN")
-    answer = api.send_request("POST", "/webhooks/alertmanager?warnings=true", sample.render_webhook())
-    found = answer.parse_json()
-    if answer.is_ok and isinstance(found, dict) and "alerts" in found:
+    response = api.send_request("POST", "/webhooks/alertmanager?warnings=true", sample.render_webhook())
+    found = response.parse_json()
+    if response.is_ok and isinstance(found, dict) and "alerts" in found:
         warnings = found.get("warnings")  # none from an older version
         lines = [
             f"warning: {one_line(str(each), 300)}"

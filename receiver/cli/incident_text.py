@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import tzinfo
 
-from receiver.cli.terminal import align_rows, render_fields, render_moment, render_since, render_until
+from receiver.cli.terminal import align_rows, render_fields, render_since, render_timestamp, render_until
 from receiver.clock import format_duration
 from receiver.http_client import parse_timestamp
 from receiver.model.routing import Responder
@@ -71,8 +71,8 @@ def format_firing(row: responses.IncidentRow) -> str:
 
 
 def _format_when(text: str | None, now: float) -> str:
-    moment = parse_timestamp(text)
-    if not moment:
+    timestamp = parse_timestamp(text)
+    if not timestamp:
         return ""
     return f"in {format_duration(timestamp - now)}" if timestamp - now >= 0.5 else "now"
 
@@ -99,9 +99,9 @@ def _format_by(text: str, name: str | None) -> str:
 
 def _format_until(text: str | None, now: float, zone: tzinfo | None) -> str:
     """Return `until 2026-11-23 13:03:00, tomorrow (in 12h)`, empty if it does not end."""
-    moment = parse_timestamp(text)
-    left = _format_when(text, now) if moment > now else "over"
-    return f"until {render_until(text, now, zone)} ({left})" if moment else ""
+    timestamp = parse_timestamp(text)
+    left = _format_when(text, now) if timestamp > now else "over"
+    return f"until {render_until(text, now, zone)} ({left})" if timestamp else ""
 
 
 def _format_suppression(incident: responses.IncidentDetail, now: float, zone: tzinfo | None) -> str:

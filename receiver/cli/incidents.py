@@ -51,7 +51,7 @@ def format_history_row(row: HistoryRow, zone: tzinfo | None = None) -> dict[str,
         by = f" by {one_line(row.acknowledged_by, 40)}" if row.acknowledged_by else ""
         acknowledged = f"after {format_duration(row.acknowledged_after_s)}{by}"
     return _format_incident(row) | {
-        "OPENED": terminal.render_moment(row.opened_at, zone),
+        "OPENED": terminal.render_timestamp(row.opened_at, zone),
         "LASTED": f"still {row.state}" if row.duration_s is None else format_duration(row.duration_s),
         "ACKNOWLEDGED": acknowledged,
         "SUMMARY": row.summary,

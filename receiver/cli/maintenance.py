@@ -58,10 +58,10 @@ def maintenance(
 
 def format_maintenance(row: MaintenanceRow, now: float) -> str:
     """Return `MAINTENANCE until … (in 2h) by ana: nobody is paged`; empty where there is none."""
-    moment = parse_timestamp(row.until)
-    if not moment:
+    timestamp = parse_timestamp(row.until)
+    if not timestamp:
         return ""
-    left, by = format_duration(moment - now), one_line(row.by or "somebody", terminal.MAX_NAME)
+    left, by = format_duration(timestamp - now), one_line(row.by or "somebody", terminal.MAX_NAME)
     why = f" ({one_line(row.comment, 300)})" if row.comment else ""
     return (
         f"MAINTENANCE until {terminal.render_until(row.until, now)} (in {left}) by {by}{why}: nobody is paged"

@@ -88,28 +88,28 @@ def measure_width(text: str) -> int:
     )
 
 
-def render_moment(text: str | None, zone: tzinfo | None = None, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+def render_timestamp(text: str | None, zone: tzinfo | None = None, form: str = "%Y-%m-%d %H:%M:%S") -> str:
     """Return an RFC 3339 text as `2026-11-23 13:03:00` in *zone*, by default the local one."""
-    moment = parse_timestamp(text)
-    return datetime.fromtimestamp(moment, zone).astimezone(zone).strftime(form) if moment else ""
+    timestamp = parse_timestamp(text)
+    return datetime.fromtimestamp(timestamp, zone).astimezone(zone).strftime(form) if timestamp else ""
 
 
 def render_until(text: str | None, now: float, zone: tzinfo | None = None) -> str:
     """Return an RFC 3339 text as `2026-11-23 13:03:00`, with `tomorrow` if it is."""
     is_next_day = bool(text) and is_tomorrow(parse_timestamp(text), now, zone)
-    return f"{render_moment(text, zone)}{', tomorrow' if is_next_day else ''}"
+    return f"{render_timestamp(text, zone)}{', tomorrow' if is_next_day else ''}"
 
 
 def render_since(text: str | None, now: float, zone: tzinfo | None = None) -> str:
     """Return an RFC 3339 text as `2026-11-23 13:03:00 CET (12m ago)`."""
-    moment = render_moment(text, zone, "%Y-%m-%d %H:%M:%S %Z")
-    return f"{moment} ({render_age(text, now)})" if moment else ""
+    timestamp = render_timestamp(text, zone, "%Y-%m-%d %H:%M:%S %Z")
+    return f"{timestamp} ({render_age(text, now)})" if timestamp else ""
 
 
 def render_age(text: str | None, now: float) -> str:
     """Return how long ago *text* was: `12m ago`."""
-    moment = parse_timestamp(text)
-    return f"{format_duration(now - moment)} ago" if moment else ""
+    timestamp = parse_timestamp(text)
+    return f"{format_duration(now - timestamp)} ago" if timestamp else ""
 
 
 def _pad_cell(text: str, size: int) -> str:

@@ -123,7 +123,7 @@ class SlackProbe:
         found: Json = {}
         for found, response in self._fetch_pages("conversations.list", types=kinds, exclude_archived="true"):
             if not found.get("ok") or not isinstance(found.get("channels"), list):
-                reason = _format_error(found, answer)
+                reason = _format_error(found, response)
                 if reason.startswith("missing_scope") and "private" in kinds:
                     return replace(self._list_channels("public_channel"), has_private=False)
                 return _Listing(reason=reason)
@@ -191,8 +191,8 @@ class PagerDutyProbe:
 
     def probe_services(self, routing: Routing) -> None:
         """Check the key, then whether the services of the responders would notify a user."""
-        findings, answer = self.findings, self._call_api("abilities", {})
-        if answer is None:
+        findings, response = self.findings, self._call_api("abilities", {})
+        if response is None:
             return
         if response.status in (401, 403):
             findings.add_error("PagerDuty refuses pagerduty.api_token", "a REST API key that may read")

@@ -15,15 +15,9 @@ from receiver.heartbeats.model import Heartbeat, find_heartbeat_policy
 from receiver.model import routing
 from receiver.model.alert import BUILT_IN_WORDS, SeverityWords
 from receiver.model.routing import (
-    ALERTMANAGER,
-    NO_POLICY,
     PAGERDUTY,
     SLACK,
-    EscalationPolicy,
-    Responder,
-    Route,
     Target,
-    find_route,
 )
 from receiver.text import Secret
 

@@ -72,7 +72,7 @@ def create_app(services: Services, rate_limits: RateLimits | None) -> Flask:
 
 
 def _build_api_and_pages(services: Services) -> Iterator[Blueprint]:
-    routing, clock = services.routing, services.clock
+    clock = services.clock
     processes = ProcessMonitor(services)
     open_incidents = OpenIncidents(services.incidents)
     yield build_health(services, processes, open_incidents)

@@ -77,7 +77,7 @@ Json = dict[str, Any]
 _REF = "#/components/schemas/{name}"
 _ABOUT = (
     "Incidents, runbooks and the status of the receiver. Every operation may be repeated without harm."
-    " ScriptClock are in UTC. Every error is an `ErrorAnswer`, also where the request can't be parsed "
+    " Moments are in UTC. Every error is an `ErrorAnswer`, also where the request can't be parsed "
     "(400, 414, 417, 431, 501, 505)."
 )
 _ERRORS = {

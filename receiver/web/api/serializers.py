@@ -39,14 +39,15 @@ def format_optional_timestamp(timestamp: float | None) -> str | None:
 def serialize_fields(kind: type[R], source: object, **computed: Any) -> R:
     """Return a *kind* of the API: its fields are *computed*, or those of *source* that have the same name.
 
-    A moment is formatted. An empty text and the moment 0 become null where the field may be null.
+    A timestamp is formatted. An empty text and the timestamp 0 become null where the field may be null.
     """
     fields = {}
     for name, is_text, is_optional in _list_fields(kind):
         if name not in computed:
             value = getattr(source, name)
-            is_moment = is_text and isinstance(value, (int, float))
-            fields[name] = None if is_optional and not value else format_moment(value) if is_moment else value
+            if is_text and isinstance(value, (int, float)):
+                value = format_optional_timestamp(value) if is_optional else format_timestamp(value)
+            fields[name] = None if is_optional and not value else value
     return kind(**fields, **computed)
 
 
@@ -99,7 +100,7 @@ def serialize_incident(planned: IncidentPlan, timeline: list[TimelineEvent]) -> 
         responses.IncidentDetail,
         incident,
         **asdict(serialize_row(incident, escalation)),
-        stale_at=None if incident.is_resolved else format_optional_moment(incident.stale_at),
+        stale_at=None if incident.is_resolved else format_optional_timestamp(incident.stale_at),
         suppressed=serialize_fields(responses.SuppressionRow, muted) if muted else None,
         storm=find_storm_of(incident.deliveries) or None,
         silences=[_serialize_silence(incident, request) for request in incident.silences],
@@ -184,8 +185,8 @@ def _serialize_delivery(
         delivery,
         id=key,
         state=delivery_state(delivery),
-        at=format_optional_moment(receipt.at if receipt else delivery.last_attempt_at),
-        retry_at=None if is_over else format_optional_moment(delivery.retry_at),
+        at=format_optional_timestamp(receipt.at if receipt else delivery.last_attempt_at),
+        retry_at=None if is_over else format_optional_timestamp(delivery.retry_at),
         simulated=bool(receipt and receipt.is_simulated),
         link=(receipt.link if receipt else "") or None,
         note=note or None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -29,7 +29,7 @@ from receiver.web.api.requests import (
     StartMaintenanceRequest,
     invalid_value,
 )
-from receiver.web.api.serializers import format_moment, format_optional_moment, serialize_fields
+from receiver.web.api.serializers import format_optional_timestamp, format_timestamp, serialize_fields
 from receiver.web.monitoring import ProcessMonitor
 from receiver.web.server.errors import RequestError
 
@@ -152,20 +152,24 @@ class StatusHandler:
     @operation("GET", "/status", "showStatus")
     def get_status(self) -> responses.Status:
         """Show the status of the receiver: workers, channels, heartbeats, maintenance."""
-        services, config = self.services, self.services.config
-        unresolved, webhooks = services.storm_store.list_unresolved(), services.last_webhooks.list_all()
+        storms = self.services.storm_store.list_unresolved()
+        return self.load_status(storms, self.services.config.list_refused())
+
+    def load_status(self, storms: Sequence[Storm], refused: Mapping[str, ConfigState]) -> responses.Status:
+        """Return the status with the given unresolved *storms* and *refused* configurations."""
+        services, webhooks = self.services, self.services.last_webhooks.list_all()
         return responses.Status(
             redis="ok",  # otherwise StoreError leads to a 503
             workers=len(self.processes.list_workers()),
             channels=self._list_channels(),
             heartbeats=self._list_heartbeats(),
             maintenance=_serialize_maintenance(services.maintenance.find_active(services.clock())),
-            storms=[storm.target_key for storm in unresolved if storm.is_active],
+            storms=[storm.target_key for storm in storms if storm.is_active],
             config=responses.ConfigRow(
-                loaded_at=format_moment(config.state.loaded_at),
-                error=describe_refusals(config.list_refused()) or None,
+                loaded_at=format_timestamp(services.config.find_state().loaded_at),
+                error=describe_refusals(refused) or None,
             ),
-            last_webhook_at={source: format_moment(at) for source, at in webhooks.items()},
+            last_webhook_at={source: format_timestamp(at) for source, at in webhooks.items()},
             clocks=[
                 responses.ClockRow(name, round(ahead_s, 1))
                 for name, ahead_s in self.processes.compare_clocks().items()

@@ -109,7 +109,7 @@ class Authenticator:
         if principal := self.find_by_token(request):
             return principal
         if identity := find_proxy_identity(request, self._settings):
-            return self._authorize(identity, AuthMethod.PROXY)
+            return self._authorize_identity(identity, AuthMethod.PROXY)
         signed_in = self._sessions.find_identity() if self._sessions is not None else None
         return self._authorize_identity(signed_in, AuthMethod.SIGN_IN) if signed_in is not None else None
 
@@ -201,7 +201,7 @@ class RequestGuard:
         limits = self._rate_limits
         wait_s = limits.failures.acquire(client_key(request.remote_addr)) if limits is not None else 0.0
         message = "too many wrong tokens came from your address"
-        return _refuse("too_many_failures", 429, message, wait_s) if wait_s else None
+        return _refuse_request("too_many_failures", 429, message, wait_s) if wait_s else None
 
     def is_open_to_all(self) -> bool:
         """Tell whether other hosts can reach us without a token, because of --insecure."""

@@ -145,7 +145,7 @@ def find_proxy_identity(request: Request, settings: Settings) -> Identity | None
     name = clean_name(header)
     if "," in header:
         # WSGI joins two headers of this name with a comma: the proxy's, and one that the client sent.
-        logger.warning("proxy names more than one", extra={"fields": {"header": settings.user_header}})
+        logger.warning("proxy sent several users", extra={"fields": {"header": settings.user_header}})
         return None
     if not name:
         return None

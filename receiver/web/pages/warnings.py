@@ -12,7 +12,7 @@ from receiver.incidents.open_incidents import OpenIncident
 from receiver.incidents.routing_preview import REMEDY, is_unpaged_critical
 from receiver.model.alert import describe_unknown_severity
 from receiver.model.incident import Incident
-from receiver.storms.store import RedisStorms
+from receiver.storms.model import Storm
 from receiver.web.api.responses import ChannelState, HeartbeatState, Status
 from receiver.web.api.serializers import format_timestamp
 from receiver.web.api.status import StatusHandler, describe_refusals
@@ -125,7 +125,8 @@ def load_warnings(
 
     *stale* is the number of stale open incidents and *alarms* are their severity warnings.
     """
-    storms, refused = status_handler.storms.list_unresolved(), status_handler.config.list_refused()
+    services = status_handler.services
+    storms, refused = services.storm_store.list_unresolved(), services.config.list_refused()
     status = status_handler.load_status(storms, refused)
     found = [
         *alarms,
