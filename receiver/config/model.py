@@ -14,11 +14,6 @@ from receiver.errors import Problem
 from receiver.heartbeats.model import Heartbeat, find_heartbeat_policy
 from receiver.model import routing
 from receiver.model.alert import BUILT_IN_WORDS, SeverityWords
-from receiver.model.routing import (
-    PAGERDUTY,
-    SLACK,
-    Target,
-)
 from receiver.text import Secret
 
 _UNSET = Secret()
@@ -77,9 +72,11 @@ class Routing:
         return bool(self.pagerduty_api_token)
 
     @cached_property
-    def pagerduty_targets(self) -> Mapping[str, Target]:
+    def pagerduty_targets(self) -> Mapping[str, routing.Target]:
         """The PagerDuty targets by their responders' names; one without a secret is simulated."""
-        targets = ((name, responder.find_target(PAGERDUTY)) for name, responder in self.responders.items())
+        targets = (
+            (name, responder.find_target(routing.PAGERDUTY)) for name, responder in self.responders.items()
+        )
         return {name: target for name, target in targets if target is not None}
 
     def list_unpaged_responders(self) -> list[str]:
@@ -89,9 +86,9 @@ class Routing:
     @cached_property
     def secret_digests(self) -> Mapping[str, str]:
         """Digests of the secrets by where they are sent, to detect a changed secret."""
-        found = {f"{SLACK}:": self.slack_token.digest}
+        found = {f"{routing.SLACK}:": self.slack_token.digest}
         for name, target in self.pagerduty_targets.items():
-            found[f"{PAGERDUTY}:{name}"] = target.secret.digest
+            found[f"{routing.PAGERDUTY}:{name}"] = target.secret.digest
         for source, one in self.alertmanagers.items():
             found[f"{routing.ALERTMANAGER}:{source}"] = Secret("\n".join(one.urls)).digest
         return found
