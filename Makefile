@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # More than cores, as end-to-end tests wait. What takes the time of a whole system under load goes alone.
 TEST_PROCESSES ?= 4
 # Property tests: `make test` tries a sixth of their examples.
-LAWS := $(addprefix tests/,model storms/test_plan_laws.py config/test_hostile.py engine/test_rate_limit_laws.py \
+LAWS := $(addprefix tests/,model storms/test_plan_laws.py config/test_routing_loader_hostile.py engine/test_rate_limit_laws.py \
 	integrations/alertmanager/test_lenient_limits.py web/test_webhooks.py web/api/test_openapi.py \
 	test_business_hours.py test_clock.py)
 # Seconds after which `make test-exhaustive` takes no new kill or schedule; empty for all of them.

@@ -16,8 +16,8 @@ from receiver.config.routing_fields import RoutingFile
 from receiver.config.settings import Settings
 from tests.cli.invoke import receiver
 from tests.config.files import PEOPLE, SMALLEST, load
-from tests.config.test_faults import FAULTS
-from tests.config.test_hostile import WHOLE
+from tests.config.test_routing_loader_faults import FAULTS
+from tests.config.test_routing_loader_hostile import WHOLE
 from tests.rig import ROUTING
 
 ROOT = Path(__file__).parents[2]

@@ -11,16 +11,13 @@ from typing import Any
 
 import pytest
 
-from receiver.app.worker import ReceiverWorker
-from receiver.config.routing_loader import load_routing
-from receiver.config.settings import load_settings
 from receiver.engine.queue import Claims, WorkQueue
 from receiver.engine.reconcilers import Reconcilers
 from receiver.engine.worker import Worker
 from receiver.standalone.valkey import EmbeddedValkey
 from receiver.storage.connection import connect
 from receiver.storage.script_clock import ScriptClock
-from tests.rig import Clock, Rig
+from tests.rig import Clock
 from tests.support.log_lines import count_lines, written_log
 
 
@@ -146,13 +143,3 @@ def test_a_clock_that_differs_from_redis_is_logged_once(caplog: pytest.LogCaptur
     found = [record for record in caplog.records if record.getMessage() == "clock differs from redis"]
     assert [record.fields for record in found] == [{"ahead_s": 30.0}]
     assert not work_queue.rescheduled
-
-
-def test_a_reload_reuses_the_connections_to_redis(rig: Rig) -> None:
-    """Before, each reload opened a connection pool of its own, beside the one that claims."""
-    settings = load_settings(rig.environ)
-    routing = load_routing(rig.folder / "routing.yaml", rig.environ)
-    worker = ReceiverWorker(settings, routing)
-    worker.reload(routing)
-    inner = worker._worker
-    assert inner._reconcilers.incidents.incidents._redis is inner._work_queue._redis
