@@ -270,9 +270,9 @@ class Rig:
 
     # --- results ---
 
-    def roots(self) -> list[SlackMessage]:
+    def parents(self) -> list[SlackMessage]:
         """Return the Slack messages that are not replies, in their current version."""
-        return self.slack.roots
+        return self.slack.parents
 
     def replies(self) -> list[str]:
         """Return the texts of all thread replies, in order."""

@@ -151,7 +151,7 @@ def test_the_url_of_a_message_and_an_unknown_url(chromium: Browser, site: Site, 
     incident = fire(site.deployment, "FromAMessage")
     slack = site.deployment.slack
     site.deployment.wait_for(
-        lambda: any(f"{site.public}/incidents/{incident}" in message.words for message in slack.roots)
+        lambda: any(f"{site.public}/incidents/{incident}" in message.words for message in slack.parents)
     )
     context = chromium.new_context(ignore_https_errors=True)
     page = context.new_page()

@@ -74,11 +74,11 @@ SIDES: list[Callable[[Deployment, str], None]] = [click, command, pagerduty, api
 
 
 def is_acknowledged_everywhere(deployment: Deployment, name: str, incident: str) -> bool:
-    (root,) = [root for root in deployment.slack.roots if name in root.text]
+    (parent,) = [parent for parent in deployment.slack.parents if name in parent.text]
     pages = [page for page in deployment.pagerduty.opened() if name in page.summary]
     return (
         deployment.ask("GET", f"/api/v1/incidents/{incident}")[1]["state"] == "acknowledged"
-        and "unacknowledge" in root.buttons
+        and "unacknowledge" in parent.buttons
         and all(page.state == "acknowledged" for page in pages)
     )
 
@@ -123,7 +123,9 @@ def test_with_socket_mode_nothing_is_lost_when_a_worker_is_killed(tmp_path: Path
             for number in range(2):
                 name = f"Alert{number}"
                 incident = deployment.post(a_body(name))["incidents"][0]
-                deployment.wait_for(lambda name=name: [root for root in slack.roots if name in root.text])
+                deployment.wait_for(
+                    lambda name=name: [parent for parent in slack.parents if name in parent.text]
+                )
                 assert slack.connections.deliver("interactive", a_click("acknowledge", incident)) is not None
                 deployment.wait_for(
                     lambda name=name, one=incident: is_acknowledged_everywhere(deployment, name, one)

@@ -171,8 +171,8 @@ def test_processes_killed_at_any_instant_lose_nothing_and_double_hardly_anything
 def find_roots(deployment: Deployment) -> dict[str, int]:
     """Return the number of messages for each alert."""
     found: dict[str, int] = {}
-    for root in deployment.slack.roots:
-        name = find_name(root.words)
+    for parent in deployment.slack.parents:
+        name = find_name(parent.words)
         found[name] = found.get(name, 0) + 1
     return found
 
@@ -190,7 +190,9 @@ def count_doubled(deployment: Deployment) -> int:
 
 
 def is_shown_resolved(deployment: Deployment, name: str) -> bool:
-    return any(find_name(root.words) == name and "esolved" in root.text for root in deployment.slack.roots)
+    return any(
+        find_name(parent.words) == name and "esolved" in parent.text for parent in deployment.slack.parents
+    )
 
 
 def names_paged(deployment: Deployment) -> dict[tuple[str, str], int]:

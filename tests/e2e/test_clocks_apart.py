@@ -131,7 +131,7 @@ def test_with_differing_clocks_pages_are_prompt_and_the_difference_is_reported(
     hosts.post("DiskFull")
     wait_until(lambda: len(hosts.pagerduty.opened()) == 2, hosts.log)
     assert time.monotonic() - started < 2.0
-    wait_until(lambda: len(hosts.slack.roots) == 2, hosts.log, 3.0)
+    wait_until(lambda: len(hosts.slack.parents) == 2, hosts.log, 3.0)
     for _ in range(10):
         assert hosts.ask("GET", "/readyz")[0] == 200
         time.sleep(0.2)

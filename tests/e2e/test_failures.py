@@ -47,7 +47,7 @@ def test_a_revoked_token_and_a_wrong_key_that_are_replaced(tmp_path: Path) -> No
             listed = json.loads(receiver("failed", "--json", RECEIVER_URL=url).stdout)["deliveries"]
             refused = {(row["what"], row["reason"]) for row in listed}
             assert {("message", "invalid_auth"), ("page:on-call", "invalid_routing_key")} <= refused
-            assert deployment.slack.roots == []
+            assert deployment.slack.parents == []
 
             token.write_text("xoxb-right\n")
             key.write_text(KEYS["PAGERDUTY_ONCALL_KEY"])
@@ -60,7 +60,7 @@ def test_a_revoked_token_and_a_wrong_key_that_are_replaced(tmp_path: Path) -> No
 
 
 def channels(deployment: Deployment) -> list[str]:
-    return [root.channel for root in deployment.slack.roots]
+    return [parent.channel for parent in deployment.slack.parents]
 
 
 def test_a_channel_that_was_archived_and_restored(deployment: Deployment) -> None:
@@ -77,5 +77,5 @@ def test_a_channel_that_was_archived_and_restored(deployment: Deployment) -> Non
     assert "1 delivery is sent again." in receiver("retry", "--all", RECEIVER_URL=url).stdout
     deployment.wait_for(lambda: channels(deployment).count(CRITICAL) == 1)
     assert receiver("failed", RECEIVER_URL=url).stdout == "Nothing has failed permanently.\n"
-    deployment.wait_for(lambda: any("goes on in" in root.words for root in deployment.slack.roots))
+    deployment.wait_for(lambda: any("goes on in" in parent.words for parent in deployment.slack.parents))
     assert channels(deployment).count("#alerts-warning") == 1

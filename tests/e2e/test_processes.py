@@ -44,7 +44,7 @@ def test_steps_are_notified_on_time_and_once_although_everything_is_killed_in_be
     assert at["manager"] - at["team-lead"] == pytest.approx(4.0, abs=1.0)
     time.sleep(2.0)
     assert len(deployment.pagerduty.triggers()) == 3
-    assert len(deployment.slack.roots) == 1
+    assert len(deployment.slack.parents) == 1
 
 
 def test_the_same_new_alert_from_two_alertmanagers_at_the_same_instant_is_one_incident(
@@ -53,9 +53,9 @@ def test_the_same_new_alert_from_two_alertmanagers_at_the_same_instant_is_one_in
     names = [f"Alert{n}" for n in range(20)]
     for name in names:
         deployment.post_at_once([a_body(name, alertmanager=1), a_body(name, alertmanager=2)])
-    deployment.wait_for(lambda: len(deployment.paged()) == 20 and len(deployment.slack.roots) == 20)
+    deployment.wait_for(lambda: len(deployment.paged()) == 20 and len(deployment.slack.parents) == 20)
     time.sleep(1.5)
-    assert len(deployment.slack.roots) == 20
+    assert len(deployment.slack.parents) == 20
     assert len(deployment.pagerduty.triggers()) == 20
     assert len({event.dedup_key for event in deployment.pagerduty.events}) == 20
 

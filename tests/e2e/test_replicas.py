@@ -61,10 +61,10 @@ def test_both_alertmanagers_retry_after_a_5xx_and_there_is_one_incident(
     finally:
         os.kill(valkey, signal.SIGCONT)
     deployment.wait_for(
-        lambda: len(deployment.slack.roots) == 1 and deployment.paged() == ["on-call"], within_s=30
+        lambda: len(deployment.slack.parents) == 1 and deployment.paged() == ["on-call"], within_s=30
     )
     time.sleep(4)
-    assert len(deployment.slack.roots) == 1
+    assert len(deployment.slack.parents) == 1
     assert actions(deployment) == ["trigger"]
 
 
@@ -75,7 +75,7 @@ def test_a_reload_of_alertmanager_resolves_nothing_and_causes_no_page(
     started = dt.datetime.now(dt.UTC)
     alerts = [an_alert(f"db-{n}", started=started) for n in range(30)]
     pair.send(*alerts)
-    deployment.wait_for(lambda: deployment.paged() == ["on-call"] and len(deployment.slack.roots) == 1)
+    deployment.wait_for(lambda: deployment.paged() == ["on-call"] and len(deployment.slack.parents) == 1)
     for _ in range(5):
         pair.send(*alerts[:10])
         pair.reload()
@@ -83,8 +83,8 @@ def test_a_reload_of_alertmanager_resolves_nothing_and_causes_no_page(
         time.sleep(0.8)
     time.sleep(3)
     assert actions(deployment) == ["trigger"]
-    assert len(deployment.slack.roots) == 1
-    assert "30 firing / 30" in deployment.slack.roots[0].text
+    assert len(deployment.slack.parents) == 1
+    assert "30 firing / 30" in deployment.slack.parents[0].text
 
 
 def test_a_repeated_resolve_changes_nothing(deployment: Deployment, pair: Alertmanagers) -> None:
@@ -95,7 +95,7 @@ def test_a_repeated_resolve_changes_nothing(deployment: Deployment, pair: Alertm
     ended = dt.datetime.now(dt.UTC)
     pair.send(an_alert("db-1", started=started, ended=ended))
     deployment.wait_for(lambda: not deployment.pagerduty.still_open())
-    deployment.wait_for(lambda: "esolved" in deployment.slack.roots[0].text)
+    deployment.wait_for(lambda: "esolved" in deployment.slack.parents[0].text)
     time.sleep(2)
     before = (actions(deployment), [message.words for message in deployment.slack.messages])
     for _ in range(4):

@@ -85,7 +85,7 @@ def test_the_silence_button_creates_a_silence_and_after_its_expiry_the_escalatio
     deployment.wait_for(lambda: [silence.by for silence in client.list_silences(incident)] == ["alice"])
     time.sleep(8)
     assert deployment.paged() == ["on-call"]
-    assert "expire:1" in deployment.slack.roots[0].buttons
+    assert "expire:1" in deployment.slack.parents[0].buttons
     post_signed(deployment, "interactions", {"payload": json.dumps(a_click("expire:1", f"{incident}#1"))})
     deployment.wait_for(lambda: deployment.paged() == ["on-call", "team-lead"])
     deployment.wait_for(

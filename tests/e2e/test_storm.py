@@ -88,7 +88,9 @@ class Night:
 
     @property
     def summary(self) -> SlackMessage:
-        (found,) = [root for root in self.slack.roots if "incidents in #alerts-critical:" in root.text]
+        (found,) = [
+            parent for parent in self.slack.parents if "incidents in #alerts-critical:" in parent.text
+        ]
         return found
 
 
@@ -234,21 +236,21 @@ def test_the_first_incidents_are_paged_one_by_one_and_one_page_counts_the_rest(n
 
 
 def test_one_message_summarizes_all_incidents_and_is_updated(night: Night) -> None:
-    roots = [one for one in night.outbreak if one.channel == "#alerts-critical" and not one.is_reply]
+    parents = [one for one in night.outbreak if one.channel == "#alerts-critical" and not one.is_reply]
     print(
-        f"in Slack when On-call had been told of all: {len(roots)} messages, {len(night.outbreak)} with replies"
+        f"in Slack when On-call had been told of all: {len(parents)} messages, {len(night.outbreak)} with replies"
     )
-    assert [one.reference for one in roots].count(night.summary.reference) == 1
-    assert len(roots) <= 10
+    assert [one.reference for one in parents].count(night.summary.reference) == 1
+    assert len(parents) <= 10
     assert len(night.outbreak) <= 30
     assert 3 <= night.summary.edits <= 20
-    spoken_for = MANY - len(roots) + 1
+    spoken_for = MANY - len(parents) + 1
     assert f"{spoken_for} incidents in #alerts-critical:" in night.summary_after_answer
     assert f": {spoken_for} resolved · storm over" in night.summary.text
 
 
 def test_another_channel_gets_its_message_at_once(night: Night) -> None:
-    (message,) = [one for one in night.slack.roots if one.channel == "#alerts-warning"]
+    (message,) = [one for one in night.slack.parents if one.channel == "#alerts-warning"]
     after = float(message.ts) - night.warned_at
     print(f"the other channel's message after {after:.2f} s")
     assert "SlowTests" in message.text

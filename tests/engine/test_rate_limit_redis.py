@@ -159,14 +159,14 @@ def test_clocks_that_differ_a_little_add_no_tokens(token_buckets: TokenBuckets) 
 
 def test_initial_waiters_are_listed_with_the_wait_of_the_next(token_buckets: TokenBuckets) -> None:
     empty(token_buckets)
-    acquire(token_buckets, "a root", priority=NOW + 2, first=True)
-    acquire(token_buckets, "b root", priority=NOW + 1, first=True)
+    acquire(token_buckets, "a parent", priority=NOW + 2, first=True)
+    acquire(token_buckets, "b parent", priority=NOW + 1, first=True)
     permit = token_buckets.acquire_token(POSTS, "c step:x", NOW - 30, NOW, is_initial=False)
-    assert token_buckets.list_waiters(POSTS) == ["b root", "a root"]
+    assert token_buckets.list_waiters(POSTS) == ["b parent", "a parent"]
     assert permit.initial_wait_s == 3
     assert acquire(token_buckets, "c step:x", NOW + 1, priority=NOW - 30) == 0
-    assert acquire(token_buckets, "b root", NOW + 2, priority=NOW + 1, first=True) == 0
-    assert token_buckets.list_waiters(POSTS) == ["a root"]
+    assert acquire(token_buckets, "b parent", NOW + 2, priority=NOW + 1, first=True) == 0
+    assert token_buckets.list_waiters(POSTS) == ["a parent"]
 
 
 def test_unused_keys_expire(token_buckets: TokenBuckets, redis_client: Client) -> None:

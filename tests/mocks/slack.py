@@ -2,7 +2,7 @@
 
     with MockSlack() as slack:
         ...  # point SLACK_API_URL at slack.url, with any token that starts with xoxb-
-        assert slack.roots[0].channel == "#alerts-critical"
+        assert slack.parents[0].channel == "#alerts-critical"
 
     slack.fail_next("chat.postMessage", status=429, retry_after=3)
     slack.drop_answer("chat.postMessage")   # takes effect, then closes the connection
@@ -137,13 +137,15 @@ class MockSlack:
             return list(self.workspace.messages)
 
     @property
-    def roots(self) -> list[SlackMessage]:
+    def parents(self) -> list[SlackMessage]:
         return [message for message in self.messages if not message.is_reply]
 
-    def replies(self, root: SlackMessage | None = None) -> list[SlackMessage]:
-        """Return the replies to *root*, or all replies."""
+    def replies(self, parent: SlackMessage | None = None) -> list[SlackMessage]:
+        """Return the replies to *parent*, or all replies."""
         replies = [message for message in self.messages if message.is_reply]
-        return [m for m in replies if root is None or (m.channel, m.thread_ts) == (root.channel, root.ts)]
+        return [
+            m for m in replies if parent is None or (m.channel, m.thread_ts) == (parent.channel, parent.ts)
+        ]
 
     def calls_of(self, method: str) -> list[Call]:
         with self._changed:

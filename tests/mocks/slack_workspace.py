@@ -223,12 +223,12 @@ class Workspace:
 
     def _conversations_replies(self, arguments: Arguments) -> Answer:
         _, channel_id = self._channel(arguments, by_name=False)
-        root = self.find(channel_id, str(arguments.get("ts") or ""))
-        if root is None:
+        parent = self.find(channel_id, str(arguments.get("ts") or ""))
+        if parent is None:
             raise Refused("thread_not_found")
         oldest = float(arguments.get("oldest") or 0)
-        replies = [m for m in self.messages if (m.channel_id, m.thread_ts) == (channel_id, root.ts)]
-        found = [root, *(m for m in replies if float(m.ts) > oldest)]
+        replies = [m for m in self.messages if (m.channel_id, m.thread_ts) == (channel_id, parent.ts)]
+        found = [parent, *(m for m in replies if float(m.ts) > oldest)]
         return _page("messages", [_shown(message, arguments) for message in found], arguments, 1000)
 
     def _usergroups_list(self, _arguments: Arguments) -> Answer:

@@ -119,7 +119,7 @@ class Office:
 
     def headlines(self) -> list[str]:
         """Return the headline of each review, oldest first."""
-        return [root.text for root in self.slack.roots]
+        return [parent.text for parent in self.slack.parents]
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_alerts_of_friday_evening_are_reviewed_once_on_monday_morning(office):
     due = office.passes_to("2026-11-23 09:00")
     assert office.headlines() == ["Review: 2 alerts since Friday 09:00, 1 still firing"]
     assert due == at("2026-11-24 09:00")
-    text = office.slack.roots[0].words
+    text = office.slack.parents[0].words
     assert text.index("CertExpires") < text.index("DiskWillFill")
     assert "<https://receiver.example/incidents/" in text
     assert "<https://wiki.example|Wiki>" in text
@@ -244,7 +244,7 @@ def test_a_day_on_which_clocks_change_has_one_review(redis_client, slack, zone, 
     office.fires()
     for n in range(1, 53):
         office.passes_to(at(f"{saturday} 12:00", zone) + n * 1800.0)
-    posted = [datetime.fromtimestamp(float(root.ts), ZoneInfo(zone)) for root in slack.roots]
+    posted = [datetime.fromtimestamp(float(parent.ts), ZoneInfo(zone)) for parent in slack.parents]
     sunday = datetime.fromisoformat(saturday).date() + timedelta(days=1)
     assert [moment.date() for moment in posted] == [sunday]
 
@@ -393,7 +393,7 @@ def test_an_unavailable_store_is_an_error_for_the_caller(office):
 def a_posted_review(office: Office) -> str:
     advance_to_review(office)
     office.run()
-    return office.slack.roots[-1].buttons["reviewed"]
+    return office.slack.parents[-1].buttons["reviewed"]
 
 
 def test_a_marked_review_shows_who_marked_it_and_has_no_button(office):
@@ -401,10 +401,10 @@ def test_a_marked_review_shows_who_marked_it_and_has_no_button(office):
     office.now += 600
     record = office.review_service().mark_reviewed(review_id, ALICE, office.now)
     assert (record.reviewed_by, record.reviewed_at, record.edit_at) == (ALICE, office.now, None)
-    (root,) = office.slack.roots
-    assert root.buttons == {}
-    assert "✅ Reviewed by <@U0ALICE12>" in root.words
-    assert "DiskWillFill" in root.words
+    (parent,) = office.slack.parents
+    assert parent.buttons == {}
+    assert "✅ Reviewed by <@U0ALICE12>" in parent.words
+    assert "DiskWillFill" in parent.words
 
 
 def test_a_second_mark_changes_nothing(office):
@@ -412,7 +412,7 @@ def test_a_second_mark_changes_nothing(office):
     office.review_service().mark_reviewed(review_id, ALICE, office.now)
     record = office.review_service().mark_reviewed(review_id, Person("bob"), office.now + 60)
     assert record.reviewed_by == ALICE
-    assert office.slack.roots[0].edits == 1
+    assert office.slack.parents[0].edits == 1
 
 
 def test_a_mark_whose_edit_slack_refused_is_shown_later(office):
@@ -422,12 +422,12 @@ def test_a_mark_whose_edit_slack_refused_is_shown_later(office):
     assert record.edit_at is not None
     assert office.review_service().next_due_at(ROUTE, office.now) == record.edit_at
     office.passes_to("2026-11-19 09:05")
-    assert office.slack.roots[0].buttons == {}
+    assert office.slack.parents[0].buttons == {}
 
 
 def test_a_deleted_message_is_not_edited_for_ever(office):
     review_id = a_posted_review(office)
-    office.slack.delete_message(office.slack.roots[0])
+    office.slack.delete_message(office.slack.parents[0])
     record = office.review_service().mark_reviewed(review_id, ALICE, office.now)
     assert record.edit_at is None
     assert office.run() == at("2026-11-20 09:00")
@@ -438,7 +438,7 @@ def test_an_older_review_can_still_be_marked(office):
     office.fires("CertExpires", "2026-11-19 15:00", is_resolved=True)
     office.passes_to("2026-11-20 10:00")
     office.review_service().mark_reviewed(review_id, ALICE, office.now)
-    assert [bool(root.buttons) for root in office.slack.roots] == [False, True]
+    assert [bool(parent.buttons) for parent in office.slack.parents] == [False, True]
 
 
 def test_a_click_before_the_receipt_was_saved_is_shown_in_the_end(office):
@@ -446,12 +446,12 @@ def test_a_click_before_the_receipt_was_saved_is_shown_in_the_end(office):
     advance_to_review(office)
     with pytest.raises(Death):
         office.run(office.review_service(channel=DyingChannel(office.channel, after_the_post=True)))
-    review_id = office.slack.roots[0].buttons["reviewed"]
+    review_id = office.slack.parents[0].buttons["reviewed"]
     office.review_service().mark_reviewed(review_id, ALICE, office.now + 1)
     office.passes_to("2026-11-19 09:05")
-    (root,) = office.slack.roots
-    assert root.buttons == {}
-    assert "Reviewed by" in root.words
+    (parent,) = office.slack.parents
+    assert parent.buttons == {}
+    assert "Reviewed by" in parent.words
 
 
 @pytest.mark.parametrize("review_id", ["", "nothing", "../../x", "x" * 2000])

@@ -119,12 +119,12 @@ def _by_route(scenario: Scenario, group: TrueGroup) -> dict[str, list[TrueAlert]
 
 def _check_message(scenario: Scenario, incident: Incident) -> Iterator[str]:
     """The message of the incident exists and shows its state."""
-    root = incident.deliveries.get("message")
-    if root is None or root.receipt is None:
-        if not (root is not None and root.failed_at):
+    parent = incident.deliveries.get("message")
+    if parent is None or parent.receipt is None:
+        if not (parent is not None and parent.failed_at):
             yield "has no message"
         return
-    message = next(m for m in scenario.slack.messages if m.reference == root.receipt.reference)
+    message = next(m for m in scenario.slack.messages if m.reference == parent.receipt.reference)
     if incident.deliveries["message"].failed_at or _has_failed_permanently(scenario.slack.sent, incident.id):
         return
     look = message.versions[-1]

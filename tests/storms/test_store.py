@@ -63,9 +63,9 @@ def test_a_member_that_joined_is_loaded(storms):
     storm = start(storms, a_storm())
     join_view = storms.load_for_join(storm.id, "abc-1")
     assert (join_view.member, join_view.member_count) == (None, 0)
-    assert storms.add_member(join_view, "abc-1", Member(NOW, 1, "root/"), None)
-    assert storms.load_for_join(storm.id, "abc-1").member == Member(NOW, 1, "root/")
-    assert storms.load_storm(storm.id).members == {"abc-1": Member(NOW, 1, "root/")}
+    assert storms.add_member(join_view, "abc-1", Member(NOW, 1, "parent/"), None)
+    assert storms.load_for_join(storm.id, "abc-1").member == Member(NOW, 1, "parent/")
+    assert storms.load_storm(storm.id).members == {"abc-1": Member(NOW, 1, "parent/")}
 
 
 def test_no_member_is_added_to_a_storm_that_changed_since_it_was_read(storms):

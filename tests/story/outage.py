@@ -24,7 +24,7 @@ def with_fallback(fallback: str, *, of: str = "critical") -> str:
 
 def in_channel(rig: Rig, channel: str) -> list[SlackMessage]:
     """Return the messages in a channel that are not replies."""
-    return [message for message in rig.roots() if message.channel == channel]
+    return [message for message in rig.parents() if message.channel == channel]
 
 
 def custom_details(rig: Rig, n: int = 0) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def test_a_silence_created_in_alertmanager_suppresses_the_steps_and_is_shown(
     assert (shown["next_step"], shown["next_step_at"]) == ("team-lead", None)
     steps = [(step["step"], step["state"], step["due_at"]) for step in shown["escalation"]["steps"][1:]]
     assert steps == [("team-lead", "later", None), ("manager", "later", None)]
-    assert "bob" in rig.roots()[0].words
+    assert "bob" in rig.parents()[0].words
 
 
 def test_when_the_silence_ends_an_overdue_step_is_notified_at_once(
@@ -155,7 +155,7 @@ def test_a_silence_of_ours_is_created_there_and_suppresses(rig: Rig, alertmanage
     }
     rig.passes("10m")
     assert rig.paged() == ["on-call"]
-    assert "alice" in rig.roots()[0].words
+    assert "alice" in rig.parents()[0].words
 
 
 def test_after_a_silence_was_expired_here_the_escalation_goes_on(

@@ -36,13 +36,13 @@ def test_firing_alerts_stay_in_their_incident_without_a_second_page(rig: Rig, ch
     incident = rig.fires("DiskFull")
     rig.passes("10s")
     rig.answers(incident, "acknowledge")
-    paged, roots = rig.paged(), len(rig.roots())
+    paged, parents = rig.paged(), len(rig.parents())
     rig.configure(changed)
     rig.passes("1m")
     answer = repeats(rig, "DiskFull")
     assert (answer["incidents"], answer["duplicates"]) == ([incident], 1)
     rig.passes("1h")
-    assert (rig.paged(), len(rig.roots())) == (paged, roots)
+    assert (rig.paged(), len(rig.parents())) == (paged, parents)
     assert rig.shows(incident)["acknowledged_by"] == "alice"
 
 

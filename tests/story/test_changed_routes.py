@@ -100,7 +100,7 @@ def test_within_the_flap_window_it_reopens_under_the_new_key(rig: Rig, incident:
     assert posts(rig, disk(rig, "a"), group=BY_TEAM)["incidents"] == [incident]
     assert rig.state(incident) == "open"
     assert rig.paged() == ["on-call", "on-call"]
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
 
 
 def test_after_the_flap_window_an_alert_opens_an_incident_under_the_new_key(rig: Rig, incident: str) -> None:

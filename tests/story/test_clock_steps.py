@@ -65,7 +65,7 @@ def test_an_incident_posted_before_the_clock_was_set_back_is_paged_at_once(rig: 
     sets_back(rig)
     rig.passes("1s")
     assert rig.paged() == ["on-call"]
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
 
 
 def test_a_retry_does_not_wait_until_the_clock_reaches_its_time_again(rig: Rig) -> None:
@@ -83,7 +83,7 @@ def test_the_message_is_edited_although_its_last_edit_is_in_the_future(rig: Rig)
     sets_back(rig)
     rig.answers(incident, "acknowledge")
     rig.passes("2s")
-    assert "Acknowledged by alice" in rig.roots()[0].words
+    assert "Acknowledged by alice" in rig.parents()[0].words
 
 
 @pytest.mark.parametrize("step", [sets_back, sets_forward])
@@ -161,7 +161,7 @@ def test_a_review_is_posted_once(rig: Rig, step) -> None:
     rig.passes("21h30s", every="1h")  # Tuesday 09:00:30
     step(rig)
     rig.passes("5h", every="30m")
-    assert sum("eview" in message.words for message in rig.roots()) == 1
+    assert sum("eview" in message.words for message in rig.parents()) == 1
 
 
 def test_a_flap_across_a_step_back_is_the_same_incident(rig: Rig) -> None:

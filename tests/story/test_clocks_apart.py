@@ -52,7 +52,7 @@ def test_an_alert_is_posted_and_paged_at_once(rig: Rig) -> None:
     rig.fires("DiskFull")
     rig.passes("500ms")
     assert rig.paged() == ["on-call"]
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
 
 
 def test_a_page_waits_for_its_message_half_a_second_at_most(rig: Rig) -> None:

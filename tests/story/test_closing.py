@@ -14,7 +14,7 @@ def test_firing_again_within_the_flap_window_reopens_the_same_message(rig: Rig) 
     assert rig.fires("DiskFull") == incident
     rig.passes("5s")
     assert rig.state(incident) == "open"
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
     assert rig.events() == ["trigger", "resolve", "trigger"]
     assert len({event.dedup_key for event in rig.pagerduty.events}) == 1
 
@@ -46,7 +46,7 @@ def test_an_acknowledgement_ends_with_the_resolve(rig: Rig) -> None:
     assert (details["state"], details["acknowledged_by"], details["acknowledged_at"]) == ("open", None, None)
     assert rig.events() == ["trigger", "acknowledge", "resolve", "trigger"]
     assert rig.pagerduty.opened()[-1].state == "triggered"
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
     rig.passes("10m")
     assert rig.paged() == ["on-call", "on-call", "team-lead", "manager"]
     (reopened,) = [reply for reply in rig.replies() if "Firing again" in reply]
@@ -146,7 +146,7 @@ def test_firing_again_later_is_a_new_incident(rig: Rig) -> None:
     rig.passes("10m1s")
     second = rig.fires("DiskFull")
     assert first != second
-    assert len(rig.roots()) == 2
+    assert len(rig.parents()) == 2
     assert rig.paged() == ["on-call", "on-call"]
     assert rig.state(first) == "resolved"
 
@@ -158,7 +158,7 @@ def test_a_flapping_alert_causes_no_new_page(rig: Rig) -> None:
         rig.ends("DiskFull")
         rig.passes("20s")
         rig.fires("DiskFull")
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
     assert len(rig.paged()) < 4
 
 
@@ -168,11 +168,11 @@ def test_an_incident_is_resolved_manually_while_it_fires(rig: Rig) -> None:
     rig.passes("5s")
     assert rig.state(incident) == "resolved"
     assert rig.events() == ["trigger", "resolve"]
-    assert "alice" in rig.roots()[0].words
+    assert "alice" in rig.parents()[0].words
     answer = rig.posts(rig.alert("DiskFull"))
     rig.passes("1h")
     assert answer["duplicates"] == 1
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
     assert rig.triggered() == ["on-call"]
 
 
@@ -228,8 +228,8 @@ def test_an_incident_resolved_before_anything_was_sent_is_not_paged(rig: Rig) ->
     rig.posts(rig.alert("DiskFull", ended=True))
     rig.passes("1h")
     assert rig.pagerduty.events == []
-    assert len(rig.roots()) == 1
-    assert "esolved" in rig.roots()[0].words
+    assert len(rig.parents()) == 1
+    assert "esolved" in rig.parents()[0].words
     assert rig.replies() == []
 
 

@@ -28,7 +28,7 @@ def test_an_incident_of_a_removed_route_stays_in_its_channel(rig: Rig) -> None:
     rig.answers(incident, "resolve")
     rig.passes("5s")
     assert rig.shows(incident)["channel"] == "#alerts-critical"
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
 
 
 def test_a_responder_of_a_removed_step_still_gets_the_resolve(rig: Rig) -> None:

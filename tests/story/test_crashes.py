@@ -56,7 +56,7 @@ def test_a_worker_killed_while_sending_the_first_message_or_page(rig: Rig, queue
     rig.clock.moment += 1
     kill_in(rig, queue, when)
     rig.passes("3s")
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
     assert rig.paged() == ["on-call"]
 
 
@@ -80,9 +80,9 @@ def test_a_worker_killed_with_an_incident_leased(rig: Rig) -> None:
     rig.services.work_queue.claim(SLACK, "dead", rig.clock(), 10)
     rig.services.work_queue.claim(PAGERDUTY, "dead", rig.clock(), 10)
     rig.works()
-    assert rig.roots() == []
+    assert rig.parents() == []
     rig.passes("3s")
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
     assert rig.paged() == ["on-call"]
 
 
@@ -156,8 +156,8 @@ def test_a_message_found_after_two_kills_shows_the_resolved_state(rig: Rig) -> N
     rig.clock.moment += 3
     kill_in(rig, SLACK, "searching")
     rig.passes("10s")
-    assert len(rig.roots()) == 1
-    assert "esolved" in rig.roots()[0].text
+    assert len(rig.parents()) == 1
+    assert "esolved" in rig.parents()[0].text
 
 
 @dataclass

@@ -47,15 +47,15 @@ def test_a_message_refused_for_its_token_is_posted_with_the_next_one(rig: Rig, c
     rig.slack.fail_next("chat.postMessage", error=code)
     incident = rig.fires("DiskFull")
     rig.passes("10m")
-    assert (rig.roots(), failed(rig)) == ([], ["message"])
+    assert (rig.parents(), failed(rig)) == ([], ["message"])
     reload(rig, SLACK_BOT_TOKEN="xoxb-other")
-    (root,) = rig.roots()
-    assert "DiskFull" in root.text
+    (parent,) = rig.parents()
+    assert "DiskFull" in parent.text
     assert failed(rig) == []
     texts = [event["text"] for event in rig.shows(incident)["timeline"]]
     assert "Other credentials: sending message to slack:#alerts-critical again" in texts
     rig.passes("1h")
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
     assert rig.paged() == ["on-call", "team-lead", "manager"]
 
 
@@ -76,7 +76,7 @@ def test_each_delivery_is_retried_once_per_secret(rig: Rig) -> None:
         reload(rig, SLACK_BOT_TOKEN=token)
         rig.passes("10m")
         assert posts(rig) == n
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
 
 
 @pytest.mark.parametrize("code", ["is_archived", "channel_not_found", "invalid_arguments"])
@@ -85,7 +85,7 @@ def test_failures_not_caused_by_the_secret_are_not_retried(rig: Rig, code: str) 
     rig.fires("DiskFull")
     reload(rig, SLACK_BOT_TOKEN="xoxb-other")
     rig.passes("10m")
-    assert (rig.roots(), failed(rig)) == ([], ["message"])
+    assert (rig.parents(), failed(rig)) == ([], ["message"])
 
 
 def test_a_page_refused_for_its_key_is_sent_under_the_next_one(rig: Rig) -> None:
@@ -122,8 +122,8 @@ def test_an_incident_resolved_meanwhile_is_posted_as_resolved(rig: Rig) -> None:
     rig.fires("DiskFull")
     rig.ends("DiskFull")
     reload(rig, SLACK_BOT_TOKEN="xoxb-right")
-    (root,) = rig.roots()
-    assert "Resolved" in root.text
+    (parent,) = rig.parents()
+    assert "Resolved" in parent.text
 
 
 def test_edits_and_replies_refused_for_the_token_are_sent_later(rig: Rig) -> None:
@@ -136,8 +136,8 @@ def test_edits_and_replies_refused_for_the_token_are_sent_later(rig: Rig) -> Non
     assert failed(rig) == ["joined", "update"]
     reload(rig, SLACK_BOT_TOKEN="xoxb-right")
     rig.passes("5s")
-    (root,) = rig.roots()
-    assert "Acknowledged by alice" in root.words
+    (parent,) = rig.parents()
+    assert "Acknowledged by alice" in parent.words
     assert len([reply for reply in rig.replies() if "joined" in reply]) == 1
     assert failed(rig) == []
 
@@ -147,11 +147,11 @@ def test_the_message_returns_from_the_fallback_channel_with_a_valid_token(rig: R
     rig.configure(with_fallback("#ops"))
     rig.slack.fail_next("chat.postMessage", error="invalid_auth")
     rig.fires("DiskFull")
-    assert [root.channel for root in rig.roots()] == ["#ops"]
+    assert [parent.channel for parent in rig.parents()] == ["#ops"]
     reload(rig, with_fallback("#ops"), SLACK_BOT_TOKEN="xoxb-other")
     rig.passes("5s")
-    assert [root.channel for root in rig.roots()] == ["#ops", "#alerts-critical"]
-    assert "goes on in" in rig.roots()[0].words
+    assert [parent.channel for parent in rig.parents()] == ["#ops", "#alerts-critical"]
+    assert "goes on in" in rig.parents()[0].words
 
 
 def test_a_removed_token_causes_no_retry(rig: Rig) -> None:
@@ -195,7 +195,7 @@ def test_a_host_that_reloads_later_does_not_prevent_the_retry(rig: Rig) -> None:
     rig.works()
     rig.reconcilers = new
     rig.passes("1m")
-    assert [root.text for root in rig.roots() if "CpuHigh" in root.text]
+    assert [parent.text for parent in rig.parents() if "CpuHigh" in parent.text]
 
 
 def test_a_storms_message_is_posted_with_the_next_token(rig: Rig) -> None:
@@ -206,10 +206,10 @@ def test_a_storms_message_is_posted_with_the_next_token(rig: Rig) -> None:
         rig.posts(rig.alert(f"Disk{n}", "info"))
     rig.slack.token = "xoxb-right"
     rig.passes("3m")
-    assert rig.roots() == []
+    assert rig.parents() == []
     reload(rig, limits + ROUTING, SLACK_BOT_TOKEN="xoxb-right")
     rig.passes("3m")
-    assert any("1 incident in #alerts-info: 1 open" in root.text for root in rig.roots())
+    assert any("1 incident in #alerts-info: 1 open" in parent.text for parent in rig.parents())
 
 
 def test_no_secret_is_stored_in_redis(rig: Rig) -> None:

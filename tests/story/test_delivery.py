@@ -26,18 +26,18 @@ def test_the_retry_after_of_a_429_is_respected(rig: Rig) -> None:
     rig.slack.fail_next("chat.postMessage", status=429, retry_after=30)
     rig.fires("DiskFull")
     rig.passes("29s")
-    assert rig.roots() == []
+    assert rig.parents() == []
     rig.passes("1s")
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
 
 
 def test_a_429_without_a_retry_after_waits_five_seconds(rig: Rig) -> None:
     rig.slack.fail_next("chat.postMessage", status=429)
     rig.fires("DiskFull")
     rig.passes("4s")
-    assert rig.roots() == []
+    assert rig.parents() == []
     rig.passes("2s")
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
@@ -46,7 +46,7 @@ def test_a_5xx_is_retried_soon(rig: Rig, status: int) -> None:
     incident = rig.fires("DiskFull")
     assert delivery(rig, incident, "message")["state"] == "pending"
     rig.passes("1s")
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
 
 
 def test_the_retry_after_of_a_5xx_is_respected(rig: Rig) -> None:
@@ -61,8 +61,8 @@ def test_the_retry_after_of_a_5xx_is_respected(rig: Rig) -> None:
 def test_a_200_with_ok_false_is_no_delivery(rig: Rig) -> None:
     rig.slack.fail_next("chat.postMessage", status=200, error="ekm_access_denied")
     incident = rig.fires("DiskFull")
-    root = delivery(rig, incident, "message")
-    assert (root["state"], root["reason"]) == ("failed", "ekm_access_denied")
+    parent = delivery(rig, incident, "message")
+    assert (parent["state"], parent["reason"]) == ("failed", "ekm_access_denied")
     assert 'outcome="permanent"' in rig.client.get("/metrics").text
 
 
@@ -70,7 +70,7 @@ def test_a_200_with_an_unknown_error_is_retried(rig: Rig) -> None:
     rig.slack.fail_next("chat.postMessage", status=200, error="a_new_error_of_slacks")
     rig.fires("DiskFull")
     rig.passes("1s")
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
 
 
 @pytest.mark.parametrize("reason", PERMANENT)
@@ -86,7 +86,7 @@ def test_a_message_whose_response_was_lost_is_not_posted_again(rig: Rig) -> None
     rig.slack.drop_answer("chat.postMessage", times=1)
     incident = rig.fires("DiskFull")
     rig.passes("1m")
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
     assert delivery(rig, incident, "message")["state"] == "delivered"
     assert rig.slack.calls_of("conversations.history")[0].arguments["include_all_metadata"] in (
         True,
@@ -119,13 +119,13 @@ def test_an_unknown_host_name_is_retried(rig: Rig) -> None:
     rig.environ["SLACK_API_URL"] = NO_NAME
     rig.configure((rig.folder / "routing.yaml").read_text())
     incident = rig.fires("DiskFull")
-    root = delivery(rig, incident, "message")
-    assert (root["state"], root["reason"]) == ("pending", "no_answer")
+    parent = delivery(rig, incident, "message")
+    assert (parent["state"], parent["reason"]) == ("pending", "no_answer")
     assert rig.paged() == ["on-call"]
     rig.environ["SLACK_API_URL"] = address
     rig.configure((rig.folder / "routing.yaml").read_text())
     rig.passes("10s")
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
     assert (
         rig.slack.calls_of("conversations.history") == []
     )  # there was no connection, so nothing is searched

@@ -65,7 +65,7 @@ def test_an_incident_is_resolved_when_every_alert_is(rig: Rig) -> None:
     rig.passes("5s")
     assert rig.state(incident) == "resolved"
     assert rig.events() == ["trigger", "resolve"]
-    assert "esolved" in rig.roots()[0].words
+    assert "esolved" in rig.parents()[0].words
     assert any("esolved" in reply for reply in rig.replies())
 
 
@@ -94,12 +94,12 @@ def test_alerts_of_a_group_on_two_routes_make_two_incidents(rig: Rig) -> None:
     answer = rig.posts(rig.alert("DiskFull", "critical"), rig.alert("DiskFull", "warning"))
     assert len(answer["incidents"]) == 2
     rig.works()
-    assert sorted(root.channel for root in rig.roots()) == ["#alerts-critical", "#alerts-warning"]
+    assert sorted(parent.channel for parent in rig.parents()) == ["#alerts-critical", "#alerts-warning"]
     assert rig.paged() == ["on-call", "on-call"]
 
 
 def test_an_info_alert_causes_no_page(rig: Rig) -> None:
     rig.fires("CertRenewed", "info")
     rig.passes("2h")
-    assert [root.channel for root in rig.roots()] == ["#alerts-info"]
+    assert [parent.channel for parent in rig.parents()] == ["#alerts-info"]
     assert rig.paged() == []

@@ -24,7 +24,7 @@ def test_a_message_that_failed_permanently_is_posted_to_the_fallback_channel_at_
     rig.configure(with_fallback(OPS))
     rig.slack.fail_next("chat.postMessage", error=reason)
     rig.fires("DiskFull")
-    (message,) = rig.roots()
+    (message,) = rig.parents()
     assert message.channel == OPS
     assert f"in place of {CRITICAL}" in message.words
     assert reason in message.words
@@ -41,7 +41,7 @@ def test_the_fallback_message_is_updated(rig: Rig) -> None:
     rig.passes("5s")
     rig.posts(rig.alert("DiskFull", host="a", ended=True), rig.alert("DiskFull", host="b", ended=True))
     rig.passes("5s")
-    (message,) = rig.roots()
+    (message,) = rig.parents()
     assert "Resolved" in message.text
     assert message.edits >= 2
     assert any("joined" in reply for reply in rig.replies())
@@ -180,7 +180,7 @@ def test_the_fallback_message_is_posted_once_although_its_response_is_lost(rig: 
     rig.slack.drop_answer("chat.postMessage")
     rig.fires("DiskFull")
     rig.passes("1m")
-    assert [message.channel for message in rig.roots()] == [OPS]
+    assert [message.channel for message in rig.parents()] == [OPS]
 
 
 def test_an_outage_of_pagerduty_is_reported_in_the_thread_after_ten_seconds_with_a_mention(rig: Rig) -> None:

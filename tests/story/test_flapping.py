@@ -21,11 +21,11 @@ def test_a_flapping_alert_is_one_open_message_until_it_was_quiet_for_the_flap_wi
     flap(rig, "DiskFull", 2)
     rig.passes("9m55s")
     assert rig.state(incident) == "open"
-    assert "flapping" in rig.roots()[0].words
+    assert "flapping" in rig.parents()[0].words
     rig.passes("10s")
     assert rig.state(incident) == "resolved"
-    assert len(rig.roots()) == 1
-    assert "resolved" in rig.roots()[0].words.lower()
+    assert len(rig.parents()) == 1
+    assert "resolved" in rig.parents()[0].words.lower()
     assert rig.events()[-1] == "resolve"
 
 
@@ -59,7 +59,7 @@ def test_a_flapping_alert_opens_no_new_incident_however_long_it_flaps(rig: Rig) 
     first = rig.fires("DiskFull")
     flap(rig, "DiskFull", 40)
     assert rig.fires("DiskFull") == first
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
 
 
 def test_a_change_after_the_window_is_not_counted(rig: Rig) -> None:
@@ -92,9 +92,9 @@ def test_an_alert_that_fires_continuously_is_not_flapping_any_more(rig: Rig) -> 
         rig.passes("30s")
         rig.fires("DiskFull", "info")
     rig.passes("9m")
-    assert "flapping" in rig.roots()[0].words
+    assert "flapping" in rig.parents()[0].words
     rig.passes("2m")
-    assert "flapping" not in rig.roots()[0].words
+    assert "flapping" not in rig.parents()[0].words
     assert rig.state(incident) == "open"
     rig.ends("DiskFull", "info")
     assert rig.state(incident) == "resolved"
@@ -111,7 +111,7 @@ def test_one_alert_that_flaps_in_a_group_is_not_reported_each_time(rig: Rig) -> 
         rig.passes("10s")
     joined = [reply for reply in rig.replies() if "joined" in reply]
     assert len(joined) <= 2
-    assert "flapping" in rig.roots()[0].words
+    assert "flapping" in rig.parents()[0].words
 
 
 def test_an_acknowledgement_of_a_flapping_incident_stays(rig: Rig) -> None:

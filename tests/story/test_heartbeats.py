@@ -50,13 +50,13 @@ def test_a_heartbeat_is_monitored_from_its_first_signal_on(rig: Rig) -> None:
 def test_a_signal_is_a_duplicate_and_no_incident(rig: Rig) -> None:
     answer = send_heartbeat(rig)
     assert answer == {"alerts": 1, "new": 0, "duplicates": 1, "resolved": 0, "rejected": 0, "incidents": []}
-    assert rig.roots() == []
+    assert rig.parents() == []
 
 
 def test_while_signals_arrive_nothing_is_sent(rig: Rig) -> None:
     send_heartbeat(rig)
     send_heartbeats_for(rig, 30)
-    assert rig.roots() == []
+    assert rig.parents() == []
     assert rig.triggered() == []
 
 
@@ -73,7 +73,7 @@ def test_when_a_heartbeat_stops_its_responder_is_paged_after_every_and_grace(rig
 def test_the_message_names_the_heartbeat_its_source_and_its_last_signal(rig: Rig) -> None:
     send_heartbeat(rig, "eu")
     rig.passes("7m1s")
-    (message,) = rig.roots()
+    (message,) = rig.parents()
     for words in ('alertname="Watchdog"', "eu", "2026-11-23 12:00:00 UTC", "every 5m", "Check that"):
         assert words in message.words
     assert missing(rig)[0]["channel"] == "#alerts-critical"
@@ -87,7 +87,7 @@ def test_the_next_signal_resolves_the_incident_at_once(rig: Rig) -> None:
     assert rig.state(str(row["id"])) == "resolved"
     assert rig.events("team-lead") == ["trigger", "resolve"]
     rig.passes("2s")
-    assert "Resolved" in rig.roots()[0].words
+    assert "Resolved" in rig.parents()[0].words
 
 
 def test_a_heartbeat_can_stop_again(rig: Rig) -> None:
@@ -283,7 +283,7 @@ def test_a_worker_killed_between_recording_the_miss_and_opening_the_incident_ope
 
 
 def notices(rig: Rig) -> list[str]:
-    return [root.text for root in rig.roots() if root.channel == "#monitoring"]
+    return [parent.text for parent in rig.parents() if parent.channel == "#monitoring"]
 
 
 def test_made_up_sources_page_at_most_eight_times_a_day_with_one_notice(rig: Rig) -> None:

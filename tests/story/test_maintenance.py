@@ -35,7 +35,7 @@ def test_alerts_in_maintenance_are_posted_and_not_paged(rig: Rig) -> None:
     rig.fires("DiskFull")
     rig.passes("59m59s")
     assert rig.triggered() == []
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
     assert rig.replies() == []
 
 
@@ -44,8 +44,8 @@ def test_every_message_shows_the_end_of_the_maintenance(rig: Rig) -> None:
     start_maintenance(rig)
     rig.fires("During")
     rig.passes("2s")
-    assert all("Maintenance until" in message.words for message in rig.roots())
-    assert len(rig.roots()) == 2
+    assert all("Maintenance until" in message.words for message in rig.parents())
+    assert len(rig.parents()) == 2
 
 
 def test_at_the_end_firing_incidents_are_paged_at_once_and_escalate(rig: Rig) -> None:
@@ -54,7 +54,7 @@ def test_at_the_end_firing_incidents_are_paged_at_once_and_escalate(rig: Rig) ->
     rig.passes("1h")
     assert rig.paged() == ["on-call"]
     rig.passes("2s")
-    assert "Maintenance" not in rig.roots()[0].words
+    assert "Maintenance" not in rig.parents()[0].words
     rig.passes("5m")
     assert rig.paged() == ["on-call", "team-lead"]
 
@@ -67,7 +67,7 @@ def test_an_incident_resolved_in_maintenance_is_never_paged(rig: Rig) -> None:
     rig.passes("2h")
     assert rig.triggered() == []
     assert rig.state(incident) == "resolved"
-    assert "Resolved" in rig.roots()[0].words
+    assert "Resolved" in rig.parents()[0].words
 
 
 def test_a_step_due_in_maintenance_is_notified_when_it_ends(rig: Rig) -> None:

@@ -36,7 +36,7 @@ def test_all_alerts_are_counted_and_the_first_are_stored_completely(rig: Rig, re
     page = rig.client.get(f"/incidents/{incident}")
     assert page.status_code == 200
     assert "severity" in page.text
-    assert f"{MANY} firing" in rig.roots()[0].text
+    assert f"{MANY} firing" in rig.parents()[0].text
 
 
 def test_the_incident_is_resolved_when_all_of_them_are(rig: Rig) -> None:

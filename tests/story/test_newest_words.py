@@ -77,8 +77,8 @@ def test_the_page_of_a_further_step_and_an_edit_have_the_newest_annotations(rig:
     )
     assert "91 %" not in json.dumps(page)
     rig.answers(incident, "acknowledge")
-    assert PERCENT.format(99) in rig.roots()[0].words
-    assert "prometheus-2:9090" in rig.roots()[0].words
+    assert PERCENT.format(99) in rig.parents()[0].words
+    assert "prometheus-2:9090" in rig.parents()[0].words
 
 
 def test_the_api_returns_them_in_the_list_and_in_the_detail(rig: Rig) -> None:
@@ -112,7 +112,7 @@ def test_any_other_save_includes_the_newest_annotations(rig: Rig) -> None:
     rig.works()
     summaries = {alert["annotations"]["summary"] for alert in rig.shows(incident)["alerts"]}
     assert summaries == {PERCENT.format(93), PERCENT.format(50)}
-    assert PERCENT.format(93) in rig.roots()[0].words
+    assert PERCENT.format(93) in rig.parents()[0].words
 
 
 def test_a_duplicate_costs_one_round_trip_and_one_with_changed_annotations_two(
@@ -256,7 +256,7 @@ def test_headline_thread_and_next_page_name_a_firing_alert(rig: Rig) -> None:
     rig.works()
     row = rig.shows(incident)
     first = row["alertname"]
-    assert "(+1)" in rig.roots()[0].words.splitlines()[0]
+    assert "(+1)" in rig.parents()[0].words.splitlines()[0]
     assert "(+1)" in row["summary"]
     page = rig.pagerduty.triggers()[0].body["payload"]
     lead = {"KubeNodeNotReady": ("Node n1 is not ready", "n1"), "PostgresReplicaLag": ("pg-2 lags", "pg-2")}
@@ -267,7 +267,7 @@ def test_headline_thread_and_next_page_name_a_firing_alert(rig: Rig) -> None:
     ended = {"status": "resolved", "endsAt": rig.alert("x", ended=True)["endsAt"]}
     rig.posts({**node, **ended}, replica, group=GROUP)
     rig.passes("5m")
-    head = rig.roots()[0].words.splitlines()[0]
+    head = rig.parents()[0].words.splitlines()[0]
     assert "PostgresReplicaLag" in head
     assert "KubeNodeNotReady" not in head
     assert "PostgresReplicaLag" in rig.replies()[-1]
@@ -291,7 +291,7 @@ def test_five_hosts_are_counted_and_one_of_them_is_named(rig: Rig) -> None:
     assert host == "db-0"  # as in the message, which lists them ordered by labels
     assert page["summary"] == f"[CRITICAL] DiskFull: Disk / on {host} is 9{host[-1]}% full (+4)"
     summary = f"Disk / on {host} is 9{host[-1]}% full (+4)"
-    assert summary in rig.roots()[0].words
+    assert summary in rig.parents()[0].words
     assert summary_of(rig, incident) == listed(rig, incident)["summary"] == summary
 
 
@@ -310,7 +310,7 @@ def test_a_resolved_incident_shows_the_annotations_of_its_last_alert(rig: Rig) -
     rig.works()
     assert rig.state(incident) == "resolved"
     assert summary_of(rig, incident) == listed(rig, incident)["summary"] == PERCENT.format(97)
-    assert PERCENT.format(97) in rig.roots()[0].words
+    assert PERCENT.format(97) in rig.parents()[0].words
 
 
 def test_the_list_names_a_firing_alert_that_is_not_in_the_payload(rig: Rig) -> None:
@@ -343,8 +343,8 @@ def test_truncated_alerts_are_in_the_totals_of_message_and_page(rig: Rig) -> Non
     alerts = [worded(rig.alert("HostDown", instance=f"h{n}"), f"h{n} is down") for n in range(2)]
     (incident,) = rig.posts(*alerts, truncatedAlerts=498)["incidents"]
     rig.works()
-    assert "2 of 500" in rig.roots()[0].words.splitlines()[0]
-    assert "498 more left out by Alertmanager" in rig.roots()[0].words
+    assert "2 of 500" in rig.parents()[0].words.splitlines()[0]
+    assert "498 more left out by Alertmanager" in rig.parents()[0].words
     payload = rig.pagerduty.triggers()[0].body["payload"]
     assert "2 of 500" in payload["summary"]
     assert (payload["custom_details"]["total"], payload["custom_details"]["truncated"]) == (500, 498)

@@ -152,7 +152,7 @@ def test_the_notice_of_a_hostile_alert_mentions_no_one(rig: Rig) -> None:
 def test_a_deleted_message_that_is_posted_again_causes_no_notice(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("5s")
-    rig.slack.delete_message(rig.roots()[0])
+    rig.slack.delete_message(rig.parents()[0])
     rig.answers(incident, "acknowledge")
     rig.passes("10m")
     assert notices_posted(rig) == []

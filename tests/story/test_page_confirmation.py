@@ -136,7 +136,7 @@ def test_a_page_in_a_maintenance_window_is_unconfirmed_reported_once_and_sent_ag
     ]
     assert sum("has no incident" in reply and "On-call" in reply for reply in rest.replies()) == 1
     assert triggers(rest)[:8] == [0, 30, 60, 120, 240, 480, 780, 1080]
-    assert "page not confirmed" in rest.roots()[0].words
+    assert "page not confirmed" in rest.parents()[0].words
 
 
 def test_the_next_step_is_notified_on_time_whether_the_page_is_confirmed_or_not(rest: Rig) -> None:
@@ -358,7 +358,7 @@ def test_repeated_automatic_resolves_are_overruled_three_times_an_hour_and_then_
     assert "team-lead" in rest.paged()
     assert sum("Something in PagerDuty resolves" in reply for reply in rest.replies()) == 1
     rest.passes("1m")
-    assert sum("again and again" in m.words for m in rest.roots() if m.channel == "#monitoring") == 1
+    assert sum("again and again" in m.words for m in rest.parents() if m.channel == "#monitoring") == 1
     channel = rest.client.get("/api/v1/status").json["channels"]["pagerduty"]
     assert (channel["state"], channel["reason"]) == ("failing", "resolved_there")
     rest.passes("1h")
@@ -406,7 +406,9 @@ def test_a_resolve_dropped_three_times_is_reported(rest: Rig) -> None:
     assert len(texts) == 1
     assert page(rest).id in texts[0]
     assert "left_open" in whats(rest, incident)
-    assert any("still open after our resolves" in m.words for m in rest.roots() if m.channel == "#monitoring")
+    assert any(
+        "still open after our resolves" in m.words for m in rest.parents() if m.channel == "#monitoring"
+    )
 
 
 def test_a_later_page_with_the_same_key_is_no_failed_resolve(rest: Rig) -> None:

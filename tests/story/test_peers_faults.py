@@ -29,7 +29,7 @@ def test_the_same_new_alert_from_both_of_a_pair_at_the_same_instant_is_one_incid
         thread.join(20)
     rig.works()
     assert answers == [200] * 8
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
     assert rig.triggered() == ["on-call"]
 
 
@@ -43,7 +43,7 @@ def test_no_page_waits_for_a_message_to_slack(rig: Rig) -> None:
     rig.clock.moment += 300
     rig.works((PAGERDUTY,))
     assert rig.paged() == ["on-call"] * 10 + ["team-lead"] * 10
-    assert rig.roots() == []
+    assert rig.parents() == []
 
 
 def test_an_incident_leased_for_slack_can_be_paged(rig: Rig) -> None:
@@ -73,7 +73,10 @@ def test_an_alert_that_fired_and_resolved_behind_a_backlog_is_resolved_everywher
     rig.clock.moment += 0.5
     rig.posts(rig.alert("DiskFull", ended=True, at=rig.clock() - 0.5))
     rig.passes("10m")
-    assert len([root for root in rig.roots() if "DiskFull" in root.words and "esolved" in root.text]) == 1
+    assert (
+        len([parent for parent in rig.parents() if "DiskFull" in parent.words and "esolved" in parent.text])
+        == 1
+    )
     assert len(rig.pagerduty.still_open()) == 3 * 20
     assert not any("DiskFull" in incident.summary for incident in rig.pagerduty.still_open())
 
@@ -134,9 +137,9 @@ def test_a_200_without_ok_is_retried_until_it_succeeds(rig: Rig) -> None:
     """Seen elsewhere: only the HTTP status was checked."""
     rig.slack.fail_next("chat.postMessage", error="internal_error", times=3)
     rig.fires("DiskFull")
-    assert rig.roots() == []
+    assert rig.parents() == []
     rig.passes("10s")
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
 
 
 def test_after_a_kill_between_save_and_response_the_alert_is_sent_once(rig: Rig) -> None:
@@ -146,7 +149,7 @@ def test_after_a_kill_between_save_and_response_the_alert_is_sent_once(rig: Rig)
     rig.clock.moment += 2
     assert rig.posts(alert)["duplicates"] == 1
     rig.works()
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
     assert rig.triggered() == ["on-call"]
 
 
@@ -196,5 +199,5 @@ def test_both_alertmanagers_send_the_alert_after_a_503(rig: Rig) -> None:
         sent = {**body, "externalURL": f"http://alertmanager-{replica}:9093"}
         assert rig.client.post("/webhooks/alertmanager", json=sent).status_code == 200
     rig.passes("10s")
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
     assert rig.triggered() == ["on-call"]

@@ -67,8 +67,8 @@ def test_two_hundred_new_incidents_are_all_posted_ordered_by_severity(limited: R
     start = limited.clock()
     fire_many(limited, 200, SEVERITIES)
     limited.passes("3m19s")
-    assert len(limited.roots()) == 200
-    severities = [severity_of(root.words) for root in limited.roots()]
+    assert len(limited.parents()) == 200
+    severities = [severity_of(parent.words) for parent in limited.parents()]
     assert severities == ["critical"] * 66 + ["warning"] * 67 + ["info"] * 67
     assert limited.slack.limited == []
     assert limited.clock() - start < 200
@@ -95,9 +95,9 @@ def test_two_workers_share_one_rate_limit(limited: Rig) -> None:
                 for incident in limited.services.work_queue.claim(SLACK, name, limited.clock(), 1).entries:
                     dues = reconcilers.reconcile(incident, SLACK, name)
                     limited.services.work_queue.release(SLACK, name, incident, dues)
-        assert len(limited.roots()) <= 3 + second
+        assert len(limited.parents()) <= 3 + second
         limited.clock.moment += 1
-    assert len(limited.roots()) == 40
+    assert len(limited.parents()) == 40
     assert limited.slack.limited == []
 
 
@@ -105,14 +105,14 @@ def test_a_restart_loses_neither_used_tokens_nor_waiters(limited: Rig) -> None:
     limited.configure(ONE_CHANNEL)
     fire_many(limited, 20, ("warning",))
     limited.passes("2s")
-    assert len(limited.roots()) == 5
+    assert len(limited.parents()) == 5
     limited.configure(ONE_CHANNEL)
     fire_many(limited, 1, name="Worse")
     limited.works()
-    assert len(limited.roots()) == 5
+    assert len(limited.parents()) == 5
     limited.passes("16s")
-    assert len(limited.roots()) == 21
-    assert "Worse0" in limited.roots()[5].words
+    assert len(limited.parents()) == 21
+    assert "Worse0" in limited.parents()[5].words
     assert limited.slack.limited == []
 
 
@@ -122,10 +122,10 @@ def test_a_429_pauses_all_deliveries_to_that_channel(limited: Rig) -> None:
     limited.works()
     limited.fires("Other", "info")
     limited.passes("29s")
-    assert [root.channel for root in limited.roots()] == ["#alerts-info"]
+    assert [parent.channel for parent in limited.parents()] == ["#alerts-info"]
     assert len(limited.slack.calls_of("chat.postMessage")) == 2
     limited.passes("10s")
-    assert len(limited.roots()) == 6
+    assert len(limited.parents()) == 6
     assert 'receiver_rate_limited_total{channel="slack"}' in limited.client.get("/metrics").text
 
 
@@ -190,10 +190,10 @@ def test_an_alert_that_fired_and_resolved_behind_a_backlog_is_posted_once_as_res
     limited.works()
     assert limited.state(brief) == "resolved"
     limited.passes("2m")
-    roots = [root for root in limited.roots() if "Brief" in root.words]
-    assert [root.edits for root in roots] == [0]
-    assert "resolved" in roots[0].words.lower()
-    assert limited.slack.replies(roots[0]) == []
+    parents = [parent for parent in limited.parents() if "Brief" in parent.words]
+    assert [parent.edits for parent in parents] == [0]
+    assert "resolved" in parents[0].words.lower()
+    assert limited.slack.replies(parents[0]) == []
     assert not any("Brief" in str(event.body) for event in limited.pagerduty.events)
 
 
@@ -212,7 +212,7 @@ def test_resolves_do_not_starve_behind_a_stream_of_new_criticals(limited: Rig) -
     assert len(limited.pagerduty.opened()) < posted
     assert [event.action for event in limited.pagerduty.events].count("resolve") == 1
     limited.passes("70s")
-    assert len(limited.roots()) < posted
+    assert len(limited.parents()) < posted
     assert [words for words in limited.replies() if "Resolved" in words]
 
 
@@ -222,15 +222,15 @@ def test_an_edit_permitted_late_shows_the_state_of_then(limited: Rig) -> None:
     limited.passes("5s")
     limited.answers(incident, "acknowledge")
     limited.passes("5s")
-    before = limited.roots()[0].edits
+    before = limited.parents()[0].edits
     for host in range(1, 6):
         limited.posts(*(limited.alert("Edited", "info", host=str(n)) for n in range(host + 1)))
         limited.passes("5s")
     limited.answers(incident, "resolve", "bob")
-    assert limited.roots()[0].edits == before
+    assert limited.parents()[0].edits == before
     limited.passes("1m")
-    assert limited.roots()[0].edits == before + 1
-    assert "bob" in limited.roots()[0].words
+    assert limited.parents()[0].edits == before + 1
+    assert "bob" in limited.parents()[0].words
 
 
 def test_first_messages_are_posted_before_replies(limited: Rig) -> None:
@@ -244,7 +244,7 @@ def test_first_messages_are_posted_before_replies(limited: Rig) -> None:
     limited.passes("1m")
     is_reply = [message.is_reply for message in limited.slack.messages[count:]]
     assert is_reply == sorted(is_reply)
-    assert len(limited.roots()) == 14
+    assert len(limited.parents()) == 14
     assert any("joined" in words for words in limited.replies())
 
 
@@ -255,13 +255,13 @@ def test_a_review_waits_for_a_token_behind_first_messages_and_is_posted(limited:
     limited.passes("20h59m59s", every="1h")
     fire_many(limited, 150, ("info",))
     limited.passes("2m")
-    roots = [root.text for root in limited.roots() if root.channel == "#alerts-info"]
-    assert len(roots) > 120
-    assert not any("eview" in text.partition("\n")[0].replace("Reviewed", "") for text in roots)
+    parents = [parent.text for parent in limited.parents() if parent.channel == "#alerts-info"]
+    assert len(parents) > 120
+    assert not any("eview" in text.partition("\n")[0].replace("Reviewed", "") for text in parents)
     (waiting,) = limited.services.reviews.load_reviews(review_group_id("#alerts-info")).state.records
     assert waiting.delivery.attempts == 0
     limited.passes("1m")
-    texts = [root.text for root in limited.roots()]
+    texts = [parent.text for parent in limited.parents()]
     assert len(texts) == 152
     assert "eview" in texts[-1]
     assert limited.slack.limited == []
@@ -273,7 +273,7 @@ def test_a_mark_on_a_review_is_shown_when_its_edit_gets_a_token(limited: Rig) ->
     limited.reconcilers.periodic_tasks.enqueue_all(limited.services.work_queue)
     limited.fires("Info", "info")
     limited.passes("21h1m", every="1h")
-    (review,) = [root for root in limited.roots() if "reviewed" in root.buttons]
+    (review,) = [parent for parent in limited.parents() if "reviewed" in parent.buttons]
     limited.answers(limited.fires("Edited", "warning"), "acknowledge")
     limited.passes("5s")
     SlackPeople(limited.client, limited.clock, limited.slack).clicks("reviewed", review.buttons["reviewed"])
@@ -290,7 +290,7 @@ def save_notices(rig: Rig, count: int, name: str = "problem") -> None:
 
 
 def notices(rig: Rig) -> list[str]:
-    return [root.text for root in rig.roots() if root.text.startswith("🛠")]
+    return [parent.text for parent in rig.parents() if parent.text.startswith("🛠")]
 
 
 def test_notices_stay_within_the_limit_of_their_channel(limited: Rig) -> None:
@@ -316,7 +316,7 @@ def test_a_first_critical_message_is_posted_before_notices_that_waited_longer(li
     assert notices(limited) == []
     fire_many(limited, 10, name="Worse")
     limited.passes("30s")
-    texts = [root.text for root in limited.roots()]
+    texts = [parent.text for parent in limited.parents()]
     assert len(texts) == 16
     assert ["🛠" in text for text in texts] == [False] * 15 + [True]
     assert sum("Worse" in text for text in texts[4:14]) == 10
@@ -332,8 +332,8 @@ def test_notices_do_not_starve_behind_a_stream_of_new_criticals(limited: Rig) ->
         limited.works()
         limited.clock.moment += 1
     (notice,) = notices(limited)
-    assert len(limited.roots()) < 200
-    texts = [root.text for root in limited.roots()]
+    assert len(limited.parents()) < 200
+    texts = [parent.text for parent in limited.parents()]
     # A delivery that is first due more than 70 s later has a worse priority.
     assert 60 < texts.index(notice) < 180
     assert limited.slack.limited == []
@@ -361,7 +361,7 @@ def test_a_429_for_a_notice_pauses_all_deliveries_to_that_channel(limited: Rig) 
     limited.passes("28s")
     assert len(limited.slack.calls_of("chat.postMessage")) == 1
     limited.passes("5s")
-    assert len(limited.roots()) == 2
+    assert len(limited.parents()) == 2
 
 
 def test_a_429_pauses_notices_to_that_channel(limited: Rig) -> None:

@@ -70,7 +70,7 @@ def test_the_second_change_causes_a_hint_and_no_further_replies(rig: Rig) -> Non
     (hint,) = hints(rig)
     assert "`value` is part of the labels" in hint
     assert rig.paged() == ["on-call", "team-lead", "manager"]
-    assert f"`value={churn.value}`" in rig.roots()[0].words
+    assert f"`value={churn.value}`" in rig.parents()[0].words
     texts = [event["text"] for event in rig.shows(churn.incident)["timeline"]]
     assert len([text for text in texts if "`value` is part of the labels" in text]) == 1
     assert "`value` is part of the labels" in rig.client.get("/history").text.replace("&#39;", "'")
@@ -238,14 +238,14 @@ def test_edits_follow_once_a_minute(rig: Rig, every: str, edits: int) -> None:
     churn = Churn(rig)
     for _ in range(3):
         churn.changes()
-    before = rig.roots()[0].edits
+    before = rig.parents()[0].edits
     for _ in range(30):
         churn.changes("together", every)
     rig.passes("1m")
-    assert rig.roots()[0].edits - before <= edits
-    assert f"`value={churn.value}`" in rig.roots()[0].words
+    assert rig.parents()[0].edits - before <= edits
+    assert f"`value={churn.value}`" in rig.parents()[0].words
     rig.answers(churn.incident, "acknowledge")
-    assert "Acknowledged" in rig.roots()[0].words  # changes by people are shown at once
+    assert "Acknowledged" in rig.parents()[0].words  # changes by people are shown at once
 
 
 def test_the_incident_is_resolved_when_the_last_renamed_alert_is(rig: Rig) -> None:

@@ -63,7 +63,7 @@ def test_a_retried_delivery_arrives_and_leaves_the_list(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     unarchive(rig)
     assert retry(rig, failed(rig)[0]["id"])["state"] == "pending"
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
     assert failed(rig) == []
     assert "receiver_failed_deliveries 0.0" in rig.client.get("/metrics").text
     event = next(e for e in rig.shows(incident)["timeline"] if e["what"] == "retried")
@@ -94,12 +94,12 @@ def test_two_retry_requests_send_once(rig: Rig) -> None:
     failure = rig.services.failures.get_failure(row["id"])
     retry(rig, row["id"])
     retry(rig, row["id"])
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
     # A process that loaded the failure before it was sent, and saves only now.
     again, event = retry_by_request(failure, Person("bob"), rig.clock())
     assert not rig.services.failures.retry_delivery(failure, again, event, rig.clock())
     rig.works()
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
 
 
 def test_a_retry_that_fails_is_listed_again_and_reported_once(rig: Rig) -> None:
@@ -137,7 +137,7 @@ def test_a_delivery_that_was_perhaps_sent_is_searched_before_the_retry(rig: Rig)
     rig.slack.heal()
     retry_all(rig)
     rig.passes("1m")
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
     assert failed(rig) == []
 
 

@@ -26,7 +26,7 @@ def start_receiver(rig: Rig, hours: str, moment: float) -> None:
 
 
 def reviews(rig: Rig) -> list[str]:
-    return [root.words for root in rig.roots() if "eview" in root.text]
+    return [parent.words for parent in rig.parents() if "eview" in parent.text]
 
 
 @pytest.mark.parametrize(
@@ -79,11 +79,11 @@ def test_a_review_is_marked_with_its_button(rig: Rig) -> None:
     start_receiver(rig, BERLIN, rig.clock())
     rig.fires("CertRenewed", "info")
     rig.passes("1d", every="1h")
-    (review,) = [root for root in rig.roots() if "reviewed" in root.buttons]
+    (review,) = [parent for parent in rig.parents() if "reviewed" in parent.buttons]
     people = SlackPeople(rig.client, rig.clock, rig.slack)
     assert people.clicks("reviewed", review.buttons["reviewed"], by="alice").status_code == 200
     rig.passes("5s")
-    (review,) = [root for root in rig.roots() if "eview" in root.text]
+    (review,) = [parent for parent in rig.parents() if "eview" in parent.text]
     assert "reviewed" not in review.buttons
     assert "U0ALICE1" in review.words or "alice" in review.words
 
@@ -93,11 +93,11 @@ def test_a_mark_whose_edit_failed_is_shown_soon_after(rig: Rig) -> None:
     start_receiver(rig, BERLIN, rig.clock())
     rig.fires("CertRenewed", "info")
     rig.passes("1d", every="1h")
-    (review,) = [root for root in rig.roots() if "reviewed" in root.buttons]
+    (review,) = [parent for parent in rig.parents() if "reviewed" in parent.buttons]
     rig.slack.fail_next("chat.update", status=503)
     SlackPeople(rig.client, rig.clock, rig.slack).clicks("reviewed", review.buttons["reviewed"])
     rig.passes("10s")
-    assert [root for root in rig.roots() if "reviewed" in root.buttons] == []
+    assert [parent for parent in rig.parents() if "reviewed" in parent.buttons] == []
 
 
 def test_a_review_that_failed_permanently_is_posted_once_to_the_fallback_channel_and_reported(
@@ -110,9 +110,9 @@ def test_a_review_that_failed_permanently_is_posted_once_to_the_fallback_channel
     rig.fires("CertRenewed", "info")
     rig.slack.archive("#alerts-info")
     rig.passes("1d", every="1h")
-    (review,) = [root for root in rig.roots() if "eview" in root.text and root.channel == "#ops"]
+    (review,) = [parent for parent in rig.parents() if "eview" in parent.text and parent.channel == "#ops"]
     assert "CertRenewed" in review.words
-    notices = [root.text for root in rig.roots() if root.channel == "#monitoring"]
+    notices = [parent.text for parent in rig.parents() if parent.channel == "#monitoring"]
     assert (
         sum("Review to slack:#alerts-info failed permanently: is_archived" in notice for notice in notices)
         == 1

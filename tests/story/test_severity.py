@@ -42,8 +42,8 @@ def test_a_severity_of_page_is_routed_shown_and_paged_as_critical(rig: Rig) -> N
     rig.clock.moment += 7 * 86400
     (incident,) = rig.posts(*body["alerts"])["incidents"]
     rig.works()
-    assert rig.roots()[0].channel == "#alerts-critical"
-    assert "🔴 CRITICAL" in rig.roots()[0].words
+    assert rig.parents()[0].channel == "#alerts-critical"
+    assert "🔴 CRITICAL" in rig.parents()[0].words
     assert rig.paged() == ["on-call"]
     details = rig.shows(incident)
     assert (details["severity"], details["alerts"][0]["severity"]) == ("critical", "critical")
@@ -58,7 +58,7 @@ def test_aliases_of_critical_are_one_severity(rig: Rig, word: str) -> None:
     assert rig.paged() == ["on-call"]
     assert rig.shows(incident)["route"] == "#alerts-critical"
     assert rig.pagerduty.events[0].body["payload"]["severity"] == "critical"
-    assert f"severity={word}" in rig.roots()[0].words
+    assert f"severity={word}" in rig.parents()[0].words
     rig.ends("DiskFull", word)
     assert rig.state(incident) == "resolved"
 
@@ -78,7 +78,7 @@ def test_aliases_of_info_cause_no_page(rig: Rig, word: str) -> None:
 def test_an_error_uses_the_route_of_warnings_and_its_own_colour(rig: Rig) -> None:
     incident = rig.fires("DiskFull", "high")
     assert rig.shows(incident)["route"] == "#alerts-warning"
-    assert "🟠 ERROR" in rig.roots()[0].words
+    assert "🟠 ERROR" in rig.parents()[0].words
     assert rig.pagerduty.events[0].body["payload"]["severity"] == "error"
     assert listed(rig, "error") == [incident]
     assert listed(rig, "warning") == []
@@ -139,7 +139,7 @@ def test_a_configured_alias_is_understood_and_a_reload_does_not_change_open_inci
     assert rig.shows(incident)["severity"] == "critical"
     assert rig.visible_output() == before
     rig.answers(incident, "acknowledge")
-    assert "CRITICAL" in rig.roots()[0].words
+    assert "CRITICAL" in rig.parents()[0].words
 
 
 def test_after_a_reload_a_new_alias_applies_to_new_incidents(rig: Rig) -> None:

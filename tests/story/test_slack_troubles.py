@@ -8,14 +8,14 @@ from tests.rig import Rig
 def test_a_deleted_message_is_posted_again_once_with_a_link(rig: Rig) -> None:
     incident = rig.fires("DiskFull", host="a")
     rig.passes("5s")
-    rig.slack.delete_message(rig.roots()[0])
+    rig.slack.delete_message(rig.parents()[0])
     rig.posts(rig.alert("DiskFull", host="a"), rig.alert("DiskFull", host="b"))
     rig.passes("10s")
-    assert len(rig.roots()) == 1  # the mock has deleted the former one
-    rig.slack.delete_message(rig.roots()[0])
+    assert len(rig.parents()) == 1  # the mock has deleted the former one
+    rig.slack.delete_message(rig.parents()[0])
     rig.answers(incident, "resolve")
     rig.passes("1h")
-    assert rig.roots() == []
+    assert rig.parents() == []
 
 
 def test_a_hanging_slack_delays_no_page(rig: Rig) -> None:
@@ -38,16 +38,16 @@ def test_slack_failing_for_a_while_loses_nothing_and_doubles_nothing(rig: Rig) -
     rig.slack.fail_next("chat.postMessage", status=503, times=4)
     rig.fires("DiskFull")
     rig.passes("30s")
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
     assert rig.paged() == ["on-call"]
 
 
 def test_a_200_without_ok_is_no_delivery(rig: Rig) -> None:
     rig.slack.fail_next("chat.postMessage", error="internal_error")
     rig.fires("DiskFull")
-    assert rig.roots() == []
+    assert rig.parents() == []
     rig.passes("5s")
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
 
 
 def test_a_message_whose_response_was_lost_is_found_again(rig: Rig) -> None:
@@ -55,7 +55,7 @@ def test_a_message_whose_response_was_lost_is_found_again(rig: Rig) -> None:
     rig.slack.drop_answer("chat.postMessage")
     rig.fires("DiskFull")
     rig.passes("30s")
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
 
 
 def test_a_deleted_channel_prevents_no_page(rig: Rig) -> None:
@@ -63,19 +63,19 @@ def test_a_deleted_channel_prevents_no_page(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("10m")
     assert rig.paged() == ["on-call", "team-lead", "manager"]
-    root = next(d for d in rig.shows(incident)["deliveries"] if d["id"] == "message")
-    assert (root["state"], root["reason"]) == ("failed", "is_archived")
+    parent = next(d for d in rig.shows(incident)["deliveries"] if d["id"] == "message")
+    assert (parent["state"], parent["reason"]) == ("failed", "is_archived")
     assert "receiver_failed_deliveries 1.0" in rig.client.get("/metrics").text
 
 
 def test_edits_that_follow_one_another_are_merged(rig: Rig) -> None:
     rig.fires("DiskFull", host="0")
     rig.passes("5s")
-    edits = rig.roots()[0].edits
+    edits = rig.parents()[0].edits
     for host in range(1, 11):
         rig.posts(*(rig.alert("DiskFull", host=str(n)) for n in range(host + 1)))
     rig.passes("5s")
-    assert rig.roots()[0].edits == edits + 1
+    assert rig.parents()[0].edits == edits + 1
     assert len([reply for reply in rig.replies() if "joined" in reply]) == 1
 
 
@@ -88,13 +88,13 @@ def test_an_incident_has_one_message_that_is_updated(rig: Rig) -> None:
     rig.passes("5s")
     rig.posts(rig.alert("DiskFull", host="a", ended=True), rig.alert("DiskFull", host="b", ended=True))
     rig.passes("5s")
-    assert len(rig.roots()) == 1
-    assert all(reply.thread_ts == rig.roots()[0].ts for reply in rig.slack.replies())
+    assert len(rig.parents()) == 1
+    assert all(reply.thread_ts == rig.parents()[0].ts for reply in rig.slack.replies())
 
 
 def test_buttons_have_the_incidents_id(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
-    buttons = rig.roots()[0].buttons
+    buttons = rig.parents()[0].buttons
     assert {name: value for name, value in buttons.items() if value} == {
         "acknowledge": incident,
         "resolve": incident,
@@ -119,8 +119,8 @@ def test_a_message_that_is_found_is_updated_to_the_current_state(rig: Rig) -> No
     rig.works(("slack",))
     rig.posts(rig.alert("DiskFull", ended=True))
     rig.passes("30s")
-    assert len(rig.roots()) == 1
-    assert "esolved" in rig.roots()[0].text
+    assert len(rig.parents()) == 1
+    assert "esolved" in rig.parents()[0].text
 
 
 def test_a_long_outage_of_slack_shortens_no_wait(rig: Rig) -> None:

@@ -60,7 +60,7 @@ class StormRun:
     def breaks_out(self) -> None:
         self.incidents = [self._posts(n)["incidents"][0] for n in range(COUNT)]
         self._waits_until(lambda: self._has_notified("on-call"))
-        own = [root for root in self.rig.roots() if "in #alerts-critical:" not in root.text]
+        own = [parent for parent in self.rig.parents() if "in #alerts-critical:" not in parent.text]
         assert len(own) + self._storm(CHANNEL)["total"] == COUNT
         assert len(self._pages("on-call")) + self._storm(ON_CALL)["total"] == COUNT
         assert self._storm_page("on-call").state == "triggered"
@@ -87,9 +87,9 @@ class StormRun:
             self._posts(n, ended=True)
         self._waits_until(lambda: self.rig.client.get("/api/v1/storms").json == {"storms": []}, within_s=60)
         self._waits_until(lambda: self.rig.pagerduty.still_open() == [])
-        self._waits_until(lambda: all(root.text.startswith("✅") for root in self.rig.roots()))
+        self._waits_until(lambda: all(parent.text.startswith("✅") for parent in self.rig.parents()))
         assert {self.rig.state(one) for one in self.incidents} == {"resolved"}
-        assert sum("resolved · storm over" in root.text for root in self.rig.roots()) == 1
+        assert sum("resolved · storm over" in parent.text for parent in self.rig.parents()) == 1
 
     def _waits_until(self, is_so: Callable[[], object], within_s: float = 25.0) -> None:
         end = self.rig.clock() + within_s

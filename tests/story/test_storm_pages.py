@@ -40,7 +40,7 @@ def count_queries(rig: Rig) -> int:
 
 
 def notices(rig: Rig) -> list[str]:
-    return [message.words for message in rig.roots() if message.channel == "#monitoring"]
+    return [message.words for message in rig.parents() if message.channel == "#monitoring"]
 
 
 def deliver(rig: Rig) -> None:

@@ -183,7 +183,7 @@ def test_a_refused_message_of_a_storm_is_posted_once_to_the_fallback_channel(rig
     ids = fire_groups(rig)
     rig.slack.archive(CRITICAL)
     rig.passes("1m")
-    (summary,) = [root for root in in_channel(rig, OPS) if f"incidents in {OPS}" in root.text]
+    (summary,) = [parent for parent in in_channel(rig, OPS) if f"incidents in {OPS}" in parent.text]
     bundled = [
         row for row in failed(rig) if row["what"] == "message" and "refused for all" in str(row["detail"])
     ]
@@ -200,7 +200,7 @@ def test_steps_are_notified_in_the_thread_of_the_storm_in_the_fallback_channel(r
     fire_groups(rig)
     rig.slack.archive(CRITICAL)
     rig.passes("6m30s", every="3s")
-    (summary,) = [root for root in in_channel(rig, OPS) if f"incidents in {OPS}" in root.text]
+    (summary,) = [parent for parent in in_channel(rig, OPS) if f"incidents in {OPS}" in parent.text]
     texts = [reply.words for reply in rig.slack.replies() if reply.thread_ts == summary.ts]
     assert len([words for words in texts if "@team-lead" in words]) == 1
 

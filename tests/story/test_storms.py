@@ -60,7 +60,7 @@ def storm(rig: Rig, target_key: str = "channel:#alerts-critical") -> dict[str, A
 
 
 def summaries(rig: Rig) -> list[SlackMessage]:
-    return [root for root in rig.roots() if "in #alerts-critical:" in root.text]
+    return [parent for parent in rig.parents() if "in #alerts-critical:" in parent.text]
 
 
 def pages(rig: Rig, responder: str = "on-call", action: str = "trigger") -> list[dict[str, Any]]:
@@ -78,11 +78,11 @@ def test_one_message_summarizes_all_incidents_and_is_updated(rig: Rig) -> None:
     fire_groups(rig)
     rig.passes("20s")
     (summary,) = summaries(rig)
-    assert len(rig.roots()) < 10
+    assert len(rig.parents()) < 10
     counted = storm(rig)["total"]
     assert "channel:#alerts-critical" in rig.client.get("/api/v1/status").json["storms"]
     assert f"{counted} incidents in #alerts-critical: {counted} open" in summary.text
-    assert counted + len(rig.roots()) - 1 == MANY
+    assert counted + len(rig.parents()) - 1 == MANY
     assert "× *Alert0*" in summary.words
     assert "critical" in summary.words
     assert "Newest: " in summary.words
@@ -114,7 +114,7 @@ def test_few_incidents_are_no_storm(rig: Rig) -> None:
     fire_groups(rig, count=12)
     rig.passes("1m")
     assert rig.client.get("/api/v1/storms").json == {"storms": []}
-    assert len(rig.roots()) == 12
+    assert len(rig.parents()) == 12
     assert len(rig.paged()) == 12
 
 
@@ -277,14 +277,14 @@ def test_when_a_storm_ends_its_firing_incidents_are_posted(rig: Rig) -> None:
     fire_groups(rig)
     rig.passes("20s")
     resolve_groups(rig, count=10)
-    before = len(rig.roots())
+    before = len(rig.parents())
     rig.passes("3m")
     (summary,) = summaries(rig)
     assert "storm over" in summary.text
     (over,) = [reply.words for reply in rig.slack.replies() if "The storm is over" in reply.words]
     assert "20 incidents get messages of their own" in over
     assert f"{storm(rig)['open'] - 20} incidents more still firing" in over
-    assert len(rig.roots()) == before + 20
+    assert len(rig.parents()) == before + 20
 
 
 def test_an_incident_resolved_before_it_had_its_own_message_gets_none(rig: Rig) -> None:
@@ -293,10 +293,10 @@ def test_an_incident_resolved_before_it_had_its_own_message_gets_none(rig: Rig) 
     rig.passes("33s")
     over = [reply for reply in rig.slack.replies() if "The storm is over" in reply.words]
     assert len(over) == 1
-    before = len(rig.roots())
+    before = len(rig.parents())
     resolve_groups(rig)
     rig.passes("2m")
-    assert len(rig.roots()) == before
+    assert len(rig.parents()) == before
     assert f"{storm_total(summaries(rig)[0])} resolved · storm over" in summaries(rig)[0].text
 
 
@@ -312,7 +312,7 @@ def test_an_incident_that_got_its_own_message_is_updated(rig: Rig) -> None:
     )
     rig.answers(own, "acknowledge")
     rig.passes("10s")
-    assert any("Acknowledged by alice" in root.text for root in rig.roots())
+    assert any("Acknowledged by alice" in parent.text for parent in rig.parents())
 
 
 def _link(rig: Rig, incident: str) -> str:
@@ -326,7 +326,7 @@ def _summary_link(rig: Rig) -> str:
 def test_another_channel_is_not_affected(rig: Rig) -> None:
     fire_groups(rig)
     rig.fires("SlowTests", "warning")
-    assert any("SlowTests" in root.text for root in rig.roots())
+    assert any("SlowTests" in parent.text for parent in rig.parents())
 
 
 def test_an_alert_that_fires_again_after_the_storm_has_its_own_message(rig: Rig) -> None:
@@ -334,10 +334,10 @@ def test_an_alert_that_fires_again_after_the_storm_has_its_own_message(rig: Rig)
     rig.passes("20s")
     resolve_groups(rig)
     rig.passes("2m")
-    before = len(rig.roots())
+    before = len(rig.parents())
     fire_groups(rig, count=1, first=MANY - 1)
     rig.passes("10s")
-    assert len(rig.roots()) == before + 1
+    assert len(rig.parents()) == before + 1
 
 
 def test_a_second_storm_has_its_own_message(rig: Rig) -> None:
@@ -495,7 +495,7 @@ def test_a_pause_that_delays_a_few_incidents_is_no_storm(rig: Rig) -> None:
     rig.passes("10s")
     assert rig.client.get("/api/v1/storms").json == {"storms": []}
     rig.passes("2m")
-    assert len(rig.roots()) == 5
+    assert len(rig.parents()) == 5
 
 
 def test_a_page_that_waits_for_its_storm_is_not_shown_as_delayed(rig: Rig) -> None:

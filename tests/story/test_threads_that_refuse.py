@@ -21,12 +21,12 @@ CRITICAL = "#alerts-critical"
 
 def root_of(rig: Rig) -> SlackMessage:
     """Return the incident's message: the first in its channel."""
-    return rig.roots()[0]
+    return rig.parents()[0]
 
 
 def list_replacements(rig: Rig) -> list[SlackMessage]:
     """Return the messages that were posted in the channel instead of replies."""
-    return [message for message in rig.roots() if "In place of a reply" in message.words]
+    return [message for message in rig.parents() if "In place of a reply" in message.words]
 
 
 @pytest.mark.parametrize("code", CODES)
@@ -51,7 +51,7 @@ def test_a_step_is_posted_once_in_the_channel_with_mention_and_link(rig: Rig, co
         for event in details["timeline"]
     )
     # Nothing is posted to the fallback channel or to that of notices.
-    assert {message.channel for message in rig.roots()} == {CRITICAL}
+    assert {message.channel for message in rig.parents()} == {CRITICAL}
 
 
 def test_every_reply_is_posted_once(rig: Rig) -> None:

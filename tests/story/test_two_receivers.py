@@ -56,7 +56,7 @@ def test_the_first_receiver_opens_one_incident_with_one_message_and_one_page(
     details = rig.shows(incident)
     assert (details["receiver"], details["group_key"]) == (first["receiver"], first["groupKey"])
     assert rig.paged() == ["on-call"]
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
 
 
 @PATHS
@@ -152,7 +152,7 @@ def test_within_the_flap_window_the_first_of_both_receivers_reopens_the_incident
     assert (answer["new"], answer["incidents"]) == (1, [incident])
     assert posts(rig, queue(rig), path=second)["duplicates"] == 1
     assert rig.state(incident) == "open"
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
     posts(rig, ended(rig), path=second)
     assert rig.state(incident) == "resolved"
 
@@ -185,8 +185,8 @@ def test_an_alert_that_flaps_under_both_receivers_is_one_message_without_new_pag
             rig.answers(incident, "acknowledge")
             pages = rig.triggered()
     assert rig.triggered() == pages
-    assert len(rig.roots()) == 1
-    assert "flapping" in rig.roots()[0].words
+    assert len(rig.parents()) == 1
+    assert "flapping" in rig.parents()[0].words
 
 
 def test_an_alert_that_fires_again_under_the_other_receiver_returns_to_its_incident(rig: Rig) -> None:
@@ -205,7 +205,7 @@ def test_duplicates_of_only_the_other_receiver_keep_the_incident_from_being_stal
     for _ in range(24):
         rig.passes("1h")
         posts(rig, queue(rig, at=rig.clock() - 3600), path=DEFAULT)
-    assert "Stale" not in rig.roots()[0].words
+    assert "Stale" not in rig.parents()[0].words
     posts(rig, ended(rig), path=DEFAULT)
     assert rig.state(incident) == "resolved"
 

@@ -123,9 +123,9 @@ def test_a_button_click_stops_the_escalation_and_is_visible_everywhere(rig: Rig,
     rig.passes("30m")
     assert rig.paged() == ["on-call"]
     assert rig.events() == ["trigger", "acknowledge"]
-    (root,) = rig.roots()
-    assert "acknowledged by <@U0ALICE1>" in root.words
-    assert set(root.buttons) == {"unacknowledge", "resolve", "silence"}
+    (parent,) = rig.parents()
+    assert "acknowledged by <@U0ALICE1>" in parent.words
+    assert set(parent.buttons) == {"unacknowledge", "resolve", "silence"}
     assert ("acknowledged", "alice") in [(e["what"], e["by"]) for e in rig.shows(incident)["timeline"]]
 
 
@@ -136,11 +136,11 @@ def test_the_buttons_of_the_message_work(rig: Rig, people: SlackPeople) -> None:
         ("unacknowledge", "open"),
         ("resolve", "resolved"),
     ):
-        (root,) = rig.roots()
-        assert people.clicks(button, root.buttons[button]).status_code == 200
+        (parent,) = rig.parents()
+        assert people.clicks(button, parent.buttons[button]).status_code == 200
         rig.passes("2s")
         assert rig.state(incident) == state
-    assert rig.roots()[0].buttons == {}
+    assert rig.parents()[0].buttons == {}
 
 
 def test_clicking_twice_changes_nothing_more(rig: Rig, people: SlackPeople) -> None:
@@ -204,9 +204,9 @@ def test_a_silence_is_shown_and_expired_by_its_button(rig: Rig, people: SlackPeo
     rig.works(("slack",))
     rig.clock.moment += 2
     rig.works(("slack",))
-    (root,) = rig.roots()
-    assert "🔕 Silence 1 by bob" in root.words
-    people.clicks("expire:1", root.buttons["expire:1"])
+    (parent,) = rig.parents()
+    assert "🔕 Silence 1 by bob" in parent.words
+    people.clicks("expire:1", parent.buttons["expire:1"])
     assert rig.services.incidents.load_incident(incident).silences[0].ended_at == rig.clock()
 
 

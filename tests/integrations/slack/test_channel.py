@@ -43,7 +43,7 @@ def test_it_is_a_channel(channel):
 def test_a_post_is_a_message_and_its_receipt_has_the_reference(slack, channel):
     incident = an_incident()
     receipt = channel.send(a_notification(incident))
-    message = slack.roots[0]
+    message = slack.parents[0]
     assert message.channel == "#alerts-critical"
     assert receipt.reference == message.reference
     assert receipt.link == "https://example.slack.com/archives/C0ALERTSCRITICAL/p1795435380000000"
@@ -68,26 +68,26 @@ def test_an_update_edits_the_same_message(slack, channel):
     again = channel.send(a_notification(incident, an_update(message=receipt.reference)))
     assert again.reference == receipt.reference
     assert len(slack.messages) == 1
-    assert slack.roots[0].edits == 1
-    assert "Acknowledged by alice" in slack.roots[0].words
+    assert slack.parents[0].edits == 1
+    assert "Acknowledged by alice" in slack.parents[0].words
 
 
 def test_an_edit_mentions_no_one_either(slack, channel):
     receipt = channel.send(a_notification())
     incident = an_incident(an_alert(annotations={"summary": "@channel @here"}))
     channel.send(a_notification(incident, an_update(message=receipt.reference)))
-    assert slack.roots[0].pings == []
+    assert slack.parents[0].pings == []
 
 
 def test_a_step_is_a_reply_in_the_thread_that_mentions_the_responder(slack, channel):
     receipt = channel.send(a_notification())
     reply = a_reply("step", step=a_policy().steps[1], message=receipt.reference)
     reply_receipt = channel.send(a_notification(an_incident(), reply))
-    (message,) = slack.replies(slack.roots[0])
+    (message,) = slack.replies(slack.parents[0])
     assert message.pings == ["@team-lead"]
     assert reply_receipt.reference == message.reference
     assert reply_receipt.link.endswith(
-        f"{message.ts.replace('.', '')}?thread_ts={slack.roots[0].ts}&cid=C0ALERTSCRITICAL"
+        f"{message.ts.replace('.', '')}?thread_ts={slack.parents[0].ts}&cid=C0ALERTSCRITICAL"
     )
 
 
@@ -111,7 +111,7 @@ def test_formatting_that_slack_refuses_is_a_permanent_error_and_is_logged(slack,
     slack.fail_next("chat.postMessage", error=error, messages=("[ERROR] bad [json-pointer:/blocks/3]",))
     receipt = channel.send(a_notification(excerpt=an_excerpt()))
     assert receipt.note == "Slack refused the formatting: sent as compact"
-    assert "📖" not in slack.roots[0].words
+    assert "📖" not in slack.parents[0].words
     event, fields = logged(caplog)[0]
     assert (event, fields["reason"], fields["formatting"]) == ("slack refused the formatting", error, "full")
     assert "/blocks/3" in fields["detail"]
@@ -121,15 +121,15 @@ def test_the_last_formatting_level_is_plain_text(slack, channel):
     slack.fail_next("chat.postMessage", error="invalid_blocks", times=2)
     receipt = channel.send(a_notification())
     assert receipt.note == "Slack refused the formatting: sent as plain"
-    assert slack.roots[0].blocks == []
-    assert "CPU above 90 %" in slack.roots[0].text
+    assert slack.parents[0].blocks == []
+    assert "CPU above 90 %" in slack.parents[0].text
 
 
 def test_an_edit_without_blocks_removes_the_old_blocks(slack, channel):
     receipt = channel.send(a_notification())
     slack.fail_next("chat.update", error="msg_blocks_too_long", times=2)
     channel.send(a_notification(action=an_update(message=receipt.reference)))
-    assert slack.roots[0].blocks == []
+    assert slack.parents[0].blocks == []
 
 
 def test_a_text_that_slack_refuses_on_every_formatting_level_is_a_permanent_error(slack, channel, caplog):
@@ -147,7 +147,7 @@ def test_any_other_error_ends_the_attempts_with_simpler_formatting(slack, channe
     assert caught.value.retry_after == 7
 
 
-@pytest.mark.parametrize("action", [an_update(message="simulated:x:root"), a_reply("resolved", message="")])
+@pytest.mark.parametrize("action", [an_update(message="simulated:x:parent"), a_reply("resolved", message="")])
 def test_a_simulated_message_can_not_be_edited_or_replied_to(slack, channel, action):
     with pytest.raises(PermanentDeliveryError, match="message_not_found"):
         channel.send(a_notification(action=action))
@@ -156,7 +156,7 @@ def test_a_simulated_message_can_not_be_edited_or_replied_to(slack, channel, act
 
 def test_a_deleted_message_is_reported_as_gone(slack, channel):
     receipt = channel.send(a_notification())
-    slack.delete_message(slack.roots[0])
+    slack.delete_message(slack.parents[0])
     with pytest.raises(PermanentDeliveryError, match="message_not_found"):
         channel.send(a_notification(action=an_update(message=receipt.reference)))
 

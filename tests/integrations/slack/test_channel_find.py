@@ -41,7 +41,7 @@ def test_a_post_whose_response_was_lost_is_found(slack, channel):
     send_without_response(slack, channel, a_notification())
     found = channel.find_receipt(sought(a_notification()))
     assert found is not None
-    assert found.reference == slack.roots[0].reference
+    assert found.reference == slack.parents[0].reference
     assert found.link.startswith("https://example.slack.com/archives/C0ALERTSCRITICAL/p")
 
 
@@ -74,8 +74,8 @@ def test_a_post_is_found_whatever_its_first_content(channel):
 
 
 def test_a_reply_whose_response_was_lost_is_found(slack, channel):
-    root = channel.send(a_notification())
-    reply = a_notification(action=a_reply("resolved", message=root.reference))
+    parent = channel.send(a_notification())
+    reply = a_notification(action=a_reply("resolved", message=parent.reference))
     send_without_response(slack, channel, reply)
     found = channel.find_receipt(sought(reply))
     assert found is not None
@@ -83,22 +83,24 @@ def test_a_reply_whose_response_was_lost_is_found(slack, channel):
 
 
 def test_a_reply_about_other_alerts_is_not_found(channel):
-    root = channel.send(a_notification())
+    parent = channel.send(a_notification())
     channel.send(
         a_notification(
-            action=a_reply("joined", instance="", content_version=ReportedJoins(0, 1), message=root.reference)
+            action=a_reply(
+                "joined", instance="", content_version=ReportedJoins(0, 1), message=parent.reference
+            )
         )
     )
     later = a_notification(
-        action=a_reply("joined", instance="", content_version=ReportedJoins(1, 2), message=root.reference)
+        action=a_reply("joined", instance="", content_version=ReportedJoins(1, 2), message=parent.reference)
     )
     assert channel.find_receipt(sought(later)) is None
 
 
 def test_an_edit_is_never_searched(slack, channel):
-    root = channel.send(a_notification())
+    parent = channel.send(a_notification())
     slack.calls.clear()
-    assert channel.find_receipt(sought(a_notification(action=an_update(message=root.reference)))) is None
+    assert channel.find_receipt(sought(a_notification(action=an_update(message=parent.reference)))) is None
     assert slack.calls == []
 
 
@@ -157,6 +159,6 @@ def test_if_slack_refuses_the_search_nothing_is_found(slack, channel, failure):
 
 def test_a_reply_to_a_simulated_message_is_not_found(channel):
     assert (
-        channel.find_receipt(sought(a_notification(action=a_reply("resolved", message="simulated:x:root"))))
+        channel.find_receipt(sought(a_notification(action=a_reply("resolved", message="simulated:x:parent"))))
         is None
     )

@@ -26,18 +26,18 @@ def test_the_message_that_would_have_been_sent_is_recorded():
 def test_an_edit_keeps_the_messages_reference():
     recorded = []
     channel = SimulatedSlack(recorded.append, clock=lambda: OPENED_AT)
-    root = channel.send(a_notification())
-    edit = channel.send(a_notification(action=an_update(message=root.reference)))
-    assert edit.reference == root.reference
+    parent = channel.send(a_notification())
+    edit = channel.send(a_notification(action=an_update(message=parent.reference)))
+    assert edit.reference == parent.reference
     assert recorded[1]["action"] == "update"
 
 
 def test_a_recorded_reply_names_its_thread():
     recorded = []
     channel = SimulatedSlack(recorded.append, clock=lambda: OPENED_AT)
-    root = channel.send(a_notification())
-    channel.send(a_notification(action=a_reply("resolved", message=root.reference)))
-    assert recorded[1]["thread"] == root.reference
+    parent = channel.send(a_notification())
+    channel.send(a_notification(action=a_reply("resolved", message=parent.reference)))
+    assert recorded[1]["thread"] == parent.reference
 
 
 def test_a_simulated_message_is_never_searched():

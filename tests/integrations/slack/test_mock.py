@@ -107,29 +107,29 @@ def test_a_token_is_required():
 def test_forms_and_json_are_accepted(slack):
     blocks = json.dumps([section("in a block")])
     call(slack, "chat.postMessage", form=True, channel="monitoring", text="x", blocks=blocks)
-    assert slack.roots[0].words == "x\nin a block"
+    assert slack.parents[0].words == "x\nin a block"
 
 
 def test_an_edit_without_blocks_keeps_them_and_an_empty_list_clears_them(slack):
     sent = call(slack, "chat.postMessage", channel="#monitoring", text="x", blocks=[section("old")])
     where = {"channel": sent["channel"], "ts": sent["ts"]}
     call(slack, "chat.update", **where, text="y")
-    assert slack.roots[0].blocks == [section("old")]
+    assert slack.parents[0].blocks == [section("old")]
     call(slack, "chat.update", **where, text="y", blocks=[])
-    assert slack.roots[0].blocks == []
+    assert slack.parents[0].blocks == []
 
 
 def test_mentions_are_found_anywhere_in_a_message(slack):
     plain = {"type": "header", "text": {"type": "plain_text", "text": "<!here>"}}
     blocks = [plain, section("<!channel> <@U0123|bob>")]
     call(slack, "chat.postMessage", channel="#monitoring", text="@all", blocks=blocks)
-    assert slack.roots[0].pings == ["!channel", "@U0123"]
+    assert slack.parents[0].pings == ["!channel", "@U0123"]
     sent = call(slack, "chat.postMessage", channel="#monitoring", text="@all", link_names=True)
-    assert slack.roots[1].pings == ["@all"]
+    assert slack.parents[1].pings == ["@all"]
     call(slack, "chat.update", channel=sent["channel"], ts=sent["ts"], text="@here")
-    assert slack.roots[1].pings == ["@here"]
+    assert slack.parents[1].pings == ["@here"]
     call(slack, "chat.update", channel=sent["channel"], ts=sent["ts"], text="@here", parse="none")
-    assert slack.roots[1].pings == []
+    assert slack.parents[1].pings == []
 
 
 def test_timestamps_are_unique_also_if_the_clock_stands_still(slack):
@@ -146,7 +146,7 @@ def test_a_fault_applies_to_the_given_number_of_calls(slack):
 def test_a_hanging_call_takes_effect_late(slack):
     slack.hang("chat.postMessage", 0.05)
     assert call(slack, "chat.postMessage", channel="#monitoring", text="x")["ok"]
-    assert slack.wait_for(lambda: slack.roots)
+    assert slack.wait_for(lambda: slack.parents)
 
 
 def test_people_and_groups_are_listed(slack):

@@ -209,16 +209,16 @@ def an_edit(message: str) -> ReviewNotification:
 
 def test_a_review_is_posted_and_marked_by_an_edit(slack, channel):
     receipt = channel.send(a_notification())
-    (root,) = slack.roots
-    assert (root.channel, root.buttons) == ("#alerts-info", {"reviewed": REVIEW_ID})
-    assert (receipt.reference, receipt.at) == (root.reference, MONDAY)
+    (parent,) = slack.parents
+    assert (parent.channel, parent.buttons) == ("#alerts-info", {"reviewed": REVIEW_ID})
+    assert (receipt.reference, receipt.at) == (parent.reference, MONDAY)
     assert receipt.link.startswith("https://example.slack.com/archives/")
     edited = channel.send(an_edit(receipt.reference))
-    assert edited.reference == root.reference
-    (root,) = slack.roots
-    assert root.buttons == {}
-    assert "Reviewed by alice" in root.words
-    assert root.pings == []
+    assert edited.reference == parent.reference
+    (parent,) = slack.parents
+    assert parent.buttons == {}
+    assert "Reviewed by alice" in parent.words
+    assert parent.pings == []
 
 
 def test_a_post_whose_response_was_lost_is_found(slack, channel):
@@ -229,7 +229,7 @@ def test_a_post_whose_response_was_lost_is_found(slack, channel):
     slack_time = 1_795_435_380.0
     found = channel.find_receipt(replace_fields(a_notification(), first_attempt_at=slack_time - 1))
     assert found is not None
-    assert found.reference == slack.roots[0].reference
+    assert found.reference == slack.parents[0].reference
 
 
 def test_the_message_of_another_review_is_not_found(slack, channel):
@@ -247,16 +247,16 @@ def test_blocks_that_slack_refuses_are_a_permanent_error(slack, channel):
     slack.fail_next("chat.postMessage", error="invalid_blocks")
     receipt = channel.send(a_notification())
     assert "plain" in receipt.note
-    (root,) = slack.roots
-    assert root.blocks == []
-    assert "*DiskWillFill*" in root.text
+    (parent,) = slack.parents
+    assert parent.blocks == []
+    assert "*DiskWillFill*" in parent.text
 
 
 def test_an_edit_that_slack_accepts_only_without_blocks_leaves_no_button(slack, channel):
     receipt = channel.send(a_notification())
     slack.fail_next("chat.update", error="invalid_blocks")
     channel.send(an_edit(receipt.reference))
-    assert slack.roots[0].buttons == {}
+    assert slack.parents[0].buttons == {}
 
 
 def test_an_archived_channel_is_a_permanent_error(slack, channel):
