@@ -89,7 +89,7 @@ class StateHandler(logging.StreamHandler[TextIO]):
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(stream)
         self._clock = clock
-        self._states: dict[tuple[str, str, str], _State] = {}
+        self._states: dict[tuple[str, str, str], _RepeatedRecord] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write *record*, unless its state was written less than a minute ago."""
@@ -112,14 +112,14 @@ class StateHandler(logging.StreamHandler[TextIO]):
                 return 0
             count += state.unwritten
         self._states.pop(key, None)  # keep the dict ordered by the time of writing
-        self._states[key] = _State(written_at=now, met_at=now)
+        self._states[key] = _RepeatedRecord(written_at=now, met_at=now)
         if len(self._states) > _STATES_AT_MOST:
             del self._states[next(iter(self._states))]
         return count
 
 
 @dataclass
-class _State:
+class _RepeatedRecord:
     """A repeated state: when its last line was written, when it last occurred, and how often in between."""
 
     written_at: float

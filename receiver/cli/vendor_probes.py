@@ -26,7 +26,7 @@ _RESPONDERS = "a user group, a user or a channel of this workspace"
 
 
 @dataclass(frozen=True)
-class _Listing:
+class _ChannelListing:
     """Channels by their ID and by their `#name`; if they can't be listed, *reason* tells why."""
 
     channels: dict[str, Json] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class SlackProbe:
         except TemporaryDeliveryError as error:
             findings.add_warning(f"Slack's channels and people could not be listed: {error.detail}")
 
-    def _probe_responders(self, listing: _Listing, names: tuple[str, ...]) -> None:
+    def _probe_responders(self, listing: _ChannelListing, names: tuple[str, ...]) -> None:
         """Report unknown members of `slack.responders`: a misspelt name would let no user respond."""
         handles = self._list_handles() if any(name.startswith("@") for name in names) else frozenset[str]()
         for name in names:
@@ -97,7 +97,7 @@ class SlackProbe:
                     handles |= _list_handles_of(one)
         return frozenset(handles)
 
-    def _probe_channels(self, listing: _Listing, wanted: list[str], scopes: frozenset[str]) -> None:
+    def _probe_channels(self, listing: _ChannelListing, wanted: list[str], scopes: frozenset[str]) -> None:
         findings, may_post_anywhere = self.findings, "chat:write.public" in scopes
         if listing.reason:
             what = f"the channels are not tried: Slack says {listing.reason}"
@@ -117,7 +117,7 @@ class SlackProbe:
             else:
                 findings.add_passed(f"Slack has {name}")
 
-    def _list_channels(self, kinds: str = "public_channel,private_channel") -> _Listing:
+    def _list_channels(self, kinds: str = "public_channel,private_channel") -> _ChannelListing:
         """Return the channels that the bot can see, including private ones if its scopes allow."""
         channels: dict[str, Json] = {}
         found: Json = {}
@@ -126,12 +126,14 @@ class SlackProbe:
                 reason = _format_error(found, response)
                 if reason.startswith("missing_scope") and "private" in kinds:
                     return replace(self._list_channels("public_channel"), has_private=False)
-                return _Listing(reason=reason)
+                return _ChannelListing(reason=reason)
             for channel in as_objects(found["channels"]):
                 channels |= {str(channel.get("id")): channel, f"#{channel.get('name')}": channel}
         if _next_cursor(found):
-            return _Listing(reason=f"more than {MAX_PAGES * PAGE_SIZE} channels, too many to look through")
-        return _Listing(channels)
+            return _ChannelListing(
+                reason=f"more than {MAX_PAGES * PAGE_SIZE} channels, too many to look through"
+            )
+        return _ChannelListing(channels)
 
     def _fetch_pages(self, method: str, **arguments: str) -> Iterator[tuple[Json, HttpResponse]]:
         cursor = ""

@@ -78,7 +78,7 @@ RESENT_REASONS = frozenset({UNCONFIRMED, RESOLVED_THERE, STILL_OPEN, REPEATED})
 
 
 @dataclass(frozen=True)
-class Finding:
+class ConfirmationResult:
     """The result of a page confirmation."""
 
     what: str  # `triggered`, `acknowledged`, `resolved` or `none`
@@ -92,14 +92,14 @@ class Finding:
         )
 
 
-Evaluation = Callable[[Sequence[PagerDutyStatus]], Finding]
-# The finding where a webhook of PagerDuty reported a resolve, and the API can't be asked.
-TRUSTED_RESOLVE = Finding("resolved", PagerDutyStatus("resolved"))
+Evaluation = Callable[[Sequence[PagerDutyStatus]], ConfirmationResult]
+# The result where a webhook of PagerDuty reported a resolve, and the API can't be asked.
+TRUSTED_RESOLVE = ConfirmationResult("resolved", PagerDutyStatus("resolved"))
 
 
 def evaluate_page(
     statuses: Sequence[PagerDutyStatus], sent_at: float, *, acknowledged_after: float = 0.0
-) -> Finding:
+) -> ConfirmationResult:
     """Evaluate *statuses*, the latest PagerDuty incidents of a page's key, newest first, for the page sent at
     *sent_at*.
 
@@ -110,20 +110,20 @@ def evaluate_page(
     is_open = [status for status in statuses if status.is_open]
     for status in is_open:
         if status.status == "acknowledged" and not 0 < status.changed_at < acknowledged_after:
-            return Finding("acknowledged", status)
+            return ConfirmationResult("acknowledged", status)
     if is_open:
-        return Finding("triggered", is_open[0])
+        return ConfirmationResult("triggered", is_open[0])
     for status in statuses:
         is_ended_since = status.changed_at >= sent_at + CLOCK_SLACK_S
         is_opened_since = status.created_at >= sent_at - CLOCK_SLACK_S
         if status.status == "resolved" and (is_ended_since or is_opened_since):
-            return Finding("resolved", status)
+            return ConfirmationResult("resolved", status)
     if statuses and statuses[0].status == "merged":
-        return Finding("triggered", statuses[0])
-    return Finding("none")
+        return ConfirmationResult("triggered", statuses[0])
+    return ConfirmationResult("none")
 
 
-def find_left_open(statuses: Sequence[PagerDutyStatus], resolve: Delivery) -> Finding:
+def find_left_open(statuses: Sequence[PagerDutyStatus], resolve: Delivery) -> ConfirmationResult:
     """Return the PagerDuty incident that our *resolve* should have closed and did not, as `triggered`.
 
     An incident that PagerDuty opened after the resolve belongs to a later page of the same key.
@@ -132,8 +132,8 @@ def find_left_open(statuses: Sequence[PagerDutyStatus], resolve: Delivery) -> Fi
     for status in statuses:
         is_ours = status.id == known if known else status.created_at <= sent_at + CLOCK_SLACK_S
         if status.is_open and is_ours:
-            return Finding("triggered", status)
-    return Finding("none")
+            return ConfirmationResult("triggered", status)
+    return ConfirmationResult("none")
 
 
 def record_hint(page: Delivery, hint: str) -> Delivery:
@@ -141,20 +141,20 @@ def record_hint(page: Delivery, hint: str) -> Delivery:
     return replace(page, check=replace(start_confirmation(page), hint=hint)) if hint else page
 
 
-def record_check(page: Delivery, finding: Finding, now: float) -> Delivery:
-    """Return *page* with the *finding* about its last trigger; unsettled where it must be sent again.
+def record_check(page: Delivery, result: ConfirmationResult, now: float) -> Delivery:
+    """Return *page* with the *result* about its last trigger; unsettled where it must be sent again.
 
-    A `resolved` finding must be by automation. A person's resolve ends our incident, which the caller does.
+    A `resolved` result must be by automation. A person's resolve ends our incident, which the caller does.
     """
     check = start_confirmation(page)
-    status = finding.status
+    status = result.status
     known = {"incident": status.id, "link": status.link} if status is not None and status.id else {}
     checked = replace(check, at=now, attempt=page.attempts, **known)
-    if finding.what == "none":
+    if result.what == "none":
         pause = RETRIGGER_AFTER_S[min(check.misses, len(RETRIGGER_AFTER_S) - 1)]
         missed = replace(checked, found=UNCONFIRMED, misses=check.misses + 1, notified_at=0.0)
         return _mark_undone(page, missed, UNCONFIRMED, max(now, page.last_attempt_at + pause))
-    if finding.what == "resolved":
+    if result.what == "resolved":
         lately = tuple(at for at in check.resolved_at if abs(now - at) < REOPENS_WITHIN_S)
         times = (*lately, now)[-(REOPENS_AT_MOST + 1) :]
         is_often = len(times) > REOPENS_AT_MOST
@@ -165,12 +165,12 @@ def record_check(page: Delivery, finding: Finding, now: float) -> Delivery:
     return replace(page, check=replace(checked, found=CONFIRMED, misses=0, notified_at=notified_at))
 
 
-def record_resolve_check(resolve: Delivery, finding: Finding, now: float) -> Delivery:
-    """Return our *resolve* with the *finding* about its incident at *now*; unsettled where that is open.
+def record_resolve_check(resolve: Delivery, result: ConfirmationResult, now: float) -> Delivery:
+    """Return our *resolve* with the *result* about its incident at *now*; unsettled where that is open.
 
     After `RESOLVES_AGAIN` more resolves it stays settled, found `still_open`: a person must close it.
     """
-    check, status = start_confirmation(resolve), finding.status
+    check, status = start_confirmation(resolve), result.status
     checked = replace(check, at=now, attempt=resolve.attempts)
     if status is None or not status.is_open:
         return replace(resolve, check=replace(checked, found=CONFIRMED))
@@ -251,18 +251,18 @@ def find_resolve_check_due_at(resolve: Delivery) -> float | None:
 
 
 def is_unconfirmed(page: Delivery) -> bool:
-    """Tell whether PagerDuty accepted the page and had no incident for it at the last check."""
+    """Return whether PagerDuty accepted the page and had no incident for it at the last check."""
     return page.check is not None and page.check.found == UNCONFIRMED
 
 
 def is_resolved_too_often(page: Delivery) -> bool:
-    """Tell whether automation in PagerDuty resolves the page more often than it may be triggered again."""
+    """Return whether automation in PagerDuty resolves the page more often than it may be triggered again."""
     check = page.check
     return check is not None and check.found == RESOLVED_THERE and len(check.resolved_at) > REOPENS_AT_MOST
 
 
 def is_left_open(resolve: Delivery) -> bool:
-    """Tell whether PagerDuty's incident is still open after all our resolves."""
+    """Return whether PagerDuty's incident is still open after all our resolves."""
     return resolve.is_settled and resolve.check is not None and resolve.check.found == STILL_OPEN
 
 

@@ -29,7 +29,7 @@ FileVersion = tuple[int, int, int, int]
 
 
 @dataclass
-class _Listing:
+class _FileListing:
     """The runbook files with their versions, in the order of reading, and the problems found."""
 
     files: dict[Path, FileVersion] = field(default_factory=dict)
@@ -223,7 +223,7 @@ class RunbookCatalogue:
 
     def _reload_if_changed(self) -> None:
         self._checked_at = self.clock()
-        listing, before = _Listing(), self._loaded
+        listing, before = _FileListing(), self._loaded
         listing.add_paths(self.paths)
         versions = [(path, file.version) for path, file in before.files.items()]
         # After an error on reading a file the two differ, so that it is read again.
@@ -231,7 +231,7 @@ class RunbookCatalogue:
             self._loaded = _read_contents(listing, before)
 
 
-def _read_contents(listing: _Listing, before: _Contents) -> _Contents:
+def _read_contents(listing: _FileListing, before: _Contents) -> _Contents:
     """Return the contents of the listed files; unchanged files are taken from *before*."""
     files: dict[Path, _File] = {}
     problems = list(listing.problems)

@@ -73,7 +73,7 @@ class StormResponse(Struct, frozen=True, array_like=True):
         return f"{self.at:.3f}"
 
     def may_renew(self, now: float) -> bool:
-        """Tell whether a repeated acknowledgement at *now* renews this one, and is not a double click."""
+        """Return whether a repeated acknowledgement at *now* renews this one, and is not a double click."""
         return self.transition == "acknowledge" and abs(now - self.at) >= AT_ONCE_S
 
 
@@ -261,7 +261,7 @@ def _sort_by_number(counter: Counter[str]) -> tuple[tuple[str, int], ...]:
 
 
 def covers(mention: Delivery, member: Member) -> bool:
-    """Tell whether a step's *mention* that was sent (or failed for good) also covers *member*."""
+    """Return whether a step's *mention* that was sent (or failed for good) also covers *member*."""
     at = mention.receipt.at if mention.receipt is not None else mention.failed_at
     return mention.is_settled and member.joined_at <= at + BATCH_PAUSE_S
 
@@ -343,7 +343,7 @@ class BatchPage:
 
     @property
     def may_be_open(self) -> bool:
-        """Tell whether the page may have reached PagerDuty."""
+        """Return whether the page may have reached PagerDuty."""
         return self.storm.find_delivery(page_key(self.batch)).may_have_arrived
 
     @property

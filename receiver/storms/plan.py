@@ -99,12 +99,12 @@ class StormView:
         return 0.0 if delivery.is_settled or delivery.instance != instance else delivery.retry_at
 
     def is_recorded(self, key: DeliveryKey, instance: str = "") -> bool:
-        """Tell whether the delivery has a receipt or failed permanently."""
+        """Return whether the delivery has a receipt or failed permanently."""
         delivery = self.storm.find_delivery(key)
         return delivery.is_settled and delivery.instance == instance
 
     def is_done(self, action: actions.Action) -> bool:
-        """Tell whether *action* is a delivery that is recorded; an edit, with its content."""
+        """Return whether *action* is a delivery that is recorded; an edit, with its content."""
         if isinstance(action, actions.Transition):
             return False
         shown = self.storm.find_delivery(action.key).content_version
@@ -327,7 +327,7 @@ def _find_end_at(view: StormView) -> float:
 
 
 def _is_everyone_notified(view: StormView) -> bool:
-    """Tell whether the deliveries of all open members are settled, so that none is lost at the end."""
+    """Return whether the deliveries of all open members are settled, so that none is lost at the end."""
     return all(
         view.storm.find_notifying_delivery(one.name, one.member).is_settled
         for one in view.counted_members

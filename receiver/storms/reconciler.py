@@ -25,7 +25,7 @@ from receiver.model.delivery import Delivery, Receipt
 from receiver.model.delivery_keys import RELEASED_BY_STORM, DeliveryKey, is_page_key
 from receiver.model.delivery_status import find_announcing_storm
 from receiver.model.incident import Incident, IncidentChange, Person, TimelineEvent
-from receiver.model.page_confirmation import Finding
+from receiver.model.page_confirmation import ConfirmationResult
 from receiver.model.routing import PAGERDUTY, SLACK, RoutingTable
 from receiver.storms import model, plan
 from receiver.storms.service import StormService
@@ -134,35 +134,35 @@ class StormReconciler:
                 self.dispatcher.dispatch(StormSubject(self.storms, loaded), notification, worker)
 
     def _confirm_page(self, action: ConfirmPage, loaded: model.VersionedStorm, now: float) -> None:
-        """Read a page's state from PagerDuty, once for all members of the batch, and save the finding.
+        """Read a page's state from PagerDuty, once for all members of the batch, and save the result.
 
         Where the storm changed meanwhile, nothing is saved and the next pass evaluates it again.
         """
         storm, key, store = loaded.storm, action.event_key, self.storms.store
         before, is_page = storm.deliveries[key], is_page_key(key)
         try:
-            finding = self._evaluate_page(action, storm, before)
+            result = self._evaluate_page(action, storm, before)
         except DeliveryError:
             postponed = confirmation.postpone_check(before, now)
             store.save_if_unchanged(loaded, storm.with_delivery(key, postponed))
             return
-        if is_page and finding.is_by_person and finding.status is not None:
-            transition = "acknowledge" if finding.what == "acknowledged" else "resolve"
-            by = Person(finding.status.by or "PagerDuty", via=PAGERDUTY)
+        if is_page and result.is_by_person and result.status is not None:
+            transition = "acknowledge" if result.what == "acknowledged" else "resolve"
+            by = Person(result.status.by or "PagerDuty", via=PAGERDUTY)
             batch = model.parse_batch(key)
             self.storms.record_response(storm.id, transition, by, now, batch=batch, done_in_pagerduty=True)
             return
         record = confirmation.record_check if is_page else confirmation.record_resolve_check
-        after = confirmation.record_hint(record(before, finding, now), action.hint)
+        after = confirmation.record_hint(record(before, result, now), action.hint)
         if text := _format_check(before, after, action.responder.title):
             self.dispatcher.notices.save_notice(f"{storm.id}/{key}/{text}", f"{text} ({storm.id})", now)
         if store.save_if_unchanged(loaded, storm.with_delivery(key, after)):
             if is_page:
                 self.dispatcher.health.record_delivery(PAGERDUTY, action.responder.name, after, now)
-            fields = {"storm": storm.id, "key": key, "outcome": finding.what}
+            fields = {"storm": storm.id, "key": key, "outcome": result.what}
             logger.info("page confirmation", extra={"fields": fields})
 
-    def _evaluate_page(self, action: ConfirmPage, storm: model.Storm, event: Delivery) -> Finding:
+    def _evaluate_page(self, action: ConfirmPage, storm: model.Storm, event: Delivery) -> ConfirmationResult:
         if self.status_client is None:
             return confirmation.TRUSTED_RESOLVE
         evaluate = partial(confirmation.find_left_open, resolve=event)

@@ -345,19 +345,19 @@ def _name_member(action: Page | Post | Reply, incident: Incident) -> str:
 
 
 def _is_refused(action: FallbackMention, incident: Incident) -> bool:
-    """Tell whether the step's page was refused with a storm's page: then many mentions come at once."""
+    """Return whether the step's page was refused with a storm's page: then many mentions come at once."""
     step = action.step
     return step is not None and bool(incident.find_run_delivery(page_key(step.name)).refused_storm)
 
 
 def _may_have_arrived_alone(action: DeliveryAction, incident: Incident) -> bool:
-    """Tell whether *action* was sent by itself and may have arrived: a storm would send it twice."""
+    """Return whether *action* was sent by itself and may have arrived: a storm would send it twice."""
     before = incident.deliveries.get(action.key, Delivery())
     return before.instance == action.instance and before.maybe_sent and not before.storm
 
 
 def _may_join_next_batch(join_view: JoinView, name: str, member: Member) -> bool:
-    """Tell whether the member may move to a newer batch because the page of its own batch was refused."""
+    """Return whether the member may move to a newer batch because the page of its own batch was refused."""
     return (
         join_view.storm.current_batch > member.batch
         and join_view.storm.find_notifying_delivery(name, member).failed_at > 0
@@ -369,7 +369,7 @@ def _instance_of(action: DeliveryAction) -> str:
 
 
 def _continues_bundling(action: DeliveryAction, incident: Incident, policy: EscalationPolicy) -> bool:
-    """Tell whether *action* starts a storm for its target: the incident was bundled or refused in a storm
+    """Return whether *action* starts a storm for its target: the incident was bundled or refused in a storm
     before, so the same action is due for the other members too.
     """
     message = incident.deliveries.get(MESSAGE, Delivery())

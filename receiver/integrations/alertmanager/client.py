@@ -122,7 +122,7 @@ class AlertmanagerClient:
         self._timeout_s = timeout_s
         self._clock = clock
 
-    def poll(self) -> Poll:
+    def poll_alerts(self) -> Poll:
         """Return the alerts of all replicas.
 
         Never raises: a replica that does not answer, or whose response is invalid, is in `unreachable`.

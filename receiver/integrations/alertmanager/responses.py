@@ -25,7 +25,7 @@ _MAX_MESSAGE = 300
 _LAST = datetime(9000, 1, 1, tzinfo=UTC).timestamp()
 
 
-class _Status(Struct, rename="camel"):
+class _AlertStatus(Struct, rename="camel"):
     state: Any = None
     silenced_by: Any = None
     inhibited_by: Any = None
@@ -37,12 +37,12 @@ class _ApiAlert(Struct, rename="camel"):
     fingerprint: Any = None
     labels: msgspec.Raw = msgspec.Raw(b"null")
     ends_at: Any = None
-    status: _Status | None = None
+    status: _AlertStatus | None = None
 
 
 class _Silence(Struct, rename="camel"):
     id: str
-    status: _Status | None = None
+    status: _AlertStatus | None = None
     starts_at: Any = None
     ends_at: Any = None
     created_by: Any = None
@@ -63,7 +63,7 @@ def parse_alerts(body: bytes, now: float) -> dict[str, RemoteAlert]:
 
 
 def _build_alert(alert: _ApiAlert, now: float) -> RemoteAlert:
-    status = alert.status or _Status()
+    status = alert.status or _AlertStatus()
     return RemoteAlert(
         fingerprint=_text(alert.fingerprint)
         or fingerprint(_decode_body(bytes(alert.labels), dict[str, str])),

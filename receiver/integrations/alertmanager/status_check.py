@@ -65,7 +65,7 @@ class AlertmanagerStatusCheck:
     def _fetch_poll(self, source: str) -> Poll:
         """Poll; fetch the unexpired silences for their author and end, where an alert is silenced."""
         client = self.alertmanagers[source]
-        poll = client.poll()
+        poll = client.poll_alerts()
         if any(alert.silenced_by for replica in poll.replicas for alert in replica.alerts.values()):
             with suppress(DeliveryError):
                 return replace(poll, silences={silence.id: silence for silence in client.list_silences("")})

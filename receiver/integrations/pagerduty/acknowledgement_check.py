@@ -18,7 +18,7 @@ from receiver.model.actions import CheckBeforeStep
 from receiver.model.delivery_status import find_storm_paging, page_state
 from receiver.model.escalation import CHECK_AHEAD_S
 from receiver.model.incident import Incident, IncidentChange, Person, StepCheck, TimelineEvent
-from receiver.model.page_confirmation import Evaluation, Finding, PagerDutyStatus
+from receiver.model.page_confirmation import ConfirmationResult, Evaluation, PagerDutyStatus
 from receiver.model.routing import PAGERDUTY, Responder
 from receiver.storms.model import BatchPage, parse_storm_dedup_key
 from receiver.storms.service import StormService
@@ -67,7 +67,7 @@ class PagerDutyStatusClient:
         self._cached = cached | {key: (now, found[key]) for key in found if parse_storm_dedup_key(key)}
         return {**known, **found}
 
-    def evaluate_event(self, key: str, hint: str, evaluate: Evaluation) -> Finding:
+    def evaluate_event(self, key: str, hint: str, evaluate: Evaluation) -> ConfirmationResult:
         """Return what *evaluate* finds in the statuses of *key*. Raises a DeliveryError.
 
         Where PagerDuty refuses the API key, the resolve in a webhook, *hint*, is trusted.
@@ -141,28 +141,28 @@ class AcknowledgementCheck:
 
         A resolve that did not come from a person closes nothing here: it starts a page confirmation.
         """
-        finding = confirmation.evaluate_page(statuses, page.sent_at, acknowledged_after=page.former_until)
-        status = finding.status
-        if not finding.is_by_person or status is None:
-            if finding.what == "resolved" and status is not None:
+        result = confirmation.evaluate_page(statuses, page.sent_at, acknowledged_after=page.former_until)
+        status = result.status
+        if not result.is_by_person or status is None:
+            if result.what == "resolved" and status is not None:
                 reference = f"{status.id}@{status.changed_at:.0f}"
                 if isinstance(page, ResponderPage):
                     self.pagerduty_sync.record_hint(page, reference)
                 else:
                     with suppress(NotFound):
                         self.storms.record_hint(page.storm.id, page.batch, reference, self.clock())
-            return finding.what
+            return result.what
         by = Person(status.by or "PagerDuty", via=PAGERDUTY)
         if isinstance(page, BatchPage):
-            what, now = TRANSITIONS[finding.what], self.clock()
+            what, now = TRANSITIONS[result.what], self.clock()
             with suppress(NotFound):
                 self.storms.record_response(
                     page.storm.id, what, by, now, batch=page.batch, done_in_pagerduty=True
                 )
             self._apply_response(incident, what, by)  # at once, as its step is due
         else:
-            self.pagerduty_sync.apply_status(page, finding.what, by)
-        return finding.what
+            self.pagerduty_sync.apply_status(page, result.what, by)
+        return result.what
 
     def _apply_response(self, incident: Incident, what: str, by: Person) -> None:
         now = self.clock()

@@ -22,7 +22,7 @@ from receiver.model import page_confirmation as confirmation
 from receiver.model.actions import ConfirmPage
 from receiver.model.delivery import Delivery
 from receiver.model.incident import Incident, Person, TimelineEvent
-from receiver.model.page_confirmation import Finding
+from receiver.model.page_confirmation import ConfirmationResult
 from receiver.model.routing import PAGERDUTY
 from receiver.text import one_line
 
@@ -49,33 +49,35 @@ class PageConfirmer:
         """
         page, before = ResponderPage(incident, action.responder), incident.deliveries[action.event_key]
         try:
-            finding = self._evaluate_event(action, page, before)
+            result = self._evaluate_event(action, page, before)
         except DeliveryError:
             self._save_delivery(action, incident, confirmation.postpone_check(before, self.clock()), worker)
             return
         now = self.clock()
-        if finding is None:
+        if result is None:
             repeated = confirmation.record_repeat(before, now, incident.last_received_at)
             self._save_delivery(action, incident, repeated, worker)
         elif incident.is_resolved:
-            after = confirmation.record_resolve_check(before, finding, now)
+            after = confirmation.record_resolve_check(before, result, now)
             events = []
             if confirmation.is_left_open(after):
                 text = f"PagerDuty's incident for {action.responder.title} is still open after our resolves"
                 self._save_notice(action, incident, after, text)
                 events.append(TimelineEvent(self.clock(), "left_open", text))
             self._save_delivery(action, incident, after, worker, events)
-        elif finding.is_by_person and finding.status is not None:
-            by = Person(finding.status.by or "PagerDuty", via=PAGERDUTY)
-            self.pagerduty_sync.apply_status(page, finding.what, by)
+        elif result.is_by_person and result.status is not None:
+            by = Person(result.status.by or "PagerDuty", via=PAGERDUTY)
+            self.pagerduty_sync.apply_status(page, result.what, by)
         else:
-            after = confirmation.record_hint(confirmation.record_check(before, finding, now), action.hint)
-            self._save_page(action, incident, after, finding, worker)
-        outcome = finding.what if finding is not None else "repeated"
+            after = confirmation.record_hint(confirmation.record_check(before, result, now), action.hint)
+            self._save_page(action, incident, after, result, worker)
+        outcome = result.what if result is not None else "repeated"
         fields = {"incident": incident.id, "key": action.event_key, "outcome": outcome}
         logger.info("page confirmation", extra={"fields": fields})
 
-    def _evaluate_event(self, action: ConfirmPage, page: ResponderPage, event: Delivery) -> Finding | None:
+    def _evaluate_event(
+        self, action: ConfirmPage, page: ResponderPage, event: Delivery
+    ) -> ConfirmationResult | None:
         """Return the state in PagerDuty; None when it cannot be looked up and the alerts were repeated."""
         if self.status_client is None:
             return None if action.is_repeated else confirmation.TRUSTED_RESOLVE
@@ -87,13 +89,18 @@ class PageConfirmer:
         return self.status_client.evaluate_event(page.key, action.hint, evaluate)
 
     def _save_page(
-        self, action: ConfirmPage, incident: Incident, after: Delivery, finding: Finding, worker: str
+        self,
+        action: ConfirmPage,
+        incident: Incident,
+        after: Delivery,
+        result: ConfirmationResult,
+        worker: str,
     ) -> None:
         """Save the result for a page, with timeline entries and notices for what changed."""
         now, who, before = self.clock(), action.responder.title, incident.deliveries[action.event_key]
         events: list[TimelineEvent] = []
-        if finding.what == "resolved":
-            events.append(_resolved_event(finding, action, after))
+        if result.what == "resolved":
+            events.append(_resolved_event(result, action, after))
             if before.instance != str(incident.run.number):
                 # A page of an earlier escalation run is not triggered again under that run: mark it as
                 # resolved, so that the current run pages the step anew.
@@ -141,8 +148,8 @@ class PageConfirmer:
         )
 
 
-def _resolved_event(finding: Finding, action: ConfirmPage, after: Delivery) -> TimelineEvent:
-    by = f" by {finding.status.by}" if finding.status is not None and finding.status.by else ""
+def _resolved_event(result: ConfirmationResult, action: ConfirmPage, after: Delivery) -> TimelineEvent:
+    by = f" by {result.status.by}" if result.status is not None and result.status.by else ""
     then = "it is paged again later" if confirmation.is_resolved_too_often(after) else "it is paged again"
     text = f"Resolved in PagerDuty{by}, which is no person, while it still fires: {then}"
     at = confirmation.start_confirmation(after).at

@@ -39,7 +39,7 @@ def a_client(*urls: str, timeout_s: float = 2.0) -> AlertmanagerClient:
 
 def get_alerts(alertmanager: MockAlertmanager) -> dict[str, RemoteAlert]:
     """Return the alerts of one poll of the only replica."""
-    poll = a_client(alertmanager.url).poll()
+    poll = a_client(alertmanager.url).poll_alerts()
     assert poll.is_complete, poll.unreachable
     return dict(poll.replicas[0].alerts)
 
@@ -53,7 +53,7 @@ def parse_body(alertmanager: MockAlertmanager, body: object) -> RemoteAlert:
 
 def reason(alertmanager: MockAlertmanager, **client: Any) -> str:
     """Return why the only replica is unavailable."""
-    poll = a_client(alertmanager.url, **client).poll()
+    poll = a_client(alertmanager.url, **client).poll_alerts()
     assert not poll.replicas
     return next(iter(poll.unreachable.values()))
 
@@ -135,7 +135,7 @@ def test_a_malformed_list_does_not_count_as_empty(alertmanager: MockAlertmanager
 
 def test_a_poll_returns_the_start_time_of_each_replica(alertmanager: MockAlertmanager) -> None:
     alertmanager.up_since = NOW - 500.25
-    poll = a_client(alertmanager.url).poll()
+    poll = a_client(alertmanager.url).poll_alerts()
     assert poll == Poll(NOW, (Replica({}, NOW - 500.25),))
 
 
@@ -153,7 +153,7 @@ def test_a_wrong_clock_does_not_change_the_uptime_of_a_replica(behind_s: float) 
     with MockAlertmanager(clock=lambda: NOW - behind_s) as alertmanager:
         alertmanager.up_since = NOW - behind_s - 60
         alertmanager.fires(**LABELS)
-        poll = a_client(alertmanager.url).poll()
+        poll = a_client(alertmanager.url).poll_alerts()
         [replica] = poll.replicas
         assert replica.up_since == pytest.approx(NOW - 60, abs=1)
         assert all(alert.is_firing for alert in replica.alerts.values())
@@ -162,7 +162,7 @@ def test_a_wrong_clock_does_not_change_the_uptime_of_a_replica(behind_s: float) 
 def test_without_a_date_header_both_clocks_are_assumed_equal(alertmanager: MockAlertmanager) -> None:
     alertmanager.dates_answers = False
     alertmanager.up_since = NOW - 60
-    assert a_client(alertmanager.url).poll().replicas[0].up_since == NOW - 60
+    assert a_client(alertmanager.url).poll_alerts().replicas[0].up_since == NOW - 60
 
 
 # --- unavailable replicas
@@ -172,7 +172,7 @@ def test_a_replica_that_is_down_is_unreachable_and_the_other_is_read(alertmanage
     key = alertmanager.fires(**LABELS)
     with MockAlertmanager() as other:
         down = other.url
-    poll = a_client(down, alertmanager.url).poll()
+    poll = a_client(down, alertmanager.url).poll_alerts()
     assert poll.unreachable == {down: "connection refused"}
     assert [set(replica.alerts) for replica in poll.replicas] == [{key}]
     assert not poll.is_complete
@@ -182,14 +182,14 @@ def test_hanging_replicas_delay_a_poll_by_one_timeout(alertmanager: MockAlertman
     with MockAlertmanager() as silent, MockAlertmanager() as mute:
         silent.is_silent = mute.is_silent = True
         started = time.monotonic()
-        poll = a_client(silent.url, alertmanager.url, mute.url, timeout_s=0.4).poll()
+        poll = a_client(silent.url, alertmanager.url, mute.url, timeout_s=0.4).poll_alerts()
         assert time.monotonic() - started < 1.0
     assert list(poll.unreachable.values()) == ["no answer within 0.4 s"] * 2
     assert len(poll.replicas) == 1
 
 
 def test_without_replicas_a_poll_returns_nothing() -> None:
-    poll = a_client().poll()
+    poll = a_client().poll_alerts()
     assert poll == Poll(NOW)
     assert not poll.is_complete
 
@@ -212,12 +212,12 @@ def test_a_truncated_response_is_an_error(alertmanager: MockAlertmanager) -> Non
 
 
 def test_an_invalid_address_is_unavailable() -> None:
-    poll = a_client("http://127.0.0.1:x").poll()
+    poll = a_client("http://127.0.0.1:x").poll_alerts()
     assert list(poll.unreachable.values()) == ["the address can't be used"]
 
 
 def test_a_server_without_tls_at_an_https_address_is_unavailable(alertmanager: MockAlertmanager) -> None:
-    poll = a_client(alertmanager.url.replace("http:", "https:")).poll()
+    poll = a_client(alertmanager.url.replace("http:", "https:")).poll_alerts()
     assert list(poll.unreachable.values()) == ["it does not speak TLS as we do"]
 
 
@@ -263,18 +263,18 @@ def test_a_very_slow_response_is_aborted() -> None:
 
 def test_the_path_prefix_of_the_api_is_used() -> None:
     with MockAlertmanager(prefix="/team/alertmanager") as alertmanager:
-        assert a_client(alertmanager.url).poll().is_complete
-        assert a_client(alertmanager.url + "/").poll().is_complete
+        assert a_client(alertmanager.url).poll_alerts().is_complete
+        assert a_client(alertmanager.url + "/").poll_alerts().is_complete
 
 
 def test_a_login_in_the_address_is_used_and_never_shown() -> None:
     with MockAlertmanager(login="alice:s3cr@t") as alertmanager:
         url = alertmanager.url.replace("//", "//alice:s3cr%40t@")
         client = a_client(url)
-        good = client.poll()
+        good = client.poll_alerts()
         assert good.is_complete
         alertmanager.login = "bob:other"
-        bad = client.poll()
+        bad = client.poll_alerts()
         assert bad.unreachable == {alertmanager.url: "HTTP 401: Unauthorized"}
         assert "s3cr" not in repr((good, bad, parse_base_url(url)))
 
@@ -284,11 +284,11 @@ def test_a_connection_error_does_not_quote_the_login() -> None:
         url = alertmanager.url.replace("//", "//alice:s3cr3t@")
     with pytest.raises(TemporaryDeliveryError) as caught:
         a_client(url).list_silences("")
-    assert "s3cr3t" not in repr((caught.value, caught.value.__cause__, a_client(url).poll()))
+    assert "s3cr3t" not in repr((caught.value, caught.value.__cause__, a_client(url).poll_alerts()))
 
 
 def test_loopback_is_reached_without_the_proxy_of_the_environment(
     alertmanager: MockAlertmanager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    assert a_client(alertmanager.url).poll().is_complete
+    assert a_client(alertmanager.url).poll_alerts().is_complete

@@ -44,7 +44,7 @@ def wait_for_gossip(is_so: Callable[[], object], within_s: float = 10.0) -> None
 
 def get_alerts(client: AlertmanagerClient, **labels: str) -> list[RemoteAlert | None]:
     """Return the alert as each replica returns it."""
-    poll = client.poll()
+    poll = client.poll_alerts()
     assert poll.is_complete, poll.unreachable
     return [replica.alerts.get(fingerprint(labels)) for replica in poll.replicas]
 
@@ -77,7 +77,7 @@ def test_both_replicas_return_firing_alerts_and_their_start_time(
     assert [alert is not None and (alert.is_firing, alert.is_muted) for alert in found_silence] == [
         (True, False)
     ] * 2
-    poll = client.poll()
+    poll = client.poll_alerts()
     assert all(0 < poll.at - replica.up_since < 120 for replica in poll.replicas)
 
 
@@ -156,12 +156,12 @@ def test_with_one_replica_down_the_other_is_polled_and_gets_the_silence(pair: Al
     key = fingerprint({"alertname": "Half"})
     down = f"http://127.0.0.1:{free_port()}"
     half = AlertmanagerClient([down, pair.urls[0]])
-    poll = half.poll()
+    poll = half.poll_alerts()
     assert poll.unreachable == {down: "connection refused"}
     assert [key in replica.alerts for replica in poll.replicas] == [True]
 
     silence_id = silence(pair, half, "Half")
-    [replica] = half.poll().replicas
+    [replica] = half.poll_alerts().replicas
     assert replica.alerts[key].silenced_by == (silence_id,)
     half.expire_silence(silence_id)
 
