@@ -166,7 +166,7 @@ def build_notification_builder(services: Services, rest: PagerDutyRestClient | N
 
 
 def build_on_call(services: Services, rest: PagerDutyRestClient | None) -> PagerDutyOnCallLookup:
-    """Return who is on call by PagerDuty; without a token it knows nobody."""
+    """Return who is on call by PagerDuty; without a token it returns no name."""
     return PagerDutyOnCallLookup(rest.find_on_call if rest else lambda _: (), services.clock)
 
 

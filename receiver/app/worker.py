@@ -202,7 +202,7 @@ class ReceiverWorker:
         """Ask `run_until_stopped` to return."""
         self._worker.stop()
 
-    def reload(self, routing: Routing) -> None:
+    def reload_routing(self, routing: Routing) -> None:
         """Replace the configuration."""
         services = build_services(self._settings, routing, client=self._client)
         self._worker.use_reconcilers(build_reconcilers(services, keys=self._keys))

@@ -215,5 +215,5 @@ def _reload_worker(built: ReceiverWorker, load: Callable[[], tuple[Settings, Rou
         log_problems(error)
         built.record_refused_config(error)
         return
-    built.reload(routing)
+    built.reload_routing(routing)
     logger.info("configuration reloaded")

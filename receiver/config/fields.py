@@ -73,11 +73,11 @@ class Kind(ABC, Generic[T]):
     EMPTY: ClassVar[Any] = None  # what an absent value without a default is
 
     @abstractmethod
-    def read(self, node: Node, reader: Reader) -> T:
+    def read_node(self, node: Node, reader: Reader) -> T:
         """Return the value; raises Unreadable after its faults were added to the diagnostics."""
 
     def is_blank(self, node: Node) -> bool:
-        """Tell whether *node* counts as absent."""
+        """Return whether *node* counts as absent."""
         return self.is_empty_absent and isinstance(node, ScalarNode) and not node.value
 
     @abstractmethod
@@ -103,7 +103,7 @@ class Format(Kind[T]):
     oddity: Mistake = ("", "")
     write: Callable[[T], str] = str  # how the reference page writes a default
 
-    def read(self, node: Node, reader: Reader) -> T:
+    def read_node(self, node: Node, reader: Reader) -> T:
         if not isinstance(node, ScalarNode):
             reader.fail_kind(node, self.form)
         shown = node.path if self.is_secret else yaml_tree.describe_node(node)
@@ -183,7 +183,7 @@ class ListOf(Kind[tuple[T, ...]]):
     is_strict: bool = False
     limit: int = 0  # 0: none
 
-    def read(self, node: Node, reader: Reader) -> tuple[T, ...]:
+    def read_node(self, node: Node, reader: Reader) -> tuple[T, ...]:
         if self.is_strict and not isinstance(node, SequenceNode):
             reader.fail_kind(node, "a list")
         members = [member for member in yaml_tree.iter_items(node) if not self.item.is_blank(member)]
@@ -193,7 +193,7 @@ class ListOf(Kind[tuple[T, ...]]):
         found = []
         for member in members:
             with suppress(Unreadable):
-                found.append(self.item.read(member, reader))
+                found.append(self.item.read_node(member, reader))
         return tuple(found)
 
     def is_blank(self, node: Node) -> bool:
@@ -215,7 +215,7 @@ class MapOf(Kind[Mapping[str, T]]):
     check_name: Callable[[str], object] = str  # raises Fault
     pattern: str = ""  # of the names
 
-    def read(self, node: Node, reader: Reader) -> dict[str, T]:
+    def read_node(self, node: Node, reader: Reader) -> dict[str, T]:
         if not isinstance(node, MappingNode):
             reader.fail_kind(node, "a table")
         found = {}
@@ -225,9 +225,9 @@ class MapOf(Kind[Mapping[str, T]]):
                 child = node.find_node(name)
                 if child is None and isinstance(self.item, Table):
                     absent = MappingNode(line, yaml_tree.join_path(node.path, name), {}, {})
-                    found[name] = self.item.read(absent, reader)
+                    found[name] = self.item.read_node(absent, reader)
                 elif child is not None and not self.item.is_blank(child):
-                    found[name] = self.item.read(child, reader)
+                    found[name] = self.item.read_node(child, reader)
             except Fault as fault:
                 reader.diagnostics.error(line, f"{yaml_tree.quote_text(name)} {fault.what}", fault.expected)
             except Unreadable:
@@ -251,7 +251,7 @@ class ConfigSection:
         """Report what is wrong or odd between the keys."""
 
     def has_value(self, name: str) -> bool:
-        """Tell whether the file has a value for *name*, valid or not."""
+        """Return whether the file has a value for *name*, valid or not."""
         child = self.node.find_node(name)
         return child is not None and not (isinstance(child, ScalarNode) and not child.value)
 
@@ -273,7 +273,7 @@ class Table(Kind[S]):
     def keys(self) -> dict[str, Key]:
         return list_keys(self.section)
 
-    def read(self, node: Node, reader: Reader) -> S:
+    def read_node(self, node: Node, reader: Reader) -> S:
         if isinstance(node, SequenceNode) and self.list_as:
             node = MappingNode(node.line, node.path, {self.list_as: node}, {self.list_as: node.line})
         if not isinstance(node, MappingNode):
@@ -282,7 +282,7 @@ class Table(Kind[S]):
         values: dict[str, Any] = {}
         for attribute, each in self.keys.items():
             with suppress(Unreadable):
-                values[attribute] = each.read(node, reader)
+                values[attribute] = each.read_node(node, reader)
             if each.default is not MISSING:
                 values.setdefault(attribute, each.default)
         if len(values) < len(self.keys):
@@ -324,7 +324,7 @@ class Key:
     variable: str  # the environment variable whose value is the default
     shown: str  # the text for the default on the reference page, if *default* does not describe it
 
-    def read(self, table: MappingNode, reader: Reader) -> Any:
+    def read_node(self, table: MappingNode, reader: Reader) -> Any:
         node, path = table.find_node(self.name), yaml_tree.join_path(table.path, self.name)
         line = table.lines.get(self.name, table.line)
         if node is None and self.variable:
@@ -335,9 +335,9 @@ class Key:
             what = f"{table.path} has no {self.name}" if table.path else f"no {self.name}"
             reader.fail_at(line, what, self.required)
         if node is not None and not self.kind.is_blank(node):
-            return self.kind.read(node, reader)
+            return self.kind.read_node(node, reader)
         if self.default is MISSING and isinstance(self.kind, Table):
-            return self.kind.read(MappingNode(line, path, {}, {}), reader)
+            return self.kind.read_node(MappingNode(line, path, {}, {}), reader)
         return self.kind.EMPTY if self.default is MISSING else self.default
 
     def build_schema(self, text: str) -> Schema:

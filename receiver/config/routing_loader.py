@@ -45,7 +45,7 @@ def parse_routing(
     root = replace(document, line=1)  # where faults about an absent key are reported
     reader = Reader(diagnostics, root, environ, folder)
     try:
-        file = Table(RoutingFile).read(root, reader)
+        file = Table(RoutingFile).read_node(root, reader)
     except Unreadable:
         diagnostics.raise_errors()
         raise
@@ -215,7 +215,7 @@ def _warn_of_routes(routes: Sequence[PlacedRoute], diagnostics: Diagnostics) -> 
 
 
 def _covers(earlier: frozenset[routing.Matcher], later: frozenset[routing.Matcher]) -> bool:
-    """Tell whether each alert that matches *later* matches *earlier*: fewer matchers, or a wider severity.
+    """Return whether each alert that matches *later* matches *earlier*: fewer matchers, or a wider severity.
 
     What matches `severity="page"` is read as critical; what matches `severity="error"` matches warning, too.
     """

@@ -13,6 +13,6 @@ def test_a_reload_reuses_the_connections_to_redis(rig: Rig) -> None:
     settings = load_settings(rig.environ)
     routing = load_routing(rig.folder / "routing.yaml", rig.environ)
     worker = ReceiverWorker(settings, routing)
-    worker.reload(routing)
+    worker.reload_routing(routing)
     inner = worker._worker
     assert inner._reconcilers.incidents.incidents._redis is inner._work_queue._redis

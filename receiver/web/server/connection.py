@@ -44,13 +44,13 @@ class ClientConnection:
     the connection, since there is no request to answer yet. In a body or a response it raises
     ConnectionResetError.
 
-    *drain* is called when the connection closes with an unread request body; it may call `linger`.
+    *drain* is called when the connection closes with an unread request body; it may call `drain_socket`.
     *unverified* collects the connections whose body is being read before its signature can be checked.
     """
 
     client: Any
     clock: Callable[[], float] = time.monotonic
-    drain: Callable[[ClientConnection], None] = lambda connection: connection.linger()
+    drain: Callable[[ClientConnection], None] = lambda connection: connection.drain_socket()
     unverified: dict[ClientConnection, None] = field(default_factory=dict)
     request: Any = field(default=None, init=False)  # gunicorn's, which is being answered
     _is_unread: bool = field(default=False, init=False)
@@ -91,9 +91,9 @@ class ClientConnection:
             self.drain(self)
         self.client.close()
 
-    def linger(self) -> None:
+    def drain_socket(self) -> None:
         """Read some of what the client still sends, so that our response reaches it."""
-        _linger(self.client, LINGER_S)
+        _drain_socket(self.client, LINGER_S)
 
     def recv(self, size: int) -> bytes:
         """Return the bytes that arrived, b"" at the end of the stream."""
@@ -152,18 +152,18 @@ class ClientConnection:
 
 
 def reject_client(client: Any, response: bytes, linger_s: float = LINGER_S) -> None:
-    """Send *response*, `_linger` and close the connection; *linger_s* bounds each of the first two."""
+    """Send *response*, `_drain_socket` and close the connection; *linger_s* bounds each of the first two."""
     client.settimeout(linger_s)
     try:
         client.sendall(response)
-        _linger(client, linger_s)
+        _drain_socket(client, linger_s)
     except OSError:
         pass
     finally:
         client.close()
 
 
-def _linger(client: Any, seconds: float) -> None:
+def _drain_socket(client: Any, seconds: float) -> None:
     """Shut down our side and read for up to *seconds*, and LINGER_BYTES at most.
 
     Closing a socket with unread data makes the kernel send a reset, which can destroy our response before the
@@ -182,7 +182,7 @@ def _linger(client: Any, seconds: float) -> None:
 
 
 def _is_unread(request: Any) -> bool:
-    """Tell whether part of the body of gunicorn's *request* has not been read yet."""
+    """Return whether part of the body of gunicorn's *request* has not been read yet."""
     reader = request.body.reader
     if isinstance(reader, ChunkedReader):
         return reader.parser is not None

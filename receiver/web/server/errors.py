@@ -25,7 +25,7 @@ _TITLES = {
 
 
 def wants_html() -> bool:
-    """Tell whether a browser sent the request: it accepts HTML, and the path is not one for programs."""
+    """Return whether a browser sent the request: it accepts HTML, and the path is not one for programs."""
     return not request.path.startswith(_JSON_PATHS) and "text/html" in request.headers.get("Accept", "")
 
 

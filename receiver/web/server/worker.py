@@ -134,7 +134,7 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             return
         self._draining[connection] = address, gevent.getcurrent()
         with suppress(_DrainingEnded):
-            connection.linger()
+            connection.drain_socket()
         self._draining.pop(connection, None)
 
     def _close_idle(self) -> None:
