@@ -21,32 +21,32 @@ class Lateness:
 
 
 def count_paged(pagerduty: MockPagerDuty) -> int:
-    return len(_find_told(pagerduty.requests))
+    return len(_find_notified(pagerduty.requests))
 
 
 def find_lateness(pagerduty: MockPagerDuty) -> list[Lateness]:
-    """Return how late each second step was after the first was told. One that fell due while a 429 bade
+    """Return how late each second step was after the first was notified. One that fell due while a 429 bade
     us wait was due at the end of that.
     """
-    told = _find_told(pagerduty.requests)
+    notified = _find_notified(pagerduty.requests)
     tried: dict[str, float] = {}
     for request in pagerduty.requests:
         if _is_trigger(request) and _responder_of(request) == "team-lead":
             tried.setdefault(_group_id_of(request), request.at)
     limited = [r.at for r in pagerduty.requests if r.status == 429 and _responder_of(r) == "team-lead"]
     return [
-        Lateness(at, at - _bidden_until(told[group_id] + PAGED_AFTER_S, limited))
+        Lateness(at, at - _bidden_until(notified[group_id] + PAGED_AFTER_S, limited))
         for group_id, at in tried.items()
-        if group_id in told
+        if group_id in notified
     ]
 
 
-def _find_told(requests: Sequence[Request]) -> dict[str, float]:
-    told: dict[str, float] = {}
+def _find_notified(requests: Sequence[Request]) -> dict[str, float]:
+    notified: dict[str, float] = {}
     for request in requests:
         if _is_trigger(request) and request.status == 202 and _responder_of(request) != "team-lead":
-            told.setdefault(_group_id_of(request), request.at)
-    return told
+            notified.setdefault(_group_id_of(request), request.at)
+    return notified
 
 
 def _bidden_until(due_at: float, limited: Sequence[float]) -> float:

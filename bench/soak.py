@@ -118,21 +118,23 @@ def _print_losses(traffic: Traffic, slack: MockSlack) -> int:
     is_open = traffic.ask_open()
     lost = sorted(traffic.live - is_open)
     left = sorted(is_open - traffic.live)
-    told: dict[str, int] = {}
+    notified: dict[str, int] = {}
     for root in slack.roots:
         for name in traffic.find_names(root.words):
-            told[name] = told.get(name, 0) + 1
-    untold = sorted(traffic.ever - set(told))
-    doubled = sum(count - 1 for count in told.values())
+            notified[name] = notified.get(name, 0) + 1
+    unnotified = sorted(traffic.ever - set(notified))
+    doubled = sum(count - 1 for count in notified.values())
     _print_line(
         f"open: {len(is_open)}; lost {len(lost)} {lost[:3]}; open though resolved {len(left)} {left[:3]}"
     )
-    _print_line(f"without a message {len(untold)} {untold[:3]}; messages doubled {doubled} of {len(told)}")
-    return len(lost) + len(left) + len(untold) + (doubled > len(told) / 100)
+    _print_line(
+        f"without a message {len(unnotified)} {unnotified[:3]}; messages doubled {doubled} of {len(notified)}"
+    )
+    return len(lost) + len(left) + len(unnotified) + (doubled > len(notified) / 100)
 
 
 def _print_lateness(pagerduty: MockPagerDuty, faults: Faults) -> int:
-    """Say how late the second step was first tried after the first was told, and after which fault."""
+    """Say how late the second step was first tried after the first was notified, and after which fault."""
     steps = find_lateness(pagerduty)
     opened = Counter(incident.dedup_key for incident in pagerduty.opened())
     doubled = sum(count - 1 for count in opened.values())
@@ -143,8 +145,8 @@ def _print_lateness(pagerduty: MockPagerDuty, faults: Faults) -> int:
         f"doubled; second step late by p50 {share[49]:.3f} s, p99 {share[98]:.3f} s (aim < {LATE_S:g} s)"
     )
     why = Counter(faults.find_last(step.tried_at) for step in steps if step.by_s >= LATE_S)
-    told = ", ".join(f"{count} after {what}" for what, count in why.most_common())
-    _print_line(f"later than {LATE_S:g} s: {told or 'none'}")
+    notified = ", ".join(f"{count} after {what}" for what, count in why.most_common())
+    _print_line(f"later than {LATE_S:g} s: {notified or 'none'}")
     return doubled + (share[98] >= LATE_S)
 
 

@@ -57,7 +57,7 @@ def next_business_day_start(hours: BusinessHours, after: float) -> float:
 
 
 def is_business_day(hours: BusinessHours, day: date) -> bool:
-    """Tell whether *day* is a business day: in `days` and not a public holiday."""
+    """Return whether *day* is a business day: in `days` and not a public holiday."""
     return day.weekday() in hours.days and day not in _find_holidays(hours.holidays, day.year)
 
 

@@ -90,7 +90,7 @@ def find_timestamps(wall: datetime, zone: tzinfo | None) -> tuple[float, ...]:
 
 
 def is_tomorrow(timestamp: float, now: float, zone: tzinfo | None) -> bool:
-    """Tell whether *timestamp* is on the day after that of *now*."""
+    """Return whether *timestamp* is on the day after that of *now*."""
     return _to_wall(timestamp, zone).date() == _to_wall(now, zone).date() + timedelta(days=1)
 
 

@@ -35,7 +35,7 @@ class Maintenance(Struct, frozen=True, omit_defaults=True):
     ended_by: str = ""
 
     def is_in_force(self, now: float) -> bool:
-        """Tell whether it is active at *now*; it starts when it is requested."""
+        """Return whether it is active at *now*; it starts when it is requested."""
         return not self.ended_at and now < self.until
 
     def format_state(self, now: float) -> str:

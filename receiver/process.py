@@ -89,7 +89,7 @@ def end_with_parent(parent: int) -> Callable[[], None]:
 
 
 def is_orphan(parent: int) -> bool:
-    """Tell whether process *parent* is no longer our parent."""
+    """Return whether process *parent* is no longer our parent."""
     return os.getppid() != parent
 
 

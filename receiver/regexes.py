@@ -79,7 +79,7 @@ def compile_with_timeout(expression: str) -> MatchFunction:
 
 
 def _has_nested_repeats(parsed: Any, *, is_within: bool = False) -> bool:
-    """Tell whether a repeat that may match more than once contains another such repeat.
+    """Return whether a repeat that may match more than once contains another such repeat.
 
     *parsed* is an expression, one of its nodes (a code and its argument), or a part of an argument.
     """

@@ -95,12 +95,12 @@ def lowercase_ascii(name: str) -> str:
 
 
 def is_web_link(url: str) -> bool:
-    """Tell whether *url* is an http or https address without blanks, quotes or brackets."""
+    """Return whether *url* is an http or https address without blanks, quotes or brackets."""
     return bool(re.fullmatch(r"https?://[^\s<>\"'|`\\^{}]+", url, re.IGNORECASE))
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether *host* is an address of this machine only; of host names, only `localhost` counts."""
+    """Return whether *host* is an address of this machine only; of host names, only `localhost` counts."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

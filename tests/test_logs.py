@@ -68,13 +68,13 @@ def test_a_long_value_is_cut(line) -> None:
 
 
 def test_json_has_time_level_event_and_the_fields() -> None:
-    record = logging.LogRecord("receiver.x", logging.INFO, "x.py", 1, "step told", (), None)
+    record = logging.LogRecord("receiver.x", logging.INFO, "x.py", 1, "step notified", (), None)
     record.created = 1_700_000_000.5
     record.fields = {"incident": "a1", "after": 1.5, "level": "not ours", "odd": float("nan")}
     assert json.loads(JsonFormatter().format(record)) == {
         "time": "2023-11-14T22:13:20.500Z",
         "level": "info",
-        "event": "step told",
+        "event": "step notified",
         "logger": "receiver.x",
         "incident": "a1",
         "after": 1.5,
@@ -98,9 +98,9 @@ def test_no_field_has_the_name_of_a_part_of_each_line() -> None:
 
 
 def test_text_quotes_only_what_needs_it() -> None:
-    record = logging.LogRecord("receiver.x", logging.INFO, "x.py", 1, "step told", (), None)
+    record = logging.LogRecord("receiver.x", logging.INFO, "x.py", 1, "step notified", (), None)
     record.fields = {"incident": "a1", "summary": "disk full"}
-    assert TextFormatter().format(record).endswith('info    step told incident=a1 summary="disk full"')
+    assert TextFormatter().format(record).endswith('info    step notified incident=a1 summary="disk full"')
 
 
 # --- lasting states ---

@@ -192,7 +192,7 @@ MEMBERS = '"@group", "@user", "#channel" for its members, or the ID of a user'
 
 
 def is_channel(text: str) -> bool:
-    """Tell whether *text* has the form of a Slack channel's name or ID."""
+    """Return whether *text* has the form of a Slack channel's name or ID."""
     return bool(re.fullmatch(_CHANNEL, text))
 
 

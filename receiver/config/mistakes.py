@@ -69,7 +69,7 @@ def list_bare_references(raw: str) -> list[str]:
 
 
 def is_bare_reference(text: str) -> bool:
-    """Tell whether the whole of *text* is an unexpanded reference."""
+    """Return whether the whole of *text* is an unexpanded reference."""
     return _REFERENCE.fullmatch(text) is not None
 
 

@@ -84,7 +84,7 @@ def _check_row(routing: Routing, row: MatrixRow) -> Iterator[Problem]:
 
 
 def _is_review(row: MatrixRow) -> bool:
-    """Tell whether the row demands a later review instead of a page."""
+    """Return whether the row demands a later review instead of a page."""
     return not row.path or any(_REVIEW.search(text) for text in (row.response, *row.path))
 
 

@@ -66,7 +66,7 @@ def _find_place_mistake(text: str) -> Mistake | None:
 
 
 def _is_store_place(text: str) -> bool:
-    """Tell whether *text* has a valid scheme, host and port (or several of them), and database."""
+    """Return whether *text* has a valid scheme, host and port (or several of them), and database."""
     try:
         parts = urlsplit(text)
         scheme, path = parts.scheme, parts.path.strip("/")

@@ -83,7 +83,7 @@ def evaluate_channel(channel: str, targets: Iterable[TargetHealth], now: float) 
 
 
 def _is_lasting(target: TargetHealth, now: float) -> bool:
-    """Tell whether a target's failure stands even when deliveries to other targets succeed."""
+    """Return whether a target's failure stands even when deliveries to other targets succeed."""
     is_refused = target.reason in REFUSALS and abs(now - target.failed_at) <= REFUSED_FOR_S
     return is_refused or target.reason in DOUBTS
 

@@ -11,7 +11,7 @@ from receiver.model.actions import CheckBeforeStep, ConfirmPage, DeliveryAction
 from receiver.model.delivery import Delivery, Receipt
 from receiver.model.escalation import IncidentView
 from receiver.model.incident import Incident, OnCallPerson
-from receiver.model.page_confirmation import Evaluation, Finding
+from receiver.model.page_confirmation import ConfirmationResult, Evaluation
 from receiver.model.routing import EscalationPolicy, Responder
 from receiver.storage.client import Command
 
@@ -106,7 +106,7 @@ class PageEventConfirmer(Protocol):
 class PageStatuses(Protocol):
     """Asks PagerDuty for the incidents of dedup keys."""
 
-    def evaluate_event(self, key: str, hint: str, evaluate: Evaluation) -> Finding:
+    def evaluate_event(self, key: str, hint: str, evaluate: Evaluation) -> ConfirmationResult:
         """Return what *evaluate* finds in the statuses of *key*. Raises DeliveryError."""
         ...
 

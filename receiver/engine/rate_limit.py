@@ -154,7 +154,7 @@ def _find_origin_and_offset(action: DeliveryAction, incident: Incident) -> tuple
 
 
 def is_initial(action: DeliveryAction) -> bool:
-    """Tell whether *action* is an incident's first message in its channel, or its first page."""
+    """Return whether *action* is an incident's first message in its channel, or its first page."""
     if isinstance(action, Page):
         return action.instance == "1" and action.step.after == 0
     return isinstance(action, Post) and not action.replaces

@@ -100,7 +100,7 @@ class QueueConsumer:
                 self._state.wait_for(self._is_check_due, _CHECK_AT_LEAST_EVERY_S)
 
     def _is_check_due(self) -> bool:
-        """Tell whether to claim now. Waits until the next known due time if that is near."""
+        """Return whether to claim now. Waits until the next known due time if that is near."""
         if self._is_stopping:
             return True
         if len(self._claimed) >= self.threads or self._next_check_at is None:

@@ -60,7 +60,7 @@ class RedisHeartbeats:
         return [_json.decode(packed, type=_Value)[0] if packed else None for packed in former]
 
     def admit_source(self, source: str, now: float) -> bool:
-        """Tell whether *source* is known, or new with fewer than `_NEW_SOURCES_AT_MOST` others within a day.
+        """Return whether *source* is known, or new with fewer than `_NEW_SOURCES_AT_MOST` others in a day.
 
         It is written before counting, so that concurrent calls can't exceed the limit.
         """
@@ -181,14 +181,14 @@ class HeartbeatFilter:
         )
 
     def _may_hold_signal(self, group: Group) -> bool:
-        """Tell whether *group* may hold a signal; tries each combination of the matched labels once."""
+        """Return whether *group* may hold a signal; tries each combination of the matched labels once."""
         names = self._label_names
         combinations = {tuple(map(alert.labels.get, names)) for alert in group.alerts}
         tried = [{name: value or "" for name, value in zip(names, one, strict=True)} for one in combinations]
         return any(heartbeat.matches(labels) for heartbeat in self.heartbeats for labels in tried)
 
     def _find_signals(self, alert: Alert, group: Group, now: float, found: _Found) -> bool:
-        """Tell whether *alert* is a signal of any heartbeat, and add it to *found*."""
+        """Return whether *alert* is a signal of any heartbeat, and add it to *found*."""
         mine = [one for one in self.heartbeats if alert.is_firing and one.matches(alert.labels)]
         for heartbeat in mine:
             url = one_line(group.external_url, _MAX_URL)
@@ -206,7 +206,7 @@ class HeartbeatFilter:
                 return
 
     def _admit_source(self, signal: HeartbeatSignal, now: float) -> bool:
-        """Tell whether the first signal of a source counts; it is deleted where it does not."""
+        """Return whether the first signal of a source counts; it is deleted where it does not."""
         if self.heartbeat_store.admit_source(signal.source, now):
             return True
         self.heartbeat_store.delete_signal(signal)

@@ -55,7 +55,7 @@ def queue_for(delivery: Delivery) -> str:
 
 
 def has_new_credentials(failure: Failure, digests: Mapping[str, str]) -> bool:
-    """Tell whether a delivery was refused for credentials that have changed since, by their *digests*.
+    """Return whether a delivery was refused for credentials that have changed since, by their *digests*.
 
     False for PagerDuty events of a past incident: its dedup key is also that of the group's latest incident,
     and an old resolve would close the page of that one.
@@ -65,7 +65,7 @@ def has_new_credentials(failure: Failure, digests: Mapping[str, str]) -> bool:
 
 
 def is_refused_under_former(delivery: Delivery, digests: Mapping[str, str]) -> bool:
-    """Tell whether *delivery* was refused for its credentials, and the configuration has others now."""
+    """Return whether *delivery* was refused for its credentials, and the configuration has others now."""
     if not delivery.failed_at or delivery.kind != RefusalKind.CREDENTIALS:
         return False
     digest = find_digest(digests, delivery.target)

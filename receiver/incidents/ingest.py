@@ -337,7 +337,7 @@ def _with_reading(routed_group: _RoutedGroup, reading: OwnerReading) -> _RoutedG
 
 
 def _is_owner_uncertain(routed_group: _RoutedGroup) -> bool:
-    """Tell whether an unread owner matters: not for an alert that fires in the group itself."""
+    """Return whether an unread owner matters: not for an alert that fires in the group itself."""
     incident, owners = routed_group.loaded[routed_group.group_id].incident, routed_group.owners or {}
     names = (alert.fingerprint for alert in routed_group.group.alerts)
     return any(name not in owners and not is_firing_in(incident, name) for name in names)

@@ -68,7 +68,7 @@ def find_severity_warnings(routing: RoutingTable, labels: Mapping[str, str]) -> 
 
 
 def is_unpaged_critical(routing: RoutingTable, incident: Incident | OpenIncident) -> bool:
-    """Tell whether *incident* is critical and its escalation policy has no steps."""
+    """Return whether *incident* is critical and its escalation policy has no steps."""
     return incident.severity is Severity.CRITICAL and not routing.get_policy(incident.policy).steps
 
 
@@ -94,7 +94,7 @@ class SeverityNotices:
     _many_at: float = float("-inf")
 
     def has_new(self, incident: Incident) -> bool:
-        """Tell whether `send_notices` has anything to send for *incident*."""
+        """Return whether `send_notices` has anything to send for *incident*."""
         return self._is_new_unpaged(incident) or bool(self._find_new_words(incident))
 
     def send_notices(self, incident: Incident, now: float) -> None:

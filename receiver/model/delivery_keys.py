@@ -120,7 +120,7 @@ def list_event_names(key: DeliveryKey) -> frozenset[str]:
 
 
 def is_silence_change(key: DeliveryKey) -> bool:
-    """Tell whether *key* is that of a silence that was created or expired."""
+    """Return whether *key* is that of a silence that was created or expired."""
     return key.startswith(("silence:", "expire:"))
 
 

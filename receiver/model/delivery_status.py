@@ -64,7 +64,7 @@ def list_former_keys(incident: Incident, responder: Responder, state: PageState)
 
 
 def is_page_ended(incident: Incident, responder: Responder) -> bool:
-    """Tell whether PagerDuty has the resolve of each page of this incident to *responder*, or refused it."""
+    """Return whether PagerDuty has the resolve of each page of the incident to *responder*, or refused it."""
     state = page_state(incident, responder)
     former_keys = list_former_keys(incident, responder, state)
     resolves = (incident.find_delivery(keys.resolve_key(responder.name, key)) for key in former_keys)
@@ -137,7 +137,7 @@ def find_announcing_storm(incident: Incident) -> str:
 
 
 def has_thread(incident: Incident) -> bool:
-    """Tell whether replies have a thread: that of the incident's message, or of a storm's in its place."""
+    """Return whether replies have a thread: that of the incident's message, or of a storm's in its place."""
     return incident.message is not None or bool(find_announcing_storm(incident))
 
 
@@ -166,7 +166,7 @@ def find_fallback_channel(incident: Incident, policy: EscalationPolicy) -> Targe
 
 
 def is_in_fallback_channel(incident: Incident) -> bool:
-    """Tell whether the incident's message is in the fallback channel, or about to be posted there."""
+    """Return whether the incident's message is in the fallback channel, or about to be posted there."""
     fallback = incident.deliveries.get(keys.FALLBACK)
     if fallback is None:
         return find_channel_failure(incident) is not None
@@ -191,7 +191,7 @@ def find_step_failure(incident: Incident, step: Step) -> Delivery | None:
 
 
 def needs_fallback_mention(incident: Incident, policy: EscalationPolicy, step: Step) -> bool:
-    """Tell whether *step* needs a mention in the fallback channel.
+    """Return whether *step* needs a mention in the fallback channel.
 
     Where the incident's message is in that channel, its thread already reports the steps and failed pages,
     so only a lost reply needs one.

@@ -172,7 +172,7 @@ def _find_earliest(times: Iterable[float | None]) -> float | None:
 
 
 def may_notify(incident: Incident, policy: EscalationPolicy, due_at: float, now: float) -> bool:
-    """Tell whether the checks allow a step after the first to be sent at *now*.
+    """Return whether the checks allow a step after the first to be sent at *now*.
 
     Not while the incident is paused. Otherwise both checks must be recent. Alertmanager is checked by the
     workers of its own queue, so a step waits only CHECK_GRACE_S for it. PagerDuty is checked by the worker
@@ -191,7 +191,7 @@ def may_notify(incident: Incident, policy: EscalationPolicy, due_at: float, now:
 
 
 def is_fresh(checked_at: float, due_at: float) -> bool:
-    """Tell whether a check at *checked_at* is recent enough for a step that is due at *due_at*."""
+    """Return whether a check at *checked_at* is recent enough for a step that is due at *due_at*."""
     return checked_at >= due_at - CHECK_FRESH_S
 
 
@@ -276,8 +276,8 @@ def _find_first_step(incident: Incident, policy: EscalationPolicy) -> int:
 
 
 def _was_kept_open(incident: Incident, step: Step) -> bool:
-    """Tell whether a reopened incident does not send its first step again: it is flapping, or the former page
-    is still open at PagerDuty, which goes on notifying the responder. An acknowledged page does not.
+    """Return whether a reopened incident skips its first step: it is flapping, or its former page is still
+    open at PagerDuty, which goes on notifying the responder. An acknowledged page does not.
     """
     if incident.run.is_quiet:
         return True

@@ -113,7 +113,7 @@ class SilenceRequest(Struct, frozen=True, omit_defaults=True):
         return self.until == 0.0
 
     def is_active(self, now: float) -> bool:
-        """Tell whether Alertmanager should have this silence."""
+        """Return whether Alertmanager should have this silence."""
         return not self.ended_at and (self.is_until_resolved or now < self.until)
 
 
@@ -354,10 +354,10 @@ def to_base32(number: int, digits: int) -> str:
 
 
 def new_id(group_id: str, opened_at: float, previous: Incident | None) -> str:
-    stamp = int(opened_at * 1000)
-    while previous is not None and previous.id == f"{group_id}-{to_base32(stamp, 9)}":
-        stamp += 1
-    return f"{group_id}-{to_base32(stamp, 9)}"
+    opened_ms = int(opened_at * 1000)
+    while previous is not None and previous.id == f"{group_id}-{to_base32(opened_ms, 9)}":
+        opened_ms += 1
+    return f"{group_id}-{to_base32(opened_ms, 9)}"
 
 
 def list_firing_fingerprints(alert_states: Mapping[str, AlertState]) -> list[str]:

@@ -214,7 +214,7 @@ def _apply_alerts(
 
 
 def _is_current(alert: Alert, known: AlertState | None) -> bool:
-    """Tell whether a firing copy belongs to the present firing, and is no late copy of the firing before."""
+    """Return whether a firing copy belongs to the present firing, and is no late copy of the one before."""
     return (
         known is not None
         and known.is_firing

@@ -46,7 +46,7 @@ def find_posted_state(view: IncidentView) -> PostedState:
 
 
 def is_in_maintenance(incident: Incident, escalation: EscalationState) -> bool:
-    """Tell whether a maintenance stops an escalation step that would otherwise be sent, now or later."""
+    """Return whether a maintenance stops an escalation step that would otherwise be sent, now or later."""
     return bool(escalation.paused_until and escalation.steps) and not incident.is_resolved
 
 
@@ -195,7 +195,7 @@ def _page_warning_replies(incident: Incident, step: Step) -> Iterator[Reply]:
 
 
 def _has_reopened(incident: Incident) -> bool:
-    """Tell whether the incident reopened since its message was posted."""
+    """Return whether the incident reopened since its message was posted."""
     return incident.generation > _find_first_posted(incident).generation
 
 

@@ -65,13 +65,13 @@ def group_family_of(source: str, route: str) -> str:
 
 
 def is_firing_in(incident: Incident | None, fingerprint: str) -> bool:
-    """Tell whether the alert fires in *incident*, also where a person has closed that."""
+    """Return whether the alert fires in *incident*, also where a person has closed that."""
     alert_state = incident.alert_states.get(fingerprint) if incident is not None else None
     return alert_state is not None and alert_state.is_firing
 
 
 def is_owned_by(incident: Incident | None, fingerprint: str, now: float, flap_window: float) -> bool:
-    """Tell whether *incident* owns the alert: the alert fires there, or would fire there again.
+    """Return whether *incident* owns the alert: the alert fires there, or would fire there again.
 
     An alert that ended less than *flap_window* seconds ago reopens or rejoins its incident, whatever its
     group key. An alert that ended in an incident that was closed by hand opens another one.

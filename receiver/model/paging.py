@@ -163,14 +163,14 @@ class _ResponderPages(Struct, frozen=True):
         return event_key, due_at, ""
 
     def _is_repeated(self, page: Delivery) -> bool:
-        """Tell whether the alerts were repeated at least `CHECK_EVERY_S` after the page's last trigger."""
+        """Return whether the alerts were repeated at least `CHECK_EVERY_S` after the page's last trigger."""
         received_at = self.incident.last_received_at
         is_done = page.check is not None and page.check.hint == confirmation.format_repeat(received_at)
         is_later = page.receipt is not None and received_at >= page.receipt.at + confirmation.CHECK_EVERY_S
         return is_later and not is_done
 
     def _is_under_key(self, digest: str) -> bool:
-        """Tell whether an event sent now joins those sent under the key of *digest* (empty: none)."""
+        """Return whether an event sent now joins those sent under the key of *digest* (empty: none)."""
         return digest in ("", self.target.secret.digest)
 
     def _end_page(

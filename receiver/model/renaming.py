@@ -95,7 +95,7 @@ def find_joined(incident: Incident, reported_joins: int) -> tuple[tuple[str, ...
 
 
 def _may_be_next(incident: Incident, fingerprint: str, label: str) -> bool:
-    """Tell whether a firing alert differs in *label* alone from an older one that fires, too."""
+    """Return whether a firing alert differs in *label* alone from an older one that fires, too."""
     alert, alert_state = incident.alerts.get(fingerprint), incident.alert_states[fingerprint]
     return alert is not None and any(
         other.fingerprint != fingerprint and s.is_firing and s.join < alert_state.join
@@ -121,14 +121,14 @@ def _list_shapes(alert: Alert) -> Iterator[tuple[str, int]]:
 
 
 def _differ_in(one: Alert, other: Alert, label: str) -> bool:
-    """Tell whether two alerts have the same labels and values except the value of *label*."""
+    """Return whether two alerts have the same labels and values except the value of *label*."""
     if one.labels.keys() != other.labels.keys() or label in _MEANINGFUL:
         return False
     return [name for name, value in one.labels.items() if other.labels[name] != value] == [label]
 
 
 def _are_together(former: AlertState, latter: AlertState) -> bool:
-    """Tell whether *former* ended as *latter* joined: in the same payload, or a little before or after it."""
+    """Return whether *former* ended as *latter* joined: in the same payload, or a little before or after."""
     if former.join_at_end and former.join_at_end == latter.join:
         learned_at = former.changed_at[-1] if former.changed_at else former.ends_at
         return latter.starts_at <= max(learned_at, former.ends_at) + _TOGETHER_S

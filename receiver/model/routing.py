@@ -42,7 +42,7 @@ class Matcher:
     _severities: SeverityWords | None = field(default=None, compare=False, repr=False)
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Tell whether *labels* match; a regular expression must match the whole value."""
+        """Return whether *labels* match; a regular expression must match the whole value."""
         actual = labels.get(self.name, "")
         read = self._severities.find_severity(actual) if self._severities is not None else None
         if read is None:

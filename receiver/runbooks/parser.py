@@ -53,7 +53,7 @@ def is_name(text: str) -> bool:
 
 
 def is_camel(name: str) -> bool:
-    """Tell whether *name* is in camel case: `DiskFull`, `etcdNoLeader`."""
+    """Return whether *name* is in camel case: `DiskFull`, `etcdNoLeader`."""
     return _CAMEL.search(name) is not None
 
 

@@ -265,7 +265,7 @@ def _choose_socket(data_dir: Path) -> Path:
 
 
 def _is_private(folder: Path) -> bool:
-    """Tell whether *folder* is a real folder that only we can access (/tmp is writable by all users)."""
+    """Return whether *folder* is a real folder that only we can access (/tmp is writable by all users)."""
     try:
         found = folder.lstat()
     except OSError:

@@ -123,7 +123,7 @@ def find_hook_url(public_url: str) -> str:
 
 
 def _is_webhook(head: bytes, sender: str) -> bool:
-    """Tell whether a body that begins with *head* is a webhook of *sender*, a User-Agent. Never fails."""
+    """Return whether a body that begins with *head* is a webhook of *sender*, a User-Agent. Never fails."""
     if len(head) < MAX_READ:
         try:
             _decoder.decode(head)

@@ -27,7 +27,7 @@ POLICIES = [
     for fallback in (CHANNEL, OTHER_RESPONDER, MANAGER)
 ]
 HAPPENINGS = st.one_of(
-    st.tuples(st.just("hears"), st.booleans(), st.sampled_from(HOSTS), st.just(False)),
+    st.tuples(st.just("receives"), st.booleans(), st.sampled_from(HOSTS), st.just(False)),
     st.tuples(st.just("answers"), st.sampled_from(["acknowledge", "unacknowledge", "resolve"])),
     st.tuples(st.just("passes"), st.sampled_from([0.1, 1.0, 11.0, 121.0, 300.0, 700.0])),
     st.tuples(

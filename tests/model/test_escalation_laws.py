@@ -63,7 +63,7 @@ def policy_of(kinds: Iterable[dict[str, str]], fallback: Target | Responder | st
 
 
 POLICIES = st.builds(policy_of, st.tuples(*[st.sampled_from(KINDS)] * 3), st.sampled_from(FALLBACKS))
-TARGETS = ("root", "thread", "#ops", "on-call", "team-lead", "manager", "boss")
+TARGETS = ("parent", "thread", "#ops", "on-call", "team-lead", "manager", "boss")
 NIGHTS = {
     "policy": POLICIES,
     "fates": st.fixed_dictionaries(dict.fromkeys(TARGETS, FATES)),
@@ -83,7 +83,7 @@ class Night(Life):
 
     def passes(self) -> None:
         """Run until nothing is due any more."""
-        self.hears(True, "a", False)
+        self.receives(True, "a", False)
         while self.now < OPENED_AT + HORIZON_S:
             self.wakes_up()
             assert self.incident is not None
@@ -135,7 +135,7 @@ class Night(Life):
             return action.target.address
         if action.target.address == "#ops":
             return "#ops"
-        return "root" if action.key in ("message", "message_replacement") else "thread"
+        return "parent" if action.key in ("message", "message_replacement") else "thread"
 
     def escalation(self) -> EscalationState:
         assert self.incident is not None

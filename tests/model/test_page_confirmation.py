@@ -10,7 +10,7 @@ from receiver.model.page_confirmation import (
     CHECK_AFTER_S,
     CHECK_AGAIN_S,
     CHECK_EVERY_S,
-    Finding,
+    ConfirmationResult,
     PagerDutyStatus,
     find_check_due_at,
     limit_confirmation,
@@ -40,7 +40,7 @@ def test_a_page_sent_by_a_clock_close_to_ours_is_checked_on_time(ahead: float) -
 def test_a_page_sent_by_a_clock_ahead_is_checked_at_once_and_then_on_time(ahead: float) -> None:
     page = sent(NOW + ahead)
     assert due(page, NOW) == NOW
-    checked = record_check(page, Finding("triggered", PagerDutyStatus("triggered")), NOW)
+    checked = record_check(page, ConfirmationResult("triggered", PagerDutyStatus("triggered")), NOW)
     assert due(checked, NOW) == NOW + CHECK_EVERY_S
 
 

@@ -25,8 +25,8 @@ def paged(**changes: object) -> Incident:
     arrived = Receipt(OPENED_AT, "C1:1.0")
     key = a_policy().steps[0].responder.targets[0].secret.digest
     first = Delivery("1", attempts=1, first_attempt_at=OPENED_AT, receipt=arrived, key_digest=key)
-    root = Delivery("", content_version=PostedState(), attempts=1, receipt=arrived)
-    return an_incident(an_alert(), deliveries={"page:on-call": first, "message": root}, **changes)
+    parent = Delivery("", content_version=PostedState(), attempts=1, receipt=arrived)
+    return an_incident(an_alert(), deliveries={"page:on-call": first, "message": parent}, **changes)
 
 
 def plan_actions(incident: Incident, now: float, policy: EscalationPolicy = POLICY) -> tuple[Action, ...]:

@@ -57,7 +57,7 @@ class Life:
             deliveries = {} if change.is_new or self.incident is None else self.incident.deliveries
             self.incident = replace(change.incident, deliveries=deliveries)
 
-    def hears(self, firing: bool, host: str, truncated: bool) -> None:
+    def receives(self, firing: bool, host: str, truncated: bool) -> None:
         self.now += 0.001
         alert = an_alert(instance=host, starts_at=self.now - 1, ends_at=0.0 if firing else self.now)
         change = merge(self.incident, a_group(alert, truncated=int(truncated)), ROUTE_SETTINGS, self.now)
@@ -153,7 +153,9 @@ class Life:
 
 OUTCOMES = st.sampled_from(["arrives"] * 5 + ["fails", "fails for good", "crashes before", "crashes after"])
 HAPPENINGS = st.one_of(
-    st.tuples(st.just("hears"), st.booleans(), st.sampled_from(HOSTS), st.sampled_from([False] * 5 + [True])),
+    st.tuples(
+        st.just("receives"), st.booleans(), st.sampled_from(HOSTS), st.sampled_from([False] * 5 + [True])
+    ),
     st.tuples(st.just("answers"), st.sampled_from(["acknowledge", "unacknowledge", "resolve"])),
     st.tuples(st.just("passes"), st.sampled_from([0.1, 1.0, 30.0, 121.0, 300.0, 700.0])),
     st.tuples(st.just("works"), OUTCOMES),
@@ -163,7 +165,7 @@ HAPPENINGS = st.one_of(
 
 def live(happenings: list[tuple], only: str = "", policy: EscalationPolicy = POLICY) -> Life:
     life = Life(policy)
-    life.hears(True, "a", False)
+    life.receives(True, "a", False)
     for what, *details in happenings:
         if what == "passes":
             life.now += details[0]
@@ -252,12 +254,12 @@ def test_an_acknowledgement_ends_with_the_incident_unless_it_flaps(happenings: l
     life = live([h for h in happenings if h[-1] != "fails for good"])
     life.answers("acknowledge")
     for host in HOSTS:
-        life.hears(False, host, False)
+        life.receives(False, host, False)
     assert life.incident is not None
     before, woken = life.incident, len(life.woken)
     if not (before.is_resolved and before.is_acknowledged) or before.is_closed_by_hand:
         return
-    life.hears(True, "a", False)
+    life.receives(True, "a", False)
     after = life.incident
     if after.id != before.id:  # the flap window was over, so this is another incident
         return

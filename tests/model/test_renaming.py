@@ -31,7 +31,7 @@ class StoredIncident:
     incident: Incident | None = None
     now: float = OPENED_AT
 
-    def hears(self, *alerts: Alert) -> None:
+    def receives(self, *alerts: Alert) -> None:
         change = merge(self.incident, a_group(*alerts), ROUTE_SETTINGS, self.now)
         former = self.incident.alerts if self.incident else {}
         assert change.incident is not None
@@ -45,21 +45,21 @@ class StoredIncident:
 def test_an_alert_with_another_name_or_severity_is_another_alert(label: str) -> None:
     stored = StoredIncident()
     first = an_alert(severity="warning", starts_at=OPENED_AT)
-    stored.hears(first)
+    stored.receives(first)
     stored.now += 60
     other = an_alert(
         **({"severity": "critical"} if label == "severity" else {"name": "Other", "severity": "warning"})
     )
-    stored.hears(replace(other, starts_at=stored.now), replace(first, ends_at=stored.now))
+    stored.receives(replace(other, starts_at=stored.now), replace(first, ends_at=stored.now))
     assert stored.incident is not None
     assert find_renamings(stored.incident) == []
 
 
 def test_one_resolved_alert_is_replaced_by_one_alert_only() -> None:
     stored = StoredIncident()
-    stored.hears(value(0, OPENED_AT), value(9, OPENED_AT, host="other"))
+    stored.receives(value(0, OPENED_AT), value(9, OPENED_AT, host="other"))
     stored.now += 60
-    stored.hears(value(0, OPENED_AT, stored.now), value(1, stored.now), value(2, stored.now))
+    stored.receives(value(0, OPENED_AT, stored.now), value(1, stored.now), value(2, stored.now))
     assert stored.incident is not None
     assert len(find_renamings(stored.incident)) == 1
     assert len(find_joined(stored.incident, 0)[0]) == 2
@@ -68,11 +68,11 @@ def test_one_resolved_alert_is_replaced_by_one_alert_only() -> None:
 @pytest.mark.parametrize(("gap", "count"), [(0.0, 1), (890.0, 1), (2000.0, 0)])
 def test_an_alert_that_ended_long_before_is_not_replaced(gap: float, count: int) -> None:
     stored = StoredIncident()
-    stored.hears(value(0, OPENED_AT), value(9, OPENED_AT, host="other"))
+    stored.receives(value(0, OPENED_AT), value(9, OPENED_AT, host="other"))
     stored.now += 60
-    stored.hears(value(0, OPENED_AT, stored.now))
+    stored.receives(value(0, OPENED_AT, stored.now))
     stored.now += gap
-    stored.hears(value(1, stored.now))
+    stored.receives(value(1, stored.now))
     assert stored.incident is not None
     assert len(find_renamings(stored.incident)) == count
 
@@ -88,7 +88,7 @@ def test_there_are_no_more_renamings_than_ended_alerts_and_a_renamed_alert_is_no
     past: list[tuple[list[tuple[int, str, bool]], float]],
 ) -> None:
     stored = StoredIncident()
-    stored.hears(value(0, OPENED_AT, host="a"))
+    stored.receives(value(0, OPENED_AT, host="a"))
     started_at: dict[tuple[int, str], float] = {}
     for reports, wait in past:
         stored.now += wait
@@ -98,7 +98,7 @@ def test_there_are_no_more_renamings_than_ended_alerts_and_a_renamed_alert_is_no
             alerts.append(value(number, at, 0.0 if is_firing else stored.now, host=host))
             if not is_firing:
                 started_at.pop((number, host))
-        stored.hears(*alerts)
+        stored.receives(*alerts)
     incident = stored.incident
     assert incident is not None
     ended = [s for s in incident.alert_states.values() if not s.is_firing]

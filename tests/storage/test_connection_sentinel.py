@@ -1,4 +1,4 @@
-"""Finding the master through a real sentinel; failovers are tested in tests/e2e/test_redis_moves.py."""
+"""ConfirmationResult the master through a real sentinel; failovers are tested in tests/e2e/test_redis_moves.py."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def test_an_alert_saved_twice_is_one_incident(rig: Rig, cutter: Cutter, answers_
     assert rig.posts(rig.alert("DiskFull"))["new"] in (0, 1)
     rig.works()
     assert rig.triggered() == ["on-call"] * 2
-    assert len(rig.roots()) == 2
+    assert len(rig.parents()) == 2
 
 
 # A worker gets so many answers until everything is sent.
@@ -117,7 +117,7 @@ def test_whichever_answer_to_the_worker_is_lost_everything_is_sent_once(
     texts = [event["text"] for event in rig.shows(incident)["timeline"]]
     assert len(texts) == len(set(texts)), texts
     assert rig.triggered() == ["on-call"]
-    assert len(rig.roots()) == 1
+    assert len(rig.parents()) == 1
 
 
 def test_a_delivery_saved_twice_is_shown_once(rig: Rig, cutter: Cutter) -> None:

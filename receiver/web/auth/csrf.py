@@ -113,7 +113,7 @@ class CsrfProtection:
         return Markup('<input type="hidden" name="{}" value="{}">').format(FIELD, self._sign_nonce(nonce))
 
     def is_valid(self) -> bool:
-        """Tell whether the form's token matches the cookie of the browser that sent it."""
+        """Return whether the form's token matches the cookie of the browser that sent it."""
         nonces = [self._cookies.find_random(_COOKIE)]
         if self._is_direct():
             nonces.append(self._direct.find_random(_DIRECT_COOKIE))
@@ -130,12 +130,12 @@ class CsrfProtection:
         return response
 
     def _may_be_direct(self) -> bool:
-        """Tell whether the browser may be using our own address while PUBLIC_URL has a path."""
+        """Return whether the browser may be using our own address while PUBLIC_URL has a path."""
         is_proxied = any(name in request.headers for name in _PROXY_HEADERS)
         return bool(self._public.path) and not is_proxied and request.host.lower() != self._public.host
 
     def _is_direct(self) -> bool:
-        """Tell whether the Origin header says that the form is on a page at our own address.
+        """Return whether the Origin header says that the form is on a page at our own address.
 
         The cookie may be sent without TLS there, so an attacker on the network could plant one; it is
         accepted for this origin only.

@@ -39,7 +39,7 @@ from receiver.web.urls import parse_public_url
 
 
 def has_valid_token(request: Request, tokens: tuple[Secret, ...]) -> bool:
-    """Tell whether the request carries one of *tokens*; always true where *tokens* is empty."""
+    """Return whether the request carries one of *tokens*; always true where *tokens* is empty."""
     return not tokens or find_token(request, tokens) is not None
 
 
@@ -204,7 +204,7 @@ class RequestGuard:
         return _refuse_request("too_many_failures", 429, message, wait_s) if wait_s else None
 
     def is_open_to_all(self) -> bool:
-        """Tell whether other hosts can reach us without a token, because of --insecure."""
+        """Return whether other hosts can reach us without a token, because of --insecure."""
         is_open = not (self._settings.requires_auth and self._settings.webhook_tokens)
         return is_open and not _is_on_loopback()
 
@@ -264,8 +264,8 @@ class RequestGuard:
         return self._settings.requires_auth
 
     def _is_allowed_host(self, host: str) -> bool:
-        """Tell whether *host* is allowed, or one that an attacker can't point at us: an IP address, localhost
-        or PUBLIC_URL's.
+        """Return whether *host* is allowed, or one that an attacker can't point at us: an IP address,
+        localhost or the host of PUBLIC_URL.
         """
         name = _parse_hostname(host)
         is_ip_or_localhost = name == "localhost" or name.replace(".", "").isdigit() or ":" in name
@@ -318,7 +318,7 @@ class RequestGuard:
         return None
 
     def _is_same_origin(self) -> bool:
-        """Tell whether one of our pages sent the request, or a client that is no browser.
+        """Return whether one of our pages sent the request, or a client that is no browser.
 
         Browsers send Sec-Fetch-Site or Origin, other programs do not. Compare net/http.CrossOriginProtection:
         https://pkg.go.dev/net/http#CrossOriginProtection
@@ -330,7 +330,7 @@ class RequestGuard:
         return origin is None or self._is_our_origin(origin)
 
     def _is_our_origin(self, origin: str) -> bool:
-        """Tell whether *origin* is the origin of our pages.
+        """Return whether *origin* is the origin of our pages.
 
         Behind a proxy the Host header may be an internal name, while browsers use PUBLIC_URL. If PUBLIC_URL
         uses TLS, an origin with the same host but plain HTTP is refused: an attacker on the network may have
@@ -343,7 +343,7 @@ class RequestGuard:
 
 
 def can_respond() -> bool:
-    """Tell whether the current principal may change anything."""
+    """Return whether the current principal may change anything."""
     principal = current_principal()
     return principal is not None and principal.can_respond
 
@@ -366,7 +366,7 @@ def _is_on_loopback() -> bool:
 
 
 def _is_navigation() -> bool:
-    """Tell whether the browser follows a link to us; the linking page can't read the response."""
+    """Return whether the browser follows a link to us; the linking page can't read the response."""
     headers = request.headers
     is_opening = (headers.get("Sec-Fetch-Mode"), headers.get("Sec-Fetch-Dest")) == ("navigate", "document")
     return is_opening and request.method in ("GET", "HEAD")

@@ -62,7 +62,7 @@ class DashboardQuery(PageQuery, frozen=True):
         return bool(self.state or self.severity or self.route or self.text)
 
     def matches(self, incident: OpenIncident, now: float) -> bool:
-        """Tell whether all of the filter but its text matches *incident*."""
+        """Return whether all of the filter but its text matches *incident*."""
         state = "acknowledged" if incident.is_acknowledged else "unacknowledged"
         return (
             (now >= incident.stale_at if self.state == "stale" else self.state in ("", state))

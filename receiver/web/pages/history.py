@@ -170,7 +170,7 @@ class HistoryPageQuery(PageQuery, frozen=True):
     until: Annotated[str, Meta(max_length=40)] = ""
 
     def has_label(self, labels: dict[str, str], severities: SeverityWords) -> bool:
-        """Tell whether *labels* contain the requested one; `severity` is compared as routes compare it."""
+        """Return whether *labels* contain the requested one; `severity` is compared as routes compare it."""
         name, _, value = (piece.strip() for piece in self.label.partition("="))
         matcher = Matcher(name, "=", value.strip('"'), None, severities if name == LABEL else None)
         return name in labels and matcher.matches(labels)
