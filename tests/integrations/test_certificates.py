@@ -90,7 +90,7 @@ def test_each_client_loads_the_certificates_once(authority: trustme.CA, loads: l
         url = f"https://127.0.0.1:{server.server_address[1]}"
         slack = SlackClient(Secret("xoxb-1"), f"{url}/api/", 5.0)
         for _ in range(3):
-            assert slack.post("chat.postMessage", {"channel": "C1"})["ok"]
+            assert slack.post_json("chat.postMessage", {"channel": "C1"})["ok"]
             assert post_event(url, Secret("r" * 32), EVENT, 5.0).is_ok
         assert len(loads) == 2
     finally:
@@ -119,17 +119,17 @@ def test_certificates_that_are_replaced_are_trusted_without_a_restart(
     try:
         urls = [f"https://127.0.0.1:{one.server_address[1]}" for one in (former, server)]
         slack = [SlackClient(Secret("xoxb-1"), f"{url}/api/", 5.0) for url in urls]
-        assert slack[0].post("chat.postMessage", {"channel": "C1"})["ok"]
+        assert slack[0].post_json("chat.postMessage", {"channel": "C1"})["ok"]
         assert post_event(urls[0], Secret("r" * 32), EVENT, 5.0).is_ok
         bundle = tmp_path / "ca.pem"
         renewed.cert_pem.write_to_path(str(bundle))
         os.utime(bundle, ns=(0, bundle.stat().st_mtime_ns + 1))
-        assert slack[1].post("chat.postMessage", {"channel": "C1"})["ok"]
+        assert slack[1].post_json("chat.postMessage", {"channel": "C1"})["ok"]
         assert post_event(urls[1], Secret("r" * 32), EVENT, 5.0).is_ok
         with pytest.raises(TemporaryDeliveryError):
             post_event(urls[0], Secret("r" * 32), EVENT, 5.0)
         with pytest.raises(TemporaryDeliveryError):
-            slack[0].post("chat.postMessage", {"channel": "C1"})
+            slack[0].post_json("chat.postMessage", {"channel": "C1"})
     finally:
         former.shutdown()
         server.shutdown()
@@ -145,7 +145,7 @@ def test_a_server_with_a_wrong_certificate_gets_nothing(authority: trustme.CA, w
             post_event(url, Secret("r" * 32), EVENT, 5.0)
         assert (caught.value.reason, caught.value.maybe_sent) == ("unreachable", False)
         with pytest.raises(TemporaryDeliveryError):
-            SlackClient(Secret("xoxb-1"), f"{url}/api/", 5.0).post("chat.postMessage", {"channel": "C1"})
+            SlackClient(Secret("xoxb-1"), f"{url}/api/", 5.0).post_json("chat.postMessage", {"channel": "C1"})
     finally:
         server.shutdown()
 

@@ -29,7 +29,7 @@ def disk(rig: Rig, percent: int, host: str = "db-1", **more: Any) -> dict[str, A
 def counted_trips(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Record the calls of ingest to the store."""
     trips: list[str] = []
-    for name in ("load_latest", "commit", "save_reworded", "find_owners"):
+    for name in ("load_latest", "commit_updates", "save_reworded", "find_owners"):
         whole = getattr(RedisIncidents, name)
 
         def asked(self: RedisIncidents, *args: Any, _name: str = name, _whole: Any = whole) -> Any:
