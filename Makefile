@@ -25,7 +25,7 @@ help: ## list the tasks
 run: $(VENV)/.installed ## start the receiver here, on the shipped routing.yaml
 	exec $(BIN)/receiver run
 
-test: $(VENV)/.installed-dev ## run every test, on a sample where there are very many cases: 6 minutes on two cores
+test: $(VENV)/.installed-dev ## run every test, on a sample where there are very many cases: 9 minutes on two cores
 	$(BIN)/python -m pytest -m "not alone" --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 	$(BIN)/python -m pytest tests/e2e -m alone
 
