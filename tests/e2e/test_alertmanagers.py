@@ -54,22 +54,22 @@ def test_alerts_of_each_severity_are_posted_paged_and_resolved(
 ) -> None:
     started = dt.datetime.now(dt.UTC)
     pair.send(*(an_alert(name, severity, started=started) for name, severity in ALERTS.items()))
-    deployment.wait_for(lambda: len(deployment.slack.roots) == 3 and len(deployment.paged()) == 2)
-    assert sorted(root.channel for root in deployment.slack.roots) == [
+    deployment.wait_for(lambda: len(deployment.slack.parents) == 3 and len(deployment.paged()) == 2)
+    assert sorted(root.channel for root in deployment.slack.parents) == [
         "#alerts-critical",
         "#alerts-info",
         "#alerts-warning",
     ]
     time.sleep(5)  # repeated notifications of both Alertmanagers
-    assert len(deployment.slack.roots) == 3
+    assert len(deployment.slack.parents) == 3
     assert len(deployment.pagerduty.triggers()) == 2
     assert {event.action for event in deployment.pagerduty.events} == {"trigger"}
 
     pair.send(*(an_alert(name, severity, started=started, ended=True) for name, severity in ALERTS.items()))
     deployment.wait_for(lambda: not deployment.pagerduty.still_open())
-    deployment.wait_for(lambda: all("esolved" in root.text for root in deployment.slack.roots))
+    deployment.wait_for(lambda: all("esolved" in root.text for root in deployment.slack.parents))
     time.sleep(3)
-    assert len(deployment.slack.roots) == 3
+    assert len(deployment.slack.parents) == 3
     assert [event.action for event in deployment.pagerduty.events].count("resolve") == 2
 
 
@@ -78,7 +78,7 @@ def test_a_change_of_routes_during_an_incident_causes_no_page_and_its_end_resolv
 ) -> None:
     started = dt.datetime.now(dt.UTC)
     pair.send(*(an_alert(name, "critical", started=started) for name in ("DiskFull", "DiskSlow")))
-    deployment.wait_for(lambda: len(deployment.paged()) == 2 and len(deployment.slack.roots) == 2)
+    deployment.wait_for(lambda: len(deployment.paged()) == 2 and len(deployment.slack.parents) == 2)
 
     for route in (
         "group_by: [severity]",
@@ -87,7 +87,7 @@ def test_a_change_of_routes_during_an_incident_causes_no_page_and_its_end_resolv
         pair.reload(route)
         time.sleep(4)  # repeated notifications with the new group keys
     assert deployment.paged() == ["on-call", "on-call"]
-    assert len(deployment.slack.roots) == 2
+    assert len(deployment.slack.parents) == 2
     keys = {row["group_key"] for row in deployment.ask("GET", "/api/v1/incidents")[1]["incidents"]}
     assert keys == {'{}:{alertname="DiskFull"}', '{}:{alertname="DiskSlow"}'}
 
@@ -95,7 +95,7 @@ def test_a_change_of_routes_during_an_incident_causes_no_page_and_its_end_resolv
     deployment.wait_for(lambda: len(deployment.pagerduty.still_open()) == 1)
     pair.send(an_alert("DiskSlow", "critical", started=started, ended=True))
     deployment.wait_for(lambda: not deployment.pagerduty.still_open())
-    deployment.wait_for(lambda: all("esolved" in root.text for root in deployment.slack.roots))
+    deployment.wait_for(lambda: all("esolved" in root.text for root in deployment.slack.parents))
     assert deployment.paged() == ["on-call", "on-call"]
 
 
@@ -129,14 +129,14 @@ def test_an_alert_sent_to_two_receivers_is_one_incident_until_both_resolve_it(
         deployment.wait_for(lambda: len(deployment.pagerduty.still_open()) == 5)
         deployment.wait_for(lambda known=known: count_alerts(deployment, "duplicate") > known + 10)
         assert count_alerts(deployment, "new") == 5 * (n + 1)
-        assert len(deployment.slack.roots) == 5
+        assert len(deployment.slack.parents) == 5
         ended = [an_alert(f"Queue{one}", "critical", started=started, ended=True) for one in range(5)]
         pair.send(*ended)
         deployment.wait_for(lambda: not deployment.pagerduty.still_open())
         time.sleep(2)  # the resolve of the other receiver
     assert count_alerts(deployment, "resolved") == 10
     assert deployment.paged() == ["on-call"] * 10
-    assert len(deployment.slack.roots) == 5
+    assert len(deployment.slack.parents) == 5
     rows = deployment.ask("GET", "/api/v1/incidents")[1]["incidents"]
     assert len(rows) == 5
     assert {row["receiver"] for row in rows} <= {"shop", "other"}
@@ -148,7 +148,7 @@ def test_a_renamed_receiver_does_not_page_acknowledged_alerts(
 ) -> None:
     started = dt.datetime.now(dt.UTC)
     pair.send(an_alert("DiskFull", "critical", started=started))
-    deployment.wait_for(lambda: deployment.paged() == ["on-call"] and len(deployment.slack.roots) == 1)
+    deployment.wait_for(lambda: deployment.paged() == ["on-call"] and len(deployment.slack.parents) == 1)
     [row] = deployment.ask("GET", "/api/v1/incidents")[1]["incidents"]
     assert deployment.ask("POST", f"/api/v1/incidents/{row['id']}/acknowledge", {"by": "alice"})[0] == 200
     known = count_alerts(deployment, "duplicate")
@@ -159,7 +159,7 @@ def test_a_renamed_receiver_does_not_page_acknowledged_alerts(
     pair.send(an_alert("DiskFull", "critical", started=started, ended=True))
     deployment.wait_for(lambda: not deployment.pagerduty.still_open())
     assert deployment.paged() == ["on-call"]
-    assert len(deployment.slack.roots) == 1
+    assert len(deployment.slack.parents) == 1
 
 
 def test_a_doubled_slash_in_the_webhook_url_loses_no_alert(deployment: Deployment, tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_doubled_slash_in_the_webhook_url_loses_no_alert(deployment: Deploymen
     pair = Alertmanagers(tmp_path, f"http://127.0.0.1:{deployment.port}/")
     try:
         pair.send(an_alert("DiskFull", "critical", started=dt.datetime.now(dt.UTC)))
-        deployment.wait_for(lambda: len(deployment.slack.roots) == 1 and deployment.paged())
+        deployment.wait_for(lambda: len(deployment.slack.parents) == 1 and deployment.paged())
     finally:
         pair.stop()
 
@@ -181,4 +181,4 @@ def test_alerts_sent_to_another_path_are_reported_as_lost(deployment: Deployment
         pair.stop()
     (first, *_) = deployment.receiver.events("webhook at a wrong address")
     assert first["path"] == "'/receiver/webhooks/alertmanager'"
-    assert deployment.slack.roots == []
+    assert deployment.slack.parents == []
