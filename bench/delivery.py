@@ -60,9 +60,9 @@ def measure(folder: Path) -> Delivery:
         with receiver_whole(folder / "receiver", routing, **environ) as port:
             post_all(port, build_requests(1, (f"delivery-{n}" for n in range(INCIDENTS))))
             ends_at = time.monotonic() + DELIVERED_WITHIN_S
-            while len(slack.roots) < INCIDENTS or len(pagerduty.requests) < INCIDENTS:
+            while len(slack.parents) < INCIDENTS or len(pagerduty.requests) < INCIDENTS:
                 if time.monotonic() > ends_at:
-                    raise RuntimeError(f"{len(slack.roots)} messages, {len(pagerduty.requests)} pages")
+                    raise RuntimeError(f"{len(slack.parents)} messages, {len(pagerduty.requests)} pages")
                 time.sleep(0.05)
             slack_at = [call.at for call in slack.calls]
             pages_at = [request.at for request in pagerduty.requests]

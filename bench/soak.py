@@ -119,8 +119,8 @@ def _print_losses(traffic: Traffic, slack: MockSlack) -> int:
     lost = sorted(traffic.live - is_open)
     left = sorted(is_open - traffic.live)
     notified: dict[str, int] = {}
-    for root in slack.roots:
-        for name in traffic.find_names(root.words):
+    for parent in slack.parents:
+        for name in traffic.find_names(parent.words):
             notified[name] = notified.get(name, 0) + 1
     unnotified = sorted(traffic.ever - set(notified))
     doubled = sum(count - 1 for count in notified.values())
