@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
 from receiver.model.alert import BUILT_IN_WORDS, Severity
@@ -22,6 +22,8 @@ _FILLERS = frozenset({"severity", "alert", "level", "and", "or"})
 # A longer text is prose; Prometheus has no limit.
 MAX_NAME_CHARS = 200
 MAX_TITLE_CHARS = 1000
+# As many headings may stand above one text.
+MAX_STACKED = 50
 
 
 @dataclass(frozen=True)
@@ -153,12 +155,37 @@ class MarkdownHeading:
     end_line: int = 0
     blocks: list[Block] = field(default_factory=list)
     children: list[MarkdownHeading] = field(default_factory=list)
+    source: str = ""  # the Markdown of the title
+    following: MarkdownHeading | None = None  # the next one of the same level below the same heading
 
     def walk_headings(self) -> Iterator[MarkdownHeading]:
         """Yield this heading and all headings inside it, in the order of the text."""
         yield self
         for child in self.children:
             yield from child.walk_headings()
+
+    def has_words(self) -> bool:
+        """Return whether anything but rules and comments stands below it."""
+        kinds = (block for part in self.walk_headings() for block in part.blocks if block.kind != "hr")
+        return any(block.kind != "html_block" or read_parts([block]) for block in kinds)
+
+    def gather_body(self, is_section: Callable[[str], bool]) -> MarkdownHeading:
+        """Return the heading with its contents, of which some may stand below the headings that follow.
+
+        Stacked headings share what stands below the last of them. Sections may have the level of the alert:
+        `# DiskFull`, `# Symptom`, `# Resolution`.
+        """
+        body = self
+        for _ in range(MAX_STACKED):
+            if body.has_words() or body.following is None or is_section(body.following.title):
+                break
+            body = body.following
+        children, end_line, sibling = body.children, body.end_line, body.following
+        if not any(is_section(child.title) for child in children):
+            while sibling is not None and is_section(sibling.title):
+                children, end_line = [*children, sibling], sibling.end_line
+                sibling = sibling.following
+        return replace(self, blocks=body.blocks, children=children, end_line=end_line)
 
 
 def build_outline(blocks: Sequence[Block], last_line: int) -> MarkdownHeading:
@@ -175,8 +202,11 @@ def build_outline(blocks: Sequence[Block], last_line: int) -> MarkdownHeading:
         level = int(block.tokens[0].tag[1:])
         while path[-1].level >= level:
             path.pop().end_line = block.line - 1
-        heading = MarkdownHeading(plain_title(block.text), level, block.line, last_line)
-        path[-1].children.append(heading)
+        heading = MarkdownHeading(plain_title(block.text), level, block.line, last_line, source=block.text)
+        siblings = path[-1].children
+        if siblings and siblings[-1].level == level:
+            siblings[-1].following = heading
+        siblings.append(heading)
         path.append(heading)
     return outline
 
@@ -256,36 +286,49 @@ def _split_labels(text: str) -> list[tuple[str, str]]:
 _ALERTS = re.compile(r"\balerts\b", re.IGNORECASE)
 
 
-def parse_runbooks(text: str, file: str) -> tuple[Runbook, ...]:
-    """Return the runbooks in the Markdown *text*; *file* is its name, which may be the name of an alert.
+@dataclass(frozen=True)
+class ParsedFile:
+    """The headings of a file, and the lines of those that look like alerts with what their titles say."""
 
-    Never raises for any text. An alert that appears twice gives two runbooks, in order.
+    file: str
+    lines: list[str]
+    outline: MarkdownHeading
+    titles: dict[int, AlertTitle]
+
+    def read_runbooks(self, heading: MarkdownHeading, title: AlertTitle) -> Iterator[Runbook]:
+        """Yield the runbook below *heading* for each name in *title*."""
+        body = heading.gather_body(is_canonical)
+        reader = _SectionReader(self.titles.keys())
+        reader.read_labelled(body.blocks)
+        for child in body.children:
+            reader.read_heading(child)
+        sections = tuple(Section(name, tuple(parts)) for name, parts in reader.parts.items() if parts)
+        first = max(1, heading.line)
+        source = "\n".join(self.lines[first - 1 : body.end_line]).strip("\n")
+        severity = title.severity or _find_labelled_severity(body)
+        for name in title.names:
+            yield Runbook(name, severity, sections, source, self.file, first)
+
+
+def parse_file(text: str, file: str) -> ParsedFile:
+    """Return the headings of the Markdown *text*; *file* is its name, which may be the name of an alert.
+
+    Never raises for any text.
     """
     text = blank_front_matter(clean_text(text))
     lines = text.split("\n")
     outline = build_outline(split_blocks(text), len(lines))
-    titles = dict(_find_alerts(outline)) or _find_file_alert(outline, file)
-    runbooks: list[Runbook] = []
-    for heading in outline.walk_headings():
-        if title := titles.get(heading.line):
-            runbooks += _read_runbooks(heading, title, titles.keys(), lines, file)
-    return tuple(runbooks)
+    return ParsedFile(file, lines, outline, dict(_find_alerts(outline)) or _find_file_alert(outline, file))
 
 
-def _read_runbooks(
-    heading: MarkdownHeading, title: AlertTitle, alert_lines: Collection[int], lines: list[str], file: str
-) -> Iterator[Runbook]:
-    """Yield a runbook for each name in the heading."""
-    reader = _SectionReader(alert_lines)
-    reader.read_labelled(heading.blocks)
-    for child in heading.children:
-        reader.read_heading(child)
-    sections = tuple(Section(name, tuple(parts)) for name, parts in reader.parts.items() if parts)
-    first = max(1, heading.line)
-    source = "\n".join(lines[first - 1 : heading.end_line]).strip("\n")
-    severity = title.severity or _find_labelled_severity(heading)
-    for name in title.names:
-        yield Runbook(name, severity, sections, source, file, first)
+def parse_runbooks(text: str, file: str) -> tuple[Runbook, ...]:
+    """Return the runbooks of the alerts that *text* seems to have; *file* is as for `parse_file`.
+
+    An alert that appears twice gives two runbooks, in order.
+    """
+    parsed = parse_file(text, file)
+    headings = ((heading, parsed.titles.get(heading.line)) for heading in parsed.outline.walk_headings())
+    return tuple(one for heading, title in headings if title for one in parsed.read_runbooks(heading, title))
 
 
 def _find_alerts(outline: MarkdownHeading) -> Iterator[tuple[int, AlertTitle]]:

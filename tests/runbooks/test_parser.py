@@ -307,6 +307,27 @@ def test_windows_line_ends_a_byte_order_mark_and_control_characters_change_nothi
     assert parts(parse(text)["DiskFull"], "Symptom")[0].text == "full"
 
 
+def test_stacked_headings_share_the_text_below_the_last_of_them():
+    found = parse(
+        "## DiskFull (Critical)\n## DiskSlow (Critical)\n\n---\n\n## DiskGone (Info)\n\n**Impact**: bad\n"
+    )
+    assert [(r.name, r.sections, r.line) for r in found.values()] == [
+        (name, found["DiskGone"].sections, line)
+        for name, line in (("DiskFull", 1), ("DiskSlow", 2), ("DiskGone", 6))
+    ]
+    assert found["DiskGone"].sections
+    assert found["DiskSlow"].source.endswith("**Impact**: bad")
+
+
+def test_sections_on_the_level_of_their_alert_belong_to_it():
+    found = parse(
+        "# DiskFull (Critical)\n\nfull\n\n# Impact\n\nbad\n\n# Resolution\n\nfree it\n\n# DiskSlow (Info)\n\nslow\n"
+    )
+    assert titles(found["DiskFull"]) == ["", "Impact", "Resolution"]
+    assert found["DiskFull"].source.endswith("free it")
+    assert titles(found["DiskSlow"]) == [""]
+
+
 MARKS = "# |### |DiskFull| (Critical)|\n|\n\n|```|~~~|- |1. |    |> |**Symptom**:|**Impact**|---\n|<!--|-->|<b>|[a][b]|[b]: x\n"
 words = st.sampled_from([*MARKS.split("|"), "|", "|-|-|\n", "\t", "\\", "`", "x"])
 
