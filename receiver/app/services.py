@@ -157,6 +157,9 @@ def build_runbook_catalogue(
     return RunbookCatalogue(
         routing.runbooks,
         settings.public_url,
-        fetcher=RunbookFetcher(routing.runbook_hosts, clock, PinnedConnection, resolve_host),
+        fetcher=RunbookFetcher(
+            routing.runbook_hosts, clock, PinnedConnection, resolve_host, routing.section_titles
+        ),
+        section_titles=routing.section_titles,
         clock=clock,
     )

@@ -17,6 +17,7 @@ from receiver.config.urls import find_host, find_store_mistake, find_url_mistake
 from receiver.config.yaml_tree import ScalarNode
 from receiver.model.alert import LABEL, MAX_WORD, describe_unknown_severity, normalize_word
 from receiver.model.routing import Matcher, RateLimit, parse_matcher
+from receiver.runbooks.section_titles import normalize_title
 from receiver.text import Secret, truncate_text
 
 Network = IPv4Network | IPv6Network
@@ -283,6 +284,15 @@ def _is_missing(place: Path | str) -> bool:
 RUNBOOK = _RunbookFormat(
     str, is_odd=_is_missing, oddity=(" is not there", "a Markdown file or a folder of them")
 )
+
+
+def _parse_section_title(text: str) -> str:
+    if not normalize_title(text):
+        raise Fault("has no letters", "the title of a section")
+    return text.strip()
+
+
+SECTION_TITLE = Format(_parse_section_title, types=("string", "number", "boolean"), is_empty_absent=False)
 
 
 # --- business hours ---

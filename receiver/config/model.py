@@ -14,6 +14,7 @@ from receiver.errors import Problem
 from receiver.heartbeats.model import Heartbeat, find_heartbeat_policy
 from receiver.model import routing
 from receiver.model.alert import BUILT_IN_WORDS, SeverityWords
+from receiver.runbooks.section_titles import BUILT_IN_TITLES, SectionTitles
 from receiver.text import Secret
 
 _UNSET = Secret()
@@ -42,6 +43,7 @@ class Routing:
     responders: Mapping[str, routing.Responder] = field(default_factory=dict)
     runbooks: tuple[Path, ...] = ()  # Markdown files and folders
     runbook_hosts: tuple[str, ...] = ()  # `host` or `host:port` that runbook links may be read from
+    section_titles: SectionTitles = BUILT_IN_TITLES  # of the sections of runbooks
     slack_token: Secret = _UNSET  # empty: Slack is simulated
     slack_responders: tuple[str, ...] = ()  # who may respond in Slack; empty: every member of the workspace
     pagerduty_api_token: Secret = _UNSET  # empty: PagerDuty's REST API isn't called

@@ -11,9 +11,20 @@ from typing import ClassVar
 from receiver.business_hours import BusinessHours
 from receiver.config import formats
 from receiver.config.fields import ConfigSection, Fault, ListOf, MapOf, NameReference, Reader, Table, key
-from receiver.config.yaml_tree import ScalarNode, SequenceNode, describe_node, iter_items
+from receiver.config.yaml_tree import ScalarNode, SequenceNode, describe_node, iter_items, quote_text
 from receiver.model.alert import BUILT_IN, Severity, SeverityWords, normalize_word
 from receiver.model.routing import Matcher, RateLimit
+from receiver.runbooks.section_titles import (
+    DIAGNOSIS,
+    ESCALATION,
+    IMPACT,
+    LATER,
+    RESOLUTION,
+    SYMPTOM,
+    SectionTitles,
+    build_section_titles,
+    normalize_title,
+)
 from receiver.text import Secret
 
 NEXT_BUSINESS_DAY = "next-business-day"
@@ -253,6 +264,44 @@ def _check_responder_name(name: str) -> None:
         raise Fault("is no name for a responder", "letters, digits, - and .")
 
 
+_SECTION_KINDS = {
+    "symptom": SYMPTOM,
+    "impact": IMPACT,
+    "diagnosis": DIAGNOSIS,
+    "resolution": RESOLUTION,
+    "escalation": ESCALATION,
+    "later": LATER,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunbookSectionsSection(ConfigSection):
+    """A team's own titles of the sections of its runbooks; case, accents and numbering do not matter."""
+
+    symptom: tuple[str, ...] = key(ListOf(formats.SECTION_TITLE))
+    impact: tuple[str, ...] = key(ListOf(formats.SECTION_TITLE))
+    diagnosis: tuple[str, ...] = key(ListOf(formats.SECTION_TITLE))
+    resolution: tuple[str, ...] = key(ListOf(formats.SECTION_TITLE))
+    escalation: tuple[str, ...] = key(ListOf(formats.SECTION_TITLE))
+    later: tuple[str, ...] = key(ListOf(formats.SECTION_TITLE))
+    """Prevention, background and the like, which a message shows last."""
+
+    def build_titles(self) -> SectionTitles:
+        return build_section_titles({kind: getattr(self, name) for name, kind in _SECTION_KINDS.items()})
+
+    def report_faults(self, reader: Reader) -> None:
+        """Report a title with two meanings."""
+        known: dict[str, str] = {}
+        for name in _SECTION_KINDS:
+            for title in getattr(self, name):
+                other = known.setdefault(normalize_title(title), name)
+                if other != name:
+                    what = f"{self.node.path}.{name} has {quote_text(title)}, which is {other}, too"
+                    reader.diagnostics.error(
+                        self.node.lines.get(name, self.node.line), what, "each title once"
+                    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class RoutingFile(ConfigSection):
     """The whole file."""
@@ -281,6 +330,8 @@ class RoutingFile(ConfigSection):
     """List of Markdown files and folders; a relative path starts at the folder of `routing.yaml`. An entry
     like `https://wiki.example.org/` allows runbook links to that host to be read; without it they are linked
     only."""
+    runbook_sections: RunbookSectionsSection = key(Table(RunbookSectionsSection))
+    """A team's own titles of the sections of its runbooks, see [runbook sections](#runbook-sections)."""
     slack: SlackSection = key(Table(SlackSection))
     pagerduty: PagerDutySection = key(Table(PagerDutySection))
     alertmanager: OnlyAlertmanagerSection = key(

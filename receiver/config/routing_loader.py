@@ -92,6 +92,7 @@ def _build_routing(file: RoutingFile, reader: Reader) -> Routing:
         responders=responders,
         runbooks=tuple(dict.fromkeys(place for place in file.runbooks if isinstance(place, Path))),
         runbook_hosts=tuple(dict.fromkeys(place for place in file.runbooks if isinstance(place, str))),
+        section_titles=file.runbook_sections.build_titles(),
         slack_token=file.slack.token,
         slack_responders=tuple(name.removesuffix(" members") for name in file.slack.responders),
         pagerduty_api_token=file.pagerduty.api_token,

@@ -17,6 +17,7 @@ from receiver.runbooks.excerpt import cut_excerpt
 from receiver.runbooks.model import Excerpt, Runbook
 from receiver.runbooks.parser import parse_runbooks
 from receiver.runbooks.remote import RunbookFetcher
+from receiver.runbooks.section_titles import BUILT_IN_TITLES, SectionTitles
 from receiver.text import is_web_link
 
 MAX_FILE_BYTES = 1024 * 1024
@@ -141,6 +142,7 @@ class RunbookCatalogue:
     public_url: str
     fetcher: RunbookFetcher
     clock: Callable[[], float]
+    section_titles: SectionTitles = BUILT_IN_TITLES
     _reload_lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _loaded: _Contents = field(default_factory=_Contents, init=False)
     _checked_at: float = field(default=0.0, init=False)
@@ -228,17 +230,18 @@ class RunbookCatalogue:
         versions = [(path, file.version) for path, file in before.files.items()]
         # After an error on reading a file the two differ, so that it is read again.
         if versions != list(listing.files.items()) or tuple(listing.problems) != before.problems:
-            self._loaded = _read_contents(listing, before)
+            self._loaded = _read_contents(listing, before, self.section_titles)
 
 
-def _read_contents(listing: _FileListing, before: _Contents) -> _Contents:
+def _read_contents(listing: _FileListing, before: _Contents, section_titles: SectionTitles) -> _Contents:
     """Return the contents of the listed files; unchanged files are taken from *before*."""
     files: dict[Path, _File] = {}
     problems = list(listing.problems)
     for path, version in listing.files.items():
         known = before.files.get(path)
         try:
-            files[path] = known if known and known.version == version else _read_file(path, version)
+            is_known = known is not None and known.version == version
+            files[path] = known if known and is_known else _read_file(path, version, section_titles)
         except OSError as error:
             problems.append(_describe_error(path, error))
     contents = _Contents(files, problems=tuple(problems))
@@ -252,11 +255,12 @@ def _read_contents(listing: _FileListing, before: _Contents) -> _Contents:
     return replace(contents, warnings=tuple(warnings))
 
 
-def _read_file(path: Path, version: FileVersion) -> _File:
+def _read_file(path: Path, version: FileVersion, section_titles: SectionTitles) -> _File:
     """Return the parsed file, with invalid UTF-8 replaced; raises OSError."""
     with path.open("rb") as file:
         text = file.read(MAX_FILE_BYTES).decode("utf-8-sig", "replace")
-    return _File(version, parse_runbooks(text, str(path)), find_matrix(text, str(path)))
+    runbooks = parse_runbooks(text, str(path), section_titles)
+    return _File(version, runbooks, find_matrix(text, str(path)))
 
 
 def _list_annotations(alert: Alert) -> list[str]:

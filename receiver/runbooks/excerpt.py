@@ -5,11 +5,22 @@ A code block, a table or a list item with its contents is kept or left out as a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from operator import itemgetter
 
 from receiver.runbooks.model import Excerpt, Part, Runbook, Section, markdown_size
-from receiver.runbooks.parser import CANONICAL, DIAGNOSIS, ESCALATION, IMPACT, RESOLUTION, SYMPTOM
+from receiver.runbooks.section_titles import (
+    BUILT_IN_TITLES,
+    CANONICAL,
+    DIAGNOSIS,
+    ESCALATION,
+    IMPACT,
+    LATER,
+    RESOLUTION,
+    SYMPTOM,
+)
 
 # Leaves room for the alerts in a Slack message: all its blocks together have about 9,000 characters, a
 # section of text 3,000.
@@ -21,80 +32,123 @@ Unit = tuple[Part, ...]  # shown together or not at all
 def cut_excerpt(runbook: Runbook, limit: int = EXCERPT_LIMIT, url: str = "") -> Excerpt:
     """Return the excerpt of *runbook* in *limit* characters of Markdown, titles and list markers included.
 
-    It has the sections Symptom, Impact, Diagnosis, Resolution and Escalation, or all sections if the runbook
-    has none of these; `is_cut` is set if parts of them are left out. Sections are cut at their end, Diagnosis
-    first: only its first parts, up to an eighth of the limit, have priority over the Resolution. A part that
-    is longer than the limit by itself is skipped. *url* becomes the excerpt's link.
+    It has the sections Symptom, Impact, Diagnosis, Resolution and Escalation, and those of unknown kinds;
+    prevention and background only where there is nothing else. `is_cut` is set if parts of them are left out.
+    What is needed first has priority: warnings, the first step of the Diagnosis, the Resolution. Sections are
+    cut at their end. A part that is longer than the limit by itself is skipped. *url* becomes the excerpt's
+    link.
     """
     shown = _choose_sections(runbook)
-    stacks = {section.title: _Stack(section, limit) for section in shown}
+    stacks = [_Stack(section, limit) for section in shown]
     left = limit
-    for title, share in _list_shares(stacks, limit):
-        left -= stacks[title].add_units(share, left)
-    kept = [replace(section, parts=tuple(stacks[section.title].chosen)) for section in shown]
+    for stack, share, first in _list_shares(stacks, limit):
+        left -= stack.add_units(share, left, first)
+    kept = [replace(stack.section, parts=stack.list_parts()) for stack in stacks]
     is_cut = any(part.parts != whole.parts for part, whole in zip(kept, shown, strict=True))
     return Excerpt(runbook.name, tuple(section for section in kept if section.parts), is_cut, url)
 
 
+def _find_kind(section: Section) -> str:
+    return section.kind or BUILT_IN_TITLES.find_kind(section.title)
+
+
 def _choose_sections(runbook: Runbook) -> list[Section]:
     """Return the sections for an excerpt, in reading order, each title once."""
-    by_title: dict[str, Section] = {}
+    merged: dict[str, Section] = {}
     for section in runbook.sections:
-        known = by_title.get(section.title)
-        by_title[section.title] = replace(section, parts=(*known.parts, *section.parts)) if known else section
-    chosen = [by_title[title] for title in CANONICAL if title in by_title]
-    if not chosen:
-        return list(by_title.values())
-    if SYMPTOM not in by_title and "" in by_title:  # the text before the first title describes the symptom
-        chosen.insert(0, by_title[""])
-    return chosen
+        key = _find_kind(section) or section.title
+        known = merged.get(key)
+        merged[key] = replace(known, parts=(*known.parts, *section.parts)) if known else section
+    if SYMPTOM in merged and "" in merged:
+        # The text before the first title describes the symptom again; a warning there is for everybody.
+        warnings = tuple(
+            part for unit in _group_units(merged[""].parts) if _is_warning(unit) for part in unit
+        )
+        merged[""] = replace(merged[""], parts=warnings)
+    chosen = [merged[key] for key in ("", *CANONICAL[:-1]) if key in merged]
+    chosen += [section for key, section in merged.items() if key and not _find_kind(section)]
+    chosen += [merged[key] for key in CANONICAL[-1:] if key in merged]
+    return chosen or list(merged.values())
 
 
-def _list_shares(titles: Iterable[str], limit: int) -> list[tuple[str, int]]:
-    """Return (section title, characters) in the order of allocation; a second share continues the first.
+def _list_shares(stacks: Sequence[_Stack], limit: int) -> Iterator[tuple[_Stack, int, int]]:
+    """Yield (section, characters, characters of its first unit) in the order of allocation.
 
-    Each section gets a share before the rest is allocated, so that no section is left without space.
+    Each section gets a share before the rest is allocated, so that no section is left without space; a
+    further share of a section continues the one before.
     """
-    known = list(titles)
-    shares = [
-        ("", limit // 3),
-        (SYMPTOM, limit // 3),
-        (IMPACT, limit // 3),
-        (ESCALATION, limit // 8),
-        (DIAGNOSIS, limit // 8),
-        (RESOLUTION, limit),
-        (DIAGNOSIS, limit),
-    ]
-    return [turn for turn in shares if turn[0] in known] + [(title, limit) for title in known]
+    by_kind = {_find_kind(stack.section) or stack.section.title: stack for stack in stacks}
+    unknown = [stack for stack in stacks if stack.section.title and not _find_kind(stack.section)]
+    for stack in stacks:
+        stack.rank = _WARNING
+        yield stack, limit // 3, 0
+    for stack in stacks:
+        stack.rank = _NORMAL
+    for kind, share, first in (
+        (DIAGNOSIS, limit // 8, limit // 4),
+        (RESOLUTION, limit // 2, 0),
+        ("", limit // 6, limit * 2 // 5),
+        (SYMPTOM, limit // 6, limit * 2 // 5),
+        (IMPACT, limit // 6, limit * 2 // 5),
+        (ESCALATION, limit // 8, 0),
+        (RESOLUTION, limit, 0),
+    ):
+        if kind in by_kind:
+            yield by_kind[kind], share, first
+    if RESOLUTION not in by_kind:  # one of the unknown sections may say what to do
+        yield from ((stack, limit // (len(unknown) + 1), limit // 4) for stack in unknown)
+    by_need = sorted(stacks, key=lambda stack: _NEED.get(_find_kind(stack.section), 1))
+    for rank in (_NORMAL, _LATER):
+        for stack in by_need:
+            stack.rank = rank
+            yield stack, limit, 0
+
+
+_WARNING, _NORMAL, _LATER = range(3)
+# Who gets the rest first: the diagnosis, then what is unknown, then what happened.
+_NEED = {RESOLUTION: 0, DIAGNOSIS: 0, SYMPTOM: 2, IMPACT: 2, ESCALATION: 3, LATER: 4}
 
 
 class _Stack:
-    """The units of one section, taken in order while they fit."""
+    """The units of one section, allocated in order while they fit; those of a lower *rank* come first."""
 
     def __init__(self, section: Section, limit: int) -> None:
-        self.chosen: list[Part] = []
+        self.section = section
+        self.rank = _WARNING
         self._head = markdown_size((), section.title)
-        self._first = limit * 2 // 5 if section.title in ("", SYMPTOM, IMPACT) else 0
-        sized = ((markdown_size(unit), unit) for unit in _group_units(section.parts))
-        self._remaining = [(size, unit) for size, unit in sized if self._head + size <= limit]
-        self._next = 0
+        self._chosen: list[tuple[int, Unit]] = []  # with their places in the section
+        self._remaining: tuple[deque[tuple[int, int, Unit]], ...] = (deque(), deque(), deque())
+        for place, unit in enumerate(_group_units(section.parts)):
+            size = markdown_size(unit)
+            if self._head + size <= limit:
+                rank = _LATER if unit[0].is_later else _WARNING if _is_warning(unit) else _NORMAL
+                self._remaining[rank].append((place, size, unit))
 
-    def add_units(self, share: int, left: int) -> int:
+    def list_parts(self) -> Unit:
+        """Return the allocated parts in their order."""
+        return tuple(part for _, unit in sorted(self._chosen, key=itemgetter(0)) for part in unit)
+
+    def add_units(self, share: int, left: int, first: int = 0) -> int:
         """Add units within *share* and *left* characters; return how many characters they used.
 
-        The first unit of the Symptom, the Impact or an untitled section may take two fifths of the limit.
+        The first unit of the section may take *first* characters.
         """
         used = 0
-        while self._next < len(self._remaining):
-            size, unit = self._remaining[self._next]
-            size += 0 if self.chosen else self._head
-            room = share if self.chosen else max(share, self._first)
+        remaining = self._remaining[self.rank]
+        while remaining:
+            place, size, unit = remaining[0]
+            size += 0 if self._chosen else self._head
+            room = share if self._chosen else max(share, first)
             if used + size > min(room, left):
                 break
             used += size
-            self.chosen += unit
-            self._next += 1
+            self._chosen.append((place, unit))
+            remaining.popleft()
         return used
+
+
+def _is_warning(unit: Unit) -> bool:
+    return unit[0].kind == "callout"
 
 
 def _group_units(parts: Sequence[Part]) -> list[Unit]:

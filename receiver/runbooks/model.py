@@ -11,11 +11,12 @@ from dataclasses import dataclass
 class Part:
     """A part of a section; an excerpt shows all of it or nothing."""
 
-    kind: str  # `paragraph`, `item`, `code` or `table`
+    kind: str  # `paragraph`, `item`, `code`, `table` or `callout`
     text: str  # Markdown, but the bare code for `code`
     depth: int = 0  # the nesting in lists; 0 outside
     marker: str = ""  # `-` or `1.` for an item, empty for the further contents of the item above
     lang: str = ""  # the language of a code block
+    is_later: bool = False  # nobody needs it tonight: it is shown where room is left
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Section:
 
     title: str
     parts: tuple[Part, ...]
+    kind: str = ""  # what an unusual title means: `Resolution` of `Behebung`, `Later` of `Background`
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,15 @@ from pathlib import PurePath
 from receiver.model.alert import BUILT_IN_WORDS, Severity
 from receiver.runbooks.markdown import Block, blank_front_matter, bold, read_parts, split_blocks
 from receiver.runbooks.model import Part, Runbook, Section
+from receiver.runbooks.section_titles import (
+    BUILT_IN_TITLES,
+    CANONICAL,
+    DIAGNOSIS,
+    ESCALATION,
+    LATER,
+    RESOLUTION,
+    SectionTitles,
+)
 from receiver.text import clean_text
 
 _NAME = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*")
@@ -74,71 +83,27 @@ def read_severity(words: str) -> str:
     return str(max(found, key=lambda severity: severity.rank)) if found else ""
 
 
-SYMPTOM = "Symptom"
-IMPACT = "Impact"
-DIAGNOSIS = "Diagnosis"
-RESOLUTION = "Resolution"
-ESCALATION = "Escalation"
-# In reading order.
-CANONICAL = (SYMPTOM, IMPACT, DIAGNOSIS, RESOLUTION, ESCALATION)
-_SYNONYMS = {
-    synonym: title
-    for title, synonyms in {
-        SYMPTOM: "symptom, symptoms, meaning, description, alert description",
-        IMPACT: "impact, impacts, user impact, customer impact",
-        DIAGNOSIS: "diagnosis, diagnostics, diagnose, investigation, troubleshooting, checks, "
-        "possible checks",
-        RESOLUTION: "resolution, resolution steps, mitigation, mitigations, mitigation steps, remediation, "
-        "remediation steps, solution, fix, how to fix, what to do, steps, actions, possible actions",
-        ESCALATION: "escalation, escalate, escalation path, when to escalate",
-    }.items()
-    for synonym in synonyms.split(", ")
-}
-# Bold labels that begin a section of their own. Any other label (`**Note**:`, `**Step 1**:`) stays in its
-# section, so that no step of a resolution is lost because of an unknown word.
-_OTHER_LABELS = frozenset(
-    (
-        *("prevention", "threshold", "thresholds", "target", "targets", "root cause", "background"),
-        *("long-term", "long-term fix", "short-term", "follow-up", "post-incident"),
-        *("severity", "owner", "team", "contact", "contacts"),
-        *("dashboard", "dashboards", "links", "references", "see also", "related alerts", "related runbooks"),
-    )
-)
+# A bold label with any other title (`**Note**:`, `**Step 1**:`) stays in its section, so that no step of a
+# resolution is lost because of an unknown word.
 _LABEL = re.compile(
     r"(?P<mark>\*\*|__)(?P<title>[^*_\n]{1,60}?)(?P<inner>\s*[:：])?\s*(?P=mark)"
     r"(?P<outer>\s*[:：]|\s+[-–—](?=\s|$))?(?P<rest>.*)",
     re.DOTALL,
 )
-_NUMBERING = re.compile(r"^\W*(?:\d+[.)]\s*)?|[\W_]+$")
+_BRACKETED = re.compile(r"【([^【】\n]{1,60})】")  # a label in Chinese and Japanese: 【影響】
 
 
-def section_title(text: str) -> str:
-    """Return the section's title: the one of `CANONICAL` that *text* is a synonym of, else *text* itself."""
-    return _SYNONYMS.get(_bare(text), text.strip().rstrip(":"))
-
-
-def is_canonical(text: str) -> bool:
-    return _bare(text) in _SYNONYMS
-
-
-def read_label(text: str) -> tuple[str, str] | None:
+def read_label(text: str, titles: SectionTitles = BUILT_IN_TITLES) -> tuple[str, str] | None:
     """Return the bold label at the start of *text* and the text after it, if the label begins a section:
     `**Impact**: all tests wait`.
     """
-    found = _LABEL.match(text.lstrip())
+    found = _LABEL.match(_BRACKETED.sub(r"**\1:**", text.lstrip(), count=1))
     if found is None:
         return None
     rest = found["rest"].strip()
     if not (found["inner"] or found["outer"]) and rest:
         return None  # bold words in a sentence
-    bare = _bare(found["title"])
-    if bare in _SYNONYMS or bare in _OTHER_LABELS:
-        return section_title(found["title"]), rest
-    return None
-
-
-def _bare(text: str) -> str:
-    return " ".join(_NUMBERING.sub("", text).casefold().split())
+    return (found["title"].strip(), rest) if titles.find_kind(found["title"]) else None
 
 
 _DECORATION = re.compile(r"[`*]|(?<!\w)_|_(?!\w)")
@@ -218,27 +183,39 @@ def plain_title(text: str) -> str:
 
 @dataclass
 class _SectionReader:
-    """Reads the sections of an alert: those with the same title are merged, nested alerts are left out.
+    """Reads the sections of an alert: those of the same kind are merged, nested alerts are left out.
 
     *alert_lines* are the lines of the headings of all alerts. The text before the first title is a section
     without a title.
     """
 
     _alert_lines: Collection[int]
-    parts: dict[str, list[Part]] = field(default_factory=dict)  # by the section's title
-    _title: str = ""
+    _titles: SectionTitles
+    _sections: dict[str, Section] = field(default_factory=dict)  # by kind, or by title where there is none
+    _parts: dict[str, list[Part]] = field(default_factory=dict)  # likewise
+    _current: str = ""  # the key of the section that is being read
+    _is_later: bool = False  # the words that are being read can wait
+
+    def list_sections(self) -> tuple[Section, ...]:
+        """Return the sections that have parts; of each, the parts that can wait come last."""
+        return tuple(
+            replace(self._sections.get(key, Section("", ())), parts=_sort_parts(parts))
+            for key, parts in self._parts.items()
+            if parts
+        )
 
     def read_heading(self, heading: MarkdownHeading) -> None:
-        """Begin a section; headings inside a canonical section become bold lines."""
+        """Begin a section; most headings inside a section of a known kind become bold lines."""
         if heading.line in self._alert_lines:
             return
-        self._title = section_title(heading.title)
-        if is_canonical(heading.title):
+        kind = self._titles.guess_kind(heading.title)
+        self._begin_section(heading.title, kind)
+        if kind:
             self._read_subtree(heading)
             return
         self.read_labelled(heading.blocks)
         for child in heading.children:
-            if is_canonical(child.title):
+            if self._titles.find_kind(child.title):
                 self.read_heading(child)
             else:
                 self._read_child(child)
@@ -249,37 +226,78 @@ class _SectionReader:
             if block.kind not in ("paragraph", "heading"):
                 self._add_parts(read_parts([block]))
                 continue
-            for label, text in _split_labels(block.text):
-                self._title = label or self._title
+            for label, text in self._split_labels(block.text):
+                if label:
+                    self._begin_section(label, self._titles.find_kind(label))
                 if text:
                     paragraph = Block((block.tokens[1].copy(content=text),), block.references)
                     self._add_parts(read_parts([paragraph]))
 
+    def _begin_section(self, title: str, kind: str) -> None:
+        shown = self._titles.find_shown(title)
+        self._current = kind or shown
+        known = self._sections.setdefault(self._current, Section(shown, (), kind))
+        if known.title != shown:
+            self._add_parts([Part("paragraph", bold(shown))])
+
     def _read_subtree(self, heading: MarkdownHeading) -> None:
-        self._add_parts(read_parts(heading.blocks))
+        """Add the contents of a section of a known kind; a heading of another kind begins a section."""
+        section = self._current
+        if section in (DIAGNOSIS, RESOLUTION, ESCALATION):
+            self._add_blocks(heading.blocks)
+        else:
+            self.read_labelled(heading.blocks)
         for child in heading.children:
-            self._read_child(child)
+            kind = self._titles.find_kind(child.title)
+            if kind in CANONICAL and kind != section and not self._titles.is_generic(child.title):
+                self.read_heading(child)
+                self._current = section
+            else:
+                self._read_child(child)
 
     def _read_child(self, heading: MarkdownHeading) -> None:
         """Add a heading inside the current section, as a bold line and its contents."""
-        if heading.line not in self._alert_lines:
-            self._add_parts([Part("paragraph", bold(heading.title))])
-            self._read_subtree(heading)
+        if heading.line in self._alert_lines:
+            return
+        before = self._is_later
+        self._is_later = before or self._titles.guess_kind(heading.title) == LATER
+        self._add_parts([Part("paragraph", bold(heading.title))])
+        self._add_blocks(heading.blocks)
+        for child in heading.children:
+            self._read_child(child)
+        self._is_later = before
+
+    def _add_blocks(self, blocks: Iterable[Block]) -> None:
+        """Add *blocks*; a bold label such as `**Long-term**:` and what follows it can wait."""
+        before = self._is_later
+        for block in blocks:
+            if block.kind == "paragraph" and (found := _LABEL.match(block.text)):
+                is_label = found["inner"] or found["outer"] or not found["rest"].strip()
+                is_later = is_label and self._titles.guess_kind(found["title"]) == LATER
+                self._is_later = before or bool(is_later)
+            self._add_parts(read_parts([block]))
+        self._is_later = before
 
     def _add_parts(self, parts: Iterable[Part]) -> None:
-        self.parts.setdefault(self._title, []).extend(part for part in parts if part.text or part.marker)
+        kept = (part for part in parts if part.text or part.marker)
+        self._parts.setdefault(self._current, []).extend(
+            replace(part, is_later=True) if self._is_later else part for part in kept
+        )
+
+    def _split_labels(self, text: str) -> list[tuple[str, str]]:
+        """Return a paragraph as (label or empty string, text), split before every line with a label."""
+        pieces: list[tuple[str, list[str]]] = [("", [])]
+        for line in text.split("\n"):
+            label = read_label(line, self._titles)
+            if label is None:
+                pieces[-1][1].append(line)
+            else:
+                pieces.append((label[0], [label[1]]))
+        return [(title, "\n".join(lines).strip()) for title, lines in pieces if title or lines]
 
 
-def _split_labels(text: str) -> list[tuple[str, str]]:
-    """Return a paragraph as (section title or empty string, text), split before every line with a label."""
-    pieces: list[tuple[str, list[str]]] = [("", [])]
-    for line in text.split("\n"):
-        label = read_label(line)
-        if label is None:
-            pieces[-1][1].append(line)
-        else:
-            pieces.append((label[0], [label[1]]))
-    return [(title, "\n".join(lines).strip()) for title, lines in pieces if title or lines]
+def _sort_parts(parts: Iterable[Part]) -> tuple[Part, ...]:
+    return tuple(sorted(parts, key=lambda part: part.is_later))
 
 
 # A heading whose camel-case children are alerts even without known sections: `## Disk alerts`.
@@ -294,23 +312,23 @@ class ParsedFile:
     lines: list[str]
     outline: MarkdownHeading
     titles: dict[int, AlertTitle]
+    section_titles: SectionTitles
 
     def read_runbooks(self, heading: MarkdownHeading, title: AlertTitle) -> Iterator[Runbook]:
         """Yield the runbook below *heading* for each name in *title*."""
-        body = heading.gather_body(is_canonical)
-        reader = _SectionReader(self.titles.keys())
+        body = heading.gather_body(lambda title: bool(self.section_titles.find_kind(title)))
+        reader = _SectionReader(self.titles.keys(), self.section_titles)
         reader.read_labelled(body.blocks)
         for child in body.children:
             reader.read_heading(child)
-        sections = tuple(Section(name, tuple(parts)) for name, parts in reader.parts.items() if parts)
         first = max(1, heading.line)
         source = "\n".join(self.lines[first - 1 : body.end_line]).strip("\n")
         severity = title.severity or _find_labelled_severity(body)
         for name in title.names:
-            yield Runbook(name, severity, sections, source, self.file, first)
+            yield Runbook(name, severity, reader.list_sections(), source, self.file, first)
 
 
-def parse_file(text: str, file: str) -> ParsedFile:
+def parse_file(text: str, file: str, section_titles: SectionTitles = BUILT_IN_TITLES) -> ParsedFile:
     """Return the headings of the Markdown *text*; *file* is its name, which may be the name of an alert.
 
     Never raises for any text.
@@ -318,63 +336,68 @@ def parse_file(text: str, file: str) -> ParsedFile:
     text = blank_front_matter(clean_text(text))
     lines = text.split("\n")
     outline = build_outline(split_blocks(text), len(lines))
-    return ParsedFile(file, lines, outline, dict(_find_alerts(outline)) or _find_file_alert(outline, file))
+    titles = dict(_find_alerts(outline, section_titles)) or _find_file_alert(outline, file, section_titles)
+    return ParsedFile(file, lines, outline, titles, section_titles)
 
 
-def parse_runbooks(text: str, file: str) -> tuple[Runbook, ...]:
+def parse_runbooks(
+    text: str, file: str, section_titles: SectionTitles = BUILT_IN_TITLES
+) -> tuple[Runbook, ...]:
     """Return the runbooks of the alerts that *text* seems to have; *file* is as for `parse_file`.
 
     An alert that appears twice gives two runbooks, in order.
     """
-    parsed = parse_file(text, file)
+    parsed = parse_file(text, file, section_titles)
     headings = ((heading, parsed.titles.get(heading.line)) for heading in parsed.outline.walk_headings())
     return tuple(one for heading, title in headings if title for one in parsed.read_runbooks(heading, title))
 
 
-def _find_alerts(outline: MarkdownHeading) -> Iterator[tuple[int, AlertTitle]]:
+def _find_alerts(outline: MarkdownHeading, section_titles: SectionTitles) -> Iterator[tuple[int, AlertTitle]]:
     """Yield the line and title of every heading that is an alert, in order."""
     for parent in outline.walk_headings():
         for heading in parent.children:
             title = read_alert_title(heading.title)
-            if title is not None and _is_alert(heading, title, parent):
+            if title is not None and _is_alert(heading, title, parent, section_titles):
                 yield heading.line, title
 
 
-def _is_alert(heading: MarkdownHeading, title: AlertTitle, parent: MarkdownHeading) -> bool:
-    if any(is_canonical(name) for name in title.names):
+def _is_alert(
+    heading: MarkdownHeading, title: AlertTitle, parent: MarkdownHeading, section_titles: SectionTitles
+) -> bool:
+    if any(section_titles.find_kind(name) for name in title.names):
         return False  # `## Impact` of an alert, not an alert called Impact
     if title.severity:
         return True
-    sections = _list_canonical_sections(heading)
+    sections = _list_canonical_sections(heading, section_titles)
     if all(map(is_camel, title.names)):
         return bool(sections) or (_ALERTS.search(parent.title) is not None and _has_content(heading))
     return len(sections) >= 2
 
 
-def _find_file_alert(outline: MarkdownHeading, file: str) -> dict[int, AlertTitle]:
+def _find_file_alert(
+    outline: MarkdownHeading, file: str, section_titles: SectionTitles
+) -> dict[int, AlertTitle]:
     """Return the alert of the whole file, by its line, if file name and first heading indicate one."""
     stem = PurePath(file).stem
     top = outline.children[0] if outline.children else outline
     if not is_name(stem):
         return {}
-    if top is outline or is_canonical(top.title):  # the file has no title: use its name
+    if top is outline or section_titles.find_kind(top.title):  # the file has no title: use its name
         is_alert = is_camel(stem) and _has_content(outline)
         return {outline.line: AlertTitle((stem,))} if is_alert else {}
     is_titled = _normalize_title(top.title) == _normalize_title(stem)
     # Two of three signs are enough: the name, the title, the sections.
-    signs = (is_camel(stem), is_titled, bool(_list_canonical_sections(top)))
+    signs = (is_camel(stem), is_titled, bool(_list_canonical_sections(top, section_titles)))
     return {top.line: AlertTitle((stem,))} if sum(signs) >= 2 else {}
 
 
-def _list_canonical_sections(heading: MarkdownHeading) -> set[str]:
-    """Return the canonical sections directly below *heading*, but Escalation, which proves nothing alone."""
-    titles = {section_title(child.title) for child in heading.children if is_canonical(child.title)}
+def _list_canonical_sections(heading: MarkdownHeading, section_titles: SectionTitles) -> set[str]:
+    """Return the kinds of the sections directly below *heading* that only the runbook of an alert has."""
+    titles = [child.title for child in heading.children]
     for block in heading.blocks:
-        for line in block.text.split("\n"):
-            label = read_label(line)
-            if label is not None and is_canonical(label[0]):
-                titles.add(label[0])
-    return titles - {ESCALATION}
+        labels = (read_label(line, section_titles) for line in block.text.split("\n"))
+        titles += [label[0] for label in labels if label is not None]
+    return {section_titles.find_kind(title) for title in titles if section_titles.proves_alert(title)}
 
 
 def _find_labelled_severity(heading: MarkdownHeading) -> str:

@@ -19,6 +19,7 @@ from receiver.errors import TemporaryDeliveryError
 from receiver.http_client import get_tls_context
 from receiver.runbooks.model import Runbook
 from receiver.runbooks.parser import parse_runbooks
+from receiver.runbooks.section_titles import BUILT_IN_TITLES, SectionTitles
 from receiver.text import one_line
 
 # NAT64's own prefix, https://www.rfc-editor.org/rfc/rfc6052#section-2.1, and IPv4 addresses translated by a
@@ -111,7 +112,9 @@ class RunbookFetcher:
         clock: Callable[[], float],
         connect: Connect,
         resolve: Resolve,
+        section_titles: SectionTitles = BUILT_IN_TITLES,
     ) -> None:
+        self._section_titles = section_titles
         self._allowed = frozenset(host.casefold() for host in allowed_hosts)
         self._connect = connect
         self._resolve = resolve
@@ -147,7 +150,7 @@ class RunbookFetcher:
 
     def _fetch_runbooks(self, url: str) -> tuple[Runbook, ...]:
         try:
-            return tuple(parse_runbooks(self._fetch_text(url), url))
+            return parse_runbooks(self._fetch_text(url), url, self._section_titles)
         except (FetchError, OSError, http.client.HTTPException, ValueError) as error:
             detail = f"{urlsplit(url).hostname}: {one_line(str(error), 200)}"
             raise TemporaryDeliveryError("link_unreadable", detail) from error

@@ -250,3 +250,14 @@ def test_the_commented_examples_of_the_shipped_file_are_valid(tmp_path: Path) ->
     routing = load(tmp_path, text, {"HEARTBEAT_URL": "https://beat/x"})
     assert len(routing.heartbeats) == 1
     assert routing.heartbeat_url == "https://beat/x"
+
+
+def test_a_team_may_have_its_own_titles_of_runbook_sections(tmp_path: Path) -> None:
+    sections = "runbook_sections: {resolution: [Erste Hilfe], diagnosis: Schau nach, later: [Solution]}\n"
+    titles = load(tmp_path, SMALLEST + sections).section_titles
+    assert [titles.find_kind(title) for title in ("ERSTE HILFE:", "Schau nach", "Solution", "Impact")] == [
+        "Resolution",
+        "Diagnosis",
+        "Later",
+        "Impact",
+    ]

@@ -344,6 +344,15 @@ def test_malformed_yaml_is_reported_with_its_line(tmp_path: Path, text: str, lin
     assert faults(tmp_path, text)[-1].startswith(f"{line}: ")
 
 
+def test_a_title_of_runbooks_has_one_meaning(tmp_path: Path) -> None:
+    text = SMALLEST + "runbook_sections: {resolution: [Fix it, Erste Hilfe], later: [1. FIX IT, '!']}\n"
+    found = faults(tmp_path, text)
+    assert any("has no letters" in fault for fault in found)
+    text = SMALLEST + "runbook_sections: {resolution: [Fix it, Erste Hilfe], later: [1. FIX IT]}\n"
+    (fault,) = faults(tmp_path, text)
+    assert "'1. FIX IT', which is resolution, too" in fault.replace('"', "'")
+
+
 def test_aliases_can_not_expand_without_limit(tmp_path: Path) -> None:
     """ "Billion laughs": nine lists of nine aliases each would expand to half a billion values."""
     names = "abcdefghi"
