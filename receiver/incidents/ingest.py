@@ -33,6 +33,8 @@ from receiver.model.routing import RouteSettings, RoutingTable
 ExtractHeartbeats = Callable[[tuple[Group, ...], float], tuple[tuple[Group, ...], int]]
 # Each further pass means that another process changed the same group in the same millisecond.
 MAX_PASSES = 25
+# Of an array of alerts, each of which is a group: more would exceed the time in which Redis must answer.
+_GROUPS_AT_ONCE = 500
 # Waits for a claim of another process to become an incident: in total a little more than the 3 s after which
 # a claim expires, and less than the 5 s timeout of a webhook.
 _WAITS_S = (0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, *(0.5,) * 5)
@@ -45,14 +47,18 @@ class IngestResult:
     new: int = 0
     duplicates: int = 0
     resolved: int = 0
-    incidents: list[str] = field(default_factory=list)
+    incident_ids: dict[str, None] = field(default_factory=dict)  # in order, each once
+
+    @property
+    def incidents(self) -> list[str]:
+        return list(self.incident_ids)
 
     def add_change(self, change: IncidentChange) -> None:
         self.new += change.new
         self.duplicates += change.duplicates
         self.resolved += change.resolved
-        if change.incident is not None and change.incident.id not in self.incidents:
-            self.incidents.append(change.incident.id)
+        if change.incident is not None:
+            self.incident_ids[change.incident.id] = None
 
 
 class _RoutedGroup(Struct, frozen=True):
@@ -121,7 +127,10 @@ class IncidentIngester:
         """
         result = IngestResult()
         groups, result.duplicates = self._extract_heartbeats(groups, now)
-        return self._ingest_all(self._route_groups(groups, now), result, now)
+        routed_groups = self._route_groups(groups, now)
+        for first in range(0, len(routed_groups), _GROUPS_AT_ONCE):
+            self._ingest_all(routed_groups[first : first + _GROUPS_AT_ONCE], result, now)
+        return result
 
     def ingest_group(self, group: Group, route_settings: RouteSettings, now: float) -> IngestResult:
         """Ingest a group that the receiver itself created, with the given settings. Raises StoreError."""
@@ -233,7 +242,8 @@ class IncidentIngester:
         elif not change.is_changed or change.incident is None:
             result.add_change(change)
         else:
-            queues, former_owners = queues_for(change.incident), _find_former_owners(routed_group, group_id)
+            queues = () if change.is_renewed else queues_for(change.incident)
+            former_owners = _find_former_owners(routed_group, group_id)
             update = IncidentUpdate(
                 loaded, change, queues, now, is_incoming=True, former_owners=former_owners
             )

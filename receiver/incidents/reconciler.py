@@ -27,6 +27,7 @@ from receiver.model.actions import (
     DeliveryAction,
     EndFlapping,
     ExpireAcknowledgement,
+    ExpireAlerts,
     Page,
     Transition,
     UpdateHeading,
@@ -37,7 +38,12 @@ from receiver.model.heading import update_heading
 from receiver.model.incident import Incident
 from receiver.model.plan import IncidentPlan, plan, queues_for
 from receiver.model.routing import EscalationPolicy
-from receiver.model.transitions import compact_alerts, end_flapping, expire_acknowledgement
+from receiver.model.transitions import (
+    compact_alerts,
+    end_flapping,
+    expire_acknowledgement,
+    expire_alerts,
+)
 from receiver.storage.client import Command
 from receiver.storage.connection import ScriptCall
 
@@ -107,6 +113,8 @@ class TransitionExecutor:
                 update(incident.id, lambda latest: expire_acknowledgement(latest, at, now), now)
             case EndFlapping(flapping_until=until):
                 update(incident.id, lambda latest: end_flapping(latest, until, now), now)
+            case ExpireAlerts():
+                update(incident.id, lambda latest: expire_alerts(latest, now), now)
             case UpdateHeading(heading=heading, revision=revision):
                 update(incident.id, lambda latest: update_heading(latest, heading, revision), now)
             case CompactAlerts():

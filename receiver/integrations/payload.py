@@ -34,7 +34,7 @@ MAX_REPAIRED = 8 * 1024 * 1024  # bytes of a body
 MAX_REPAIRED_VALUES = 150_000  # strings, numbers, lists and objects in it
 # Alerts of one body, and groups built from alerts without a group key: more exceed the sender's timeout.
 MAX_ALERTS = 50_000
-MAX_GROUPS = 5_000
+MAX_GROUPS = 20_000
 MAX_UNIDENTIFIED = 4 * 1024 * 1024  # characters of labels in alerts that came without a fingerprint
 # Alertmanager's fingerprint algorithm costs 0.1 µs per byte: too slow for a megabyte of labels.
 _MAX_FINGERPRINTED = 64 * 1024

@@ -109,6 +109,10 @@ class EndFlapping(Transition, frozen=True, kw_only=True):
     flapping_until: float
 
 
+class ExpireAlerts(Transition, frozen=True, kw_only=True):
+    """End the alerts that their senders have not renewed until the end that they named."""
+
+
 class CompactAlerts(Transition, frozen=True, kw_only=True):
     """Compact the incident: drop the states of alerts that ended long ago."""
 

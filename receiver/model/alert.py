@@ -42,6 +42,8 @@ class Alert(Struct, frozen=True, omit_defaults=True):
     starts_at: float
     ends_at: float = 0.0  # 0 while it fires
     generator_url: str = ""
+    # When it ends unless its sender renews it, infinite where none is named; None: not before its resolve.
+    expires_at: float | None = None
 
     @property
     def is_firing(self) -> bool:

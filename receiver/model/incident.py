@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -60,10 +61,15 @@ class AlertState(Struct, frozen=True, array_like=True):
     changed_at: tuple[float, ...] = ()  # the recent times at which it ended or fired again
     checksum: int = 0  # of its stored annotations and generatorURL
     join_at_end: int = 0  # the number that alerts joining in the payload of its end got, or would have got
+    expires_at: float | None = None  # as in `Alert`, the latest that its sender named
 
     @property
     def is_firing(self) -> bool:
         return self.ends_at == 0.0
+
+    def is_expired(self, now: float) -> bool:
+        """Return whether it fires, and its sender has not renewed it in time."""
+        return self.is_firing and self.expires_at is not None and self.expires_at <= now
 
 
 class EscalationRun(Struct, frozen=True, array_like=True):
@@ -251,6 +257,14 @@ class Incident(Struct, frozen=True, omit_defaults=True, dict=True):
         silence_s = 2 * self.longest_gap + _STALE_MARGIN_S if self.longest_gap else _STALE_WITHOUT_GAP_S
         return max(self.last_received_at, self.opened_at) + silence_s
 
+    @cached_property
+    def next_expiry_at(self) -> float | None:
+        """When the first of its firing alerts ends unless it is renewed, dismissed alerts included; None if
+        none does.
+        """
+        expiries = (s.expires_at for s in self.alert_states.values() if s.is_firing)
+        return min((at for at in expiries if at is not None and at < math.inf), default=None)
+
     def is_stale(self, now: float) -> bool:
         return not self.is_resolved and now >= self.stale_at
 
@@ -295,12 +309,14 @@ class IncidentChange(Struct, frozen=True):
     *is_new* makes this the group ID's incident in place of the former one. *reworded* are repeats whose
     annotations are newer than those stored. When *is_changed* is false nothing has to be written, unless
     *is_reworded*: then the incident and those alerts, without a new version and without waking a worker.
+    *is_renewed*: alerts will only end later than they would have, so that no worker has to be woken either.
     """
 
     incident: Incident | None
     is_new: bool = False
     is_changed: bool = False
     is_reworded: bool = False
+    is_renewed: bool = False
     changed_alerts: tuple[Alert, ...] = ()
     reworded: tuple[Alert, ...] = ()
     events: tuple[TimelineEvent, ...] = ()

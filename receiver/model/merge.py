@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -54,11 +55,11 @@ def merge(
     if not incident.is_resolved:
         return _merge_open(incident, alert_merge)
     if not alert_merge.joined:
-        if not (alert_merge.ended or alert_merge.earlier):
+        if not (alert_merge.ended or alert_merge.earlier or alert_merge.renewed):
             return _merge_repeats(incident, alert_merge)
         # The ends of alerts that fire on are recorded, so that their next firing is no copy of this one.
-        updated = alert_merge.with_alerts(incident)
-        return alert_merge.build_change(_with_heading(updated, alert_merge, incident))
+        updated = _with_heading(alert_merge.with_alerts(incident), alert_merge, incident)
+        return alert_merge.build_change(updated, is_renewed=alert_merge.is_only_renewed)
     if may_reopen and now - incident.resolved_at < route_settings.flap_window:
         return _reopen_incident(incident, alert_merge)
     return _open_incident(incident, alert_merge)
@@ -79,11 +80,16 @@ class _AlertMerge:
     earlier: list[Alert] = field(default_factory=list)
     flapping: set[str] = field(default_factory=set)
     reworded: list[Alert] = field(default_factory=list)
+    renewed: list[Alert] = field(default_factory=list)
+    expires_sooner: bool = False  # a sender named an end for an alert that had none
     events: list[TimelineEvent] = field(default_factory=list)
     duplicates: int = 0
 
     def apply_alert(self, alert: Alert) -> None:
         known = self.alert_states.get(alert.fingerprint)
+        if alert.is_firing and known is not None and known.is_expired(alert.starts_at):
+            # It has ended, and fired again before a worker could record the end.
+            known = replace(known, ends_at=known.expires_at)
         if not alert.is_firing:
             self._apply_resolved(alert, known)
         elif known is None or (not known.is_firing and alert.starts_at >= known.starts_at):
@@ -106,6 +112,7 @@ class _AlertMerge:
             ended_before_at=ended_before_at,
             changed_at=changed_at,
             checksum=alert.checksum,
+            expires_at=alert.expires_at,
         )
         self.joined.append(alert)
 
@@ -115,12 +122,24 @@ class _AlertMerge:
             self.reworded.append(alert)
         # A late copy of an earlier firing must not move this start back: its end would then end this one.
         if known.is_firing and known.ended_before_at <= alert.starts_at < known.starts_at:
-            self.alert_states[alert.fingerprint] = replace(known, starts_at=alert.starts_at)
+            known = self.alert_states[alert.fingerprint] = replace(known, starts_at=alert.starts_at)
             self.earlier.append(alert)
+        if known.is_firing and (alert.expires_at is not None or alert.starts_at >= known.ended_before_at):
+            self._renew(alert, known)
+
+    def _renew(self, alert: Alert, known: AlertState) -> None:
+        expires_at = find_later_expiry(known.expires_at, alert.expires_at)
+        if expires_at != known.expires_at:
+            self.alert_states[alert.fingerprint] = replace(known, expires_at=expires_at)
+            self.renewed.append(alert)
+            self.expires_sooner |= known.expires_at == math.inf
 
     def _apply_resolved(self, alert: Alert, known: AlertState | None) -> None:
         # A late copy of the end of an earlier firing does not end a firing that began after it.
         is_late = known is not None and alert.starts_at < known.starts_at and alert.ends_at < known.starts_at
+        # Prometheus repeats each end for a quarter of an hour, also while its HA peer still fires the alert.
+        is_repeated = known is not None and alert.ends_at == known.ended_before_at
+        is_late |= is_repeated and alert.expires_at is not None
         if known is None or not known.is_firing or is_late:
             self.duplicates += 1
             return
@@ -154,12 +173,15 @@ class _AlertMerge:
         reworded_at = self.now if self.reworded else incident.reworded_at
         return replace(incident, alert_states=self.alert_states, reworded_at=reworded_at)
 
-    def build_change(self, incident: Incident, *, is_reworded: bool = False) -> IncidentChange:
+    def build_change(
+        self, incident: Incident, *, is_reworded: bool = False, is_renewed: bool = False
+    ) -> IncidentChange:
         """Return the change to *incident*; only annotations changed where it *is_reworded*."""
         return IncidentChange(
             incident,
             is_changed=not is_reworded,
             is_reworded=is_reworded,
+            is_renewed=is_renewed,
             changed_alerts=(*self.joined, *self.ended),
             reworded=tuple(self.reworded),
             events=tuple(self.events),
@@ -167,6 +189,11 @@ class _AlertMerge:
             duplicates=self.duplicates,
             resolved=len(self.ended),
         )
+
+    @property
+    def is_only_renewed(self) -> bool:
+        """Return whether alerts will end later than they would have, and nothing else has changed."""
+        return bool(self.renewed) and not (self.joined or self.ended or self.earlier or self.expires_sooner)
 
     def find_severity(self, alert: Alert) -> Severity:
         return self.alert_states[alert.fingerprint].severity
@@ -202,7 +229,11 @@ def _apply_alerts(
     """Return the effect of *group* on *alert_states*; of two copies of an alert, the firing one counts."""
     copies: dict[str, Alert] = {}
     for alert in group.alerts:
-        if alert.is_firing or alert.fingerprint not in copies:
+        other = copies.get(alert.fingerprint)
+        if other is not None and other.is_firing and alert.is_firing:
+            expires_at = find_later_expiry(other.expires_at, alert.expires_at)
+            copies[alert.fingerprint] = replace(alert, expires_at=expires_at)
+        elif other is None or alert.is_firing:
             copies[alert.fingerprint] = alert
     duplicates = len(group.alerts) - len(copies)
     alert_merge = _AlertMerge(
@@ -211,6 +242,17 @@ def _apply_alerts(
     for alert in copies.values():
         alert_merge.apply_alert(alert)
     return alert_merge
+
+
+def find_later_expiry(known: float | None, given: float | None) -> float | None:
+    """Return when an alert expires that had the expiry *known*, and came again with *given*.
+
+    The later end counts, as in Alertmanager's `Alert.Merge`; a sender that names an end takes over from one
+    that named none. An alert that also comes by a webhook never expires: its resolve will come that way.
+    """
+    if known is None or given is None:
+        return None
+    return given if math.inf in (known, given) else max(known, given)
 
 
 def _is_current(alert: Alert, known: AlertState | None) -> bool:
@@ -274,7 +316,10 @@ def _merge_open(incident: Incident, alert_merge: _AlertMerge) -> IncidentChange:
     is_due_to_record = gap >= _RECORD_RECEIVED_EVERY_S and any(alert.is_firing for alert in group.alerts)
     is_changed = bool(alert_merge.joined or alert_merge.ended or is_over)
     if not (is_changed or alert_merge.earlier or is_due_to_record):
-        return _merge_repeats(incident, alert_merge)
+        if not alert_merge.renewed:
+            return _merge_repeats(incident, alert_merge)
+        renewed = _with_heading(alert_merge.with_alerts(incident), alert_merge)
+        return alert_merge.build_change(renewed, is_renewed=alert_merge.is_only_renewed)
     changed = replace(
         alert_merge.with_alerts(incident),
         last_received_at=now,

@@ -78,6 +78,7 @@ def _list_due_times(view: IncidentView) -> list[float | None]:
         messages.find_reminder_at(incident),
         messages.acknowledgement_expires_at(incident, policy),
         messages.acknowledgement_reminder_at(incident, policy),
+        incident.next_expiry_at,
         *_list_silence_times(incident, view.now),
         *page_delay_times(view),
     ]
@@ -114,10 +115,13 @@ def _find_missing(incident: Incident, action: actions.Action, now: float) -> act
 
 
 def _list_expirations(view: IncidentView) -> Iterator[actions.Action]:
-    """Yield the acknowledgement timeout and the end of flapping that are due. Where they may lead to a page
-    they go into PagerDuty's queue, so that a Slack outage does not delay it.
+    """Yield the end of expired alerts, of the acknowledgement and of flapping, where they are due. Where they
+    may lead to a page they go into PagerDuty's queue, so that a Slack outage does not delay it. Alerts end in
+    the queue of every channel, before anything else is sent there.
     """
     incident = view.incident
+    if incident.next_expiry_at is not None and incident.next_expiry_at <= view.now and not incident.is_past:
+        yield from (actions.ExpireAlerts(queue=queue) for queue in queues_for(incident))
     at = messages.acknowledgement_expires_at(incident, view.policy)
     queue = PAGERDUTY if incident.policy else SLACK
     if at is not None and at <= view.now:

@@ -1,4 +1,5 @@
-"""The transitions of an incident: acknowledge, snooze, resolve, silence, end of flapping, compaction.
+"""The transitions of an incident: acknowledge, snooze, resolve, silence, expiry of alerts, end of flapping,
+compaction.
 
 Each returns an `IncidentChange`. They are the same for Slack, PagerDuty, the API and the command line.
 """
@@ -18,6 +19,7 @@ from receiver.model.incident import (
     SilenceRequest,
     TimelineEvent,
 )
+from receiver.text import format_count
 
 # Acknowledgements closer together answer the same page: a double click, a retried request, two people who
 # were both paged. The first one counts, and its timeout has only just begun.
@@ -63,6 +65,29 @@ def expire_acknowledgement(incident: Incident, acknowledged_at: float, now: floa
         return IncidentChange(incident)
     text = "Snooze ended" if incident.snoozed_until else "Acknowledged, and not resolved in time"
     return _build_change(restart_escalation(incident, now), now, "unacknowledged", text)
+
+
+def expire_alerts(incident: Incident, now: float) -> IncidentChange:
+    """End the alerts that their senders have not renewed in time, dismissed ones included; resolve the
+    incident if nothing else fires. An alert that was renewed meanwhile stays.
+    """
+    expired = {
+        name: replace(s, ends_at=s.expires_at, changed_at=(*s.changed_at, now))
+        for name, s in incident.alert_states.items()
+        if s.is_expired(now)
+    }
+    changed = replace(incident, alert_states={**incident.alert_states, **expired})
+    count = sum(not s.is_dismissed for s in expired.values())
+    if not count or incident.is_resolved:
+        return IncidentChange(changed, is_changed=bool(expired))
+    text = f"{format_count(count, 'alert')} resolved: not renewed by the sender until the end that it named"
+    if changed.firing or changed.truncated:
+        return _build_change(changed, now, "alert_resolved", text)
+    if incident.is_flapping:
+        return _build_change(replace(changed, quiet_at=now), now, "alert_resolved", text)
+    resolved = TimelineEvent(now, "resolved", "All alerts resolved")
+    change = _build_change(replace(changed, resolved_at=now), now, "alert_resolved", text)
+    return replace(change, events=(*change.events, resolved))
 
 
 def end_flapping(incident: Incident, flapping_until: float, now: float) -> IncidentChange:

@@ -1,6 +1,6 @@
-"""Alertmanager's webhooks that are sent to a wrong path of the receiver.
+"""Alertmanager's webhooks, and alerts of its API v2, that are sent to a wrong path of the receiver.
 
-Alertmanager drops a webhook that is answered 404, so its alerts are lost. The response names the right URL,
+Their senders drop what is answered 404, so these alerts are lost. The response names the right URL,
 and a notice tells the operators.
 """
 
@@ -22,7 +22,7 @@ from receiver import metrics
 from receiver.app.services import Services
 from receiver.config.yaml_tree import quote_text
 from receiver.text import Secret
-from receiver.web.auth.guard import has_valid_token
+from receiver.web.auth.guard import ALERTS_API, has_valid_token
 from receiver.web.server.connection import PIECE, yield_to_others
 from receiver.web.server.errors import error_response
 
@@ -39,8 +39,13 @@ _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 _HOST = re.compile(r"[\w.-]{1,255}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?", re.ASCII)
 # Alertmanager writes `version` after the alerts, so the head of a large body does not contain it.
 _ALERTS = re.compile(rb'"alerts"\s*:\s*\[')
+_LABELS = re.compile(rb'"labels"\s*:\s*\{')
 _VERSION = re.compile(rb'"version"\s*:\s*"[14]"')
 _SENDERS = ("Alertmanager/", "Grafana")
+
+
+class _Alert(Struct, gc=False):
+    labels: dict[str, Raw]
 
 
 class _Webhook(Struct, gc=False):
@@ -51,6 +56,7 @@ class _Webhook(Struct, gc=False):
 
 
 _decoder = json.Decoder(_Webhook)
+_array_decoder = json.Decoder(list[_Alert])
 
 
 def ignore_slashes(application: WSGIApplication) -> WSGIApplication:
@@ -63,7 +69,7 @@ def ignore_slashes(application: WSGIApplication) -> WSGIApplication:
         path = environ.get("PATH_INFO", "")
         if path.endswith("/") or "//" in path:
             plain = "/" + "/".join(filter(None, path.split("/")))
-            if plain == HOOK or plain in _SIGNED:
+            if plain in (HOOK, ALERTS_API) or plain in _SIGNED:
                 environ["PATH_INFO"] = plain
         return application(environ, start_response)
 
@@ -82,19 +88,23 @@ def add_misaddressed_check(app: Flask, services: Services) -> None:
         if request.method != "POST" or request.path == HOOK or not _may_be_webhook(tokens):
             return None
         body = request.environ["wsgi.input"] = _RewoundStream(request.environ["wsgi.input"])
-        if not _is_webhook(body.read_head(), request.headers.get("User-Agent", "")):
+        head, sender = body.read_head(), request.headers.get("User-Agent", "")
+        hook = HOOK
+        if request.path != ALERTS_API and _is_array(head):
+            hook = ALERTS_API
+        elif not _is_webhook(head, sender):
             return None
-        metrics.WEBHOOKS.labels("404").inc()
+        if request.path != ALERTS_API:  # there, all responses are counted
+            metrics.WEBHOOKS.labels("404").inc()
         metrics.ALERTS.labels("rejected").inc()
         # The path may contain a secret, so anything that looks like a token is masked.
         path, sender = quote_text(request.path), str(request.remote_addr)
         fields = {"path": path, "from": sender}
         logger.error("webhook at a wrong address", extra={"fields": fields, "state": "wrong address"})
-        reason = f"it came to {path}; point Alertmanager at {public_url}{HOOK}"
+        reason = f"it came to {path}; point its sender at {public_url}{hook}"
         services.rejected_webhooks.record_rejection(reason, sender, "webhooks at a wrong address")
-        return error_response(
-            404, f"alerts are not taken here, and these are lost: POST them to {find_hook_url(public_url)}"
-        )
+        expected = f"POST them to {find_hook_url(public_url, hook)}"
+        return error_response(404, f"alerts are not taken here, and these are lost: {expected}")
 
 
 def _may_be_webhook(tokens: tuple[Secret, ...]) -> bool:
@@ -110,16 +120,16 @@ def _may_be_webhook(tokens: tuple[Secret, ...]) -> bool:
     return has_valid_token(request, tokens)
 
 
-def find_hook_url(public_url: str) -> str:
-    """Return the URL of Alertmanager's webhook, with the host name of the current request.
+def find_hook_url(public_url: str, hook: str = HOOK) -> str:
+    """Return the URL of the path *hook*, with the host name of the current request.
 
     Where that is the host of PUBLIC_URL, the URL is based on PUBLIC_URL, which may contain a path prefix.
     """
     host = request.host
     if not _HOST.fullmatch(host):
-        return public_url + HOOK
+        return public_url + hook
     is_public = urlsplit(public_url).netloc.rpartition("@")[2].lower() == host.lower()
-    return (public_url if is_public else f"{request.scheme}://{host}") + HOOK
+    return (public_url if is_public else f"{request.scheme}://{host}") + hook
 
 
 def _is_webhook(head: bytes, sender: str) -> bool:
@@ -133,6 +143,18 @@ def _is_webhook(head: bytes, sender: str) -> bool:
     if not head.lstrip().startswith(b"{") or _ALERTS.search(head) is None:
         return False
     return sender.startswith(_SENDERS) or _VERSION.search(head) is not None
+
+
+def _is_array(head: bytes) -> bool:
+    """Return whether a body that begins with *head* is an array of alerts of API v2. Never fails."""
+    if not head.lstrip().startswith(b"["):
+        return False
+    if len(head) >= MAX_READ:
+        return _LABELS.search(head) is not None
+    try:
+        return bool(_array_decoder.decode(head))
+    except (DecodeError, UnicodeDecodeError, RecursionError):
+        return False
 
 
 @dataclass(eq=False, repr=False)

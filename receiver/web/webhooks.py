@@ -28,7 +28,7 @@ from receiver.integrations.slack.requests import Request
 from receiver.model.alert import ReceivedAlerts
 from receiver.notices import RejectedWebhooks
 from receiver.text import one_line
-from receiver.web.auth.guard import RequestGuard
+from receiver.web.auth.guard import ALERTS_API, RequestGuard
 from receiver.web.server.connection import PIECE, drain, read_unverified_body, request_timeout
 from receiver.web.server.errors import error_response
 from receiver.web.server.malformed import find_malformed_request
@@ -40,13 +40,14 @@ _MAX_WARNINGS = 10
 
 
 def build_hooks(services: Services, request_guard: RequestGuard) -> Blueprint:
-    """Return the blueprint of Alertmanager's webhook."""
+    """Return the blueprint of Alertmanager's webhook, and of its API for alerts."""
     clock, tokens = services.clock, services.settings.webhook_tokens
-    hooks = Blueprint("hooks", __name__, url_prefix="/webhooks")
+    hooks = Blueprint("hooks", __name__)
 
-    @hooks.post("/alertmanager")
+    @hooks.post(ALERTS_API)
+    @hooks.post("/webhooks/alertmanager")
     def receive_alertmanager() -> Response:
-        """Ingest a webhook; answers 200 only once all of it is stored in Redis.
+        """Ingest a webhook or an array of alerts; answers 200 only once all of it is stored in Redis.
 
         With `?warnings=true` the response also lists warnings about severities, which `receiver fire` shows.
         """

@@ -232,7 +232,6 @@ def test_without_the_token_no_body_is_read(guarded: Rig) -> None:
         b"",
         b"nonsense",
         b"[]",
-        b'[{"labels": {"alertname": "A"}}]',
         b'{"alerts": []}',
         b'{"version": "4"}',
         b'{"version": 4, "alerts": []}',
@@ -299,3 +298,48 @@ def test_a_large_body_without_alerts_is_no_webhook(rig: Rig) -> None:
     response = rig.client.post("/webhooks/nobody", data=sent, headers={"User-Agent": "Alertmanager/0.28.1"})
     assert response.status_code == 404
     assert HOOK not in response.text
+
+
+# --- alerts of Alertmanager's API v2 ---
+
+ARRAY = [{"labels": {"alertname": "A", "severity": "critical"}, "annotations": {}}]
+
+
+@pytest.mark.parametrize("path", [one for one in WRONG if one != "/api/v2/alerts"])
+def test_an_array_at_any_other_path_is_lost_and_said(rig: Rig, path: str) -> None:
+    before = count()
+    response = rig.client.post(path, json=ARRAY)
+    assert response.status_code == 404
+    assert "http://localhost/api/v2/alerts" in response.json["error"]["message"]
+    assert count() == before + 1
+    rig.services.rejected_webhooks.save_notices()
+    assert any("/api/v2/alerts" in notice for notice in list_notices(rig))
+
+
+def test_a_large_array_at_another_path_is_recognised_by_its_head(rig: Rig) -> None:
+    large = [{**ARRAY[0], "annotations": {"summary": "x" * MAX_READ}}, *ARRAY]
+    assert rig.client.post("/alerts", json=large).status_code == 404
+    rig.services.rejected_webhooks.save_notices()
+    assert any("/api/v2/alerts" in notice for notice in list_notices(rig))
+
+
+@pytest.mark.parametrize("body", [[], [1], [{}], [{"labels": 1}], ["labels"]])
+def test_another_array_is_no_alert(rig: Rig, body: list[Any]) -> None:
+    rig.client.post("/alerts", json=body)
+    rig.services.rejected_webhooks.save_notices()
+    assert list_notices(rig) == []
+
+
+def test_an_array_needs_the_webhooks_token(guarded: Rig) -> None:
+    assert guarded.client.post("/api/v2/alerts", json=ARRAY).status_code == 401
+    wrong = {"Authorization": "Bearer api-token"}
+    assert guarded.client.post("/api/v2/alerts", json=ARRAY, headers=wrong).status_code == 401
+    assert guarded.client.post("/api/v2/alerts", json=ARRAY, headers=HOOK_TOKEN).status_code == 200
+    assert guarded.client.get("/api/v2/alerts").status_code == 401
+    assert guarded.client.get("/api/v2/alerts", headers=HOOK_TOKEN).status_code == 405
+    assert guarded.client.post("/alerts", json=ARRAY).status_code == 401
+
+
+def test_a_browser_of_another_site_cannot_send_an_array(rig: Rig) -> None:
+    headers = {"Origin": "https://evil.example"}
+    assert rig.client.post("/api/v2/alerts", json=ARRAY, headers=headers).status_code == 403

@@ -1,7 +1,8 @@
-"""Lenient parsing of webhook bodies that do not match the format; the groups of the alerts of any body."""
+"""Lenient parsing of bodies that do not match the format; the groups and the ends of alerts of any body."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -54,6 +55,25 @@ def group_alerts(header: Group, alerts: Sequence[Alert]) -> tuple[Group, ...]:
     )
 
 
+def clean_labels(labels: dict[str, str]) -> dict[str, str]:
+    """Return *labels* without empty values, as Alertmanager does before it computes the fingerprint."""
+    return labels if all(labels.values()) else {name: value for name, value in labels.items() if value}
+
+
+def find_times(starts_at: float, ends_at: float, now: float) -> tuple[float, float, float]:
+    """Return `starts_at`, `ends_at` and `expires_at` of an alert of API v2 from the times that it came with,
+    each 0 where it is absent.
+
+    It fires until its end, which is the sender's to name, and without one until a resolve comes:
+    https://prometheus.io/docs/alerting/latest/alerts_api/
+    """
+    if ends_at <= 0.0:
+        return min(starts_at, now) or now, 0.0, math.inf
+    if ends_at <= now:
+        return min(starts_at, ends_at) or ends_at, ends_at, ends_at
+    return min(starts_at, now) or now, 0.0, ends_at
+
+
 def too_large(how: str) -> PayloadTooLarge:
     """Return the error for a body that would take too long to process, with advice for the operator."""
     advice = "send fewer alerts at once, see max_alerts in Alertmanager"
@@ -63,17 +83,21 @@ def too_large(how: str) -> PayloadTooLarge:
 def parse_leniently(body: bytes, source: str, now: float) -> ReceivedAlerts:
     """Return the alerts of *body*, repaired where necessary; *now* is the time of receipt.
 
-    Raises PayloadTooLarge when the repair would take too long, PayloadError when the body is not a JSON
-    object or has no valid alert.
+    The body is a webhook or an array of alerts of API v2. Raises PayloadTooLarge when the repair would take
+    too long, PayloadError when the body is neither or has no valid alert.
     """
     _check_size(body)
     try:
         raw = payload.parse_json(body)
     except ValueError as error:
         raise PayloadError("alertmanager", str(error)) from None
-    if not isinstance(raw, dict):
+    is_array = isinstance(raw, list)
+    if isinstance(raw, list):
+        entries, raw = raw, {}
+    elif isinstance(raw, dict):
+        entries = _find_alerts(raw)
+    else:
         raise PayloadError("alertmanager", f"the body is {payload.describe_type(raw)}, not a JSON object")
-    entries = _find_alerts(raw)
     readable = [entry for entry in entries if isinstance(entry, dict) and _find_refusal_reason(entry) is None]
     if entries and not readable:
         raise _unreadable(f"the first one {_find_refusal_reason(entries[0])}")
@@ -87,7 +111,8 @@ def parse_leniently(body: bytes, source: str, now: float) -> ReceivedAlerts:
         truncated=fields.parse_count("truncatedAlerts"),
         external_url=fields.parse_link("externalURL"),
     )
-    alerts, repaired = _parse_alerts(readable, payload.parse_status(raw.get("status")), now)
+    status = None if is_array else payload.parse_status(raw.get("status"))
+    alerts, repaired = _parse_alerts(readable, status, now)
     return ReceivedAlerts(
         group_alerts(header, alerts),
         len(entries) - len(readable),
@@ -151,32 +176,53 @@ _RESEMBLANCES = {
 _CUSTOM = "; if Alertmanager's webhook_config has a `payload`, remove it"
 
 
-def _parse_alerts(readable: list[payload.Object], group_status: str, now: float) -> tuple[list[Alert], int]:
-    """Return the alerts, and how many of them were repaired."""
+def _parse_alerts(
+    readable: list[payload.Object], group_status: str | None, now: float
+) -> tuple[list[Alert], int]:
+    """Return the alerts, and how many of them were repaired; *group_status* is None for an array."""
     alerts, repaired, left = [], 0, payload.MAX_UNIDENTIFIED
     for raw in readable:
         fields = payload.LenientObject(raw)
         labels = fields.parse_texts("labels")
+        if group_status is None:
+            labels = clean_labels(labels)
         fingerprint = payload.shorten_name(fields.parse_text("fingerprint"), payload.MAX_FINGERPRINT)
         if not fingerprint:
             if (left := left - payload.count_characters(labels)) < 0:
                 raise too_large(UNIDENTIFIED)
             # Before truncation, so that alerts that differ only in the truncated part stay different.
             fingerprint = payload.compute_fingerprint(labels)
-        starts_at = payload.parse_timestamp(raw.get("startsAt"), now)
-        fields.is_repaired |= starts_at == 0.0
+        starts_at, ends_at, expires_at = _parse_times(fields, group_status, now)
         alerts.append(
             Alert(
                 fingerprint,
                 fields.truncate_texts(labels, payload.MAX_LABEL),
                 fields.truncate_texts(fields.parse_texts("annotations"), payload.MAX_ANNOTATION),
-                min(starts_at, now) or now,
-                _parse_end(fields, group_status, now),
+                starts_at,
+                ends_at,
                 fields.parse_link("generatorURL"),
+                expires_at,
             )
         )
         repaired += fields.is_repaired
     return alerts, repaired
+
+
+def _parse_times(
+    fields: payload.LenientObject, group_status: str | None, now: float
+) -> tuple[float, float, float | None]:
+    """Return `starts_at`, `ends_at` and `expires_at` of an alert."""
+    starts_at = payload.parse_timestamp(fields.raw.get("startsAt"), now)
+    if group_status is not None:
+        fields.is_repaired |= starts_at == 0.0
+        return min(starts_at, now) or now, _parse_end(fields, group_status, now), None
+    fields.is_repaired |= not all(
+        isinstance(fields.raw.get(name), str | None) for name in ("startsAt", "endsAt")
+    )
+    ends_at = payload.parse_timestamp(fields.raw.get("endsAt"), math.inf)
+    if payload.parse_status(fields.raw.get("status")) == "resolved":
+        ends_at = min(ends_at, now) or now
+    return find_times(starts_at, ends_at, now)
 
 
 def _parse_end(fields: payload.LenientObject, group_status: str, now: float) -> float:

@@ -1,4 +1,5 @@
-"""Parsing Alertmanager's webhook, version 4, and similar ones (Grafana, vmalert, older versions).
+"""Parsing Alertmanager's webhook, version 4, similar ones (Grafana, older versions), and the arrays of alerts
+that Prometheus, a ruler or vmalert sends to Alertmanager's API v2.
 
 Bodies in Alertmanager's format are decoded into typed structs; all others go to `parse_leniently`, which is
 slower and accepts almost anything.
@@ -12,7 +13,14 @@ from typing import Annotated, Literal
 from msgspec import DecodeError, Meta, Struct, field, json
 
 from receiver.integrations import payload
-from receiver.integrations.alertmanager.lenient import UNIDENTIFIED, group_alerts, parse_leniently, too_large
+from receiver.integrations.alertmanager.lenient import (
+    UNIDENTIFIED,
+    clean_labels,
+    find_times,
+    group_alerts,
+    parse_leniently,
+    too_large,
+)
 from receiver.model.alert import Alert, Group, ReceivedAlerts
 
 # The limits are checked while decoding, which is cheap; `parse_leniently` truncates what exceeds them.
@@ -39,6 +47,18 @@ class _WebhookAlert(Struct, gc=False, rename="camel"):
     fingerprint: Annotated[str, Meta(max_length=payload.MAX_FINGERPRINT)] | None = None  # since 0.19
 
 
+class _PostedAlert(Struct, gc=False, rename="camel"):
+    """`postableAlert`: https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml."""
+
+    labels: _Labels
+    starts_at: _Timestamp | None = None
+    ends_at: _Timestamp | None = None
+    annotations: _Annotations | None = None
+    generator_url: _Link | None = field(name="generatorURL", default=None)
+    fingerprint: None = None  # in an array of other alerts, which are parsed leniently
+    status: None = None
+
+
 class _WebhookBody(Struct, gc=False, rename="camel"):
     alerts: list[_WebhookAlert]
     receiver: _Name = ""
@@ -49,6 +69,7 @@ class _WebhookBody(Struct, gc=False, rename="camel"):
 
 
 _decoder = json.Decoder(_WebhookBody)
+_array_decoder = json.Decoder(list[_PostedAlert])
 # An alert takes at least 20 bytes.
 _SMALLEST_WITH_TOO_MANY = 20 * payload.MAX_ALERTS
 _TOO_MANY = f"has more than {payload.MAX_ALERTS:,} alerts"
@@ -57,13 +78,15 @@ _TOO_MANY = f"has more than {payload.MAX_ALERTS:,} alerts"
 def parse_webhook(body: bytes, source: str, now: float) -> ReceivedAlerts:
     """Return the alerts of *body* in their groups; none when its `alerts` is empty or null.
 
-    *source* identifies the Alertmanager cluster ("" for the only one), *now* is the time of receipt. Raises
-    PayloadError when the body is not a JSON object or has no valid alert, PayloadTooLarge when it would take
-    too long, and no other exception for any body.
+    In an array each alert is its own group. *source* identifies the Alertmanager cluster ("" for the only
+    one), *now* is the time of receipt. Raises PayloadError when the body is no JSON object or array or has no
+    valid alert, PayloadTooLarge when it would take too long, and no other exception for any body.
     """
     # Counted before decoding, for the memory that it takes, and after it, since a key may be escaped.
     if len(body) > _SMALLEST_WITH_TOO_MANY and body.count(b'"labels"') > payload.MAX_ALERTS:
         raise too_large(_TOO_MANY)
+    if body.lstrip()[:1] == b"[":
+        return _parse_array(body, source, now)
     try:
         typed = _decoder.decode(body)
         if len(typed.alerts) > payload.MAX_ALERTS:
@@ -75,6 +98,36 @@ def parse_webhook(body: bytes, source: str, now: float) -> ReceivedAlerts:
     labels, truncated = typed.group_labels or {}, min(typed.truncated_alerts, payload.MAX_TRUNCATED)
     header = Group(source, typed.receiver, typed.group_key, labels, (), truncated, typed.external_url)
     return ReceivedAlerts(group_alerts(header, alerts))
+
+
+def _parse_array(body: bytes, source: str, now: float) -> ReceivedAlerts:
+    try:
+        posted = _array_decoder.decode(body)
+    except (DecodeError, UnicodeDecodeError, RecursionError):
+        return parse_leniently(body, source, now)
+    if len(posted) > payload.MAX_ALERTS:
+        raise too_large(_TOO_MANY)
+    left = 4 * payload.MAX_UNIDENTIFIED  # no alert of an array has a fingerprint: 1.6 seconds
+    alerts = []
+    for raw in posted:
+        labels = clean_labels(raw.labels)
+        if (left := left - payload.count_characters(labels)) < 0:
+            raise too_large(UNIDENTIFIED)
+        starts_at = raw.starts_at.timestamp() if raw.starts_at is not None else 0.0
+        ends_at = raw.ends_at.timestamp() if raw.ends_at is not None else 0.0
+        starts_at, ends_at, expires_at = find_times(max(0.0, starts_at), ends_at, now)
+        alerts.append(
+            Alert(
+                payload.compute_fingerprint(labels),
+                labels,
+                raw.annotations or {},
+                starts_at,
+                ends_at,
+                raw.generator_url or "",
+                expires_at,
+            )
+        )
+    return ReceivedAlerts(group_alerts(Group(source, "", "", {}, ()), alerts))
 
 
 class _ImplausibleTimestamp(Exception):

@@ -134,6 +134,8 @@ def _find_login(request: Request) -> str:
 logger = logging.getLogger(__name__)
 _OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+# Where Prometheus, a ruler or vmalert posts its alerts, as to an Alertmanager.
+ALERTS_API = "/api/v2/alerts"
 # Slack and PagerDuty sign their webhooks, so these need no token.
 _SIGNED_WEBHOOKS = ("/webhooks/slack", "/webhooks/pagerduty")
 _BELOW_SIGNED = tuple(f"{path}/" for path in _SIGNED_WEBHOOKS)
@@ -212,7 +214,7 @@ class RequestGuard:
         path = request.path
         if path in _OPEN_PATHS or path.startswith("/static/"):
             return None
-        if path.startswith("/webhooks/"):
+        if path.startswith("/webhooks/") or path == ALERTS_API:
             # Each webhook checks its own token; for an unknown path, an unauthenticated client gets 401
             # instead of 404.
             is_ours, tokens = request.url_rule is not None, self._settings.webhook_tokens
@@ -258,7 +260,7 @@ class RequestGuard:
         return None
 
     def _requires_token(self, path: str) -> bool:
-        if path.startswith("/webhooks/"):
+        if path.startswith("/webhooks/") or path == ALERTS_API:
             tokens = self._settings.webhook_tokens
             return bool(tokens) or path in _SIGNED_WEBHOOKS or path.startswith(_BELOW_SIGNED)
         return self._settings.requires_auth

@@ -320,6 +320,13 @@ def test_more_alerts_than_can_be_ingested_in_time_are_refused(key: bytes):
 
 def test_more_groups_than_can_be_ingested_in_time_are_refused():
     one = b'{"status":"firing","labels":{"a":"%d"},"startsAt":"2026-11-30T10:00:00Z"}'
-    body = b'{"alerts":[' + b",".join(one % n for n in range(5_001)) + b"]}"
-    with pytest.raises(PayloadTooLarge, match=r"5,001 alerts without a group key, .* max_alerts"):
+    body = b'{"alerts":[' + b",".join(one % n for n in range(20_001)) + b"]}"
+    with pytest.raises(PayloadTooLarge, match=r"20,001 alerts without a group key, .* max_alerts"):
         parse_webhook(body, "", NOW)
+
+
+def test_ten_thousand_alerts_of_an_array_are_parsed():
+    """vmalert posts all alerts of a rule group at once."""
+    labels = {f"l{n}": "v" * 60 for n in range(20)}
+    body = json.dumps([{"labels": {**labels, "i": str(n)}} for n in range(10_000)])
+    assert len(parse_webhook(body.encode(), "", NOW).groups) == 10_000
