@@ -8,6 +8,7 @@ from datetime import tzinfo
 from receiver.cli.terminal import align_rows, render_fields, render_since, render_timestamp, render_until
 from receiver.clock import format_duration
 from receiver.http_client import parse_timestamp
+from receiver.model.labels import select_unstated, sort_labels
 from receiver.model.routing import Responder
 from receiver.text import one_line
 from receiver.web.api import responses
@@ -90,7 +91,7 @@ def _list_facts(
     yield "channel", one_line(incident.channel, 100)
     yield "route", one_line(incident.route, MAX_LINE) if incident.route != incident.channel else ""
     yield "receiver", one_line(incident.receiver, 100)
-    yield "group", _render_labels(incident.group_labels)
+    yield "group", _render_labels(sort_labels(incident.group_labels))
 
 
 def _format_by(text: str, name: str | None) -> str:
@@ -113,14 +114,17 @@ def _format_suppression(incident: responses.IncidentDetail, now: float, zone: tz
 
 
 def _render_labels(labels: dict[str, str]) -> str:
-    return one_line(", ".join(f"{name}={labels[name]}" for name in sorted(labels)), MAX_LINE)
+    return one_line(", ".join(f"{name}={value}" for name, value in labels.items()), MAX_LINE)
 
 
 def _alert_lines(alerts: Sequence[responses.AlertRow], zone: tzinfo | None) -> Iterator[str]:
+    has_names = len({alert.labels.get("alertname") for alert in alerts}) > 1
     for alert in sorted(alerts, key=lambda each: each.status != "firing")[:MAX_ALERTS]:
         timestamp = alert.starts_at if alert.status == "firing" else alert.ends_at
         since = f"{one_line(alert.status, 20)} since {render_timestamp(timestamp, zone)}"
-        yield f"{since}  {_render_labels(alert.labels)}"
+        name = one_line(alert.labels.get("alertname", ""), 100) if has_names else ""
+        labels = _render_labels(select_unstated(alert.labels, alert.severity))
+        yield f"{since}  {', '.join(filter(None, (name, labels)))}"
         words = alert.annotations.get("summary") or alert.annotations.get("description") or ""
         if words.strip():
             yield f"  {one_line(words, MAX_LINE)}"

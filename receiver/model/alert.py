@@ -62,14 +62,6 @@ class Alert(Struct, frozen=True, omit_defaults=True):
         return ""
 
     @property
-    def host(self) -> str:
-        """What is affected: the first of the usual labels that name a host or a pod; empty without one."""
-        for name in _HOSTS:
-            if text := self.labels.get(name, "").strip():
-                return text
-        return ""
-
-    @property
     def checksum(self) -> int:
         """CRC-32 of what may differ between two copies of the alert: its annotations and generatorURL."""
         try:
@@ -105,7 +97,6 @@ class ReceivedAlerts:
         return self.rejected + sum(len(group.alerts) for group in self.groups)
 
 
-_HOSTS = ("instance", "host", "hostname", "node", "pod")
 # FNV-1a, 64 bits, over sorted name and value, each closed by 0xff: Alertmanager's own
 # fingerprint, https://github.com/prometheus/common/blob/main/model/signature.go
 _FNV_OFFSET = 0xCBF29CE484222325

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from receiver.model.alert import Alert
 from receiver.model.incident import Incident, IncidentChange
+from receiver.model.labels import find_source
 from receiver.text import one_line
 
 MAX_SUMMARY = 300
@@ -70,7 +71,7 @@ def build_heading(alerts: Sequence[Alert], group_labels: dict[str, str]) -> Inci
         name=get_alert_name(first, group_labels),
         summary=summarize_alert(first),
         more=max(0, len(said) - 1),
-        host=first.host,
+        host=find_source(first.labels),
         more_names=len(names),
     )
 

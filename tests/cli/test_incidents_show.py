@@ -51,9 +51,9 @@ The disk of web-1 is full
   group     alertname=DiskFull
 
 Alerts: 2 of 3 firing
-  firing since 2026-11-23 14:02:00  alertname=DiskFull, instance=web-1
+  firing since 2026-11-23 14:02:00  instance=web-1
     The disk of web-1 is full
-  resolved since 2026-11-23 14:03:30  alertname=DiskFull, instance=web-3
+  resolved since 2026-11-23 14:03:30  instance=web-3
     The disk of web-3 is full
 
 Escalation critical

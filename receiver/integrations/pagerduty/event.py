@@ -19,6 +19,7 @@ from receiver.model.delivery_keys import FALLBACK, MESSAGE
 from receiver.model.delivery_status import find_channel_failure, message_target
 from receiver.model.heading import IncidentHeading, find_heading, format_more
 from receiver.model.incident import Incident, find_most_severe
+from receiver.model.labels import select_unstated
 from receiver.runbooks.model import render_plain
 from receiver.storms.model import StormNotification, StormSummary
 from receiver.text import clean_text, is_web_link, one_line, truncate_text
@@ -40,9 +41,9 @@ def sanitize_text(text: str, limit: int) -> str:
 
 
 def sanitize_map(values: Mapping[str, str]) -> dict[str, str]:
-    """Return labels or annotations sorted by name, each truncated; entries without a name are dropped."""
+    """Return labels or annotations, each truncated; entries without a name are dropped."""
     sanitized = (
-        (sanitize_line(name, MAX_NAME), sanitize_text(values[name], MAX_VALUE)) for name in sorted(values)
+        (sanitize_line(name, MAX_NAME), sanitize_text(value, MAX_VALUE)) for name, value in values.items()
     )
     return {name: value for name, value in sanitized if name}
 
@@ -128,7 +129,7 @@ def _render_head(notification: IncidentNotification) -> Json:
         "incident": incident.id,
         "escalation": _render_step(notification),
         "slack": _render_slack(incident),
-        "group_labels": sanitize_map(incident.group_labels),
+        "group_labels": sanitize_map(select_unstated(incident.group_labels, incident.severity)),
         "truncated": incident.truncated or "",
     }
     return {name: value for name, value in head.items() if value not in ("", {})}
@@ -163,11 +164,12 @@ def _render_slack(incident: Incident) -> str:
 
 
 def _render_alert(incident: Incident, alert: Alert) -> Json:
+    alert_state = incident.alert_states[alert.fingerprint]
     rendered: Json = {
         "name": sanitize_line(alert.name, MAX_NAME),
-        "since": _format_time(incident.alert_states[alert.fingerprint].starts_at),
-        "labels": sanitize_map(alert.labels),
-        "annotations": sanitize_map(alert.annotations),
+        "since": _format_time(alert_state.starts_at),
+        "labels": sanitize_map(select_unstated(alert.labels, alert_state.severity)),
+        "annotations": sanitize_map(dict(sorted(alert.annotations.items()))),
     }
     return {name: value for name, value in rendered.items() if value}
 

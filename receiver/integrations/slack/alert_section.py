@@ -9,8 +9,9 @@ from receiver.integrations.slack import mrkdwn
 from receiver.integrations.slack.blocks import Block, BlockBudget, section
 from receiver.integrations.slack.headline import SEVERITY_MARKS
 from receiver.integrations.slack.mrkdwn import bold, code, escape_line, format_timestamp, is_link, link
-from receiver.model.alert import LABEL, Alert, Severity, normalize_word
+from receiver.model.alert import Alert, Severity
 from receiver.model.incident import AlertState, Incident
+from receiver.model.labels import select_unstated
 from receiver.text import format_count
 
 _MAX_LABEL = 120
@@ -19,12 +20,8 @@ _MAX_LABEL = 120
 def _without_stated(
     labels: Mapping[str, str], severity: Severity, shared: Collection[str] = ()
 ) -> dict[str, str]:
-    """Return the labels sorted by name, without those that the message states elsewhere: the *shared* ones,
-    the alert name, and the severity label if its value is the *severity* itself. An alias is kept.
-    """
-    is_stated = severity is not Severity.NONE and normalize_word(labels.get(LABEL, "")) == severity
-    hidden = {"alertname", LABEL, *shared} if is_stated else {"alertname", *shared}
-    return {key: value for key, value in sorted(labels.items()) if key not in hidden}
+    """Return the labels that the message does not state elsewhere, also not as *shared* ones."""
+    return {key: value for key, value in select_unstated(labels, severity).items() if key not in shared}
 
 
 def render_labels(labels: Mapping[str, str], limit: int) -> str:

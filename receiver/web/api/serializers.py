@@ -18,6 +18,7 @@ from receiver.model.delivery import Delivery
 from receiver.model.escalation import EscalationState, IncidentView, StepState
 from receiver.model.heading import find_heading
 from receiver.model.incident import Incident, SilenceRequest, TimelineEvent
+from receiver.model.labels import sort_labels
 from receiver.model.plan import IncidentPlan
 from receiver.runbooks.model import Runbook
 from receiver.storms.model import find_storm_of
@@ -65,6 +66,7 @@ def serialize_row(incident: Incident, escalation: EscalationState) -> responses.
         responses.IncidentRow,
         incident,
         state=responses.State(incident.state),
+        group_labels=sort_labels(incident.group_labels),
         alertname=heading.name,
         summary=heading.counted_summary,
         next_step=upcoming.step.name if upcoming else None,
@@ -149,7 +151,7 @@ def _serialize_alert(incident: Incident, fingerprint: str) -> responses.AlertRow
         alert_state,
         fingerprint=fingerprint,
         status=responses.AlertStatus.FIRING if alert_state.is_firing else responses.AlertStatus.RESOLVED,
-        labels=alert.labels if alert else {},
+        labels=sort_labels(alert.labels) if alert else {},
         annotations=alert.annotations if alert else {},
         generator_url=alert.generator_url if alert else "",
     )

@@ -24,6 +24,7 @@ from receiver.model.delivery_keys import MESSAGE, page_key
 from receiver.model.delivery_status import message_target
 from receiver.model.escalation import IncidentView, evaluate_escalation, evaluate_incident
 from receiver.model.incident import Incident, dedup_key
+from receiver.model.labels import select_unstated
 from receiver.model.routing import PAGERDUTY
 from receiver.runbooks.catalogue import RunbookCatalogue
 from receiver.runbooks.html import render_page
@@ -73,15 +74,19 @@ def list_alerts(rows: Sequence[AlertRow]) -> AlertList:
     Alerts without labels, of which only the state is kept, come last.
     """
     labelled = [row for row in rows if row.labels]
-    labels = _find_common([row.labels for row in labelled])
+    labels = _find_common([_select_unstated(row) for row in labelled])
     annotations = _find_common([row.annotations for row in labelled])
     ordered = sorted(rows, key=lambda row: (row.status is not AlertStatus.FIRING, not row.labels))
     items = tuple(
-        AlertItem(row, _without(row.labels, labels), _without(row.annotations, annotations))
+        AlertItem(row, _without(_select_unstated(row), labels), _without(row.annotations, annotations))
         for row in ordered[:SHOWN_AT_MOST]
     )
     left_out = len(rows) - len(items)
     return AlertList(labels, annotations, items[:OPEN_AT_MOST], items[OPEN_AT_MOST:], left_out)
+
+
+def _select_unstated(row: AlertRow) -> dict[str, str]:
+    return select_unstated(row.labels, row.severity)
 
 
 def _find_common(maps: Sequence[dict[str, str]]) -> dict[str, str]:

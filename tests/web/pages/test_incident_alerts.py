@@ -14,16 +14,16 @@ def row(instance: str, status: AlertStatus = AlertStatus.FIRING, **labels: str) 
 
 def test_labels_that_all_alerts_share_are_shown_once() -> None:
     listed = list_alerts([row("a", job="db"), row("b", job="db")])
-    assert listed.labels == {"alertname": "DiskFull", "job": "db"}
+    assert listed.labels == {"job": "db"}
     assert listed.annotations == {"summary": "full"}
     assert [item.labels for item in listed.first] == [{"instance": "a"}, {"instance": "b"}]
     assert [item.annotations for item in listed.first] == [{}, {}]
 
 
-def test_a_single_alert_is_shown_with_all_its_labels() -> None:
+def test_a_single_alert_is_shown_with_all_labels_but_those_of_its_title() -> None:
     listed = list_alerts([row("a")])
     assert (listed.labels, listed.annotations) == ({}, {})
-    assert listed.first[0].labels == {"alertname": "DiskFull", "instance": "a"}
+    assert listed.first[0].labels == {"instance": "a"}
 
 
 def test_a_label_that_one_alert_lacks_is_not_shared() -> None:
