@@ -12,10 +12,11 @@ from urllib.parse import quote
 
 from receiver.errors import Problem
 from receiver.model.alert import Alert
+from receiver.runbooks.document import Document, parse_document
 from receiver.runbooks.escalation_matrix import MatrixRow, find_matrix
 from receiver.runbooks.excerpt import cut_excerpt
+from receiver.runbooks.matching import Index, Match, Step, list_in_document
 from receiver.runbooks.model import Excerpt, Runbook
-from receiver.runbooks.parser import parse_runbooks
 from receiver.runbooks.remote import RunbookFetcher
 from receiver.runbooks.section_titles import BUILT_IN_TITLES, SectionTitles
 from receiver.text import is_web_link
@@ -113,7 +114,7 @@ class _File:
     """The parsed contents of one file."""
 
     version: FileVersion
-    runbooks: tuple[Runbook, ...]
+    document: Document
     rows: tuple[MatrixRow, ...]
 
 
@@ -122,17 +123,19 @@ class _Contents:
     """The contents of the catalogue; replaced as a whole, so readers need no lock."""
 
     files: dict[Path, _File] = field(default_factory=dict)
-    by_name: dict[str, Runbook] = field(default_factory=dict)
-    by_folded: dict[str, Runbook] = field(default_factory=dict)
-    excerpts: dict[str, Excerpt] = field(default_factory=dict)  # filled on demand
+    by_name: dict[str, Runbook] = field(default_factory=dict)  # those that look like runbooks of alerts
+    index: Index = field(default_factory=Index)
+    # By file, line and name; filled on demand.
+    runbooks: dict[tuple[str, int, str], Runbook] = field(default_factory=dict)
+    excerpts: dict[tuple[str, int, str], Excerpt] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
 
 
 @dataclass(eq=False)
 class RunbookCatalogue:
-    """Finds runbooks by alert name, exactly or else ignoring case; of two runbooks for one alert the first
-    is used. Thread-safe.
+    """Finds the runbook of an alert: by what its annotation names, by the alert's name, by the address of its
+    runbook. Names are compared with all headings and names of files. Thread-safe.
 
     *paths* are files and folders; *public_url* is our own base URL, for links to the rest of a runbook;
     *fetcher* fetches a `runbook_url`.
@@ -172,41 +175,65 @@ class RunbookCatalogue:
         return tuple(row for file in self._get_contents().files.values() for row in file.rows)
 
     def find_runbook(self, name: str) -> Runbook | None:
+        """Return the runbook of the alert called *name*."""
         contents = self._get_contents()
-        return contents.by_name.get(name) or contents.by_folded.get(name.casefold())
+        match = Step("", name, tuple(contents.index.list_matches(name))).chosen
+        return _read_match(match, contents) if match else None
 
     def find_excerpt(self, alert: Alert) -> Excerpt | None:
         """Return the excerpt for *alert*: from the catalogue, from its runbook link, or the link alone.
 
-        A `runbook` annotation may also name a runbook of the catalogue. Never waits for a link: the first
-        call starts fetching it in the background, and later calls return the text.
+        Never waits for a link: the first call starts fetching it in the background, and later calls return
+        the text.
         """
-        link = next(filter(is_web_link, _list_annotations(alert)), "")
-        runbook = self._find_named(alert) or self.find_runbook(alert.name)
-        if runbook is not None:
-            return self._build_excerpt(runbook, link)
-        if not link:
-            return None
-        fetched = _choose_runbook(self.fetcher.find_runbooks(link), alert.name)
-        return Excerpt(alert.name, url=link) if fetched is None else cut_excerpt(fetched, url=link)
+        contents = self._get_contents()
+        link = _find_link(alert)
+        match = next((step.chosen for step in self._search(alert, contents) if step.chosen), None)
+        if match is None:
+            return Excerpt(alert.name, url=link) if link else None
+        return self._build_excerpt(match, contents, link)
 
-    def _find_named(self, alert: Alert) -> Runbook | None:
-        """Return the runbook named in an annotation: `DiskFull`, or a path like `runbooks/DiskFull.md`."""
+    def explain(self, alert: Alert) -> list[Step]:
+        """Return how the runbook of *alert* is searched, up to the first step that finds one."""
+        steps = []
+        for step in self._search(alert, self._get_contents()):
+            steps.append(step)
+            if step.chosen:
+                break
+        return steps
+
+    def list_near_names(self, name: str, count: int) -> list[str]:
+        """Return names of headings and files that resemble *name*, the nearest first."""
+        return self._get_contents().index.list_near(name, count)
+
+    def _search(self, alert: Alert, contents: _Contents) -> Iterator[Step]:
+        index = contents.index
         for text in _list_annotations(alert):
             if not is_web_link(text):
-                runbook = self.find_runbook(text) or self.find_runbook(PurePosixPath(text).stem)
-                if runbook is not None:
-                    return runbook
-        return None
+                stem = PurePosixPath(text.partition("#")[0]).stem
+                found = [*index.list_matches(text), *index.list_addressed(text), *index.list_matches(stem)]
+                yield Step("the runbook that the annotation names", text, tuple(found))
+        for question, name in _list_names(alert):
+            yield Step(question, name, tuple(index.list_matches(name)))
+        if link := _find_link(alert):
+            yield Step("the address of the runbook", link, tuple(index.list_addressed(link)))
+            if document := self.fetcher.find_document(link):
+                found = [
+                    one for _, name in _list_names(alert) for one in Index((document,)).list_matches(name)
+                ]
+                found += sorted(list_in_document(document, link), key=lambda match: match.order)
+                yield Step("the text at the address", link, tuple(found))
 
-    def _build_excerpt(self, runbook: Runbook, link: str) -> Excerpt:
+    def _build_excerpt(self, match: Match, contents: _Contents, link: str) -> Excerpt:
         """Return the runbook's excerpt. Its URL is our page if it is cut or *link* is empty, else *link*."""
-        excerpts = self._get_contents().excerpts
-        excerpt = excerpts.get(runbook.name)
+        runbook = _read_match(match, contents)
+        key = (runbook.file, runbook.line, runbook.name)
+        excerpt = contents.excerpts.get(key)
         if excerpt is None:
-            excerpt = excerpts[runbook.name] = cut_excerpt(runbook)
-        if self.public_url and (excerpt.is_cut or not link):
-            link = f"{self.public_url.rstrip('/')}/runbooks/{quote(runbook.name)}"
+            excerpt = contents.excerpts[key] = cut_excerpt(runbook)
+        is_ours = bool(self.public_url) and (excerpt.is_cut or not link)
+        if is_ours and self.find_runbook(runbook.name) is runbook:
+            link = f"{self.public_url.rstrip('/')}/runbooks/{quote(runbook.name, safe='')}"
         return replace(excerpt, url=link)
 
     def _get_contents(self) -> _Contents:
@@ -244,11 +271,11 @@ def _read_contents(listing: _FileListing, before: _Contents, section_titles: Sec
             files[path] = known if known and is_known else _read_file(path, version, section_titles)
         except OSError as error:
             problems.append(_describe_error(path, error))
-    contents = _Contents(files, problems=tuple(problems))
+    documents = [file.document for file in files.values()]
+    contents = _Contents(files, index=Index(documents), problems=tuple(problems))
     warnings = []
-    for runbook in (runbook for file in files.values() for runbook in file.runbooks):
+    for runbook in (runbook for document in documents for runbook in document.runbooks):
         first = contents.by_name.setdefault(runbook.name, runbook)
-        contents.by_folded.setdefault(runbook.name.casefold(), runbook)
         if first is not runbook:
             what = f"a second runbook for {runbook.name}; {first.file}:{first.line} is used"
             warnings.append(Problem(runbook.file, runbook.line, what, "one runbook an alert"))
@@ -259,8 +286,8 @@ def _read_file(path: Path, version: FileVersion, section_titles: SectionTitles) 
     """Return the parsed file, with invalid UTF-8 replaced; raises OSError."""
     with path.open("rb") as file:
         text = file.read(MAX_FILE_BYTES).decode("utf-8-sig", "replace")
-    runbooks = parse_runbooks(text, str(path), section_titles)
-    return _File(version, runbooks, find_matrix(text, str(path)))
+    document = parse_document(text, str(path), section_titles)
+    return _File(version, document, find_matrix(text, str(path)))
 
 
 def _list_annotations(alert: Alert) -> list[str]:
@@ -268,7 +295,25 @@ def _list_annotations(alert: Alert) -> list[str]:
     return [text for text in texts if text and len(text) <= MAX_LINK_CHARS]
 
 
-def _choose_runbook(runbooks: Sequence[Runbook], name: str) -> Runbook | None:
-    """Return the runbook called *name*; if there is only one, return it whatever its name."""
-    named = (runbook for runbook in runbooks if runbook.name.casefold() == name.casefold())
-    return next(named, runbooks[0] if len(runbooks) == 1 else None)
+def _find_link(alert: Alert) -> str:
+    """Return the web address of the alert's runbook, or an empty string."""
+    return next(filter(is_web_link, _list_annotations(alert)), "")
+
+
+def _list_names(alert: Alert) -> Iterator[tuple[str, str]]:
+    """Yield what the runbook may be called: the alert's name; Grafana has the rule's in another label."""
+    if alert.name:
+        yield "the alert's name", alert.name
+    rule = alert.labels.get("rulename", "")
+    if rule and alert.name in ("DatasourceNoData", "DatasourceError"):
+        yield "the name of Grafana's rule", rule
+
+
+def _read_match(match: Match, contents: _Contents) -> Runbook:
+    """Return the runbook at a match; it is parsed once."""
+    place = match.place
+    key = (place.file, place.heading_line, match.name)
+    runbook = contents.runbooks.get(key)
+    if runbook is None:
+        runbook = contents.runbooks[key] = match.document.read_runbook(place, match.name)
+    return runbook

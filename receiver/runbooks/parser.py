@@ -314,9 +314,12 @@ class ParsedFile:
     titles: dict[int, AlertTitle]
     section_titles: SectionTitles
 
+    def is_section(self, title: str) -> bool:
+        return bool(self.section_titles.find_kind(title))
+
     def read_runbooks(self, heading: MarkdownHeading, title: AlertTitle) -> Iterator[Runbook]:
         """Yield the runbook below *heading* for each name in *title*."""
-        body = heading.gather_body(lambda title: bool(self.section_titles.find_kind(title)))
+        body = heading.gather_body(self.is_section)
         reader = _SectionReader(self.titles.keys(), self.section_titles)
         reader.read_labelled(body.blocks)
         for child in body.children:

@@ -17,8 +17,7 @@ from receiver import clock as wall
 from receiver.cache import Cache
 from receiver.errors import TemporaryDeliveryError
 from receiver.http_client import get_tls_context
-from receiver.runbooks.model import Runbook
-from receiver.runbooks.parser import parse_runbooks
+from receiver.runbooks.document import Document, parse_document
 from receiver.runbooks.section_titles import BUILT_IN_TITLES, SectionTitles
 from receiver.text import one_line
 
@@ -118,9 +117,9 @@ class RunbookFetcher:
         self._allowed = frozenset(host.casefold() for host in allowed_hosts)
         self._connect = connect
         self._resolve = resolve
-        self._runbooks = Cache(
+        self._documents = Cache(
             "runbook",
-            self._fetch_runbooks,
+            self._fetch_document,
             clock,
             ttl_s=CACHE_S,
             retry_s=RETRY_S,
@@ -128,15 +127,15 @@ class RunbookFetcher:
             at_once=MAX_AT_ONCE,
         )
 
-    def find_runbooks(self, url: str, wait_s: float = 0.0) -> tuple[Runbook, ...]:
-        """Return the runbooks last fetched from *url*; empty when there are none yet.
+    def find_document(self, url: str, wait_s: float = 0.0) -> Document | None:
+        """Return the text last fetched from *url*; None when there is none yet.
 
         Starts a fetch in the background when the cached result has expired, and waits *wait_s* for it.
         """
         if not self.is_allowed(url):
-            return ()
-        cached = self._runbooks.find_value(url, wait_s)
-        return cached.value if cached is not None else ()
+            return None
+        cached = self._documents.find_value(url, wait_s)
+        return cached.value if cached is not None else None
 
     def is_allowed(self, url: str) -> bool:
         """Return whether *url* is https on an allowed host, without credentials."""
@@ -148,9 +147,9 @@ class RunbookFetcher:
         names = {f"{host}:{port}"} | ({host} if port == 443 else set())
         return parts.scheme == "https" and "@" not in parts.netloc and not names.isdisjoint(self._allowed)
 
-    def _fetch_runbooks(self, url: str) -> tuple[Runbook, ...]:
+    def _fetch_document(self, url: str) -> Document:
         try:
-            return parse_runbooks(self._fetch_text(url), url, self._section_titles)
+            return parse_document(self._fetch_text(url), url, self._section_titles)
         except (FetchError, OSError, http.client.HTTPException, ValueError) as error:
             detail = f"{urlsplit(url).hostname}: {one_line(str(error), 200)}"
             raise TemporaryDeliveryError("link_unreadable", detail) from error

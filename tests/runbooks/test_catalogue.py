@@ -285,6 +285,6 @@ def test_no_name_is_used_as_a_file_path(tmp_path: Path, name: str) -> None:
     (tmp_path / "secret" / "Secret.md").write_text("# Secret\n\n## Meaning\n\nhidden\n")
     catalogue, name = a_catalogue([tmp_path / "books"]), name.format(tmp_path)
     assert catalogue.find_runbook(name) is None
-    for labels, annotations in (({"alertname": name}, {}), ({"alertname": "A"}, {"runbook": name})):
+    for labels, annotations in (({"alertname": name}, {}), ({"alertname": "Other"}, {"runbook": name})):
         excerpt = catalogue.find_excerpt(Alert("f" * 16, labels, annotations, 0.0))
         assert excerpt is None or not excerpt.sections

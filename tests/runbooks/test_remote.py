@@ -88,13 +88,14 @@ def a_fetcher(wiki: Wiki, *allowed: str, addresses=(PUBLIC,), clock=None) -> Run
 
 
 def read(fetcher: RunbookFetcher, url: str) -> list[str]:
-    return [runbook.name for runbook in fetcher.find_runbooks(url, WAIT_S)]
+    document = fetcher.find_document(url, WAIT_S)
+    return [runbook.name for runbook in document.runbooks] if document else []
 
 
 def test_a_runbook_is_available_at_the_second_request(wiki):
     wiki.has("/DiskFull.md")
     fetcher = a_fetcher(wiki)
-    assert fetcher.find_runbooks("https://wiki.example.org/DiskFull.md") == ()
+    assert fetcher.find_document("https://wiki.example.org/DiskFull.md") is None
     assert read(fetcher, "https://wiki.example.org/DiskFull.md") == ["DiskFull"]
     assert wiki.requests == ["/DiskFull.md"]
 
@@ -105,7 +106,7 @@ def test_a_hanging_server_delays_no_message_and_is_requested_once(wiki):
     fetcher = a_fetcher(wiki)
     started = time.monotonic()
     for _ in range(50):
-        assert fetcher.find_runbooks("https://wiki.example.org/DiskFull.md") == ()
+        assert fetcher.find_document("https://wiki.example.org/DiskFull.md") is None
     assert time.monotonic() - started < 1
     wiki.gate.set()
     assert read(fetcher, "https://wiki.example.org/DiskFull.md") == ["DiskFull"]

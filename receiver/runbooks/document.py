@@ -1,0 +1,231 @@
+"""A runbook file: the runbooks that it seems to have, and every place that may be the runbook of an alert."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import PurePosixPath
+from urllib.parse import unquote
+
+from receiver.runbooks.model import Runbook
+from receiver.runbooks.names import ANCHOR_COST, Name, clean_title, fold_name, list_names, read_anchors
+from receiver.runbooks.parser import (
+    AlertTitle,
+    MarkdownHeading,
+    ParsedFile,
+    is_camel,
+    parse_file,
+    read_alert_title,
+)
+from receiver.runbooks.section_titles import SectionTitles
+from receiver.text import clean_text, one_line
+
+# An index page is called like its folder.
+INDEX_STEMS = frozenset(("index", "readme", "default", "home"))
+_CONTENTS_TITLES = """
+    contents, table of contents, toc, index, on this page, inhalt, inhaltsverzeichnis, sommaire,
+    table des matières,
+    índice, contenido, tabla de contenidos, sumário, indice, sommario, содержание, оглавление,
+    目录, 目錄, 目次, 목차
+"""
+_CONTENTS = frozenset(map(fold_name, _CONTENTS_TITLES.split(",")))
+# `disk-full.de.md` in a site of several languages.
+_LANGUAGE = re.compile(
+    r"\.(?:en|de|fr|es|pt|it|nl|pl|cs|tr|ru|uk|ja|ko|zh|ar|he|fa|hi|vi|id)(?:[-_][A-Za-z]{2,4})?$"
+)
+_FRONT_TITLE = re.compile(
+    r"^(?:title|alert|alertname|alert_name|name)\s*[:=]\s*(?P<text>\S.*)$", re.IGNORECASE
+)
+_FRONT_LIST = re.compile(r"^(?:alerts|alertnames|alert_names|aliases)\s*[:=]\s*(?P<text>.*)$", re.IGNORECASE)
+_MAX_FRONT_LINES = 200
+NO_TEXT = "there is no text below it"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A heading, or a whole file, that may be the runbook of an alert."""
+
+    file: str
+    line: int  # of the heading, or of what names the file
+    title: str  # as it is written
+    kind: str  # `heading`, `file`, `folder`, `front matter`, `anchor`
+    names: tuple[Name, ...]
+    heading_line: int  # of the heading whose contents it is; 0 for the whole file
+    is_listed: bool = False  # it looks like an alert by itself
+    problem: str = ""  # why it is no alert's runbook; empty if it may be one
+    slug: str = ""  # the anchor that sites make of a heading
+
+
+@dataclass(frozen=True)
+class Document:
+    """A parsed file. It keeps the runbooks that it seems to have; another one is parsed when it is needed."""
+
+    file: str
+    text: str = field(repr=False)
+    runbooks: tuple[Runbook, ...]
+    places: tuple[Place, ...]
+    is_collection: bool  # several headings look like the names of alerts
+    section_titles: SectionTitles
+
+    def read_runbook(self, place: Place, name: str) -> Runbook:
+        """Return the runbook at *place*, called *name*."""
+        for runbook in self.runbooks:
+            if place.is_listed and runbook.line == max(1, place.heading_line) and runbook.name == name:
+                return runbook
+        parsed = parse_file(self.text, self.file, self.section_titles)
+        headings = (one for one in parsed.outline.walk_headings() if one.line == place.heading_line)
+        return next(parsed.read_runbooks(next(headings, parsed.outline), AlertTitle((name,))))
+
+    @cached_property
+    def path(self) -> tuple[str, ...]:
+        """The folded names of its file and folders, the file first; an index page has only folders."""
+        return fold_path(self.file)
+
+
+def fold_path(path: str) -> tuple[str, ...]:
+    """Return the names in *path* without suffix, folded, the last first."""
+    parts = [part for part in PurePosixPath(unquote(path)).parts if part not in ("/", ".", "..")]
+    if parts:
+        stem = re.sub(r"\.(?:md|markdown|mdx|html?)$", "", parts[-1], flags=re.IGNORECASE)
+        parts[-1:] = [] if is_index(stem) else [stem]
+    return tuple(map(fold_name, reversed(parts)))
+
+
+def is_index(stem: str) -> bool:
+    return stem.strip("_").casefold() in INDEX_STEMS
+
+
+def parse_document(text: str, file: str, section_titles: SectionTitles) -> Document:
+    """Return the Markdown *text* of *file*. Never raises for any text."""
+    parsed = parse_file(text, file, section_titles)
+    found = ((heading, parsed.titles.get(heading.line)) for heading in parsed.outline.walk_headings())
+    runbooks = tuple(one for heading, title in found if title for one in parsed.read_runbooks(heading, title))
+    places = (*_list_file_places(parsed, text), *_list_headings(parsed))
+    titles = (read_alert_title(heading.title) for heading in parsed.outline.walk_headings())
+    alerts = [title for title in titles if title and all(map(is_camel, title.names))]
+    is_collection = len(runbooks) > 1 or len(alerts) > 1
+    return Document(file, text, runbooks, places, is_collection, section_titles)
+
+
+def _list_file_places(parsed: ParsedFile, text: str) -> Iterator[Place]:
+    """Yield the whole file under the name of its file or folder, and under the names in its front matter."""
+    whole = _find_whole(parsed)
+    path = PurePosixPath(parsed.file.replace("\\", "/"))
+    stem = _LANGUAGE.sub("", unquote(path.stem))
+    kind, stem = ("folder", path.parent.name) if is_index(stem) else ("file", stem)
+    title = clean_title(whole.source)
+    place = Place(
+        file=parsed.file,
+        line=max(1, whole.line),
+        title=stem,
+        kind=kind,
+        names=tuple(
+            replace(name, text=title) if fold_name(title) == name.key else name for name in list_names(stem)
+        ),
+        heading_line=whole.line,
+        is_listed=whole.line in parsed.titles,
+        problem=_find_problem(parsed, whole),
+    )
+    if stem:
+        yield place
+    for line, value in _read_front_matter(text):
+        yield replace(
+            place,
+            line=line,
+            title=value,
+            kind="front matter",
+            names=tuple(list_names(value)),
+            is_listed=False,
+        )
+
+
+def _find_whole(parsed: ParsedFile) -> MarkdownHeading:
+    """Return the heading above everything, if there is one, else the top."""
+    outline = parsed.outline
+    first = outline.children[0] if len(outline.children) == 1 else outline
+    return outline if parsed.is_section(first.title) else first
+
+
+def _find_problem(parsed: ParsedFile, whole: MarkdownHeading) -> str:
+    """Return why the file as a whole is no alert's runbook."""
+    if not parsed.outline.has_words():
+        return NO_TEXT
+    return "it holds the runbooks of other alerts" if parsed.titles.keys() - {whole.line} else ""
+
+
+def _read_front_matter(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the names in the front matter (YAML or TOML) with their lines."""
+    lines = clean_text(text).split("\n", _MAX_FRONT_LINES)[:_MAX_FRONT_LINES]
+    mark = lines[0].rstrip()
+    if mark not in ("---", "+++") or mark not in (line.rstrip() for line in lines[1:]):
+        return
+    is_list = False
+    for number, line in enumerate(lines[1:], start=2):
+        if line.rstrip() == mark:
+            return
+        values: Iterable[str] = ()
+        if found := _FRONT_TITLE.match(line):
+            values, is_list = [found["text"]], False
+        elif found := _FRONT_LIST.match(line):
+            values, is_list = found["text"].strip("[] ").split(","), True
+        elif is_list and line.lstrip().startswith("- "):
+            values = [line.lstrip()[2:]]
+        elif line[:1].strip():
+            is_list = False
+        for value in values:
+            name = one_line(value, 500).strip("\"' ")
+            # Hugo's aliases are addresses of the page.
+            name = name.rstrip("/").rpartition("/")[2] if is_list else name
+            if name:
+                yield number, name
+
+
+def _list_headings(parsed: ParsedFile) -> Iterator[Place]:
+    """Yield the headings in the order of the text, each under its names and under its own anchors."""
+    slugs: dict[str, int] = {}
+    for heading, problem in _walk_headings(parsed, parsed.outline, ""):
+        title = clean_title(heading.source)
+        slug = re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-")
+        number = slugs[slug] = slugs.get(slug, -1) + 1
+        listed = parsed.titles.get(heading.line)
+        names = list_names(title)
+        if listed:
+            names = [*map(Name, listed.names), *(name for name in names if name.text not in listed.names)]
+        place = Place(
+            file=parsed.file,
+            line=heading.line,
+            title=title,
+            kind="heading",
+            names=tuple(names),
+            heading_line=heading.line,
+            is_listed=listed is not None,
+            problem=problem,
+            slug=f"{slug}-{number}" if number else slug,
+        )
+        if title:
+            yield place
+        for anchor in read_anchors(heading.source):
+            yield replace(
+                place, kind="anchor", names=(Name(anchor, ANCHOR_COST),), slug=anchor, is_listed=False
+            )
+
+
+def _walk_headings(
+    parsed: ParsedFile, parent: MarkdownHeading, problem: str
+) -> Iterator[tuple[MarkdownHeading, str]]:
+    """Yield the headings below *parent* with the reason why each is no alert's runbook, if there is one."""
+    for heading in parent.children:
+        reason = problem
+        if not reason and fold_name(clean_title(heading.source)) in _CONTENTS:
+            reason = "it is in a table of contents"
+        elif not reason and parsed.is_section(heading.title):
+            yield heading, "it is the title of a section"
+            yield from _walk_headings(parsed, heading, "")
+            continue
+        if not reason and not heading.gather_body(parsed.is_section).has_words():
+            yield heading, NO_TEXT
+        else:
+            yield heading, reason
+        yield from _walk_headings(parsed, heading, reason)
