@@ -1,4 +1,4 @@
-"""Truncating and cleaning text, secrets that do not print themselves, and checks of links."""
+"""Truncating and cleaning text, and secrets that do not print themselves."""
 
 from __future__ import annotations
 
@@ -7,28 +7,17 @@ import re
 from ipaddress import ip_address
 from string import ascii_lowercase, ascii_uppercase
 from typing import Final
-from unicodedata import normalize
-from urllib.parse import urlsplit
 
 # Control characters, and invisible characters or those that change how others are displayed: direction marks,
-# zero-width characters, fillers, soft hyphens, interlinear annotations, and tags. The variation selectors of
-# emoji stay.
+# zero-width blanks, fillers, soft hyphens, interlinear annotations, and tags. The variation selectors of
+# emoji stay, and so do the joiners U+200C and U+200D, which Persian, the scripts of India and emoji need.
 _CONTROL = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f"
     "\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0d\ufeff\uffa0\ufff0-\ufffb"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-# What looks like an address: anywhere in a text with a scheme, as a whole word without one.
-_SHOWN_HOST = re.compile(r"[a-z][a-z0-9+.-]{0,15}:/+([^\s/\\?#@:]+)", re.IGNORECASE)
-_BARE_HOST = re.compile(
-    r"(?:mailto:|//)?(?:[^\s/@]+@)?((?:[\w-]+\.)+(?:[a-z][a-z0-9-]+|\d{1,3})|localhost)(?::\d+)?(?:[/?#@]\S*)?",
-    re.IGNORECASE,
-)
-# NFKC turns the other dots into ".", but not the ideographic one, which browsers treat as a dot.
-_DOTS = str.maketrans({"\u3002": "."})
-_AROUND = " \t\n.,;:!?()[]<>\"'"
-# Only this much of a link's text is checked: a person does not read more before following it.
-_MAX_SHOWN = 2000
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_JOINERS = dict.fromkeys((0x200C, 0x200D))
 _SMALL_LETTERS = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 
@@ -66,7 +55,7 @@ def truncate_text(text: str, limit: int) -> str:
     """Return *text* in at most *limit* characters, ending in … when it was truncated."""
     if len(text) <= limit:
         return text
-    return text[: max(0, limit - 1)].rstrip() + "…" if limit > 0 else ""
+    return text[: max(0, limit - 1)].rstrip(" \t\n\u200c\u200d") + "…" if limit > 0 else ""
 
 
 def clean_text(text: str) -> str:
@@ -74,6 +63,16 @@ def clean_text(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text  # the fast path: most labels and annotations
     return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def replace_surrogates(text: str) -> str:
+    """Return *text* with lone surrogates replaced, so that it can be encoded."""
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+
+
+def drop_joiners(text: str) -> str:
+    """Return *text* without the invisible joiners of letters and emoji, to compare it."""
+    return text if text.isascii() else text.translate(_JOINERS)
 
 
 def one_line(text: str, limit: int) -> str:
@@ -94,38 +93,9 @@ def lowercase_ascii(name: str) -> str:
     return name.translate(_SMALL_LETTERS)
 
 
-def is_web_link(url: str) -> bool:
-    """Return whether *url* is an http or https address without blanks, quotes or brackets."""
-    return bool(re.fullmatch(r"https?://[^\s<>\"'|`\\^{}]+", url, re.IGNORECASE))
-
-
 def is_loopback(host: str) -> bool:
     """Return whether *host* is an address of this machine only; of host names, only `localhost` counts."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
         return host.lower() == "localhost"
-
-
-def find_real_host(label: str, url: str) -> str:
-    """Return the host of *url* where *label*, the text of the link, looks like the address of another host;
-    empty where it does not.
-
-    `https://bank.example@evil.example/` looks like an address of the bank.
-    """
-    text = normalize("NFKC", clean_text(label[:_MAX_SHOWN])).translate(_DOTS)
-    words = text.split()
-    bare = [
-        found[1]
-        for word in words
-        if (found := _BARE_HOST.fullmatch(word.strip(_AROUND)))
-        # A number such as 1.2 is an address only where it is the whole text.
-        and (len(words) == 1 or not found[1].replace(".", "").isdigit() or found[1].count(".") == 3)
-    ]
-    shown = [host.lower() for host in (*_SHOWN_HOST.findall(text), *bare)]
-    try:
-        parts = urlsplit(url)
-        real = (parts.path.rpartition("@")[2] if parts.scheme == "mailto" else parts.hostname or "").lower()
-    except ValueError:
-        return one_line(url, 100) if shown else ""
-    return real if any(host.removeprefix("www.") != real.removeprefix("www.") for host in shown) else ""

@@ -67,6 +67,7 @@ def a_group(*alerts: Alert, **changes: Any) -> Group:
         "group_labels": {"alertname": name},
         "alerts": alerts,
         "external_url": "http://alertmanager.example:9093",
+        "has_silence_form": True,
     }
     return Group(**{**fields, **changes})
 
@@ -272,9 +273,10 @@ def some_links(incident: Incident | None = None, **changes: Any) -> Links:
     fields: dict[str, Any] = {
         "incident": f"https://receiver.example/incidents/{name}",
         "silence": "http://alertmanager.example:9093/#/silences/new?filter=%7Balertname%3D%22HighCPUUsage%22%7D",
-        "prometheus": "http://prometheus.example:9090/graph?g0.expr=cpu+%3E+0.9&g0.tab=1",
+        "source": "http://prometheus.example:9090/graph?g0.expr=cpu+%3E+0.9&g0.tab=1",
         "message": "https://example.slack.com/archives/C0CRITICAL/p1795435380000100",
         "more": (("Grafana", "http://grafana.example:3000"),),
+        "can_silence": True,
     }
     return Links(**{**fields, **changes})
 
@@ -301,4 +303,6 @@ def a_notification(
         now = max(incident.updated_at, incident.acknowledged_at, incident.resolved_at)
     if escalation is None:
         escalation = evaluate_escalation(incident, policy or a_policy(), now)
-    return IncidentNotification(action or a_post(), incident, escalation, now, excerpt, links or Links())
+    return IncidentNotification(
+        action or a_post(), incident, escalation, now, excerpt, links or Links(can_silence=True)
+    )

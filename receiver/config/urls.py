@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from receiver.config.mistakes import Mistake
 from receiver.config.yaml_tree import suggest_choice
-from receiver.text import is_web_link
+from receiver.links import is_web_link
 
 _NO_DATABASE = ("ends in a database that is no number", "a number, like the 0 of redis://localhost:6379/0")
 _MAX_WAIT_S = 60.0

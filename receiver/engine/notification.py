@@ -3,42 +3,44 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 from urllib.parse import quote
 
 from receiver.errors import RefusalKind
+from receiver.links import parse_link
 from receiver.model.actions import DeliveryAction, Page, Update
-from receiver.model.alert import Alert
 from receiver.model.delivery import Delivery
 from receiver.model.delivery_keys import REPLACEMENT
 from receiver.model.escalation import EscalationState
 from receiver.model.heading import find_heading
 from receiver.model.incident import Incident, OnCallPerson
 from receiver.model.routing import Matcher
+from receiver.model.transitions import choose_matchers
 from receiver.runbooks.model import Excerpt
-from receiver.text import is_web_link, one_line
+from receiver.text import one_line
 
-# Slack's buttons accept no longer URL; many browsers and proxies do not either.
-MAX_SILENCE_LINK = 2_000
+# A longer form is left blank. Where a channel takes no URL of this length, our incident page links it.
+MAX_SILENCE_LINK = 8_000
 # Other label names must be quoted, which Alertmanager supports from 0.27 on:
 # https://prometheus.io/docs/alerting/latest/configuration/#label-matchers
 _PLAIN_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 
 
-def build_silence_link(external_url: str, labels: Mapping[str, str]) -> str:
-    """Return the URL of Alertmanager's silence form, filled in with *labels*.
+def build_silence_link(external_url: str, matchers: Sequence[tuple[str, str]]) -> str:
+    """Return the URL of Alertmanager's silence form, filled in with the labels *matchers*.
 
-    Empty if *external_url* is no http(s) URL. If the labels make the URL too long, the form is left blank:
+    Empty if *external_url* is no web address. If the labels make the URL too long, the form is left blank:
     with only some of them it would silence too much.
     """
-    if not is_web_link(external_url):
+    base = parse_link(external_url)
+    if not base:
         return ""
-    form = external_url.split("#", maxsplit=1)[0].rstrip("/") + "/#/silences/new"
-    matchers = ",".join(_render_matcher(name, labels[name]) for name in sorted(labels))
-    link = f"{form}?filter={quote(f'{{{matchers}}}', safe='', errors='replace')}"
-    return link if labels and len(link) <= MAX_SILENCE_LINK else form
+    form = base.split("#", maxsplit=1)[0].rstrip("/") + "/#/silences/new"
+    rendered = ",".join(_render_matcher(name, value) for name, value in matchers)
+    link = f"{form}?filter={quote(f'{{{rendered}}}', safe='', errors='replace')}"
+    return link if matchers and len(link) <= MAX_SILENCE_LINK else form
 
 
 def find_links(
@@ -46,25 +48,34 @@ def find_links(
     *,
     public_url: str = "",
     alertmanager_url: str = "",
-    prometheus_url: str = "",
     more: Iterable[tuple[str, str]] = (),
     message: str = "",
+    can_silence: bool = False,
 ) -> Links:
-    """Return every link known for *incident*, without those that are no http(s) URLs.
+    """Return every link known for *incident*, without those that are no web addresses.
 
     *public_url* is the receiver's own URL, *message* the link to the incident's Slack message, *more*
-    are labelled links. *alertmanager_url* overrides the external URL that Alertmanager sent;
-    *prometheus_url* is used if no firing alert has a generator URL.
+    are labelled links. *alertmanager_url* overrides the external URL that Alertmanager sent.
     """
-    firing = incident.firing_alerts
-    alertmanager = alertmanager_url if is_web_link(alertmanager_url) else incident.external_url
-    origins = (alert.generator_url for alert in firing)
+    base = parse_link(public_url)
+    origins = (parse_link(alert.generator_url, is_address=True) for alert in incident.firing_alerts)
     return Links(
-        incident=f"{public_url.rstrip('/')}/incidents/{incident.id}" if is_web_link(public_url) else "",
-        silence=build_silence_link(alertmanager, incident.group_labels or _find_shared_labels(firing)),
-        prometheus=next(filter(is_web_link, (*origins, prometheus_url)), ""),
-        message=message if is_web_link(message) else "",
-        more=tuple((label, url) for label, url in more if is_web_link(url)),
+        incident=f"{base.rstrip('/')}/incidents/{incident.id}" if base else "",
+        silence=_find_silence_form(incident, alertmanager_url),
+        source=next(filter(None, origins), ""),
+        message=parse_link(message),
+        more=tuple((label, link) for label, url in more if (link := parse_link(url))),
+        can_silence=can_silence,
+    )
+
+
+def _find_silence_form(incident: Incident, alertmanager_url: str) -> str:
+    """Return the form of the Alertmanager that sent *incident*, with the matchers of our own silence."""
+    if not incident.has_silence_form:
+        return ""
+    matchers = choose_matchers(incident)
+    return build_silence_link(
+        parse_link(alertmanager_url) or incident.external_url, matchers[0] if len(matchers) == 1 else ()
     )
 
 
@@ -75,29 +86,19 @@ def _render_matcher(name: str, value: str) -> str:
     return str(Matcher(f'"{escaped}"', "=", value))
 
 
-def _find_shared_labels(alerts: Sequence[Alert]) -> dict[str, str]:
-    """Return the labels that are equal in all *alerts*."""
-    if not alerts:
-        return {}
-    return {
-        name: value
-        for name, value in alerts[0].labels.items()
-        if all(alert.labels.get(name) == value for alert in alerts[1:])
-    }
-
-
 @dataclass(frozen=True)
 class Links:
     """URLs for the reader of a notification; an empty string is an unknown URL.
 
-    *more* are the labelled links of the configuration.
+    *source* is the generatorURL of the worst alert, *more* are the labelled links of the configuration.
     """
 
     incident: str = ""
     silence: str = ""
-    prometheus: str = ""
+    source: str = ""
     message: str = ""
     more: tuple[tuple[str, str], ...] = ()
+    can_silence: bool = False  # an Alertmanager is configured for the incident's source
 
 
 @dataclass(frozen=True)

@@ -75,4 +75,5 @@ class NotificationBuilder:
             alertmanager_url=link_settings.alertmanagers.get(incident.source, ""),
             more=(*link_settings.more.get(incident.route, ()), *link_settings.more.get("", ())),
             message=message.receipt.link if message and message.receipt else "",
+            can_silence=incident.source in link_settings.alertmanagers,
         )

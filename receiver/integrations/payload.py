@@ -18,7 +18,7 @@ from msgspec import ValidationError, convert
 
 from receiver import http_client
 from receiver.model.alert import fingerprint
-from receiver.text import truncate_text
+from receiver.text import replace_surrogates, truncate_text
 
 MAX_ENTRIES = 128  # labels or annotations of one alert
 MAX_NAME = 1024
@@ -70,7 +70,6 @@ def shorten_name(name: str, limit: int) -> str:
 
 _MAX_DEPTH = 64
 _MAX_BRACKETS = 500_000
-_SURROGATE = re.compile("[\ud800-\udfff]")
 # A string (also an unterminated one) or a bracket; possessive quantifiers prevent backtracking.
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{\]}]', re.DOTALL)
 
@@ -149,11 +148,6 @@ def to_text(value: object) -> str | None:
         )
     except RecursionError:
         return "…"
-
-
-def replace_surrogates(text: str) -> str:
-    """Return *text* with lone surrogates replaced, so that it can be encoded."""
-    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
 def describe_type(value: object) -> str:

@@ -11,7 +11,7 @@ from zlib import crc32
 
 from msgspec import Struct, msgpack
 
-from receiver.text import one_line
+from receiver.text import drop_joiners, one_line
 
 
 class Severity(StrEnum):
@@ -81,6 +81,7 @@ class Group(Struct, frozen=True):
     alerts: tuple[Alert, ...]
     truncated: int = 0  # how many alerts Alertmanager left out; then the whole group's state is unknown
     external_url: str = ""  # of the Alertmanager that sent it; never part of the identity
+    has_silence_form: bool = False  # an Alertmanager sent it, and no program that copies its format
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ BUILT_IN_WORDS: Final = SeverityWords()
 
 def normalize_word(word: str) -> str:
     """Return *word* in the form used for comparison: one line, no invisible characters, lower case."""
-    return one_line(word, MAX_WORD + 1).casefold()
+    return drop_joiners(one_line(word, MAX_WORD + 1)).casefold()
 
 
 def describe_unknown_severity(word: str) -> str:

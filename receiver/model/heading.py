@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from receiver.model.alert import Alert
 from receiver.model.incident import Incident, IncidentChange
 from receiver.model.labels import find_source
+from receiver.passages import split_passages
 from receiver.text import one_line
 
 MAX_SUMMARY = 300
@@ -81,7 +82,11 @@ def get_alert_name(alert: Alert, group_labels: dict[str, str]) -> str:
 
 
 def summarize_alert(alert: Alert) -> str:
-    return one_line(alert.summary, MAX_SUMMARY)
+    """Return the summary of *alert* on one line; code fences are left out where there is prose."""
+    text = alert.summary
+    if "```" in text or "~~~" in text:
+        text = " ".join(passage.text for passage in split_passages(text) if not passage.is_fence) or text
+    return one_line(text, MAX_SUMMARY)
 
 
 def update_heading(incident: Incident, heading: IncidentHeading, revision: int) -> IncidentChange:

@@ -147,6 +147,7 @@ class Incident(Struct, frozen=True, omit_defaults=True, dict=True):
     run: EscalationRun
     alert_states: dict[str, AlertState]
     external_url: str = ""
+    has_silence_form: bool = False  # the sender is an Alertmanager, with its form for silences
     revision: int = 0  # grows with every visible change
     joins: int = 0
     generation: int = 0  # how often it reopened

@@ -298,6 +298,7 @@ def _open_incident(previous: Incident | None, alert_merge: _AlertMerge) -> Incid
         run=EscalationRun(1, now),
         alert_states=alert_merge.alert_states,
         external_url=group.external_url,
+        has_silence_form=group.has_silence_form,
         previous=previous.id if previous else "",
         unknown_severities=_find_unknown((), alert_merge),
         truncated=alert_merge.count_truncated(),

@@ -11,7 +11,9 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from receiver.errors import Problem
+from receiver.links import parse_link
 from receiver.model.alert import Alert
+from receiver.model.alert_links import find_runbook_link, find_unusable_runbook, list_runbook_values
 from receiver.runbooks.document import Document, parse_document
 from receiver.runbooks.escalation_matrix import MatrixRow, find_matrix
 from receiver.runbooks.excerpt import cut_excerpt
@@ -19,7 +21,6 @@ from receiver.runbooks.matching import Index, Match, Step, list_in_document
 from receiver.runbooks.model import Excerpt, Runbook
 from receiver.runbooks.remote import RunbookFetcher
 from receiver.runbooks.section_titles import BUILT_IN_TITLES, SectionTitles
-from receiver.text import is_web_link
 
 MAX_FILE_BYTES = 1024 * 1024
 MAX_FILES = 5000
@@ -105,8 +106,8 @@ def _describe_error(path: Path, error: Exception) -> Problem:
 
 # Interval between checks for changed files, and the longest delay until an edit takes effect.
 CHECK_EVERY_S = 2.0
-MAX_LINK_CHARS = 2000
-ANNOTATIONS = ("runbook_url", "runbook")
+_MAX_NAME = 2000  # of a runbook, in an annotation
+_NAMED = "the runbook that the annotation names"
 
 
 @dataclass(frozen=True)
@@ -187,11 +188,13 @@ class RunbookCatalogue:
         the text.
         """
         contents = self._get_contents()
-        link = _find_link(alert)
-        match = next((step.chosen for step in self._search(alert, contents) if step.chosen), None)
-        if match is None:
-            return Excerpt(alert.name, url=link) if link else None
-        return self._build_excerpt(match, contents, link)
+        link = find_runbook_link(alert)
+        step = next((step for step in self._search(alert, contents) if step.chosen), None)
+        is_named = step is not None and step.question == _NAMED
+        words = "" if is_named else find_unusable_runbook(alert)
+        if step is None or step.chosen is None:
+            return Excerpt(alert.name, url=link, words=words) if link or words else None
+        return replace(self._build_excerpt(step.chosen, contents, link), words=words)
 
     def explain(self, alert: Alert) -> list[Step]:
         """Return how the runbook of *alert* is searched, up to the first step that finds one."""
@@ -208,14 +211,14 @@ class RunbookCatalogue:
 
     def _search(self, alert: Alert, contents: _Contents) -> Iterator[Step]:
         index = contents.index
-        for text in _list_annotations(alert):
-            if not is_web_link(text):
+        for text in list_runbook_values(alert):
+            if len(text) <= _MAX_NAME and not parse_link(text, is_address=True):
                 stem = PurePosixPath(text.partition("#")[0]).stem
                 found = [*index.list_matches(text), *index.list_addressed(text), *index.list_matches(stem)]
-                yield Step("the runbook that the annotation names", text, tuple(found))
+                yield Step(_NAMED, text, tuple(found))
         for question, name in _list_names(alert):
             yield Step(question, name, tuple(index.list_matches(name)))
-        if link := _find_link(alert):
+        if link := find_runbook_link(alert):
             yield Step("the address of the runbook", link, tuple(index.list_addressed(link)))
             if document := self.fetcher.find_document(link):
                 found = [
@@ -288,16 +291,6 @@ def _read_file(path: Path, version: FileVersion, section_titles: SectionTitles) 
         text = file.read(MAX_FILE_BYTES).decode("utf-8-sig", "replace")
     document = parse_document(text, str(path), section_titles)
     return _File(version, document, find_matrix(text, str(path)))
-
-
-def _list_annotations(alert: Alert) -> list[str]:
-    texts = [alert.annotations.get(key, "").strip() for key in ANNOTATIONS]
-    return [text for text in texts if text and len(text) <= MAX_LINK_CHARS]
-
-
-def _find_link(alert: Alert) -> str:
-    """Return the web address of the alert's runbook, or an empty string."""
-    return next(filter(is_web_link, _list_annotations(alert)), "")
 
 
 def _list_names(alert: Alert) -> Iterator[tuple[str, str]]:

@@ -18,8 +18,9 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markdown_it.utils import OptionsDict
 
+from receiver.links import find_real_host
 from receiver.runbooks.markdown import blank_front_matter
-from receiver.text import clean_text, find_real_host
+from receiver.text import clean_text
 
 # Longer pages are truncated, as rendering their inline markup takes seconds.
 MAX_PAGE_CHARS = 300_000

@@ -42,12 +42,15 @@ class Runbook:
 
 @dataclass(frozen=True)
 class Excerpt:
-    """The part of a runbook that is shown in a message; of a link that was not fetched, only the *url*."""
+    """The part of a runbook that is shown in a message; of a link that was not fetched, only the *url*, and
+    where the alert has no usable link, its *words*.
+    """
 
     name: str
     sections: tuple[Section, ...] = ()
     is_cut: bool = False  # something was left out
     url: str = ""  # the link to the rest; empty: no link
+    words: str = ""  # what the alert says of its runbook where that is no usable link
 
 
 def render_plain(excerpt: Excerpt) -> str:
@@ -55,11 +58,11 @@ def render_plain(excerpt: Excerpt) -> str:
 
     Empty when it has only a URL. Inline Markdown stays as written.
     """
-    blocks = ["\n".join(_plain_lines(section)) for section in excerpt.sections]
-    words = "\n\n".join(block for block in blocks if block)
-    if words and excerpt.is_cut:
-        words += f"\n\n… more: {excerpt.url}" if excerpt.url else "\n\n…"
-    return words
+    blocks = [excerpt.words, *("\n".join(_plain_lines(section)) for section in excerpt.sections)]
+    text = "\n\n".join(block for block in blocks if block)
+    if text and excerpt.is_cut:
+        text += f"\n\n… more: {excerpt.url}" if excerpt.url else "\n\n…"
+    return text
 
 
 def _plain_lines(section: Section) -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 from receiver.model.alert import Alert
 from receiver.runbooks.catalogue import MAX_FILE_BYTES, RunbookCatalogue
 from receiver.runbooks.excerpt import EXCERPT_LIMIT
+from receiver.runbooks.model import Excerpt
 from tests.support.catalogues import a_catalogue
 
 
@@ -244,7 +245,9 @@ def test_an_alert_without_a_runbook_has_the_annotations_link(tmp_path):
     assert excerpt is not None
     assert (excerpt.name, excerpt.sections, excerpt.url) == ("DiskFull", (), LINK)
     assert catalogue.find_excerpt(an_alert()) is None
-    assert catalogue.find_excerpt(an_alert(runbook="see the wiki")) is None
+    assert catalogue.find_excerpt(an_alert(runbook="see the wiki")) == Excerpt(
+        "DiskFull", words="see the wiki"
+    )
     assert catalogue.find_excerpt(Alert("f" * 16, {}, {}, 0.0)) is None
 
 

@@ -24,13 +24,17 @@ UNIDENTIFIED = "has too many labels in alerts without fingerprint"
 def group_alerts(header: Group, alerts: Sequence[Alert]) -> tuple[Group, ...]:
     """Return *alerts* in their groups, identified by the group key, else by the group labels.
 
-    *header* has the body's other fields, its receiver still escaped. If the body has neither, each alert is a
-    group of its own, identified by its labels. Raises PayloadTooLarge for more than `MAX_GROUPS` of these.
+    *header* has the body's other fields, its receiver still escaped. If the body has neither, each alert is
+    a group of its own, identified by its labels. Grafana and SigNoz, whose generatorURL begins with the
+    externalURL, have no form like Alertmanager's. Raises PayloadTooLarge for more than `MAX_GROUPS` of these.
     """
     if not alerts:
         return ()
     if "\\" in header.receiver:
         header = replace(header, receiver=_QUOTED.sub(r"\1", header.receiver))
+    origin = header.external_url
+    if origin and header.has_silence_form and any(one.generator_url.startswith(origin) for one in alerts):
+        header = replace(header, has_silence_form=False)
     key = header.group_key
     if not key and header.group_labels:
         key = _encode(header.group_labels).decode()
@@ -110,6 +114,7 @@ def parse_leniently(body: bytes, source: str, now: float) -> ReceivedAlerts:
         alerts=(),
         truncated=fields.parse_count("truncatedAlerts"),
         external_url=fields.parse_link("externalURL"),
+        has_silence_form=raw.get("version") == "4",
     )
     status = None if is_array else payload.parse_status(raw.get("status"))
     alerts, repaired = _parse_alerts(readable, status, now)

@@ -66,6 +66,7 @@ class _WebhookBody(Struct, gc=False, rename="camel"):
     group_labels: _Labels | None = None
     truncated_alerts: Annotated[int, Meta(ge=0)] = 0
     external_url: _Link = field(name="externalURL", default="")
+    version: str | float | None = None
 
 
 _decoder = json.Decoder(_WebhookBody)
@@ -96,7 +97,10 @@ def parse_webhook(body: bytes, source: str, now: float) -> ReceivedAlerts:
     except (DecodeError, UnicodeDecodeError, RecursionError, _ImplausibleTimestamp):
         return parse_leniently(body, source, now)
     labels, truncated = typed.group_labels or {}, min(typed.truncated_alerts, payload.MAX_TRUNCATED)
-    header = Group(source, typed.receiver, typed.group_key, labels, (), truncated, typed.external_url)
+    is_version_4 = typed.version == "4"
+    header = Group(
+        source, typed.receiver, typed.group_key, labels, (), truncated, typed.external_url, is_version_4
+    )
     return ReceivedAlerts(group_alerts(header, alerts))
 
 

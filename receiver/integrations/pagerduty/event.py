@@ -8,36 +8,41 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from receiver.clock import format_iso_time
 from receiver.engine.notification import IncidentNotification, Notification
+from receiver.links import parse_link
 from receiver.model.actions import AcknowledgePage, Page, ResolvePage
 from receiver.model.alert import Alert, Severity
+from receiver.model.alert_links import RUNBOOK, list_alert_links, name_source
 from receiver.model.delivery import Delivery
 from receiver.model.delivery_keys import FALLBACK, MESSAGE
 from receiver.model.delivery_status import find_channel_failure, message_target
 from receiver.model.heading import IncidentHeading, find_heading, format_more
 from receiver.model.incident import Incident, find_most_severe
 from receiver.model.labels import select_unstated
+from receiver.passages import cut_text
 from receiver.runbooks.model import render_plain
 from receiver.storms.model import StormNotification, StormSummary
-from receiver.text import clean_text, is_web_link, one_line, truncate_text
+from receiver.text import one_line, replace_surrogates
 
 MAX_NAME = 200
 MAX_VALUE = 4_000
 MAX_LINK = 4_000
-_ASCII_OF_LINKS = "%/:?#[]@!$&'()*+,;=~"
 
 
 def sanitize_line(text: str, limit: int) -> str:
     """Return *text* on one line without control characters, in at most *limit* characters."""
-    return one_line(_replace_surrogates(text[: 4 * limit]), limit)
+    return one_line(replace_surrogates(text[: 4 * limit]), limit)
 
 
 def sanitize_text(text: str, limit: int) -> str:
-    """Return *text* without control characters, its lines kept, in at most *limit* characters."""
-    return truncate_text(clean_text(_replace_surrogates(text[: 4 * limit])), limit)
+    """Return *text* without control characters, its lines kept, in at most *limit* characters.
+
+    A code fence is cut by whole lines and closed.
+    """
+    return cut_text(replace_surrogates(text[: 4 * limit]), limit)
 
 
 def sanitize_map(values: Mapping[str, str]) -> dict[str, str]:
@@ -48,12 +53,10 @@ def sanitize_map(values: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in sanitized if name}
 
 
-def sanitize_link(url: str) -> str:
-    """Return *url* in ASCII; empty when it is not an http(s) link or is longer than `MAX_LINK`."""
-    if len(url) > MAX_LINK or not is_web_link(url):
-        return ""
-    link = quote(url, safe=_ASCII_OF_LINKS, errors="replace")
-    return link if len(link) <= MAX_LINK and find_host(link) else ""
+def sanitize_link(url: str, instead: str = "") -> str:
+    """Return *url* in ASCII, or *instead* where it is longer than `MAX_LINK`; empty when it is no link."""
+    link = parse_link(url, is_address=True)
+    return link if len(link) <= MAX_LINK else sanitize_link(instead)
 
 
 def find_host(url: str) -> str:
@@ -70,11 +73,6 @@ def _format_time(timestamp: float) -> str:
         return format_iso_time(timestamp)
     except (ValueError, OverflowError, OSError):
         return ""
-
-
-def _replace_surrogates(text: str) -> str:
-    """Replace lone surrogates, which UTF-8 cannot encode."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 Json = dict[str, Any]
@@ -102,7 +100,8 @@ def _candidates(head: Json, alerts: Sequence[Json], runbook: str, room: int) -> 
     """Yield the details, each version shorter than the one before."""
     runbook_field = {"runbook": runbook} if runbook else {}
     yield head | ({"alerts": alerts} if alerts else {}) | runbook_field
-    bare = [{name: value for name, value in alert.items() if name != "annotations"} for alert in alerts]
+    omitted = ("annotations", "links")
+    bare = [{name: value for name, value in alert.items() if name not in omitted} for alert in alerts]
     yield head | {"alerts": bare, "note": _NOTE.format("annotations")} | runbook_field
     rest = head | {"alerts": [], "alerts_left_out": len(bare), "note": _NOTE.format("annotations and alerts")}
     fitting = _select_fitting(bare, room - json_size(rest | runbook_field))
@@ -170,6 +169,7 @@ def _render_alert(incident: Incident, alert: Alert) -> Json:
         "since": _format_time(alert_state.starts_at),
         "labels": sanitize_map(select_unstated(alert.labels, alert_state.severity)),
         "annotations": sanitize_map(dict(sorted(alert.annotations.items()))),
+        "links": {one.name: url for one in list_alert_links(alert) if (url := sanitize_link(one.url))},
     }
     return {name: value for name, value in rendered.items() if value}
 
@@ -262,17 +262,28 @@ def _find_source(incident: Incident, heading: IncidentHeading) -> str:
 
 
 def _render_links(notification: IncidentNotification) -> list[dict[str, str]]:
+    """Return the links, each address once: those of the incident, then those of its alerts, worst first.
+
+    Of an address that is too long for PagerDuty, our incident page is linked, which has it.
+    """
     links, excerpt = notification.links, notification.excerpt
-    labelled = (
+    labelled = [
         ("Slack message", links.message),
         ("Incident", links.incident),
-        ("Runbook", excerpt.url if excerpt else ""),
-        ("Prometheus", links.prometheus),
+        (RUNBOOK, excerpt.url if excerpt else ""),
+        (name_source(links.source), links.source),
         ("Silence in Alertmanager", links.silence),
         *links.more,
-    )
-    sanitized = ((sanitize_line(label, MAX_NAME), sanitize_link(url)) for label, url in labelled[:_MAX_LINKS])
-    return [{"href": url, "text": label or url[:MAX_NAME]} for label, url in sanitized if url]
+    ]
+    alerts = notification.incident.firing_alerts[:_MAX_LINKS]
+    labelled += [(one.name, one.url) for alert in alerts for one in list_alert_links(alert)]
+    rendered: dict[str, dict[str, str]] = {}
+    for label, url in labelled:
+        href = sanitize_link(url, links.incident)
+        text = sanitize_line(label, MAX_NAME) or href[:MAX_NAME]
+        if href and url not in rendered:
+            rendered[url] = {"href": href, "text": text}
+    return list(rendered.values())[:_MAX_LINKS]
 
 
 _MAX_NAMES_IN_TITLE = 3

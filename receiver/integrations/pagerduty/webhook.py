@@ -13,9 +13,9 @@ from collections.abc import Iterable
 
 from receiver.http_client import as_object
 from receiver.integrations import payload
-from receiver.integrations.payload import Object, parse_timestamp, replace_surrogates
+from receiver.integrations.payload import Object, parse_timestamp
 from receiver.model.page_confirmation import PagerDutyEvent
-from receiver.text import Secret, one_line
+from receiver.text import Secret, one_line, replace_surrogates
 
 # PagerDuty itself sends nothing longer than 256 KB.
 MAX_BODY = 1024 * 1024

@@ -6,13 +6,15 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from receiver.integrations.slack import mrkdwn
-from receiver.integrations.slack.blocks import Block, BlockBudget, section
+from receiver.integrations.slack.blocks import MAX_SECTION, Block, BlockBudget, section
 from receiver.integrations.slack.headline import SEVERITY_MARKS
-from receiver.integrations.slack.mrkdwn import bold, code, escape_line, format_timestamp, is_link, link
+from receiver.integrations.slack.mrkdwn import bold, code, escape_line, format_timestamp
 from receiver.model.alert import Alert, Severity
+from receiver.model.alert_links import RUNBOOK, NamedLink, list_alert_links
+from receiver.model.heading import summarize_alert
 from receiver.model.incident import AlertState, Incident
 from receiver.model.labels import select_unstated
-from receiver.text import format_count
+from receiver.text import format_count, one_line
 
 _MAX_LABEL = 120
 
@@ -41,7 +43,10 @@ MAX_IN_SHORT = 10
 _MAX_NAME = 120
 _MAX_SUMMARY = 300
 _MAX_DESCRIPTION = 500
+_MAX_DESCRIPTIONS = 1500  # of all alerts, where they are few
 _MAX_LABELS = 500
+_MAX_LINKS = 1600
+INCIDENT = "Incident"
 NAMELESS = "*alert without a name*"
 
 
@@ -82,22 +87,28 @@ def find_shared_labels(incident: Incident, alerts: Sequence[AlertView]) -> dict[
     return _without_stated({**incident.group_labels, **shared}, severity)
 
 
+@dataclass(frozen=True, slots=True)
+class SharedContent:
+    """What the message says of all alerts: their common labels, the summary, the links, our page first."""
+
+    labels: Collection[str]
+    summary: str
+    links: Sequence[NamedLink]
+
+
 def render_alerts(
-    incident: Incident,
-    alerts: Sequence[AlertView],
-    shared: Collection[str],
-    summary: str,
-    budget: BlockBudget,
+    incident: Incident, alerts: Sequence[AlertView], shared: SharedContent, budget: BlockBudget
 ) -> list[Block]:
     """Return the first alerts in full, as many as fit into *budget*, and a line that counts the others.
 
-    They are shown without the *shared* labels, and without the incident's *summary*.
+    They are shown without what is *shared*. A single alert has room for a longer description.
     """
+    room = max(_MAX_DESCRIPTION, _MAX_DESCRIPTIONS // max(1, len(alerts)))
     if not budget.try_add_block(section(f"… and {count_rest(incident)} more")):
         return []
     blocks: list[Block] = []
     for shown in alerts[:MAX_IN_FULL]:
-        block = section(_render_alert(shown, shared, summary))
+        block = section(_render_alert(shown, shared, room))
         if not budget.try_add_block(block):
             break
         blocks.append(block)
@@ -117,14 +128,17 @@ def count_rest(incident: Incident, listed: Sequence[AlertView] = ()) -> str:
     return ", ".join(filter(None, (f"{counted} ({firing} firing)", left_out)))
 
 
-def _render_alert(shown: AlertView, shared: Collection[str], summary: str) -> str:
+def _render_alert(shown: AlertView, shared: SharedContent, room: int) -> str:
     alert = shown.alert
-    labels = _without_stated(alert.labels, shown.alert_state.severity, shared)
+    labels = _without_stated(alert.labels, shown.alert_state.severity, shared.labels)
     lines = [_render_head(shown), render_labels(labels, _MAX_LABELS)]
-    own = escape_line(alert.summary, _MAX_SUMMARY)
     if shown.alert_state.is_firing:
-        lines += [own if own != escape_line(summary, _MAX_SUMMARY) else "", _find_description(alert)]
-    return "\n".join(filter(None, lines))
+        summary = summarize_alert(alert)
+        own = mrkdwn.render_passages(summary, _MAX_SUMMARY) if summary != shared.summary else ""
+        lines += [own, mrkdwn.render_passages(_find_description(alert), room)]
+    used = sum(len(line) + 1 for line in lines)
+    links = _render_links(alert, shared.links, min(_MAX_LINKS, MAX_SECTION - used - len(" · ")))
+    return "\n".join(filter(None, (lines[0] + (f" · {links}" if links else ""), *lines[1:])))
 
 
 def _render_head(shown: AlertView) -> str:
@@ -134,16 +148,24 @@ def _render_head(shown: AlertView) -> str:
     mark = SEVERITY_MARKS[alert_state.severity]
     if not alert_state.is_firing:
         mark, when = "✅", f"resolved {format_timestamp(alert_state.ends_at)}"
-    source = f" · {link(alert.generator_url, 'Prometheus')}" if is_link(alert.generator_url) else ""
-    return f"{mark} {name} {when}{source}"
+    return f"{mark} {name} {when}"
+
+
+def _render_links(alert: Alert, shared: Sequence[NamedLink], limit: int) -> str:
+    """Return the links of *alert*, without a runbook that all share."""
+    own = [(one.name, one.url) for one in list_alert_links(alert) if one.name != RUNBOOK or one not in shared]
+    page = next((one.url for one in shared if one.name == INCIDENT), "")
+    return mrkdwn.join_links(own, limit, page)
 
 
 def _find_description(alert: Alert) -> str:
-    """Return the description or message annotation, unless it repeats the summary."""
+    """Return the description or message annotation, unless the summary says all of it."""
     for key in ("description", "message"):
         text = alert.annotations.get(key, "").strip()
         if text and text != alert.summary:
-            return mrkdwn.escape_text(text, _MAX_DESCRIPTION)
+            return text
+        if text and one_line(text, len(text)) != summarize_alert(alert):
+            return text
     return ""
 
 

@@ -10,8 +10,9 @@ from receiver.engine.notification import IncidentNotification
 from receiver.integrations.slack import alert_section, blocks, escalation_section, mrkdwn, thread_replies
 from receiver.integrations.slack.blocks import Block, BlockBudget, FormattingLevel, Message, section
 from receiver.integrations.slack.headline import format_headline, format_history
-from receiver.integrations.slack.mrkdwn import escape, format_timestamp, is_link, link
+from receiver.integrations.slack.mrkdwn import escape, escape_line, format_timestamp, is_link, link
 from receiver.model.actions import FallbackMention, Post, Reply, Update
+from receiver.model.alert_links import RUNBOOK, NamedLink, name_source
 from receiver.model.delivery_keys import MESSAGE
 from receiver.model.heading import IncidentHeading, find_heading, format_more
 from receiver.model.incident import Incident
@@ -23,6 +24,7 @@ _RUNBOOK_SHARE = 3500
 _MAX_SUMMARY = 600
 _MAX_LABELS = 700
 _MAX_LINKS = 2500
+_MAX_WORDS = 300
 _ROOM_FOR_COUNT = 60
 BUTTONS = "answers"  # the block_id by which a click on one of them comes back
 
@@ -37,7 +39,7 @@ def render_message(
     if isinstance(action, FallbackMention):
         return thread_replies.render_fallback_mention(notification, action)
     heading, alerts = find_heading(incident), alert_section.sort_alerts(incident)
-    summary = mrkdwn.escape_text(heading.summary, _MAX_SUMMARY)
+    summary = mrkdwn.render_passages(heading.summary, _MAX_SUMMARY)
     content = _Content(
         notification,
         heading,
@@ -81,11 +83,15 @@ class _Content:
     def render_plain(self) -> str:
         """Return the message as text without blocks; the alerts use the room that the other lines leave."""
         incident = self.notification.incident
-        head = [f"*{escape(self.title)}*", self.summary, alert_section.render_labels(self.shared_labels, 300)]
+        head = [
+            f"*{escape_line(self.title, 200)}*",
+            self.summary,
+            alert_section.render_labels(self.shared_labels, 300),
+        ]
         tail = [
             *_render_state(self.notification),
             _render_history(self.notification),
-            mrkdwn.join_links(_list_links(self.notification), 600),
+            _render_links(self.notification, 600),
         ]
         room = blocks.MAX_TEXT - sum(len(text) + 1 for text in (*head, *tail)) - _ROOM_FOR_COUNT
         shown = mrkdwn.take_fitting(alert_section.render_short_lines(self.alerts, self.shared_labels), room)
@@ -93,8 +99,10 @@ class _Content:
         return mrkdwn.join_lines([*head, *shown, rest, *tail], blocks.MAX_TEXT)
 
     def _render_alerts(self, budget: BlockBudget) -> list[Block]:
-        incident, summary = self.notification.incident, self.heading.summary
-        return alert_section.render_alerts(incident, self.alerts, self.shared_labels, summary, budget)
+        content = alert_section.SharedContent(
+            self.shared_labels, self.heading.summary, _list_links(self.notification)
+        )
+        return alert_section.render_alerts(self.notification.incident, self.alerts, content, budget)
 
     def _render_head(self) -> Iterator[Block]:
         yield blocks.header(mrkdwn.plain(self.title))
@@ -105,22 +113,32 @@ class _Content:
     def _render_tail(self) -> Iterator[Block]:
         yield from map(section, _render_state(self.notification))
         yield blocks.context(_render_history(self.notification))
-        if links := mrkdwn.join_links(_list_links(self.notification), _MAX_LINKS):
+        if links := _render_links(self.notification, _MAX_LINKS):
             yield section(links)
         if buttons := _build_buttons(self.notification):
             yield blocks.actions(buttons, BUTTONS)
 
 
-def _list_links(notification: IncidentNotification) -> Iterator[tuple[str, str]]:
-    """Yield label and URL of the links, most useful first; an empty URL is not known."""
+def _list_links(notification: IncidentNotification) -> list[NamedLink]:
+    """Return the links of the message, most useful first, our own page before all."""
     links, excerpt = notification.links, notification.excerpt
-    yield "Incident", links.incident
-    if excerpt is not None:
-        yield "Runbook", excerpt.url
-    if not notification.incident.is_resolved:
-        yield "Silence", links.silence
-    yield "Prometheus", links.prometheus
-    yield from links.more
+    found = [
+        NamedLink(alert_section.INCIDENT, links.incident),
+        NamedLink(RUNBOOK, excerpt.url if excerpt is not None else ""),
+        NamedLink("Silence", "" if notification.incident.is_resolved else links.silence),
+        NamedLink(name_source(links.source), links.source),
+        *(NamedLink(name, url) for name, url in links.more),
+    ]
+    return [one for one in found if one.url]
+
+
+def _render_links(notification: IncidentNotification, limit: int) -> str:
+    """Return the links on a line, and below it the words of an alert whose runbook is no link."""
+    found = [(one.name, one.url) for one in _list_links(notification)]
+    links = mrkdwn.join_links(found, limit, notification.links.incident)
+    words = notification.excerpt.words if notification.excerpt is not None else ""
+    lines = (f"🔗 {links}" if links else "", f"📖 Runbook: {escape_line(words, _MAX_WORDS)}" if words else "")
+    return "\n".join(filter(None, lines))
 
 
 def _render_state(notification: IncidentNotification) -> Iterable[str]:
@@ -154,7 +172,8 @@ def _build_buttons(notification: IncidentNotification) -> list[Block]:
     make = partial(blocks.button, value=incident.id)
     acknowledge = make("Acknowledge", "acknowledge", style="primary")
     first = make("Un-acknowledge", "unacknowledge") if incident.is_acknowledged else acknowledge
-    return [first, make("Resolve", "resolve"), make("Silence", "silence"), *expire]
+    silence = [make("Silence", "silence")] if notification.links.can_silence else []
+    return [first, make("Resolve", "resolve"), *silence, *expire]
 
 
 def _render_history(notification: IncidentNotification) -> str:
@@ -186,7 +205,6 @@ def _find_permalink(incident: Incident, reference: str) -> str:
 _BULLETS = ("•", "◦", "▪")
 _INDENT = "    "
 _MAX_DEPTH = 6
-_FENCE = "```"
 _TOO_LONG = "… _(too long to show here)_"
 
 
@@ -228,7 +246,7 @@ def _render_section(sector: Section) -> Iterator[str]:
 
 def _render_part(part: Part) -> str:
     if part.kind in ("code", "table"):
-        return _render_code_block(part.text)
+        return mrkdwn.render_code_block(part.text)
     text = mrkdwn.render_inline(part.text)
     if not text:
         return ""
@@ -236,12 +254,6 @@ def _render_part(part: Part) -> str:
     if not part.marker:
         return _indent_lines(text, inner)
     return f"{inner}{_render_marker(part)} " + _indent_lines(text, inner + "  ").lstrip()
-
-
-def _render_code_block(text: str) -> str:
-    """Return *text* as a code block; three backticks inside would end it and are replaced."""
-    inner = escape(text.replace(_FENCE, "'''")).strip("\n")
-    return f"{_FENCE}\n{inner}\n{_FENCE}" if inner.strip() else ""
 
 
 def _render_marker(part: Part) -> str:

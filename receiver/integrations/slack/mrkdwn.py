@@ -16,8 +16,10 @@ from typing import Final
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from receiver.links import find_real_host, parse_link, split_links
 from receiver.model.incident import OnCallPerson
-from receiver.text import clean_text, find_real_host, is_web_link, one_line, truncate_text
+from receiver.passages import FENCE, Passage, balance_backticks, cut_passages, split_code, split_passages
+from receiver.text import clean_text, one_line
 
 # Links are not truncated but left out; generator URLs of long queries would use up the message.
 MAX_URL = 1500
@@ -57,8 +59,11 @@ def join_lines(lines: Iterable[str], limit: int) -> str:
 
 @lru_cache(maxsize=_CACHED)
 def escape_line(text: str, limit: int) -> str:
-    """Return untrusted *text* escaped, on one line, in at most *limit* characters."""
-    return cut_escaped(escape(one_line(text[: _source_limit(limit)], limit)), limit)
+    """Return untrusted *text* escaped, on one line, in at most *limit* characters.
+
+    A backtick without a partner is replaced: it would turn the rest of the message into code.
+    """
+    return balance_backticks(cut_escaped(escape(one_line(text[: _source_limit(limit)], limit)), limit))
 
 
 def take_fitting(lines: Iterable[str], room: int) -> list[str]:
@@ -72,20 +77,59 @@ def take_fitting(lines: Iterable[str], room: int) -> list[str]:
     return fitting
 
 
-def join_links(links: Iterable[tuple[str, str]], limit: int) -> str:
-    """Return those of *links* (label and URL) that fit into *limit* characters, each complete, on a line."""
+def join_links(links: Iterable[tuple[str, str]], limit: int, instead: str = "") -> str:
+    """Return *links* (name and URL) on a line of at most *limit* characters, each complete.
+
+    A URL that is too long is replaced by *instead*, the page that has it.
+    """
     text = ""
-    for label, url in links:
-        shown = f"{' · ' if text else ''}{link(url, label)}"
-        if is_link(url) and len(text) + len(shown) <= limit:
-            text += shown
-    return f"🔗 {text}" if text else ""
+    for name, url in links:
+        for address in (url, instead) if parse_link(url, is_address=True) else ():
+            shown = f"{' · ' if text else ''}{link(address, name)}"
+            if is_link(address) and len(text) + len(shown) <= limit:
+                text += shown
+                break
+    return text
 
 
-def escape_text(text: str, limit: int) -> str:
-    """Return untrusted *text* escaped, without blank lines, in at most *limit* characters."""
-    lines = (" ".join(part.split()) for part in clean_text(text[: _source_limit(limit)]).split("\n"))
-    return cut_escaped(escape(truncate_text("\n".join(filter(None, lines)), limit)), limit)
+def render_passages(text: str, limit: int) -> str:
+    """Return untrusted *text* escaped, in at most *limit* characters: prose without blank lines, code fences
+    with their blanks, complete lines and both marks. Web addresses in prose are links, as themselves.
+    """
+    passages = split_passages(text[: _source_limit(limit)])
+    room = limit
+    while True:
+        shown = "\n".join(map(_render_passage, cut_passages(passages, room)))
+        if len(shown) <= limit:
+            return shown
+        room = min(room - 1, room * limit // len(shown))  # the escapes and links take more room
+
+
+def _render_passage(passage: Passage) -> str:
+    if passage.is_fence:
+        return render_code_block(passage.text)
+    return "\n".join(filter(None, map(_render_prose, passage.text.split("\n"))))
+
+
+def _render_prose(line: str) -> str:
+    line = " ".join(line.split())
+    return "".join(
+        f"`{escape(piece)}`" if is_code else "".join(map(_render_piece, split_links(piece)))
+        for piece, is_code in split_code(line)
+    )
+
+
+def _render_piece(piece: tuple[str, str]) -> str:
+    shown, url = piece
+    if not url or not is_link(url):
+        return escape(shown)
+    return f"<{escape(url)}>" if shown == url and not find_real_host(url, url) else link(url, shown)
+
+
+def render_code_block(text: str) -> str:
+    """Return untrusted *text* as a code block; three backticks inside would end it and are replaced."""
+    inner = escape(text.replace(FENCE, "'''")).strip("\n")
+    return f"{FENCE}\n{inner}\n{FENCE}" if inner.strip() else ""
 
 
 def _source_limit(limit: int) -> int:
@@ -107,8 +151,8 @@ def bold(text: str, limit: int) -> str:
 
 @lru_cache(maxsize=_CACHED)
 def is_link(url: str) -> bool:
-    """Return whether *url* can be a link in a message."""
-    return len(url) <= MAX_URL and is_web_link(url) and escape(url).isprintable() and clean_text(url) == url
+    """Return whether *url* can be a link in a message: a web address that is not too long."""
+    return 0 < len(escape(parse_link(url, is_address=True))) <= MAX_URL
 
 
 @lru_cache(maxsize=_CACHED)
@@ -119,8 +163,9 @@ def link(url: str, label: str) -> str:
     inner = escape_line(label.replace("|", "¦"), 200)
     if not is_link(url):
         return inner
-    real = find_real_host(label, url)
-    return f"<{escape(url)}|{inner or 'link'}>" + (f" ({escape_line(real, 100)})" if real else "")
+    address = parse_link(url, is_address=True)
+    real = find_real_host(label, address)
+    return f"<{escape(address)}|{inner or 'link'}>" + (f" ({escape_line(real, 100)})" if real else "")
 
 
 def format_timestamp(at: float) -> str:

@@ -12,12 +12,13 @@ from receiver.integrations.slack.blocks import MAX_TEXT, Block, BlockBudget, For
 from receiver.integrations.slack.headline import SEVERITY_MARKS, format_severity
 from receiver.integrations.slack.mrkdwn import bold, escape, escape_line, format_timestamp, join_lines, link
 from receiver.integrations.slack.thread_replies import format_addressee, format_notifying
+from receiver.links import is_web_link
 from receiver.model.actions import Reply
 from receiver.model.heading import find_heading
 from receiver.model.incident import Incident
 from receiver.reviews.model import Review, ReviewItem, ReviewNotification, ReviewRecord
 from receiver.storms.model import StormNotification, StormSummary
-from receiver.text import format_count, is_web_link
+from receiver.text import format_count
 
 _MAX_NAME = 80
 STORM_BUTTONS = "storm"  # the block_id by which a click on the button comes back
@@ -177,7 +178,7 @@ def _render_review_blocks(notification: ReviewNotification, title: str) -> list[
 
 
 def _render_review_tail(notification: ReviewNotification) -> Iterator[Block]:
-    if links := mrkdwn.join_links(notification.links[:_MAX_LINKED], _MAX_LINKS):
+    if links := _render_links(notification):
         yield section(links)
     record = notification.record
     if record.is_reviewed:
@@ -233,12 +234,17 @@ def _render_reviewed(record: ReviewRecord) -> str:
     return f"✅ Reviewed by {who or 'somebody'} {format_timestamp(record.reviewed_at)}"
 
 
+def _render_links(notification: ReviewNotification) -> str:
+    links = mrkdwn.join_links(notification.links[:_MAX_LINKED], _MAX_LINKS)
+    return f"🔗 {links}" if links else ""
+
+
 def _render_plain_review(notification: ReviewNotification, title: str) -> str:
     """Return the review as text without blocks, with as many rows as fit."""
     record = notification.record
     items = record.review.items
     end = [
-        mrkdwn.join_links(notification.links[:_MAX_LINKED], _MAX_LINKS),
+        _render_links(notification),
         _render_reviewed(record) if record.is_reviewed else "",
     ]
     head = f"*{escape(title)}*"

@@ -146,7 +146,7 @@ def _render_details(details: IncidentDetails) -> Iterator[str]:
     heading = find_heading(incident)
     yield f"{bold(format_headline(incident, heading), 400)} {code(incident.id, 60)}"
     if heading.summary:
-        yield mrkdwn.escape_text(heading.summary, _MAX_SENTENCE) + format_more(heading.more)
+        yield mrkdwn.render_passages(heading.summary, _MAX_SENTENCE) + format_more(heading.more)
     sent = f", {count_sent(incident)}" if incident.truncated else ""
     yield f"{incident.firing} of {incident.total} alerts firing{sent}"
     yield escalation_section.render_suppression(incident)

@@ -25,7 +25,7 @@ from receiver.cache import Cache
 from receiver.config.settings import CALLBACK, Settings
 from receiver.errors import ProviderUnavailable, SignInDenied, TemporaryDeliveryError
 from receiver.http_client import BaseUrl, HttpResponse, as_object, as_objects, send_request
-from receiver.text import is_web_link
+from receiver.links import is_web_link
 
 Claims = dict[str, Any]
 # Algorithms for which only the provider has the key. Not `none`, which needs no key; not HS256 and the like,

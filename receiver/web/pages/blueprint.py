@@ -19,7 +19,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import asdict
 
 from receiver.clock import Clock
-from receiver.text import is_web_link
+from receiver.links import is_web_link
 from receiver.web.api.requests import ActorFields
 from receiver.web.api.serializers import format_timestamp
 from receiver.web.api.status import MaintenanceHandler

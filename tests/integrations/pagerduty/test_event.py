@@ -60,6 +60,7 @@ def test_a_page_has_all_fields() -> None:
     event = render_page(incident, excerpt=an_excerpt(), links=some_links(incident))
 
     page = f"https://receiver.example/incidents/{incident.id}"
+    query = "http://prometheus.example:9090/graph?g0.expr=cpu+%3E+0.9&g0.tab=1"
     assert event == {
         "event_action": "trigger",
         "dedup_key": a_page(incident).dedup_key,
@@ -74,13 +75,14 @@ def test_a_page_has_all_fields() -> None:
             {"href": "https://receiver.example/runbooks/HighCPUUsage", "text": "Runbook"},
             {
                 "href": "http://prometheus.example:9090/graph?g0.expr=cpu+%3E+0.9&g0.tab=1",
-                "text": "Prometheus",
+                "text": "Query",
             },
             {
                 "href": "http://alertmanager.example:9093/#/silences/new?filter=%7Balertname%3D%22HighCPUUsage%22%7D",
                 "text": "Silence in Alertmanager",
             },
             {"href": "http://grafana.example:3000", "text": "Grafana"},
+            {"href": "https://r.example", "text": "Runbook"},
         ],
         "payload": {
             "summary": "[CRITICAL] HighCPUUsage: CPU above 90 % on web-1:9100 (+1)",
@@ -101,12 +103,14 @@ def test_a_page_has_all_fields() -> None:
                         "since": "2026-11-23T12:01:00.000Z",
                         "labels": {"instance": "web-1:9100", "job": "node"},
                         "annotations": {"summary": "CPU above 90 % on web-1:9100"},
+                        "links": {"Query": query},
                     },
                     {
                         "name": "HighCPUUsage",
                         "since": "2026-11-23T12:02:00.000Z",
                         "labels": {"instance": "web-2:9100"},
                         "annotations": {"runbook_url": "https://r.example", "summary": "Slow"},
+                        "links": {"Query": query, "Runbook": "https://r.example"},
                     },
                 ],
                 "runbook": (
@@ -248,7 +252,7 @@ def test_only_http_links_are_sent() -> None:
     links = Links(
         incident="javascript:alert(1)",
         message="https://example.slack.com/archives/C1/p1",
-        prometheus="http://prometheus/graph?q=" + "x" * 10_000,
+        source="http://prometheus/graph?q=" + "x" * 10_000,
         silence="",
         more=(
             ("Wiki", "https://wiki.example/büro"),
@@ -256,7 +260,7 @@ def test_only_http_links_are_sent() -> None:
             ("No", "file:///etc/passwd"),
         ),
     )
-    event = render_page(an_incident(), links=links)
+    event = render_page(an_incident(an_alert(generator_url="")), links=links)
 
     assert "client_url" not in event
     assert event["links"] == [
@@ -270,8 +274,8 @@ def test_control_and_invalid_characters_are_removed() -> None:
     alert = an_alert("Up\x00Down\u202e", annotations={"summary": "a\x1b[31mb\nc\ud800", "\x07": "nameless"})
     event = render_page(an_incident(alert))
 
-    assert event["payload"]["summary"] == "[CRITICAL] UpDown: a[31mb c?"
-    assert event["payload"]["custom_details"]["alerts"][0]["annotations"] == {"summary": "a[31mb\nc?"}
+    assert event["payload"]["summary"] == "[CRITICAL] UpDown: a[31mb c�"
+    assert event["payload"]["custom_details"]["alerts"][0]["annotations"] == {"summary": "a[31mb\nc�"}
 
 
 def many(count: int, **annotations: str) -> list[Alert]:

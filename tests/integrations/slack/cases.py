@@ -124,7 +124,7 @@ NAMES = (*MESSAGES, *LOWER, "reply_joined")
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     for name in NAMES:
-        text = json.dumps(rendered(name), ensure_ascii=False, indent=1)
+        text = json.dumps(rendered(name), ensure_ascii=False, sort_keys=True, indent=1)
         (FOLDER / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 
 

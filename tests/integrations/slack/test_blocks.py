@@ -190,7 +190,7 @@ def test_everything_at_its_maximum_length_together_still_fits():
         silences=silences,
         suppression=Suppression("silenced", OPENED_AT, word, OPENED_AT + 60),
     )
-    links = some_links(incident, silence=url, prometheus=url, more=tuple((word, url) for _ in range(9)))
+    links = some_links(incident, silence=url, source=url, more=tuple((word, url) for _ in range(9)))
     excerpt = Excerpt(word, (Section(word, (Part("paragraph", word),) * 30),), is_cut=True, url=url)
     notification = a_notification(incident, policy=policy, links=links, excerpt=excerpt, now=OPENED_AT + 60)
     for level in FormattingLevel:

@@ -138,7 +138,7 @@ def test_a_runbook_that_could_not_be_loaded_is_linked():
 
 def test_a_url_that_is_not_http_is_not_linked():
     incident = an_incident(an_alert(generator_url="javascript:alert(1)"))
-    links = some_links(prometheus="https://x|y>", more=(("Bad", "file:///etc"),))
+    links = some_links(source="https://x|y>", more=(("Bad", "file:///etc"),))
     text = as_slack_shows(a_notification(incident, links=links)).words
     assert "javascript:" not in text
     assert "x|y" not in text
