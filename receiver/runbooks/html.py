@@ -19,6 +19,7 @@ from markdown_it.token import Token
 from markdown_it.utils import OptionsDict
 
 from receiver.links import find_real_host
+from receiver.runbooks.dialects import build_parser
 from receiver.runbooks.markdown import blank_front_matter
 from receiver.text import clean_text
 
@@ -51,10 +52,35 @@ def render_page(source_markdown: str, top: int = 0) -> str:
 
 
 def _build_parser() -> MarkdownIt:
-    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    parser = build_parser(has_inline=True)
     parser.add_render_rule("image", _render_image)
-    parser.render("| *a* |\n|---|\n")  # compiles the rules before several threads use the parser
+    parser.add_render_rule("html_inline", _render_tag)
+    parser.add_render_rule("html_block", _render_tag)
+    parser.add_render_rule("callout_open", _open_callout)
     return parser
+
+
+def _open_callout(
+    _renderer: RendererHTML,
+    tokens: Sequence[Token],
+    index: int,
+    _options: OptionsDict,
+    _env: MutableMapping[str, Any],
+) -> str:
+    meta = tokens[index].meta
+    title = " ".join(filter(None, (meta["label"].replace("**", ""), meta["title"] and f"– {meta['title']}")))
+    classes = "callout warning" if meta["is_warning"] else "callout"
+    return f'<blockquote class="{classes}">\n<p><strong>{escape(title)}</strong></p>\n'
+
+
+def _render_tag(
+    _renderer: RendererHTML,
+    tokens: Sequence[Token],
+    index: int,
+    _options: OptionsDict,
+    _env: MutableMapping[str, Any],
+) -> str:
+    return escape(tokens[index].content)
 
 
 def _render_image(

@@ -11,30 +11,52 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count, repeat
 
-from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from receiver.runbooks.dialects import build_parser
 from receiver.runbooks.model import Part
+from receiver.runbooks.tables import is_prose, list_rows, write_table
 from receiver.text import clean_text
 
-# A short HTML block is kept as plain text; a longer one is decoration or an attack, and dropped.
-MAX_HTML_CHARS = 4000
+# Fences that a message can't show.
+DIAGRAMS = frozenset(
+    [
+        "mermaid",
+        "plantuml",
+        "puml",
+        "uml",
+        "graphviz",
+        "dot",
+        "d2",
+        "ditaa",
+        "blockdiag",
+        "seqdiag",
+        "actdiag",
+        "nwdiag",
+        "kroki",
+        "vega",
+        "vega-lite",
+        "vegalite",
+        "nomnoml",
+        "wavedrom",
+        "bytefield",
+        "svgbob",
+        "excalidraw",
+        "drawio",
+        "erd",
+        "pikchr",
+        "structurizr",
+        "c4plantuml",
+        "flowchart",
+    ]
+)
 # Without an end within these lines, the first `---` is a horizontal rule, not front matter.
 MAX_FRONT_MATTER_LINES = 200
 
-_TAG = re.compile(r"<!--.*?-->|<[^<>]*>", re.DOTALL)
 _REFERENCE = re.compile(r"\[([^\[\]]{1,200})\]\[([^\[\]]{0,200})\]")
 
 
-def _build_parser() -> MarkdownIt:
-    parser = MarkdownIt("commonmark").enable("table")
-    parser.core.ruler.disable("inline")
-    # The first parse compiles the parser's rule tables; do it here, before several threads use it.
-    parser.parse("| a |\n|---|\n")
-    return parser
-
-
-_PARSER = _build_parser()
+_PARSER = build_parser(has_inline=False)
 
 
 @dataclass(frozen=True)
@@ -62,12 +84,13 @@ class Block:
 
 
 def blank_front_matter(text: str) -> str:
-    """Return *text* with its front matter (`---` … `---`) as blank lines, which keeps line numbers."""
+    """Return *text* with its front matter (between `---` or `+++`) as blank lines: line numbers stay."""
     lines = text.split("\n")
-    if lines[0].rstrip() != "---":
+    mark = lines[0].rstrip()
+    if mark not in ("---", "+++"):
         return text
     for number, line in enumerate(lines[1:MAX_FRONT_MATTER_LINES], start=1):
-        if line.rstrip() in ("---", "..."):
+        if line.rstrip() in (mark, "..."):
             return "\n".join(["" for _ in lines[: number + 1]] + lines[number + 1 :])
     return text
 
@@ -118,18 +141,16 @@ class _PartReader:
     _marker: str = ""  # of a list item without text so far
     _is_heading: bool = False
     _table: list[Token] | None = None  # the tokens of the table that is being read
+    _callout: str = ""  # the label of a callout without text so far
+    _callouts: int = 0  # how many callouts are open
 
     def read_token(self, token: Token) -> None:
         if self._table is not None:
             self._read_table_token(token, self._table)
         elif token.type == "inline":
-            # Reference links become inline links, since a part may be shown without the definitions.
-            self._add_text(_REFERENCE.sub(self._link, token.content) if self._references else token.content)
+            self._add_text(self._expand_links(token.content))
         elif token.type in ("fence", "code_block"):
-            self._add_part("code", token.content.rstrip("\n"), lang=(token.info.split() or [""])[0])
-        elif token.type == "html_block":
-            if len(token.content) <= MAX_HTML_CHARS:
-                self._add_text(_TAG.sub("", token.content))
+            self._add_code(token)
         elif token.type == "table_open":
             self._table = []
         else:
@@ -149,36 +170,68 @@ class _PartReader:
             self._marker = ""
         elif token.type in ("heading_open", "heading_close"):
             self._is_heading = token.nesting > 0
+        elif token.type == "callout_open":
+            self._begin_item()
+            title = token.meta["title"]
+            stop = "" if not title or title[-1] in ".!?:" else "."
+            self._callout = f"{token.meta['label']}: " + (f"{title}{stop} " if title else "")
+            self._callouts += 1
+        elif token.type == "callout_close":
+            self._begin_item()
+            self._callouts -= 1
 
     def _read_table_token(self, token: Token, table: list[Token]) -> None:
         if token.type != "table_close":
             table.append(token)
             return
-        rows = [[cell.replace("|", "\\|") for cell in cells] for _, cells in read_rows(table)]
         self._table = None
-        if rows:
-            lines = [f"| {' | '.join(cells)} |" for cells in rows]
-            lines.insert(1, "|" + " --- |" * len(rows[0]))
-            self._add_part("table", "\n".join(lines))
+        rows = [list(map(self._expand_links, cells)) for _, cells in read_rows(table)]
+        if not rows:
+            return
+        self._begin_item()
+        if is_prose(rows):
+            depth = self._depth + 1
+            self.parts += [Part("item", text, depth + level, "-") for text, level in list_rows(rows)]
+        else:
+            self._add_part("table", write_table(rows))
+
+    @property
+    def _depth(self) -> int:
+        """The nesting of the next part; what follows in a callout is nested below its first words."""
+        return len(self._lists) + self._callouts - (1 if self._callout else 0)
+
+    def _expand_links(self, text: str) -> str:
+        """Turn reference links into inline links, since a part may be shown without the definitions."""
+        return _REFERENCE.sub(self._link, text) if self._references else text
 
     def _add_text(self, text: str) -> None:
         text = "\n".join(line.strip() for line in text.strip().split("\n"))
         if self._is_heading and text:
             text = bold(text)
-        if self._marker:
-            self.parts.append(Part("item", text, len(self._lists), self._marker))
+        depth, kind = self._depth, "item" if self._marker else "paragraph"
+        if self._callout:
+            kind = kind if self._marker else "callout"
+            text = self._callout + text if text else self._callout.rstrip(" :")
+            self._callout = ""
+        if text or self._marker:
+            self.parts.append(Part(kind, text, depth, self._marker))
             self._marker = ""
-        elif text:
-            self.parts.append(Part("paragraph", text, len(self._lists)))
+
+    def _add_code(self, token: Token) -> None:
+        lang = (token.info.strip(" {}.").split() or [""])[0].strip("{}.,").lower()
+        if lang in DIAGRAMS or token.content.lstrip().startswith("@startuml"):
+            self._add_text("(diagram: see the runbook)")
+        else:
+            self._add_part("code", token.content.rstrip("\n"), lang=lang)
 
     def _add_part(self, kind: str, text: str, lang: str = "") -> None:
         self._begin_item()
         if text.strip():
-            self.parts.append(Part(kind, text, len(self._lists), lang=lang))
+            self.parts.append(Part(kind, text, self._depth, lang=lang))
 
     def _begin_item(self) -> None:
-        """Add a list item without text, if it starts with another block."""
-        if self._marker:
+        """Add a list item or a callout without text, if it starts with another block."""
+        if self._marker or self._callout:
             self._add_text("")
 
     def _link(self, found: re.Match[str]) -> str:

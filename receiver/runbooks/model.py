@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from receiver.runbooks.tables import align_table
+
 
 @dataclass(frozen=True)
 class Part:
@@ -73,10 +75,16 @@ def _plain_lines(section: Section) -> list[str]:
         if part.kind == "code":
             indent += "  "
         first = f"{part.marker} " if part.marker else ""
-        for line in part.text.split("\n"):
+        for line in _plain_text(part).split("\n"):
             lines.append(f"{indent}{first}{line}".rstrip())
             first = " " * len(first)
     return lines
+
+
+def _plain_text(part: Part) -> str:
+    if part.kind == "table":
+        return align_table(part.text, has_markup=False)
+    return part.text if part.kind == "code" else part.text.replace("\\\n", "\n")
 
 
 # Markers that would begin a block at the start of a line: `> 10 %`, `# of errors`, `- 3`, `1. May`, `===`.
@@ -117,7 +125,13 @@ def _blocks(parts: Iterable[Part]) -> Iterator[str]:
             widths.append(len(first))
         rest = indent + " " * len(first)
         text = _fence(part) if part.kind == "code" else part.text
-        if part.kind in ("paragraph", "item"):  # no line may begin a quote, a list or a heading by accident
+        if part.kind == "table":
+            text = align_table(text, has_markup=True)
+        if part.kind in (
+            "paragraph",
+            "item",
+            "callout",
+        ):  # no line may begin a quote, a list or a heading by accident
             text = _BLOCK_MARK.sub(r"\1\\\2", text)
         begin, *more = text.split("\n")
         lines = [indent + first + begin, *(rest + line if line else "" for line in more)]

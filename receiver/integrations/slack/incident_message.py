@@ -18,6 +18,7 @@ from receiver.model.heading import IncidentHeading, find_heading, format_more
 from receiver.model.incident import Incident
 from receiver.model.messages import is_in_maintenance
 from receiver.runbooks.model import Excerpt, Part, Section
+from receiver.runbooks.tables import align_table
 
 # Characters reserved for the runbook; the alerts may use the rest that the essential lines leave.
 _RUNBOOK_SHARE = 3500
@@ -245,7 +246,9 @@ def _render_section(sector: Section) -> Iterator[str]:
 
 
 def _render_part(part: Part) -> str:
-    if part.kind in ("code", "table"):
+    if part.kind == "table":
+        return mrkdwn.render_code_block(align_table(part.text, has_markup=False))
+    if part.kind == "code":
         return mrkdwn.render_code_block(part.text)
     text = mrkdwn.render_inline(part.text)
     if not text:
