@@ -16,8 +16,7 @@ from receiver.model.alert import Alert
 from receiver.model.alert_links import find_runbook_link, find_unusable_runbook, list_runbook_values
 from receiver.runbooks.document import Document, parse_document
 from receiver.runbooks.escalation_matrix import MatrixRow, find_matrix
-from receiver.runbooks.excerpt import cut_excerpt
-from receiver.runbooks.matching import Index, Match, Step, list_in_document
+from receiver.runbooks.matching import Index, Match, Step
 from receiver.runbooks.model import Excerpt, Runbook
 from receiver.runbooks.remote import RunbookFetcher
 from receiver.runbooks.section_titles import BUILT_IN_TITLES, SectionTitles
@@ -107,7 +106,8 @@ def _describe_error(path: Path, error: Exception) -> Problem:
 # Interval between checks for changed files, and the longest delay until an edit takes effect.
 CHECK_EVERY_S = 2.0
 _MAX_NAME = 2000  # of a runbook, in an annotation
-_NAMED = "the runbook that the annotation names"
+_NAMED = "the runbook that an annotation names"
+MAX_NEAR = 3
 
 
 @dataclass(frozen=True)
@@ -126,9 +126,6 @@ class _Contents:
     files: dict[Path, _File] = field(default_factory=dict)
     by_name: dict[str, Runbook] = field(default_factory=dict)  # those that look like runbooks of alerts
     index: Index = field(default_factory=Index)
-    # By file, line and name; filled on demand.
-    runbooks: dict[tuple[str, int, str], Runbook] = field(default_factory=dict)
-    excerpts: dict[tuple[str, int, str], Excerpt] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
 
@@ -177,9 +174,7 @@ class RunbookCatalogue:
 
     def find_runbook(self, name: str) -> Runbook | None:
         """Return the runbook of the alert called *name*."""
-        contents = self._get_contents()
-        match = Step("", name, tuple(contents.index.list_matches(name))).chosen
-        return _read_match(match, contents) if match else None
+        return _find_named(self._get_contents().index, name)
 
     def find_excerpt(self, alert: Alert) -> Excerpt | None:
         """Return the excerpt for *alert*: from the catalogue, from its runbook link, or the link alone.
@@ -187,55 +182,64 @@ class RunbookCatalogue:
         Never waits for a link: the first call starts fetching it in the background, and later calls return
         the text.
         """
-        contents = self._get_contents()
-        link = find_runbook_link(alert)
-        step = next((step for step in self._search(alert, contents) if step.chosen), None)
+        index, link = self._get_contents().index, find_runbook_link(alert)
+        step = next((step for step in self._search(alert, index) if step.chosen), None)
         is_named = step is not None and step.question == _NAMED
         words = "" if is_named else find_unusable_runbook(alert)
         if step is None or step.chosen is None:
             return Excerpt(alert.name, url=link, words=words) if link or words else None
-        return replace(self._build_excerpt(step.chosen, contents, link), words=words)
+        return replace(self._build_excerpt(step.chosen, index, link), words=words)
 
-    def explain(self, alert: Alert) -> list[Step]:
-        """Return how the runbook of *alert* is searched, up to the first step that finds one."""
-        steps = []
-        for step in self._search(alert, self._get_contents()):
-            steps.append(step)
+    def explain(self, alert: Alert, wait_s: float = 0.0) -> list[Step]:
+        """Return how the runbook of *alert* is searched, up to the first step that finds one.
+
+        Waits *wait_s* for a link, and adds similar names where there is no match.
+        """
+        steps, index = [], self._get_contents().index
+        for step in self._search(alert, index, wait_s):
+            is_name = not step.matches and not parse_link(step.asked, is_address=True)
+            near = index.list_near(step.asked, MAX_NEAR) if is_name else ()
+            steps.append(replace(step, near=tuple(near)))
             if step.chosen:
                 break
         return steps
 
-    def list_near_names(self, name: str, count: int) -> list[str]:
-        """Return names of headings and files that resemble *name*, the nearest first."""
-        return self._get_contents().index.list_near(name, count)
+    def count_names(self) -> tuple[int, int]:
+        """Return how many headings and how many files an alert's name is compared with."""
+        return self._get_contents().index.size
 
-    def _search(self, alert: Alert, contents: _Contents) -> Iterator[Step]:
-        index = contents.index
-        for text in list_runbook_values(alert):
-            if len(text) <= _MAX_NAME and not parse_link(text, is_address=True):
-                stem = PurePosixPath(text.partition("#")[0]).stem
-                found = [*index.list_matches(text), *index.list_addressed(text), *index.list_matches(stem)]
-                yield Step(_NAMED, text, tuple(found))
-        for question, name in _list_names(alert):
+    def list_near_names(self, name: str) -> list[str]:
+        """Return at most `MAX_NEAR` names of headings and files that resemble *name*, the nearest first."""
+        return self._get_contents().index.list_near(name, MAX_NEAR)
+
+    def _search(self, alert: Alert, index: Index, wait_s: float = 0.0) -> Iterator[Step]:
+        """Yield the ways to the alert's runbook in their order; each is tried only when it is asked for."""
+        texts = (text for text in list_runbook_values(alert) if len(text) <= _MAX_NAME)
+        for text in [text for text in texts if not parse_link(text, is_address=True)] or [""]:
+            stem = PurePosixPath(text.partition("#")[0]).stem
+            found = [*index.list_matches(text), *index.list_addressed(text), *index.list_matches(stem)]
+            yield Step(_NAMED, text, tuple(found))
+        names = list(_list_names(alert))
+        for question, name in names:
             yield Step(question, name, tuple(index.list_matches(name)))
-        if link := find_runbook_link(alert):
-            yield Step("the address of the runbook", link, tuple(index.list_addressed(link)))
-            if document := self.fetcher.find_document(link):
-                found = [
-                    one for _, name in _list_names(alert) for one in Index((document,)).list_matches(name)
-                ]
-                found += sorted(list_in_document(document, link), key=lambda match: match.order)
-                yield Step("the text at the address", link, tuple(found))
+        link = find_runbook_link(alert)
+        yield Step("the address in an annotation", link, tuple(index.list_addressed(link)))
+        if link:
+            linked = self.fetcher.find_index(link, wait_s)
+            if linked is None:
+                is_allowed = self.fetcher.is_allowed(link)
+                note = "it could not be read" if is_allowed else "`runbooks:` does not list its host"
+                yield Step("the text at the address", link, note=note)
+            else:
+                found = [match for _, name in names for match in linked.list_matches(name)]
+                yield Step("the text at the address", link, (*found, *linked.list_linked(link)))
 
-    def _build_excerpt(self, match: Match, contents: _Contents, link: str) -> Excerpt:
+    def _build_excerpt(self, match: Match, index: Index, link: str) -> Excerpt:
         """Return the runbook's excerpt. Its URL is our page if it is cut or *link* is empty, else *link*."""
-        runbook = _read_match(match, contents)
-        key = (runbook.file, runbook.line, runbook.name)
-        excerpt = contents.excerpts.get(key)
-        if excerpt is None:
-            excerpt = contents.excerpts[key] = cut_excerpt(runbook)
+        runbook = match.document.read_runbook(match.place, match.name)
+        excerpt = match.document.read_excerpt(match.place, match.name)
         is_ours = bool(self.public_url) and (excerpt.is_cut or not link)
-        if is_ours and self.find_runbook(runbook.name) is runbook:
+        if is_ours and _find_named(index, runbook.name) is runbook:
             link = f"{self.public_url.rstrip('/')}/runbooks/{quote(runbook.name, safe='')}"
         return replace(excerpt, url=link)
 
@@ -302,11 +306,6 @@ def _list_names(alert: Alert) -> Iterator[tuple[str, str]]:
         yield "the name of Grafana's rule", rule
 
 
-def _read_match(match: Match, contents: _Contents) -> Runbook:
-    """Return the runbook at a match; it is parsed once."""
-    place = match.place
-    key = (place.file, place.heading_line, match.name)
-    runbook = contents.runbooks.get(key)
-    if runbook is None:
-        runbook = contents.runbooks[key] = match.document.read_runbook(place, match.name)
-    return runbook
+def _find_named(index: Index, name: str) -> Runbook | None:
+    match = Step("", name, tuple(index.list_matches(name))).chosen
+    return match.document.read_runbook(match.place, match.name) if match else None

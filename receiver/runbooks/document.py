@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
-from receiver.runbooks.model import Runbook
+from receiver.runbooks.excerpt import cut_excerpt
+from receiver.runbooks.model import Excerpt, Runbook
 from receiver.runbooks.names import ANCHOR_COST, Name, clean_title, fold_name, list_names, read_anchors
 from receiver.runbooks.parser import (
     AlertTitle,
@@ -68,9 +69,24 @@ class Document:
     places: tuple[Place, ...]
     is_collection: bool  # several headings look like the names of alerts
     section_titles: SectionTitles
+    _read: dict[tuple[int, str], Runbook] = field(default_factory=dict, init=False, repr=False)
+    _cut: dict[tuple[int, str], Excerpt] = field(default_factory=dict, init=False, repr=False)
 
     def read_runbook(self, place: Place, name: str) -> Runbook:
-        """Return the runbook at *place*, called *name*."""
+        """Return the runbook at *place*, called *name*; it is parsed once."""
+        key = (place.heading_line, name)
+        if key not in self._read:
+            self._read[key] = self._parse_runbook(place, name)
+        return self._read[key]
+
+    def read_excerpt(self, place: Place, name: str) -> Excerpt:
+        """Return the excerpt of the runbook at *place*, without a URL; it is cut once."""
+        key = (place.heading_line, name)
+        if key not in self._cut:
+            self._cut[key] = cut_excerpt(self.read_runbook(place, name))
+        return self._cut[key]
+
+    def _parse_runbook(self, place: Place, name: str) -> Runbook:
         for runbook in self.runbooks:
             if place.is_listed and runbook.line == max(1, place.heading_line) and runbook.name == name:
                 return runbook

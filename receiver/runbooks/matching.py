@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
@@ -54,8 +55,10 @@ class Step:
     """One way of finding a runbook: what was *asked* for, and the places that have it, the best first."""
 
     question: str  # `the alert's name`
-    asked: str
+    asked: str  # empty where the alert has nothing of the kind
     matches: tuple[Match, ...] = ()
+    near: tuple[str, ...] = ()  # names that resemble it
+    note: str = ""
 
     @property
     def chosen(self) -> Match | None:
@@ -63,18 +66,29 @@ class Step:
         return next((match for match in self.matches if not match.problem), None)
 
 
-@dataclass
 class Index:
-    """Finds places in *documents*; of several that match, the first has the lowest cost, see `_rank`."""
+    """Finds places in *documents* by their names, and by the anchors and files of addresses."""
 
-    documents: Sequence[Document] = ()
-    _by_key: dict[str, list[tuple[int, Place, Name]]] = field(default_factory=dict, repr=False)
-
-    def __post_init__(self) -> None:
-        for number, document in enumerate(self.documents):
+    def __init__(self, documents: Sequence[Document] = ()) -> None:
+        self._documents = documents
+        self._names: defaultdict[str, list[tuple[int, Place, Name]]] = defaultdict(list)
+        self._anchors: defaultdict[str, list[tuple[int, Place]]] = defaultdict(list)
+        self._stems: defaultdict[str, list[int]] = defaultdict(list)
+        for number, document in enumerate(documents):
+            self._stems[next(iter(document.path), "")].append(number)
             for place in document.places:
                 for name in place.names:
-                    self._by_key.setdefault(drop_accents(name.key), []).append((number, place, name))
+                    self._names[drop_accents(name.key)].append((number, place, name))
+                for anchor in _list_anchors(place):
+                    self._anchors[anchor].append((number, place))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The numbers of headings and of files in it."""
+        headings = (
+            place for document in self._documents for place in document.places if place.kind == "heading"
+        )
+        return sum(1 for _ in headings), len(self._documents)
 
     def list_matches(self, asked: str) -> list[Match]:
         """Return the places called *asked*, the one to use first; those with a problem last.
@@ -94,7 +108,7 @@ class Index:
         """Return names that resemble *asked*, as they are written, the nearest first."""
         written = {
             key: found[0][2].text
-            for key, found in self._by_key.items()
+            for key, found in self._names.items()
             if not all(place.problem for _, place, _ in found)
         }
         near = get_close_matches(drop_accents(fold_name(asked)), written, n=count)
@@ -102,10 +116,10 @@ class Index:
 
     def _list_called(self, called: str, left_out: str = "") -> list[Match]:
         found = []
-        for number, place, name in self._by_key.get(drop_accents(fold_name(called)), ()):
+        for number, place, name in self._names.get(drop_accents(fold_name(called)), ()):
             if left_out and name.cost >= SEVERAL_COST:
                 continue
-            document, closeness = self.documents[number], _measure_closeness(name.text, called)
+            document, closeness = self._documents[number], _measure_closeness(name.text, called)
             reason = ", ".join((f"its {place.kind} has {_SAME[closeness]}", *name.steps)) + left_out
             problem = "" if place.is_listed else place.problem
             if contradicts(name.text, called):
@@ -119,18 +133,62 @@ class Index:
     def list_addressed(self, address: str) -> list[Match]:
         """Return the places that a path or web address of a runbook leads to, by its file and its anchor."""
         parts = _split_address(address)
-        anchor = _find_anchor(parts)
         path = fold_path(parts.path)
+        common = (
+            {
+                number: _count_common(path, self._documents[number].path)
+                for number in self._stems.get(path[0], ())
+            }
+            if path
+            else {}
+        )
+        files = [number for number, count in common.items() if count > 1 or path[0] not in _GENERIC]
+        return self._list_anchored(parts, files, common)
+
+    def list_linked(self, address: str) -> list[Match]:
+        """Return the places in the only document, which was fetched from *address*."""
+        return self._list_anchored(_split_address(address), [0], {})
+
+    def _list_anchored(
+        self, parts: SplitResult, files: Sequence[int], common: Mapping[int, int]
+    ) -> list[Match]:
+        """Return the headings with the anchor of an address, and the whole *files* that it names."""
         found = []
-        for number, document in enumerate(self.documents):
-            common = _count_common(path, document.path)
-            if path and (common > 1 or (common == 1 and path[0] not in _GENERIC)):
-                found += _list_in_file(document, anchor, (0, -common, number))
-            elif anchor and common:
-                found += _list_anchored(document, anchor, (1, -common, number))
-            elif anchor:
-                found += _list_anchored(document, anchor, (2, 0, number))
+        anchor = _find_anchor(parts)
+        keys = dict.fromkeys((anchor.lower(), fold_name(anchor))) if anchor else ()
+        for number, place in dict.fromkeys(one for key in keys for one in self._anchors.get(key, ())):
+            # An address may name a section of its file, but not one of any file.
+            is_usable = not place.problem or (number in files and place.problem != NO_TEXT)
+            order = (0 if is_usable else 3, number not in files, -common.get(number, 0), number, place.line)
+            problem = "" if is_usable else place.problem
+            document = self._documents[number]
+            found.append(Match(document, place, place.title, "the address has its anchor", problem, order))
+        for number in files:
+            document = self._documents[number]
+            if (whole := _find_only(document)) is not None:
+                place, title, problem = whole
+                order = (3 if problem else 1, False, -common.get(number, 0), number, place.line)
+                found.append(Match(document, place, title, "the address names its file", problem, order))
         return sorted(found, key=lambda match: match.order)
+
+
+def _list_anchors(place: Place) -> set[str]:
+    """Return the anchors by which an address may name *place*."""
+    if place.kind not in ("heading", "anchor"):
+        return set()
+    return {place.slug, place.slug.lower(), *(name.key for name in place.names if name.cost <= ANCHOR_COST)}
+
+
+def _find_only(document: Document) -> tuple[Place, str, str] | None:
+    """Return the place of the only runbook in *document*, its name, and why it is not to be used."""
+    listed = [place for place in document.places if place.is_listed]
+    if len(document.runbooks) == 1 and listed:
+        return listed[0], document.runbooks[0].name, ""
+    for place in document.places:
+        if place.kind in ("file", "folder"):
+            problem = "it holds the runbooks of several alerts" if document.is_collection else place.problem
+            return place, place.names[0].text, problem
+    return None
 
 
 def _measure_closeness(text: str, asked: str) -> int:
@@ -169,43 +227,3 @@ def _count_common(path: Sequence[str], other: Sequence[str]) -> int:
             break
         common += 1
     return common
-
-
-def list_in_document(document: Document, address: str) -> list[Match]:
-    """Return the heading that the anchor of *address* names in *document*, or else the whole of it."""
-    return _list_in_file(document, _find_anchor(_split_address(address)), ())
-
-
-def _list_in_file(document: Document, anchor: str, order: tuple[int, ...]) -> list[Match]:
-    found = _list_anchored(document, anchor, order, is_named=True) if anchor else []
-    listed = [place for place in document.places if place.is_listed]
-    whole = [place for place in document.places if place.kind in ("file", "folder")]
-    for place in listed[:1] if len(document.runbooks) == 1 else whole:
-        problem = place.problem or (
-            "it holds the runbooks of several alerts" if document.is_collection else ""
-        )
-        title = document.runbooks[0].name if len(document.runbooks) == 1 else place.names[0].text
-        usability = 3 if problem else 1
-        found.append(
-            Match(document, place, title, "the address names its file", problem, (usability, *order))
-        )
-    return found
-
-
-def _list_anchored(
-    document: Document, anchor: str, order: tuple[int, ...], *, is_named: bool = False
-) -> list[Match]:
-    found = []
-    for place in document.places:
-        is_meant = place.slug == anchor.lower() or any(
-            name.cost <= ANCHOR_COST and name.key == fold_name(anchor) for name in place.names
-        )
-        if is_meant and place.kind in ("heading", "anchor"):
-            # An address may name a section of its file, but not one of any file.
-            problem = place.problem if not is_named or place.problem == NO_TEXT else ""
-            usability = 2 if problem else 0
-            reason = "the address has its anchor"
-            found.append(
-                Match(document, place, place.title, reason, problem, (usability, *order, place.line))
-            )
-    return found

@@ -17,7 +17,8 @@ from receiver import clock as wall
 from receiver.cache import Cache
 from receiver.errors import TemporaryDeliveryError
 from receiver.http_client import get_tls_context
-from receiver.runbooks.document import Document, parse_document
+from receiver.runbooks.document import parse_document
+from receiver.runbooks.matching import Index
 from receiver.runbooks.section_titles import BUILT_IN_TITLES, SectionTitles
 from receiver.text import one_line
 
@@ -117,9 +118,9 @@ class RunbookFetcher:
         self._allowed = frozenset(host.casefold() for host in allowed_hosts)
         self._connect = connect
         self._resolve = resolve
-        self._documents = Cache(
+        self._indexes = Cache(
             "runbook",
-            self._fetch_document,
+            self._fetch_index,
             clock,
             ttl_s=CACHE_S,
             retry_s=RETRY_S,
@@ -127,14 +128,14 @@ class RunbookFetcher:
             at_once=MAX_AT_ONCE,
         )
 
-    def find_document(self, url: str, wait_s: float = 0.0) -> Document | None:
-        """Return the text last fetched from *url*; None when there is none yet.
+    def find_index(self, url: str, wait_s: float = 0.0) -> Index | None:
+        """Return the index of the text last fetched from *url*; None when there is none yet.
 
         Starts a fetch in the background when the cached result has expired, and waits *wait_s* for it.
         """
         if not self.is_allowed(url):
             return None
-        cached = self._documents.find_value(url, wait_s)
+        cached = self._indexes.find_value(url, wait_s)
         return cached.value if cached is not None else None
 
     def is_allowed(self, url: str) -> bool:
@@ -147,9 +148,9 @@ class RunbookFetcher:
         names = {f"{host}:{port}"} | ({host} if port == 443 else set())
         return parts.scheme == "https" and "@" not in parts.netloc and not names.isdisjoint(self._allowed)
 
-    def _fetch_document(self, url: str) -> Document:
+    def _fetch_index(self, url: str) -> Index:
         try:
-            return parse_document(self._fetch_text(url), url, self._section_titles)
+            return Index([parse_document(self._fetch_text(url), url, self._section_titles)])
         except (FetchError, OSError, http.client.HTTPException, ValueError) as error:
             detail = f"{urlsplit(url).hostname}: {one_line(str(error), 200)}"
             raise TemporaryDeliveryError("link_unreadable", detail) from error
@@ -163,7 +164,10 @@ class RunbookFetcher:
                 raise FetchError("redirected elsewhere")
             answer = self._send_request(parts)
             if isinstance(answer, bytes):
-                return answer.decode("utf-8", "replace")
+                text = answer.decode("utf-8", "replace")
+                if "\0" in text or text.count("\ufffd") * 50 > len(text):
+                    raise FetchError("not a text in UTF-8")
+                return text
             url = urljoin(url, answer)
         raise FetchError("too many redirects")
 

@@ -88,14 +88,14 @@ def a_fetcher(wiki: Wiki, *allowed: str, addresses=(PUBLIC,), clock=None) -> Run
 
 
 def read(fetcher: RunbookFetcher, url: str) -> list[str]:
-    document = fetcher.find_document(url, WAIT_S)
-    return [runbook.name for runbook in document.runbooks] if document else []
+    index = fetcher.find_index(url, WAIT_S)
+    return [match.name for match in index.list_linked(url) if not match.problem] if index else []
 
 
 def test_a_runbook_is_available_at_the_second_request(wiki):
     wiki.has("/DiskFull.md")
     fetcher = a_fetcher(wiki)
-    assert fetcher.find_document("https://wiki.example.org/DiskFull.md") is None
+    assert fetcher.find_index("https://wiki.example.org/DiskFull.md") is None
     assert read(fetcher, "https://wiki.example.org/DiskFull.md") == ["DiskFull"]
     assert wiki.requests == ["/DiskFull.md"]
 
@@ -106,7 +106,7 @@ def test_a_hanging_server_delays_no_message_and_is_requested_once(wiki):
     fetcher = a_fetcher(wiki)
     started = time.monotonic()
     for _ in range(50):
-        assert fetcher.find_document("https://wiki.example.org/DiskFull.md") is None
+        assert fetcher.find_index("https://wiki.example.org/DiskFull.md") is None
     assert time.monotonic() - started < 1
     wiki.gate.set()
     assert read(fetcher, "https://wiki.example.org/DiskFull.md") == ["DiskFull"]
