@@ -19,7 +19,7 @@ COMMANDS: dict[str, str] = {
     "check": "check",
     "schema": "check",
     "route": "route",
-    "runbook": "route",
+    "runbook": "runbook",
     "fire": "fire",
     "incidents": "incidents",
     "show": "incidents",

@@ -1,8 +1,7 @@
-"""`receiver route` and `receiver runbook`: dry runs of the routing and of a runbook's excerpt."""
+"""`receiver route`: a dry run of the routing."""
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -13,40 +12,9 @@ from receiver.cli.fire import collect_pairs, read_pair
 from receiver.cli.terminal import config_option, print_json, print_text, render_fields, show_examples
 from receiver.clock import format_duration
 from receiver.incidents.routing_preview import RoutingPreview, preview_route
-from receiver.model.alert import Alert
 from receiver.model.routing import SLACK, Target
-from receiver.runbooks.catalogue import RunbookCatalogue
-from receiver.runbooks.model import Runbook, render_markdown
+from receiver.runbooks.model import Runbook
 from receiver.text import one_line
-
-MAX_SUGGESTIONS = 3
-
-
-@click.command(epilog=show_examples("receiver runbook HighCPUUsage", "receiver runbook highcpuusage | less"))
-@click.argument("alertname")
-@config_option
-def runbook(alertname: str, config: Path) -> None:
-    """Print a runbook's excerpt as it would be posted with the alert, in Markdown.
-
-    Reads the files that the configuration names; needs no running receiver. Ends with 1 when there
-    is no runbook for that alert.
-    """
-    catalogue = load_config(config).catalogue
-    excerpt = catalogue.find_excerpt(Alert("", {"alertname": alertname}, {}, 0.0))
-    if excerpt is None:
-        raise click.ClickException(_describe_missing(alertname, catalogue))
-    print_text(f"**{one_line(excerpt.name, 200)}**\n\n{render_markdown(excerpt)}")
-
-
-def _describe_missing(alertname: str, catalogue: RunbookCatalogue) -> str:
-    sentence = f"no runbook for {one_line(alertname, 100)!r}"
-    known = {name.casefold(): name for name in catalogue.list_names()}
-    near = get_close_matches(alertname[:200].casefold(), known, n=MAX_SUGGESTIONS)
-    if near:
-        return f"{sentence}: did you mean {' or '.join(known[name] for name in near)}?"
-    if not known:
-        return f"{sentence}: there are no runbooks at all, see `runbooks:` in the configuration"
-    return f"{sentence} among the {len(known)} there are"
 
 
 @click.command(

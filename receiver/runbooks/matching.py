@@ -111,8 +111,10 @@ class Index:
             for key, found in self._names.items()
             if not all(place.problem for _, place, _ in found)
         }
-        near = get_close_matches(drop_accents(fold_name(asked)), written, n=count)
-        return [written[key] for key in near]
+        key = drop_accents(fold_name(asked))
+        near = get_close_matches(key, written, n=count, cutoff=0.7)
+        near += (known for known in written if len(key) > 2 and key in known)
+        return [written[known] for known in dict.fromkeys(near)][:count]
 
     def _list_called(self, called: str, left_out: str = "") -> list[Match]:
         found = []
