@@ -106,15 +106,18 @@ class Index:
 
     def list_near(self, asked: str, count: int) -> list[str]:
         """Return names that resemble *asked*, as they are written, the nearest first."""
-        written = {
-            key: found[0][2].text
+        usable = {
+            key: found[0]
             for key, found in self._names.items()
             if not all(place.problem for _, place, _ in found)
         }
         key = drop_accents(fold_name(asked))
-        near = get_close_matches(key, written, n=count, cutoff=0.7)
-        near += (known for known in written if len(key) > 2 and key in known)
-        return [written[known] for known in dict.fromkeys(near)][:count]
+        near = get_close_matches(key, usable, n=count, cutoff=0.7)
+        near += (known for known in usable if len(key) > 2 and key in known)
+        names: dict[tuple[int, int], str] = {}  # one for each heading
+        for number, place, name in map(usable.__getitem__, near):
+            names.setdefault((number, place.heading_line), name.text)
+        return [*names.values()][:count]
 
     def _list_called(self, called: str, left_out: str = "") -> list[Match]:
         found = []
