@@ -41,7 +41,7 @@ class Routing:
     routes: tuple[routing.Route, ...]
     policies: Mapping[str, routing.EscalationPolicy] = field(default_factory=dict)
     responders: Mapping[str, routing.Responder] = field(default_factory=dict)
-    runbooks: tuple[Path, ...] = ()  # Markdown files and folders
+    runbooks: tuple[Path, ...] = ()  # files and folders of Markdown or HTML
     runbook_hosts: tuple[str, ...] = ()  # `host` or `host:port` that runbook links may be read from
     section_titles: SectionTitles = BUILT_IN_TITLES  # of the sections of runbooks
     slack_token: Secret = _UNSET  # empty: Slack is simulated

@@ -25,7 +25,7 @@ MAX_FILE_BYTES = 1024 * 1024
 MAX_FILES = 5000
 # Limits the walk through a folder with many other files.
 MAX_ENTRIES = 200_000
-SUFFIXES = (".md", ".markdown")
+SUFFIXES = (".md", ".markdown", ".html", ".htm")
 # Changes with a file's content: mtime and ctime in ns (a copy can set the mtime), size, inode.
 FileVersion = tuple[int, int, int, int]
 

@@ -87,9 +87,9 @@ def _list_shares(stacks: Sequence[_Stack], limit: int) -> Iterator[tuple[_Stack,
     for kind, share, first in (
         (DIAGNOSIS, limit // 8, limit // 4),
         (RESOLUTION, limit // 2, 0),
-        ("", limit // 6, limit * 2 // 5),
-        (SYMPTOM, limit // 6, limit * 2 // 5),
-        (IMPACT, limit // 6, limit * 2 // 5),
+        ("", limit // 8, limit // 4),
+        (SYMPTOM, limit // 8, limit // 4),
+        (IMPACT, limit // 10, limit // 5),
         (ESCALATION, limit // 8, 0),
         (RESOLUTION, limit, 0),
     ):

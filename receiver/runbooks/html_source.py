@@ -113,6 +113,11 @@ def is_html_page(text: str) -> bool:
     return _PAGE.match(text) is not None
 
 
+def is_sign_in(text: str) -> bool:
+    """Return whether an HTML page asks for a password: it is shown in place of what was asked for."""
+    return re.search(r"""<input\b[^<>]*\btype\s*=\s*["']?password\b""", text, re.IGNORECASE) is not None
+
+
 def convert_html(text: str) -> str:
     """Return the HTML *text* as Markdown; of a page, what stands in `<main>` or `<article>`. Never raises."""
     converter = _Converter()
@@ -242,8 +247,9 @@ class _Converter:
     _pre: list[str] | None = None
     _lang: str = ""
     _rows: list[list[str]] | None = None
+    _is_title: bool = False  # the title of a callout is being read
     _divs: list[str] = field(default_factory=list)  # what ends each open `div`
-    _main: tuple[int, int] = (-1, -1)
+    _spans: dict[str, tuple[int, int]] = field(default_factory=dict)  # the lines of `article` and `main`
 
     def read_text(self, text: str) -> None:
         if self._hidden:
@@ -288,8 +294,8 @@ class _Converter:
         self._flush()
         if self._rows:
             self._end_table()
-        start, end = self._main
-        lines = self.lines[start : end if end > start else None] if start >= 0 else self.lines
+        start, end = self._spans.get("article") or self._spans.get("main") or (0, 0)
+        lines = self.lines[start : end if end > start else None]
         return "\n".join(lines).strip("\n") + "\n"
 
     def _read_hidden(self, name: str, is_closing: bool) -> None:
@@ -325,26 +331,27 @@ class _Converter:
             self._read_nesting(name, is_closing)
         elif name == "hr":
             self._write(["---"])
-        elif name in ("div", "section", "aside", "details"):
-            self._read_division(tag, is_closing)
+        elif name in ("p", "div", "section", "aside", "details"):
+            self._read_division(name, tag, is_closing)
         elif name in ("main", "article"):
-            self._read_main(is_closing)
+            self._read_main(name, is_closing)
 
-    def _read_main(self, is_closing: bool) -> None:
-        start, end = self._main
-        if not is_closing and start < 0:
-            self._main = (len(self.lines), end)
-        elif is_closing and start >= 0:
-            self._main = (start, len(self.lines))
+    def _read_main(self, name: str, is_closing: bool) -> None:
+        start, end = self._spans.get(name, (len(self.lines), 0))
+        self._spans[name] = (start, len(self.lines) if is_closing else end)
 
-    def _read_division(self, tag: re.Match[str], is_closing: bool) -> None:
+    def _read_division(self, name: str, tag: re.Match[str], is_closing: bool) -> None:
         """Turn a division with the class of a callout into one."""
+        classes = _read_attributes(tag[3]).get("class", "")
+        is_inside = bool(self._divs and self._divs[-1]) and not is_closing
+        self._is_title = is_inside and re.search("title|heading", classes, re.IGNORECASE) is not None
+        if name == "p":
+            return
         if is_closing:
             end = self._divs.pop() if self._divs else ""
             if end:
                 self._write([end])
             return
-        classes = _read_attributes(tag[3]).get("class", "")
         kind = _CALLOUT_TYPE.search(classes) if _CALLOUT_CLASS.search(classes) else None
         self._divs.append(">>>" if kind else "")
         if kind:
@@ -427,7 +434,11 @@ class _Converter:
         text = re.sub(r"\s*\[(?:¶|#|🔗|§)?\]\([^()]*\)$", "", text).removesuffix("¶").strip()
         if not text.strip("*~` "):
             return
-        if self._rows is not None:
+        if self._is_title and len(self.lines) > 1:
+            self._is_title = False
+            if f"[!{text.lower()}]" not in self.lines[-2]:
+                self.lines[-2] += f" {text}"
+        elif self._rows is not None:
             if self._rows and self._rows[-1]:
                 self._rows[-1][-1] += text.replace("|", "\\|").replace("\\\n", " ")
         elif self._heading:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
 from receiver.model.alert import BUILT_IN_WORDS, Severity
+from receiver.runbooks.html_source import convert_html, is_html_page
 from receiver.runbooks.markdown import Block, blank_front_matter, bold, read_parts, split_blocks
 from receiver.runbooks.model import Part, Runbook, Section
 from receiver.runbooks.section_titles import (
@@ -31,6 +32,7 @@ _FILLERS = frozenset({"severity", "alert", "level", "and", "or"})
 # A longer text is prose; Prometheus has no limit.
 MAX_NAME_CHARS = 200
 MAX_TITLE_CHARS = 1000
+MAX_HTML_CHARS = 1_000_000
 # As many headings may stand above one text.
 MAX_STACKED = 50
 
@@ -337,6 +339,8 @@ def parse_file(text: str, file: str, section_titles: SectionTitles = BUILT_IN_TI
     Never raises for any text.
     """
     text = blank_front_matter(clean_text(text))
+    if is_html_page(text) or PurePath(file).suffix.lower() in (".html", ".htm"):
+        text = convert_html(text[:MAX_HTML_CHARS])
     lines = text.split("\n")
     outline = build_outline(split_blocks(text), len(lines))
     titles = dict(_find_alerts(outline, section_titles)) or _find_file_alert(outline, file, section_titles)

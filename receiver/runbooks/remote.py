@@ -18,6 +18,7 @@ from receiver.cache import Cache
 from receiver.errors import TemporaryDeliveryError
 from receiver.http_client import get_tls_context
 from receiver.runbooks.document import parse_document
+from receiver.runbooks.html_source import is_html_page, is_sign_in
 from receiver.runbooks.matching import Index
 from receiver.runbooks.section_titles import BUILT_IN_TITLES, SectionTitles
 from receiver.text import one_line
@@ -89,6 +90,8 @@ MAX_REDIRECTS = 3
 MAX_AT_ONCE = 4
 MAX_CACHED = 500
 _TEXT_TYPES = ("text/plain", "text/markdown", "text/x-markdown", "application/octet-stream", "")
+_HTML_TYPES = ("text/html", "application/xhtml+xml")
+_ACCEPT = "text/markdown, text/plain, text/html;q=0.5"
 # Opens a connection to (host, port) at an address that was already resolved and checked.
 Connect = Callable[[str, int, str], http.client.HTTPConnection]
 # Returns the addresses of (host, port).
@@ -181,18 +184,20 @@ class RunbookFetcher:
         timer.start()
         try:
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            connection.request(
-                "GET", target, headers={"User-Agent": "receiver", "Accept": "text/markdown, text/plain"}
-            )
+            connection.request("GET", target, headers={"User-Agent": "receiver", "Accept": _ACCEPT})
             # The socket timeout limits each wait; the timer limits the whole, if headers arrive slowly.
             response = connection.getresponse()
             if response.status in (301, 302, 303, 307, 308):
                 return response.headers.get("Location", "")
             if response.status != 200:
                 raise FetchError(f"status {response.status}")
-            if response.headers.get_content_type() not in _TEXT_TYPES:
-                raise FetchError(f"not a text but {response.headers.get_content_type()}")
-            return _read_body(response, deadline)
+            kind = response.headers.get_content_type()
+            if kind not in (*_TEXT_TYPES, *_HTML_TYPES):
+                raise FetchError(f"not a text but {kind}")
+            body = _read_body(response, deadline)
+            if kind in _HTML_TYPES:
+                _check_page(body.decode("utf-8", "replace"))
+            return body
         finally:
             timer.cancel()
             connection.close()
@@ -228,6 +233,13 @@ class PinnedConnection(http.client.HTTPSConnection):
     def connect(self) -> None:
         sock = socket.create_connection((self._address, self.port), TIMEOUT_S)
         self.sock = self._tls.wrap_socket(sock, server_hostname=self.host)
+
+
+def _check_page(text: str) -> None:
+    if not is_html_page(text):
+        raise FetchError("no HTML page")
+    if is_sign_in(text):
+        raise FetchError("a page to sign in")
 
 
 def _shut_down_socket(connection: http.client.HTTPConnection) -> None:

@@ -348,3 +348,11 @@ def test_without_allowed_hosts_nothing_is_ever_fetched(tmp_path):
     excerpt = a_catalogue([tmp_path]).find_excerpt(an_alert())
     assert excerpt is not None
     assert (excerpt.sections, excerpt.url) == ((), "https://wiki.example.org/DiskFull.md")
+
+
+def test_a_page_of_html_is_read_but_none_to_sign_in(wiki):
+    page = f"<!doctype html><article><h1>DiskFull</h1><h2>Impact</h2><p>{'x' * 20}</p></article>"
+    wiki.has("/page", page, Content_Type="text/html; charset=utf-8")
+    wiki.has("/login", page + "<form><input type='password'></form>", Content_Type="text/html")
+    assert len(read(a_fetcher(wiki), "https://wiki.example.org/page")) == 1
+    assert read(a_fetcher(wiki), "https://wiki.example.org/login") == []
