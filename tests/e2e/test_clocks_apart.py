@@ -89,7 +89,9 @@ class Hosts:
             return False
 
     def log(self) -> str:
-        return "\n".join((self.folder / f"log-{n}").read_text()[-2000:] for n in range(len(self._processes)))
+        logs = [(self.folder / f"log-{n}").read_text()[-2000:] for n in range(len(self._processes))]
+        ends = [f"process {n}, exit status {one.poll()}" for n, one in enumerate(self._processes)]
+        return "\n".join(f"{end}\n{log}" for end, log in zip(ends, logs, strict=True))
 
     def post(self, name: str) -> None:
         status, answer = self.ask("POST", "/webhooks/alertmanager", a_body(name))
