@@ -154,6 +154,16 @@ def _alerts(outcome: str) -> Counter:
     return metrics.ALERTS.labels(outcome)
 
 
+def _refuse_unsigned(reason: str) -> Response:
+    """Answer a vendor's request without a valid signature with 401, and log it.
+
+    Any client can cause this, so the log is limited to one line a minute for each path, with a count.
+    """
+    fields = {"path": request.path, "from": request.remote_addr, "reason": reason}
+    logger.warning("request refused", extra={"fields": fields, "state": request.path})
+    return error_response(401, reason)
+
+
 # Slack's signatures are valid for five minutes before and after their timestamp.
 _SIGNED_FOR_S = 660
 
@@ -177,11 +187,7 @@ def build_slack_hooks(services: Services) -> Blueprint:
             secret, request.headers.items(), read_unverified_body(request), services.clock()
         ):
             return None
-        # Any client can cause this, so the log is limited to one line a minute, with a count.
-        logger.warning("unsigned request refused", extra={"fields": {"path": request.path}, "state": "slack"})
-        return error_response(
-            401, "the signature is missing, wrong, too old, or SLACK_SIGNING_SECRET is unset"
-        )
+        return _refuse_unsigned("the signature is missing, wrong, too old, or SLACK_SIGNING_SECRET is unset")
 
     def receive_request(parse: Callable[[bytes], Request | None]) -> Response:
         """Handle and answer the request; the follow-up message is sent after the response."""
@@ -230,7 +236,7 @@ def build_pagerduty_hooks(services: Services) -> Blueprint:
         secret = services.settings.pagerduty_webhook_secret
         body = read_unverified_body(request) if header and secret else b""
         if not pagerduty_webhook.verify_signature((secret,), header, body):
-            return error_response(401, "not signed with PAGERDUTY_WEBHOOK_SECRET")
+            return _refuse_unsigned("not signed with PAGERDUTY_WEBHOOK_SECRET")
         event = pagerduty_webhook.parse_event(body)
         if event is None or event.event_type not in EVENTS:
             return jsonify({"outcome": "ignored"}), 202
