@@ -148,7 +148,8 @@ class WorkQueue:
     def release(self, queue: str, worker: str, entry_id: str, dues: Mapping[str, float | None]) -> bool:
         """Release a lease, and enqueue the entry in each queue of *dues* at the given time, or earlier if
         a change enqueued it earlier. False, without any of these effects, if *worker* no longer holds the
-        lease. The writes of `DueTimes` are done before, in the same round trip.
+        lease. The writes of `DueTimes` are done before, in the same script: if Redis refuses one, the lease
+        stays.
         """
         keys = Keys(self._shard(entry_id))
         writes = dues.writes if isinstance(dues, DueTimes) else ()
@@ -158,7 +159,7 @@ class WorkQueue:
         queue_keys = (keys.queue(other) for other in dues)
         release = ("release", [keys.leases(queue), keys.lease_owners(queue), *queue_keys], args)
         with store_errors():
-            return bool(self._scripts.run_each([*writes, release])[-1])
+            return bool(self._scripts.run_as_one([*writes, release])[-1])
 
     def enqueue(self, queue: str, entry_id: str, due: float, *, if_absent: bool = False) -> None:
         """Enqueue an entry in *queue* at *due*; an earlier due time is kept, with *if_absent* any."""
