@@ -24,7 +24,9 @@ from tests.rig import ROUTING
 
 pytestmark = [
     pytest.mark.needs_chromium,
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (Debian: apt install chromium)"),
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="chromium is not installed (Debian: apt install chromium-headless-shell)"
+    ),
     pytest.mark.skipif(NGINX is None, reason="nginx is not installed (Debian: apt install nginx-light)"),
 ]
 # Over plain HTTP a browser sends Sec-Fetch-Site only to loopback, not to such a host name.
