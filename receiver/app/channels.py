@@ -232,8 +232,8 @@ def build_slack_interactions(services: Services) -> SlackInteractions:
 
     def mark_reviewed(review_id: str, by: Person, now: float) -> None:
         record = review_service.mark_reviewed(review_id, by, now)
-        if record.edit_at is not None:  # Slack could not be updated now
-            services.work_queue.enqueue(TASKS, f"review-{record.review.route}", max(now, record.edit_at))
+        if (edit_at := record.find_edit_at(now)) is not None:  # Slack could not be updated now
+            services.work_queue.enqueue(TASKS, f"review-{record.review.route}", max(now, edit_at))
 
     def acknowledge_storm(storm_id: str, by: Person, now: float) -> None:
         services.storms.record_response(storm_id, "acknowledge", by, now, is_renewing=True)

@@ -23,6 +23,8 @@ STORM = "storm-"
 BUNDLING = "storm"
 # By then an attempt has ended or its worker has died; a request to Slack times out after ten seconds.
 IN_FLIGHT_S = 15.0
+# The clocks of other hosts may be ahead of ours by so much; beyond that, our clock was set back.
+CLOCKS_DIFFER_S = 5.0
 
 
 class Receipt(Struct, frozen=True, omit_defaults=True):
@@ -138,10 +140,19 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
         """A storm has delivered it: it has no message in the channel and no PagerDuty incident of its own."""
         return self.receipt is not None and bool(self.storm)
 
-    @property
-    def next_attempt_at(self) -> float:
-        """When to attempt it, or again; an attempt without a result may still be in flight in some worker."""
-        return self.retry_at or (self.last_attempt_at + IN_FLIGHT_S if self.attempts else 0.0)
+    def is_ahead(self, now: float) -> bool:
+        """Return whether a clock ahead of ours computed its wait: another host's, or ours before it was set
+        back. How much of the wait is over is unknown, so it must not last until our clock reaches its end.
+        """
+        return self.attempts > 0 and self.last_attempt_at > now + CLOCKS_DIFFER_S
+
+    def find_next_attempt_at(self, now: float) -> float:
+        """Return when to attempt it, or again: 0 at once. An attempt without a result may still be in flight
+        in some worker.
+        """
+        if not self.attempts or self.is_ahead(now):
+            return 0.0
+        return self.retry_at or self.last_attempt_at + IN_FLIGHT_S
 
     def with_attempt(
         self,

@@ -5,7 +5,7 @@
 --       stands for, task, due at, wake channel, queue name
 -- Returns 1 if saved, 0 if the id was saved before.
 local at = redis.call('HGET', KEYS[1], 'at')
-if at and (tonumber(ARGV[2]) == 0 or tonumber(ARGV[1]) < tonumber(at) + tonumber(ARGV[2])) then
+if at and (tonumber(ARGV[2]) == 0 or math.abs(ARGV[1] - at) < tonumber(ARGV[2])) then
   redis.call('HINCRBY', KEYS[1], 'more', ARGV[8])
   return 0
 end
