@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 from receiver import clock as wall
 from receiver.cache import Cache
 from receiver.errors import TemporaryDeliveryError
-from receiver.http_client import get_tls_context
+from receiver.http_connection import get_tls_context
 from receiver.runbooks.model import Runbook
 from receiver.runbooks.parser import parse_runbooks
 from receiver.text import one_line

@@ -10,7 +10,7 @@ from typing import Any
 from receiver import clock
 from receiver.engine.notification import Notification
 from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
-from receiver.http_client import HttpResponse
+from receiver.http_connection import HttpResponse
 from receiver.integrations.pagerduty.event import render_event, render_minimal
 from receiver.integrations.pagerduty.routing_keys import RoutingKeys
 from receiver.integrations.pagerduty.session import find_retry_after, post_event
@@ -35,7 +35,7 @@ class PagerDutyChannel:
     """Triggers, acknowledges and resolves pages, under the routing key whose digest the action names.
 
     An action without a digest is simulated: *record* is called with the event instead of sending it.
-    *timeout_s* limits connecting, and each wait for the next bytes of the response.
+    *timeout_s* limits each request.
     """
 
     keys: RoutingKeys
