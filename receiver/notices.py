@@ -221,14 +221,18 @@ class RejectedWebhooks:
         """Save the notices about what was counted since the last call. On a StoreError the counts stay in
         memory, and it is raised.
         """
-        for topic, text in list(self._texts.items()):
-            if count := self._unsaved[topic]:
-                now = self._clock()
+        with self._lock:
+            unsaved, self._unsaved = self._unsaved, Counter()
+        try:
+            for topic in list(unsaved):
+                count, text, now = unsaved[topic], self._texts[topic], self._clock()
                 self._notices.save_notice(
                     topic, text, now, about=topic, every=REJECTIONS_EVERY_S, count=count
                 )
-                with self._lock:
-                    self._unsaved[topic] -= count
+                del unsaved[topic]
+        finally:
+            with self._lock:
+                self._unsaved += unsaved
 
 
 logger = logging.getLogger(__name__)
