@@ -87,6 +87,7 @@ RETRY_S = 60.0
 MAX_REDIRECTS = 3
 MAX_AT_ONCE = 4
 MAX_CACHED = 500
+MAX_URL = 2000
 _TEXT_TYPES = ("text/plain", "text/markdown", "text/x-markdown", "application/octet-stream", "")
 # Opens a connection to (host, port) at an address that was already resolved and checked.
 Connect = Callable[[str, int, str], http.client.HTTPConnection]
@@ -136,7 +137,9 @@ class RunbookFetcher:
         return cached.value if cached is not None else ()
 
     def is_allowed(self, url: str) -> bool:
-        """Return whether *url* is https on an allowed host, without credentials."""
+        """Return whether *url* is https on an allowed host, without credentials, and short enough to keep."""
+        if len(url) > MAX_URL:
+            return False
         try:
             parts = urlsplit(url)
             host, port = parts.hostname or "", parts.port or 443

@@ -17,12 +17,13 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from receiver.model.incident import OnCallPerson
-from receiver.text import clean_text, find_real_host, is_web_link, one_line, truncate_text
+from receiver.text import cache_short, clean_text, find_real_host, is_web_link, one_line, truncate_text
 
 # Links are not truncated but left out; generator URLs of long queries would use up the message.
 MAX_URL = 1500
-# The message of an incident, its replies and its edits show the same texts, of at most 16 KiB each.
+# The message of an incident, its replies and its edits show the same texts. A label may have a megabyte.
 _CACHED = 512
+_cache = cache_short(_CACHED, 1000)
 _HALF_ENTITY = re.compile(r"&[a-z]*$")
 _MAX_TIMESTAMP = 253402300799  # the year 9999, the last that datetime supports
 
@@ -55,7 +56,7 @@ def join_lines(lines: Iterable[str], limit: int) -> str:
     return "\n".join(fitting)
 
 
-@lru_cache(maxsize=_CACHED)
+@_cache
 def escape_line(text: str, limit: int) -> str:
     """Return untrusted *text* escaped, on one line, in at most *limit* characters."""
     return cut_escaped(escape(one_line(text[: _source_limit(limit)], limit)), limit)
@@ -105,13 +106,13 @@ def bold(text: str, limit: int) -> str:
     return f"*{inner}*" if inner else ""
 
 
-@lru_cache(maxsize=_CACHED)
+@_cache
 def is_link(url: str) -> bool:
     """Return whether *url* can be a link in a message."""
     return len(url) <= MAX_URL and is_web_link(url) and escape(url).isprintable() and clean_text(url) == url
 
 
-@lru_cache(maxsize=_CACHED)
+@_cache
 def link(url: str, label: str) -> str:
     """Return a link to *url*, or only the label if `is_link` is false. If the label looks like the address of
     another host, the real host follows the link.
@@ -188,7 +189,7 @@ _PARSER: Final = MarkdownIt("commonmark").enable("strikethrough")
 _MARKS = {"strong": "*", "em": "_", "s": "~"}
 
 
-@lru_cache(maxsize=_CACHED)
+@_cache
 def render_inline(text: str) -> str:
     """Return a paragraph's or item's Markdown as mrkdwn: bold, italics, code spans and links.
 
