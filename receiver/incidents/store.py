@@ -313,11 +313,13 @@ class RedisIncidents(RedisListing):
             for queue in update.queues
         )
         args: Fields = [loaded.version, int(is_put_aside), history_s if incident.is_resolved else 0]
-        args += (incident.id, f"{incident.opened_at:.3f}", self.script_clock.format_time(update.due), WAKE)
+        args += (incident.id, f"{incident.opened_at:.3f}", WAKE)
         args += (history_s, TIMELINE_LIMIT, len(change.events))
         args += (codec.encode(names) for names in (changes.begun, changes.ended, left_owners))
         args += (self._owners.kept_after_end_s, latest, *map(codec.encode, change.events))
-        return [*hashes, *indexes, *owners, keys.changes, *queues], [*args, *update.queues, *fields]
+        for queue in update.queues:
+            args += (self.script_clock.format_time(update.dues.get(queue, update.due)), queue)
+        return [*hashes, *indexes, *owners, keys.changes, *queues], [*args, *fields]
 
     @property
     def is_divided(self) -> bool:

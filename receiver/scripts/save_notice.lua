@@ -18,6 +18,5 @@ else
   redis.call('HINCRBY', KEYS[2], '+', 1)
 end
 redis.call('EXPIRE', KEYS[2], ARGV[7])
-redis.call('ZADD', KEYS[3], 'LT', timestamp(ARGV[10]), ARGV[9])
-redis.call('PUBLISH', ARGV[11], ARGV[12] .. ' ' .. ARGV[10])
+enqueue(KEYS[3], ARGV[9], ARGV[10], ARGV[11], ARGV[12])
 return 1

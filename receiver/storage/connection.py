@@ -134,8 +134,8 @@ def list_servers(client: Client) -> list[Client]:
     return client.list_masters() if isinstance(client, ClusterClient) else [client]
 
 
-# The functions that scripts share, and their files.
-_SHARED = {"timestamp(": "_timestamps.lua", "log_change(": "_changes.lua"}
+# The files of the functions that scripts share.
+_SHARED = {"_timestamps": ("timestamp(", "enqueue("), "_changes": ("log_change(",)}
 _JOIN = "_join"
 
 
@@ -148,10 +148,11 @@ def read_scripts() -> dict[str, str]:
     root = resources.files("receiver")
     folders = [root / "scripts", *(package / "scripts" for package in root.iterdir() if package.is_dir())]
     files = [file for folder in folders if folder.is_dir() for file in folder.iterdir()]
-    texts = {file.name: file.read_text() for file in files if file.name.endswith(".lua")}
-    shared = {function: texts.pop(name) for function, name in _SHARED.items()}
+    scripts = (file for file in files if file.name.endswith(".lua"))
+    texts = {file.name.removesuffix(".lua"): file.read_text() for file in scripts}
+    shared = [(texts.pop(name), functions) for name, functions in _SHARED.items()]
     return {
-        name.removesuffix(".lua"): "".join((*(shared[one] for one in shared if one in text), text))
+        name: "".join(common for common, functions in shared if any(one in text for one in functions)) + text
         for name, text in texts.items()
     }
 

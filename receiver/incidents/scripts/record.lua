@@ -32,9 +32,6 @@ log_change(KEYS[6], ARGV[1])
 local is_changed = ARGV[5] ~= '' and writes ~= tonumber(ARGV[5])
 for i = 7, #KEYS do
   local due, queue = is_changed and ARGV[6] or ARGV[2 * i + n - 2], ARGV[2 * i + n - 1]
-  if due ~= '' then
-    redis.call('ZADD', KEYS[i], 'LT', timestamp(due), ARGV[1])
-    redis.call('PUBLISH', ARGV[7], queue .. ' ' .. due)
-  end
+  if due ~= '' then enqueue(KEYS[i], ARGV[1], due, ARGV[7], queue) end
 end
 return writes
