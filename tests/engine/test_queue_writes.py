@@ -48,7 +48,7 @@ class Leased:
     def release(self) -> bool:
         """Release the incident until NOW + 60, as a worker does that has sent its message."""
         call = self.incidents.build_record_call(self.id, "message", SENT, dues={"slack": None})
-        return self.work_queue.release("slack", "w1", self.id, DueTimes({"slack": NOW + 60}, (call,)))
+        return self.work_queue.release("slack", "w1", self.id, DueTimes({"slack": NOW + 60}, call))
 
     @property
     def is_saved(self) -> bool:
@@ -143,3 +143,29 @@ def test_servers_that_know_only_some_scripts_run_both_once(leased: Leased, known
         leased.client.script_load(read_script(known)[0])
     assert leased.release()
     assert (leased.is_saved, leased.is_leased) == (True, False)
+
+
+def test_a_release_plans_again_where_another_process_has_written_the_incident(leased: Leased) -> None:
+    """Its lease stays until then, and the due times of the old plan are dropped."""
+    seen = []
+
+    def plan_again() -> DueTimes:
+        seen.append((leased.is_saved, leased.is_leased))
+        return DueTimes({"slack": NOW + 5, "pagerduty": NOW + 7})
+
+    call = leased.incidents.build_record_call(
+        leased.id, "message", SENT, dues={"pagerduty": NOW}, expected_writes=1000
+    )
+    dues = DueTimes({"slack": NOW + 60}, call, plan_again)
+    assert leased.work_queue.release("slack", "w1", leased.id, dues)
+    assert seen == [(True, True)]
+    assert not leased.is_leased
+    due_times = [leased.client.zscore(leased.keys.queue(name), leased.id) for name in ("slack", "pagerduty")]
+    assert due_times == [NOW + 5, NOW + 7]
+
+
+def test_a_lost_lease_is_not_released_after_planning_again(leased: Leased) -> None:
+    call = leased.incidents.build_record_call(leased.id, "message", SENT, dues={}, expected_writes=1000)
+    dues = DueTimes({"slack": NOW + 60}, call, lambda: DueTimes({"slack": NOW + 5}))
+    assert not leased.work_queue.release("slack", "w2", leased.id, dues)
+    assert leased.is_leased
