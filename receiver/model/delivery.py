@@ -124,6 +124,7 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
     key_digest: str = ""  # the digest of the routing key that an event to PagerDuty was sent with
     earlier_key_digest: str = ""  # the same for *earlier*, if it differs and its PagerDuty incident was open
     check: PageConfirmation | None = None  # the last check of an event to PagerDuty
+    searched_since: float = 0.0  # when the search for an attempt with an unknown result began; 0 without one
     refused_storm: str = ""  # the storm it was bundled into, if the storm's delivery failed permanently
 
     @property
@@ -193,7 +194,9 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
         )
 
     def with_receipt(self, receipt: Receipt) -> Delivery:
-        return replace(self, receipt=receipt, maybe_sent=False, reason="", detail="", retry_at=0.0)
+        return replace(
+            self, receipt=receipt, maybe_sent=False, searched_since=0.0, reason="", detail="", retry_at=0.0
+        )
 
     def with_failure(
         self, error: DeliveryError, now: float, *, was_maybe_sent: bool, salt: str, secret_digest: str = ""

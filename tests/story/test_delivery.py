@@ -8,6 +8,7 @@ import pytest
 
 from receiver.model.routing import PAGERDUTY, SLACK
 from tests.rig import Rig
+from tests.story.test_clock_steps import sets_back
 
 # Nothing listens at this port, and this host name does not exist:
 # https://www.rfc-editor.org/rfc/rfc6761#section-6.4
@@ -94,6 +95,61 @@ def test_a_message_whose_response_was_lost_is_not_posted_again(rig: Rig) -> None
         "1",
         "true",
     )
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [{"status": 503, "body": b""}, {"status": 429, "retry_after": 3}, {"error": "internal_error"}],
+    ids=["no answer of slack", "limited", "internal error"],
+)
+def test_a_message_whose_search_got_no_answer_is_searched_again_before_it_is_posted_again(
+    rig: Rig, failure: dict[str, Any]
+) -> None:
+    rig.slack.drop_answer("chat.postMessage", times=1)
+    rig.slack.fail_next("conversations.history", times=2, **failure)
+    incident = rig.fires("DiskFull")
+    rig.passes("1m")
+    assert len(rig.parents()) == 1
+    assert delivery(rig, incident, "message")["state"] == "delivered"
+    assert len(rig.slack.calls_of("conversations.history")) == 3
+
+
+@pytest.mark.parametrize("set_back_s", [0, 3600])
+def test_a_message_that_can_not_be_searched_for_is_posted_again_after_some_seconds(
+    rig: Rig, set_back_s: int
+) -> None:
+    rig.slack.drop_answer("chat.postMessage", times=1)
+    rig.slack.fail_next("conversations.history", status=503, body=b"", times=1000)
+    rig.fires("DiskFull")
+    rig.passes("5s")
+    assert len(rig.slack.calls_of("conversations.history")) > 1
+    assert len(rig.parents()) == 1
+    sets_back(rig, set_back_s)
+    rig.passes("25s")
+    assert len(rig.parents()) == 2
+    rig.passes("10m")
+    assert len(rig.parents()) == 2
+
+
+def test_each_post_without_an_answer_is_searched_for_anew(rig: Rig) -> None:
+    rig.slack.drop_answer("chat.postMessage", times=2)
+    rig.slack.fail_next("conversations.history", status=503, body=b"", times=1000)
+    rig.fires("DiskFull")
+    rig.passes("25s")
+    assert len(rig.parents()) == 2
+    before = len(rig.slack.calls_of("conversations.history"))
+    rig.slack.heal()
+    rig.passes("1m")
+    assert len(rig.parents()) == 2
+    assert len(rig.slack.calls_of("conversations.history")) > before
+
+
+def test_a_message_is_posted_again_at_once_where_the_bot_may_not_search(rig: Rig) -> None:
+    rig.slack.drop_answer("chat.postMessage", times=1)
+    rig.slack.fail_next("conversations.history", error="missing_scope", times=1000)
+    rig.fires("DiskFull")
+    rig.passes("2s")
+    assert len(rig.parents()) == 2
 
 
 def test_a_reply_whose_response_was_lost_is_not_posted_again(rig: Rig) -> None:

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace as replace_fields
 from typing import Any
 
 import pytest
@@ -356,3 +357,13 @@ def test_importing_the_channel_emits_no_warning() -> None:
     command = [sys.executable, "-W", "error", "-c", "import receiver.integrations.pagerduty.channel"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_clock_that_was_set_back_does_not_stretch_the_wait_for_a_routing_key() -> None:
+    page = replace_fields(the_page(), first_attempt_at=OPENED_AT)
+    for now in (OPENED_AT, OPENED_AT + 29):
+        with pytest.raises(TemporaryDeliveryError, match="key_unknown"):
+            RoutingKeys().find_routing_key(page, now)
+    for now in (OPENED_AT + 30, OPENED_AT - 3600):
+        with pytest.raises(PermanentDeliveryError, match="key_gone"):
+            RoutingKeys().find_routing_key(page, now)
