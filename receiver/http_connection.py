@@ -335,6 +335,8 @@ class HttpConnection:
         status = self._read_head("CONNECT").status
         if not 200 <= status < 300:
             raise RequestNotSent(f"the proxy answered {status}")
+        if self._peek() is not None:  # it would be taken for an answer of the server that TLS protects
+            raise RequestNotSent("the proxy sent more than its answer")
 
     def exchange(
         self,

@@ -96,13 +96,13 @@ class Proxy:
             return
         with socket.create_connection(("127.0.0.1", self._port)) as server:
             client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            back = threading.Thread(target=_forward, args=(server, client), daemon=True)
+            back = threading.Thread(target=forward, args=(server, client), daemon=True)
             back.start()
-            _forward(client, server)
+            forward(client, server)
             back.join(10)
 
 
-def _forward(source: socket.socket, target: socket.socket) -> None:
+def forward(source: socket.socket, target: socket.socket) -> None:
     with suppress(OSError):
         while received := source.recv(65536):
             target.sendall(received)

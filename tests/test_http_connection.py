@@ -19,7 +19,7 @@ from receiver import http_connection
 from receiver.errors import TemporaryDeliveryError
 from receiver.http_client import parse_base_url, send_bytes, send_request
 from receiver.http_connection import HttpConnection, HttpResponse, RequestNotSent, find_proxy, get_tls_context
-from tests.hostile_servers import OK, HostileServer, Proxy, read_head, read_request, tls_for
+from tests.hostile_servers import OK, HostileServer, Proxy, forward, read_head, read_request, tls_for
 from tests.test_http_client import a_server_that_sends
 
 VENDOR = "vendor.example.invalid"
@@ -385,6 +385,29 @@ def test_a_server_behind_a_proxy_is_verified_too(
             monkeypatch.setenv("https_proxy", server.url)
             with pytest.raises(TemporaryDeliveryError, match="certificate is not trusted") as caught:
                 send_request("POST", parse_base_url(f"https://{VENDOR}"), "/", body={}, timeout_s=5)
+    assert (caught.value.reason, caught.value.maybe_sent) == ("unreachable", False)
+
+
+def test_what_a_proxy_adds_to_its_answer_is_not_taken_for_that_of_the_server(
+    authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+
+    def inject(client: socket.socket) -> None:
+        read_request(client)
+        with socket.create_connection(("127.0.0.1", vendor.port)) as server:
+            client.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + OK)
+            back = threading.Thread(target=forward, args=(server, client), daemon=True)
+            back.start()
+            forward(client, server)
+            over.wait(10)
+
+    tls = tls_for(authority, VENDOR)
+    with HostileServer(read_request, tls).run() as vendor, HostileServer(inject).run() as server:
+        monkeypatch.setenv("https_proxy", server.url)
+        with pytest.raises(TemporaryDeliveryError) as caught:
+            send_request("POST", parse_base_url(f"https://{VENDOR}"), "/", body={}, timeout_s=5)
+        over.set()
     assert (caught.value.reason, caught.value.maybe_sent) == ("unreachable", False)
 
 
