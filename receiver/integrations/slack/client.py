@@ -13,7 +13,7 @@ from functools import lru_cache
 from json import dumps
 from threading import Lock
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from slack_sdk import WebClient
 
@@ -110,6 +110,10 @@ class SlackClient(WebClient):
                 return
 
     def _call_method(self, method: str, **body: dict[str, Any]) -> dict[str, Any]:
+        try:
+            urlsplit(self.base_url)
+        except ValueError as error:
+            raise PermanentDeliveryError("bad_request", type(error).__name__) from None
         with slack_errors():
             data = self.api_call(method, **body).data  # type: ignore[arg-type]
         if not isinstance(data, dict):

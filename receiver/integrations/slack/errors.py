@@ -96,11 +96,12 @@ def slack_errors() -> Iterator[None]:
         raise PermanentDeliveryError("bad_request", type(error).__name__) from None
     except HTTPException as error:
         raise TemporaryDeliveryError("no_answer", type(error).__name__, maybe_sent=True) from error
-    except (UnicodeDecodeError, LookupError, AttributeError, RecursionError) as error:
-        # slack_sdk fails on a response with an unknown charset and on JSON that is not an object.
-        raise TemporaryDeliveryError("not_json", type(error).__name__, maybe_sent=True) from error
-    except ValueError as error:
+    except UnicodeEncodeError as error:
         raise PermanentDeliveryError("bad_request", type(error).__name__) from None
+    except (ValueError, LookupError, AttributeError, RecursionError) as error:
+        # slack_sdk fails on a response with an unknown charset, on JSON that is not an object, and on numbers
+        # of thousands of digits.
+        raise TemporaryDeliveryError("not_json", type(error).__name__, maybe_sent=True) from error
 
 
 def _convert_api_error(error: SlackApiError) -> TemporaryDeliveryError | PermanentDeliveryError:

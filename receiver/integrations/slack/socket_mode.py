@@ -24,7 +24,7 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.socket_mode.response import SocketModeResponse
 
 from receiver.errors import PayloadError
-from receiver.http_connection import find_proxy
+from receiver.http_connection import RequestNotSent, find_proxy
 from receiver.integrations.slack.client import SILENT, SlackClient
 from receiver.integrations.slack.errors import parse_retry_after
 from receiver.integrations.slack.interactions import SlackInteractions
@@ -81,7 +81,7 @@ class SocketModeConnection(SocketModeClient):
             response = self.web_client.apps_connections_open(app_token=self.app_token)
             url = str(response["url"])
         except Exception as error:
-            reason = type(error).__name__
+            reason = type(error.__cause__ if isinstance(error, RequestNotSent) else error).__name__
             if isinstance(error, SlackApiError):
                 reason = one_line(str(error.response.get("error") or error.response.status_code), 80)
                 self._not_before = max(self._not_before, now + parse_retry_after(error))

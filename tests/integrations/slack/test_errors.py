@@ -159,6 +159,7 @@ def test_an_excessive_retry_after_is_limited(slack: MockSlack):
         (200, b'["ok"]', "not_json", True),
         (200, b'"ok"', "not_json", True),
         (200, b"null", "not_json", True),
+        (200, b'{"ok": true, "ts": ' + b"1" * 5000 + b"}", "not_json", True),
         (200, b"\xff\xfe", "not_json", True),
         (200, b'{"ok": true}', "odd_answer", True),
         (200, b'{"ok": true, "channel": ["C1"], "ts": 5}', "odd_answer", True),
