@@ -36,6 +36,7 @@ from tests.builders import (
     an_alert,
     an_incident,
 )
+from tests.cli.stub import Stub
 from tests.mocks.pagerduty import MockPagerDuty
 
 INCIDENT = an_incident()
@@ -239,6 +240,22 @@ def test_a_response_that_is_no_http_is_no_answer() -> None:
 def test_https_to_a_port_without_tls_is_unreachable(pagerduty: MockPagerDuty) -> None:
     error = temporary(a_channel(pagerduty.url.replace("http://", "https://"), timeout_s=1.0))
     assert (error.reason, error.maybe_sent) == ("unreachable", False), "the handshake comes before the event"
+
+
+@pytest.mark.parametrize("status", [200, 302, 401, 403, 404, 451])
+def test_the_page_of_a_proxy_is_no_answer_of_pagerduty(status: int) -> None:
+    """Such as a sign-in page: the event is sent again, and the key counts neither as accepted nor as wrong."""
+    with Stub() as proxy:
+        proxy.set_response("POST /v2/enqueue", b"<html>Sign in</html>", status=status)
+        error = temporary(a_channel(proxy.url))
+    assert error.reason == "unexpected_answer"
+
+
+@pytest.mark.parametrize(("status", "body"), [(200, {"status": "success"}), (202, None), (202, b"")])
+def test_an_accepted_event_has_a_receipt(status: int, body: object) -> None:
+    with Stub() as stub:
+        stub.set_response("POST /v2/enqueue", body, status=status)
+        assert a_channel(stub.url).send(the_page()).reference == KEY
 
 
 def test_if_details_are_refused_the_page_is_sent_without_them(
