@@ -28,7 +28,7 @@ from receiver import clock as wall
 from receiver.config_state import MAX_ERROR, ConfigState
 from receiver.errors import ConfigError
 from receiver.logs import log_problems
-from receiver.process import end_with_parent, is_orphan
+from receiver.process import end_with_parent, is_orphan, pause_gc
 from receiver.web.process_environment import VARIABLE, provide_metrics_dir, remove_metrics_dir
 from receiver.web.server.malformed import MAX_HEADER, MAX_HEADERS, MAX_LINE
 from receiver.web.server.worker import WebWorker
@@ -211,10 +211,11 @@ def _buffer_of(times: int) -> slice:
 def _build_app(
     settings: Settings, routing: Routing, config: SharedConfigState, at_exit: list[Callable[[], None]]
 ) -> WSGI:
-    from receiver.app.services import build_services
-    from receiver.engine.jobs import Background
-    from receiver.web.app import create_app
-    from receiver.web.auth.guard import RateLimits
+    with pause_gc():
+        from receiver.app.services import build_services
+        from receiver.engine.jobs import Background
+        from receiver.web.app import create_app
+        from receiver.web.auth.guard import RateLimits
 
     process = f"web on {socket.gethostname()} (process {os.getppid()})"
     services = build_services(settings, routing, process=process, find_config_state=config.get_state)
