@@ -170,20 +170,21 @@ class _Tls:
         return sent
 
     def _run(self, operation: Callable[[], T]) -> T:
-        while True:
+        """Run *operation*, with what one read of the socket returns if it needs more."""
+        try:
+            return operation()
+        except ssl.SSLWantReadError:
+            with suppress(ssl.SSLWantWriteError):  # the server may answer before it has read all
+                self._flush()
             try:
-                return operation()
-            except ssl.SSLWantReadError:
-                with suppress(ssl.SSLWantWriteError):  # the server may answer before it has read all
-                    self._flush()
-                try:
-                    received = self._sock.recv(_RECORD)
-                except (BlockingIOError, ssl.SSLWantReadError):
-                    raise (ssl.SSLWantWriteError if self._unsent else ssl.SSLWantReadError) from None
-                if received:
-                    self._received.write(received)
-                else:
-                    self._received.write_eof()
+                received = self._sock.recv(_RECORD)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                raise (ssl.SSLWantWriteError if self._unsent else ssl.SSLWantReadError) from None
+        if received:
+            self._received.write(received)
+        else:
+            self._received.write_eof()
+        return operation()
 
     def _flush(self) -> None:
         self._unsent += self._encrypted.read()
@@ -200,7 +201,10 @@ class _Tls:
 
 
 class _Stream(io.RawIOBase):
-    """A non-blocking socket as a stream; each wait ends at `deadline` (monotonic) with TimeoutError."""
+    """A non-blocking socket as a stream; its reads and waits end at `deadline` (monotonic) with TimeoutError.
+
+    With a deadline of 0 nothing waits.
+    """
 
     def __init__(self, host: str, port: int, deadline: float) -> None:
         self.deadline = deadline
@@ -215,6 +219,8 @@ class _Stream(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
+        if self.deadline:  # a server that floods us makes no read wait
+            self.check_deadline()
         return int(self._attempt(lambda: self._sock.recv_into(buffer)))
 
     def send(self, data: memoryview) -> int:
@@ -233,12 +239,18 @@ class _Stream(io.RawIOBase):
             except ssl.SSLWantWriteError:
                 self.wait(select.POLLIN | select.POLLOUT)
 
+    def check_deadline(self) -> float:
+        """Return the seconds until the deadline; raises TimeoutError after it."""
+        remaining_s = self.deadline - time.monotonic()
+        if remaining_s <= 0:
+            raise TimeoutError
+        return remaining_s
+
     def wait(self, events: int) -> int:
         """Wait for *events* of `select.poll`; return those that came."""
         poll = select.poll()
         poll.register(self._sock, events)
-        remaining_s = self.deadline - time.monotonic()
-        found = poll.poll(remaining_s * 1000) if remaining_s > 0 else []
+        found = poll.poll(self.check_deadline() * 1000)
         if not found:
             raise TimeoutError
         return found[0][1]
@@ -405,6 +417,7 @@ class HttpConnection:
                     events = select.POLLOUT
                     break
                 self._reader.read(end + len(_HEAD_END))
+                self._stream.check_deadline()
             if not sent:
                 self._stream.wait(events)
 

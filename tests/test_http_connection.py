@@ -79,6 +79,39 @@ def test_a_server_that_sends_byte_by_byte_has_one_deadline_for_all(head: bytes, 
         send_request("POST", parse_base_url(url), "/", body={}, timeout_s=0.3)
 
 
+@pytest.mark.parametrize(
+    ("head", "flood", "rest"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n", OK),
+        (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n", OK),
+        (CHUNKED, b"1\r\nx\r\n", b"0\r\n\r\n"),
+        (CHUNKED + b"0\r\n", b"X: y\r\n", b"\r\n"),
+    ],
+    ids=["continue", "early hints", "chunks", "trailers"],
+)
+@pytest.mark.parametrize("size", [10, 16 * 1024 * 1024], ids=["small request", "large request"])
+@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
+def test_a_server_that_floods_us_has_the_same_deadline(
+    authority: trustme.CA, head: bytes, flood: bytes, rest: bytes, size: int, *, is_tls: bool
+) -> None:
+    """No read waits for it. It ends after three seconds with a valid response."""
+
+    def send_much(client: socket.socket) -> None:
+        read_head(client)
+        client.sendall(head)
+        until = time.monotonic() + 3.0
+        while time.monotonic() < until:
+            client.sendall(flood * 1000)
+        client.sendall(rest)
+
+    tls = tls_for(authority, "127.0.0.1") if is_tls else None
+    with (
+        HostileServer(send_much, tls).run() as server,
+        pytest.raises(TemporaryDeliveryError, match=r"no answer within 0\.5 s"),
+    ):
+        send_bytes("POST", parse_base_url(server.url), "/", bytes(size), {}, timeout_s=0.5)
+
+
 def test_a_server_that_reads_nothing_has_the_same_deadline() -> None:
     def read_slowly(client: socket.socket) -> None:
         for _ in range(200):
