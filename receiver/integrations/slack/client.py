@@ -7,9 +7,11 @@ import re
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from email.message import Message as Headers
 from functools import lru_cache
+from http.client import HTTPException
 from json import dumps
 from threading import Lock
 from typing import Any, Final
@@ -33,6 +35,7 @@ SILENT.setLevel(logging.CRITICAL + 1)
 _IDLE_S = 4.0
 # Far above a page of a thousand users.
 _MAX_RESPONSE = 16 * 1024 * 1024
+_CHARSETS = ("utf-8", "us-ascii", "iso-8859-1")
 
 
 class IdleConnections:
@@ -74,8 +77,8 @@ class IdleConnections:
 class SlackClient(WebClient):
     """Calls methods of the Web API; each call ends within *timeout_s* seconds. Threads may share it.
 
-    Its connections stay open between calls. A request is sent once: if its connection breaks, also because
-    the server closed it while it was idle, the response counts as lost.
+    Its connections stay open between calls. A request that changes something is sent once: if its connection
+    breaks, also because the server closed it while it was idle, the response counts as lost.
     """
 
     def __init__(self, token: Secret, base_url: str, timeout_s: float) -> None:
@@ -122,14 +125,24 @@ class SlackClient(WebClient):
 
     def _perform_urllib_http_request(self, *, url: str, args: dict[str, dict[str, Any]]) -> dict[str, Any]:
         """Send the request for slack_sdk over an open connection."""
-        body = dumps(args["json"]) if args["json"] else urlencode(args["params"] or {})
+        is_read = not args["json"]  # a method that takes a form, and auth.test
+        body = urlencode(args["params"] or {}) if is_read else dumps(args["json"])
         deadline = time.monotonic() + self._timeout_s
-        connection = self._idle.take_connection() or HttpConnection(url, deadline)
+        idle = self._idle.take_connection()
+        # Slack may close an idle connection at this moment; to read twice is harmless.
+        with suppress(OSError, HTTPException) if is_read else nullcontext():
+            if idle is not None:
+                return self._exchange(idle, url, args["headers"], body, deadline)
+        return self._exchange(HttpConnection(url, deadline), url, args["headers"], body, deadline)
+
+    def _exchange(
+        self, connection: HttpConnection, url: str, headers: dict[str, str], body: str, deadline: float
+    ) -> dict[str, Any]:
         try:
             response = connection.exchange(
                 "POST",
                 url,
-                args["headers"],
+                headers,
                 body.encode() or None,
                 deadline=deadline,
                 max_bytes=_MAX_RESPONSE,
@@ -142,12 +155,15 @@ class SlackClient(WebClient):
 
 @lru_cache(maxsize=16)
 def _find_charset(content_type: str) -> str:
-    """Return the charset of a response, UTF-8 unless it says another; raises LookupError if it is no text."""
+    """Return the charset of a response, UTF-8 unless it says another; raises LookupError for one that JSON is
+    not sent in: to decode some, such as Punycode, takes quadratic time.
+    """
     headers = Headers()
     headers["Content-Type"] = content_type
-    if headers.get_content_type() == "application/gzip":
+    charset = headers.get_content_charset() or "utf-8"
+    if headers.get_content_type() == "application/gzip" or charset not in _CHARSETS:
         raise LookupError(content_type)
-    return headers.get_content_charset() or "utf-8"
+    return charset
 
 
 def post_response(url: str, message: Mapping[str, Any], timeout_s: float) -> None:

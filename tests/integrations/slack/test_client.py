@@ -69,6 +69,21 @@ def test_a_request_whose_connection_breaks_is_not_sent_again(slack: MockSlack, c
     assert slack.opened == 2
 
 
+def test_what_is_only_read_is_asked_again_if_slack_closes_the_idle_connection(
+    slack: MockSlack, client: SlackClient
+):
+    client.post_json(POST, MESSAGE)
+    slack.drop_answer("users.list")
+    assert client.post_form("users.list", {})["ok"]
+    slack.drop_answer("auth.test")
+    assert client.post_json("auth.test", {})["ok"]
+    assert slack.opened == 3
+    slack.drop_answer("users.list", times=2)
+    with pytest.raises(TemporaryDeliveryError):
+        client.post_form("users.list", {})
+    assert len(slack.calls_of("users.list")) == 4
+
+
 def test_a_late_response_is_not_taken_for_that_of_the_next_request(slack: MockSlack):
     client = SlackClient(Secret("xoxb-test"), slack.url, 0.3)
     client.post_json(POST, MESSAGE)

@@ -176,7 +176,10 @@ def test_a_response_that_confirms_no_delivery_is_a_temporary_error(
     assert (error.reason, error.maybe_sent) == (reason, maybe_sent)
 
 
-@pytest.mark.parametrize("content_type", ["application/json; charset=klingon", "application/gzip"])
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json; charset=klingon", "application/json; charset=utf-7", "application/gzip"],
+)
 def test_a_response_with_another_content_type_is_a_temporary_error(slack: MockSlack, content_type):
     slack.fail_next(POST, body=b'{"ok": true}', content_type=content_type)
     assert temporary(slack.url).reason == "not_json"
