@@ -63,14 +63,6 @@ def find_host(url: str) -> str:
         return ""
 
 
-def _format_time(timestamp: float) -> str:
-    """Return *timestamp* as ISO 8601 in UTC; empty when it is out of range."""
-    try:
-        return format_iso_time(timestamp)
-    except (ValueError, OverflowError, OSError):
-        return ""
-
-
 def _replace_surrogates(text: str) -> str:
     """Replace lone surrogates, which UTF-8 cannot encode."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
@@ -165,7 +157,7 @@ def _render_slack(incident: Incident) -> str:
 def _render_alert(incident: Incident, alert: Alert) -> Json:
     rendered: Json = {
         "name": sanitize_line(alert.name, MAX_NAME),
-        "since": _format_time(incident.alert_states[alert.fingerprint].starts_at),
+        "since": format_iso_time(incident.alert_states[alert.fingerprint].starts_at),
         "labels": sanitize_map(alert.labels),
         "annotations": sanitize_map(alert.annotations),
     }
@@ -244,7 +236,7 @@ def _render_payload(incident: Incident) -> Json:
         "summary": render_summary(incident),
         "source": _find_source(incident, heading),
         "severity": SEVERITIES[incident.severity],
-        "timestamp": _format_time(min([incident.opened_at, *starts])) or _format_time(incident.opened_at),
+        "timestamp": format_iso_time(min([incident.opened_at, *starts])),
         "component": sanitize_line(labels.get("service") or labels.get("job") or "", _MAX_FIELD),
         "group": sanitize_line(incident.route, _MAX_FIELD),
         "class": sanitize_line(heading.name, _MAX_FIELD),
@@ -296,7 +288,7 @@ def _render_storm_trigger(notification: StormNotification, dedup_key: str) -> Js
         "summary": render_storm_summary(summary),
         "source": "receiver",
         "severity": SEVERITIES[summary.severity],
-        "timestamp": _format_time(storm.began_at),
+        "timestamp": format_iso_time(storm.began_at),
         "class": "storm",
         "custom_details": {
             "incidents": summary.total,

@@ -10,7 +10,7 @@ from functools import cached_property
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-from receiver.clock import Clock, parse_duration
+from receiver.clock import LATEST, Clock, parse_duration
 from receiver.config.model import Routing
 from receiver.incidents.failures import Failure, RedisFailures, retry_by_request
 from receiver.incidents.service import IncidentService
@@ -35,8 +35,6 @@ _MAX_COMMENT = 1000
 # How long the API waits until Alertmanager has the silence; the worker's request takes 3 s at most.
 _WAIT_S = 4.5
 _POLL_EVERY_S = 0.05
-# Python has no year after 9999, and adding a day, a time zone or rounding may lead there.
-LATEST = datetime(9999, 12, 30, tzinfo=UTC).timestamp()
 _STATES = {
     "": frozenset[str](),
     "open": frozenset({"open", "acknowledged"}),

@@ -16,7 +16,7 @@ from typing import Annotated
 from flask import Blueprint, render_template, request
 from msgspec import Meta
 
-from receiver.clock import Clock, format_duration
+from receiver.clock import LATEST, Clock, format_duration
 from receiver.config.model import Routing
 from receiver.errors import NotFound
 from receiver.incidents.store import RedisIncidents
@@ -33,7 +33,7 @@ from receiver.model.statistics import (
     list_recommendations,
     measure_durations,
 )
-from receiver.web.api.incidents import LATEST, parse_since
+from receiver.web.api.incidents import parse_since
 from receiver.web.api.requests import read_query
 from receiver.web.api.serializers import format_timestamp
 from receiver.web.pages.blueprint import PageQuery, paginate
