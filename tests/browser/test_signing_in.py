@@ -11,11 +11,12 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.chromium import CHROMIUM, list_violations
 from tests.browser.test_pages import body
-from tests.e2e.deployment import Deployment, free_port
+from tests.e2e.deployment import Deployment
 from tests.mocks.openid import MockProvider
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.rig import ROUTING
+from tests.support.ports import free_port
 
 pytestmark = [
     pytest.mark.needs_chromium,

@@ -17,11 +17,11 @@ import pytest
 
 from tests.cli.running import RECEIVER, clean_environ
 from tests.e2e.bodies import a_body
-from tests.e2e.deployment import free_port
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.redis_servers import Server, needs_redis, wait_until
 from tests.rig import KEYS, ROUTING, UNLIMITED
+from tests.support.ports import free_port
 
 pytestmark = [
     needs_redis,
