@@ -68,7 +68,7 @@ bench: $(VENV)/.installed ## measure intake and latency beside the floor
 soak: $(VENV)/.installed-dev ## ten minutes of traffic with faults: growth, lateness, losses
 	$(BIN)/python -m bench.soak
 
-screenshots: $(VENV)/.installed-dev ## take the pictures of the pages in docs/screenshots; needs Debian's chromium
+screenshots: $(VENV)/.installed-dev ## take the pictures of the pages in docs/screenshots; needs Debian's chromium-headless-shell
 	$(BIN)/python -m tests.browser.screenshots
 
 clean: ## remove the virtual environment; data in .receiver stays

@@ -104,10 +104,7 @@ class Cache(Generic[V]):
         return entry.cached.value
 
     def _start_refresh(self, key: str, entry: _Entry[V]) -> threading.Event | None:
-        """Fetch *key* in a daemon thread, which sets the event; None where no more threads can be started.
-
-        No HTTP library limits the total time of a request.
-        """
+        """Fetch *key* in a daemon thread, which sets the event; None where no more threads can be started."""
         if not self.at_once:
             return None
         refreshing = threading.Event()

@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 from datetime import time as time_of_day
+from math import floor
 
 Clock = Callable[[], float]
 # Larger differences between the clocks of hosts are reported. They delay nothing.
@@ -25,12 +26,21 @@ def now() -> float:
     return time.time()
 
 
-def format_iso_time(timestamp: float) -> str:
-    """Return *timestamp* as ISO 8601 in UTC with milliseconds: `2026-11-23T12:00:00.000Z`.
+# datetime has the years 1 to 9999. A day less: a time zone, rounding or a further day may lead out of them.
+EARLIEST = datetime(1, 1, 2, tzinfo=UTC).timestamp()
+LATEST = datetime(9999, 12, 30, tzinfo=UTC).timestamp()
 
-    Raises ValueError, OverflowError or OSError for a year that datetime lacks.
+
+def to_datetime(timestamp: float, zone: tzinfo | None = UTC) -> datetime:
+    """Return *timestamp* in *zone* (None: the local one). It may come from outside: one that datetime lacks
+    becomes the nearest that it has, and NaN the latest.
     """
-    return datetime.fromtimestamp(timestamp, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return datetime.fromtimestamp(max(EARLIEST, min(LATEST, timestamp)), zone)
+
+
+def format_iso_time(timestamp: float) -> str:
+    """Return *timestamp* as ISO 8601 in UTC with milliseconds: `2026-11-23T12:00:00.000Z`."""
+    return to_datetime(timestamp).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def parse_duration(text: str) -> float:
@@ -84,14 +94,15 @@ def find_timestamps(wall: datetime, zone: tzinfo | None) -> tuple[float, ...]:
     For a *wall* in the gap of a clock change it is the first time after the gap.
     """
     first, second = (wall.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1))
-    if _to_wall(first, zone) != wall:
+    # A float is exact to the microsecond only in the present centuries; a gap is at least a second long.
+    if abs(_to_wall(first, zone) - wall) >= timedelta(seconds=1):
         return (_find_change(zone, second, first),)
     return (first,) if first == second else (first, second)
 
 
 def is_tomorrow(timestamp: float, now: float, zone: tzinfo | None) -> bool:
     """Return whether *timestamp* is on the day after that of *now*."""
-    return _to_wall(timestamp, zone).date() == _to_wall(now, zone).date() + timedelta(days=1)
+    return to_datetime(timestamp, zone).date() == to_datetime(now, zone).date() + timedelta(days=1)
 
 
 def _parse_timestamp(text: str, now: float, zone: tzinfo | None) -> float:
@@ -115,5 +126,5 @@ def _find_change(zone: tzinfo | None, before: float, after: float) -> float:
     def find_offset(timestamp: int) -> timedelta | None:
         return datetime.fromtimestamp(timestamp, zone).astimezone(zone).utcoffset()
 
-    seconds, offset = range(int(before) + 1, int(after) + 1), find_offset(int(after))
+    seconds, offset = range(floor(before) + 1, floor(after) + 1), find_offset(floor(after))
     return float(seconds[bisect_left(seconds, True, key=lambda second: find_offset(second) == offset)])

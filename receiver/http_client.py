@@ -1,7 +1,6 @@
 """The HTTP client: one request, sent once, with a time limit and a response size limit; and parallel calls.
 
-It follows no redirect, because that would send the password to another host, and does not use the
-environment's proxy for requests to this host.
+It follows no redirect, because that would send the password to another host.
 """
 
 from __future__ import annotations
@@ -13,30 +12,26 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
-from http.client import HTTPException, HTTPResponse, InvalidURL
-from pathlib import Path
+from http.client import HTTPException, InvalidURL
 from typing import Any, TypeVar
-from urllib import request as urlrequest
-from urllib.error import URLError
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from receiver.errors import DeliveryError, TemporaryDeliveryError
-from receiver.text import is_loopback, one_line
-
-MAX_RESPONSE_BYTES = 64 * 1024 * 1024
-_CHUNK = 256 * 1024
-
-
-class _ResponseTooLong(HTTPException):
-    """A response is longer than the limit."""
-
+from receiver.http_connection import (
+    MAX_RESPONSE_BYTES,
+    HttpConnection,
+    HttpResponse,
+    RequestNotSent,
+    ResponseTooLong,
+)
+from receiver.text import one_line
 
 _REASONS: dict[type[Exception], str] = {
-    _ResponseTooLong: "its answer is too long",
+    ResponseTooLong: "its answer is too long",
     ssl.SSLError: "it does not speak TLS as we do",
     ConnectionError: "the connection was cut",
     InvalidURL: "the address can't be used",
@@ -58,26 +53,6 @@ class BaseUrl:
     def with_token(self, token: str) -> BaseUrl:
         """Return it with the bearer *token* as its login; unchanged where there is none."""
         return replace(self, login=f"Bearer {token}") if token else self
-
-
-@dataclass(frozen=True)
-class HttpResponse:
-    """A response of any status. The names in `headers` are in lower case."""
-
-    status: int
-    body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def is_ok(self) -> bool:
-        return 200 <= self.status < 300
-
-    def parse_json(self) -> Any:
-        """Return the body parsed as JSON; None if it isn't JSON."""
-        try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError):
-            return None
 
 
 def parse_base_url(url: str) -> BaseUrl:
@@ -122,98 +97,37 @@ def send_bytes(
     *,
     timeout_s: float,
     max_bytes: int = MAX_RESPONSE_BYTES,
-    proxies: Mapping[str, str] | None = None,
     ca_bundle: str = "",
 ) -> HttpResponse:
     """Send a request once and return its response of up to *max_bytes*, a redirect or an error too.
 
-    *proxies* are by scheme, None for those of the environment. *timeout_s* limits connecting, each read, and
-    about the whole body. Raises TemporaryDeliveryError without a response: `unreachable` when the request
-    cannot have arrived, else `no_answer`, with `maybe_sent` unless it is a GET.
+    *timeout_s* limits the whole call. Raises TemporaryDeliveryError without a response: `unreachable` when
+    the request cannot have arrived, else `no_answer`, with `maybe_sent` unless it is a GET.
     """
     login = {"Authorization": address.login} if address.login else {}
-    opener = None
+    url, deadline = address.url + path, time.monotonic() + timeout_s
     try:
-        # The scheme is http or https, see BaseUrl and _build_opener.
-        request = urlrequest.Request(address.url + path, data, {**headers, **login}, method=method)  # noqa: S310
-        opener = _find_opener(request.full_url, proxies, ca_bundle)
-        deadline = time.monotonic() + timeout_s
-        with opener.open(request, timeout=timeout_s) as response:
-            received = {name.lower(): value for name, value in response.headers.items()}
-            return HttpResponse(response.status, _read_body(response, deadline, max_bytes), received)
-    except (URLError, OSError, HTTPException, ValueError) as error:
-        # urllib wraps errors in a URLError only until the request is sent.
-        is_unsent = opener is None or isinstance(error, URLError | ValueError | InvalidURL)
+        with closing(HttpConnection(url, deadline, ca_bundle=ca_bundle)) as connection:
+            headers = {**headers, **login, "Connection": "close"}
+            return connection.exchange(method, url, headers, data, deadline=deadline, max_bytes=max_bytes)
+    except (OSError, HTTPException) as error:
+        is_unsent = isinstance(error, RequestNotSent)
         reason, why = ("unreachable" if is_unsent else "no_answer"), _describe_failure(error, timeout_s)
         # Without the cause: its message may contain the password.
         raise TemporaryDeliveryError(reason, why, maybe_sent=not is_unsent and method != "GET") from None
 
 
-def get_tls_context(bundle: str = "") -> ssl.SSLContext:
-    """Return the TLS context with the CA certificates of the file or folder *bundle*, else of this host.
-
-    To load them takes some 30 ms of CPU: they are loaded again after a change only. Raises OSError.
-    """
-    default = ssl.get_default_verify_paths()
-    paths = (bundle,) if bundle else (default.cafile, default.capath)
-    return _load_tls_context(bundle, tuple((path, Path(path).stat().st_mtime_ns) for path in paths if path))
-
-
-@lru_cache(maxsize=4)
-def _load_tls_context(bundle: str, changed_at: tuple[tuple[str, int], ...]) -> ssl.SSLContext:
-    del changed_at  # only part of the key
-    is_folder = bundle != "" and Path(bundle).is_dir()
-    context = ssl.create_default_context(
-        cafile=None if is_folder or not bundle else bundle, capath=bundle if is_folder else None
-    )
-    context.set_alpn_protocols(["http/1.1"])  # as http.client does for its own context
-    return context
-
-
-def _find_opener(url: str, proxies: Mapping[str, str] | None, ca_bundle: str) -> urlrequest.OpenerDirector:
-    if proxies is None:
-        proxies = {} if is_loopback(urlsplit(url).hostname or "") else urlrequest.getproxies()
-    context = get_tls_context(ca_bundle) if url.lower().startswith("https:") else None
-    return _build_opener(tuple(proxies.items()), context)
-
-
-@lru_cache(maxsize=16)
-def _build_opener(
-    proxies: tuple[tuple[str, str], ...], context: ssl.SSLContext | None
-) -> urlrequest.OpenerDirector:
-    """Return an opener without handlers of redirects and errors. To build takes more CPU than a request."""
-    opener = urlrequest.OpenerDirector()
-    opener.add_handler(urlrequest.ProxyHandler(dict(proxies)))
-    opener.add_handler(urlrequest.HTTPHandler())
-    if context is not None:
-        opener.add_handler(urlrequest.HTTPSHandler(context=context))
-    opener.add_handler(urlrequest.UnknownHandler())
-    return opener
-
-
-def _read_body(response: HTTPResponse, deadline: float, max_bytes: int) -> bytes:
-    """Return the body; raises TimeoutError after *deadline*, `_ResponseTooLong` over *max_bytes*."""
-    body = bytearray()
-    while chunk := response.read1(_CHUNK):
-        body += chunk
-        if len(body) > max_bytes:
-            raise _ResponseTooLong
-        if time.monotonic() > deadline:
-            raise TimeoutError
-    if response.length:  # Content-Length bytes are missing; read1 does not raise
-        raise ConnectionError
-    return bytes(body)
-
-
 def _describe_failure(error: Exception, timeout_s: float) -> str:
     """Return the reason in a few words, without any part of the request."""
-    cause = error.reason if isinstance(error, URLError) and isinstance(error.reason, Exception) else error
+    cause = error.__cause__ or error if isinstance(error, RequestNotSent) else error
     if isinstance(cause, TimeoutError):
         return f"no answer within {timeout_s:g} s"
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {one_line(cause.verify_message, 100)}"
     if isinstance(cause, OSError) and cause.strerror and not isinstance(cause, ssl.SSLError):
         return one_line(cause.strerror, 100).lower()
+    if isinstance(cause, RequestNotSent):
+        return str(cause)
     return next((words for kind, words in _REASONS.items() if isinstance(cause, kind)), "no connection")
 
 

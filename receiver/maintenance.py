@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from receiver.clock import to_datetime
 from receiver.engine.queue import WorkQueue
 from receiver.incidents.queries import RedisListing
 from receiver.model.incident import Incident, Person
@@ -173,6 +173,6 @@ def _describe_maintenance(maintenance: Maintenance, now: float) -> str:
     if not maintenance.is_in_force(now):
         by = f", ended by {maintenance.ended_by}" if maintenance.ended_by else ""
         return f"Maintenance is over{by}: paging goes on"
-    until = dt.datetime.fromtimestamp(maintenance.until, dt.UTC)
+    until = to_datetime(maintenance.until)
     why = f" ({maintenance.comment})" if maintenance.comment else ""
     return f"Maintenance by {maintenance.by} until {until:%Y-%m-%d %H:%M} UTC{why}: nobody is paged"

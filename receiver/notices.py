@@ -19,7 +19,7 @@ from receiver.engine.dispatcher import Dispatcher
 from receiver.engine.notification import Notification, SubjectId
 from receiver.engine.rate_limit import LOW_PRIORITY_OFFSET_S, RateLimiter
 from receiver.model.actions import DeliveryAction, Post
-from receiver.model.delivery import Delivery
+from receiver.model.delivery import CLOCKS_DIFFER_S, Delivery
 from receiver.model.delivery_keys import DeliveryKey
 from receiver.model.routing import Target
 from receiver.storage.connection import Client, Scripts, store_errors
@@ -63,11 +63,11 @@ class NoticeMessage(Struct, frozen=True, omit_defaults=True):
     delivery: Delivery = Delivery()
     posted_at: float = 0.0  # when the previous message was posted
 
-    @property
-    def next_attempt_at(self) -> float:
-        """When to post or retry."""
-        first_at = self.posted_at + PAUSE_S if self.posted_at else 0.0
-        return self.delivery.next_attempt_at if self.delivery.attempts else first_at
+    def find_next_attempt_at(self, now: float) -> float:
+        """Return when to post or retry; at once if the clock was set back since the previous message."""
+        if self.delivery.attempts:
+            return self.delivery.find_next_attempt_at(now)
+        return self.posted_at + PAUSE_S if 0 < self.posted_at <= now + CLOCKS_DIFFER_S else 0.0
 
 
 @dataclass(frozen=True)
@@ -221,14 +221,18 @@ class RejectedWebhooks:
         """Save the notices about what was counted since the last call. On a StoreError the counts stay in
         memory, and it is raised.
         """
-        for topic, text in list(self._texts.items()):
-            if count := self._unsaved[topic]:
-                now = self._clock()
+        with self._lock:
+            unsaved, self._unsaved = self._unsaved, Counter()
+        try:
+            for topic in list(unsaved):
+                count, text, now = unsaved[topic], self._texts[topic], self._clock()
                 self._notices.save_notice(
                     topic, text, now, about=topic, every=REJECTIONS_EVERY_S, count=count
                 )
-                with self._lock:
-                    self._unsaved[topic] -= count
+                del unsaved[topic]
+        finally:
+            with self._lock:
+                self._unsaved += unsaved
 
 
 logger = logging.getLogger(__name__)
@@ -252,8 +256,8 @@ class NoticeService:
     def run_due(self, now: float) -> float:
         """Post the pending notices, if due; return when to call this again. Raises StoreError, LeaseLost."""
         message = self.notices.load_message()
-        if message.next_attempt_at > now:
-            return message.next_attempt_at
+        if (next_attempt_at := message.find_next_attempt_at(now)) > now:
+            return next_attempt_at
         pending, left_out = self._drop_old(now)
         delivery = message.delivery
         if not pending:
@@ -273,7 +277,7 @@ class NoticeService:
             message = _build_message(message, pending, left_out)
         subject = NoticeSubject(self.notices, message, left_out, self.clock)
         self.dispatcher.dispatch(subject, NoticeNotification(action, message), "")
-        return subject.message.next_attempt_at
+        return subject.message.find_next_attempt_at(now)
 
     def _drop_old(self, now: float) -> tuple[dict[str, Notice], int]:
         """Drop the notices that could not be posted for a day; return the others as `list_pending` does."""

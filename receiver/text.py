@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
+from functools import lru_cache, wraps
 from ipaddress import ip_address
 from string import ascii_lowercase, ascii_uppercase
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 # Control characters, and invisible characters or those that change how others are displayed: direction marks,
 # zero-width blanks, fillers, soft hyphens, interlinear annotations, and tags. The variation selectors of
@@ -19,6 +21,8 @@ _CONTROL = re.compile(
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _JOINERS = dict.fromkeys((0x200C, 0x200D))
 _SMALL_LETTERS = str.maketrans(ascii_uppercase, ascii_lowercase)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Secret:
@@ -49,6 +53,24 @@ class Secret:
 
     def __repr__(self) -> str:
         return "***" if self._text else "(unset)"
+
+
+def cache_short(entries: int, characters: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Return a decorator that caches the results of the last *entries* calls, as `lru_cache` does, but of no
+    call whose texts have more than *characters* together. So untrusted texts can't fill the memory.
+    """
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        cached = lru_cache(maxsize=entries)(function)
+
+        @wraps(function)
+        def call(*args: P.args, **named: P.kwargs) -> T:
+            length = sum(len(each) for each in (*args, *named.values()) if isinstance(each, str))
+            return function(*args, **named) if length > characters else cached(*args, **named)  # type: ignore[arg-type]
+
+        return call
+
+    return decorate
 
 
 def truncate_text(text: str, limit: int) -> str:

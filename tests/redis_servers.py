@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -20,27 +19,14 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tests.support.ports import free_port
+
 SERVER, SENTINEL = shutil.which("redis-server"), shutil.which("redis-sentinel")
 needs_redis = pytest.mark.skipif(
     not (SERVER and SENTINEL), reason="needs redis-server and redis-sentinel on the path"
 )
 TIMEOUT_S = 30.0
 MASTER_NAME = "receiver-master"
-
-
-def free_port() -> int:
-    """Return a port that is free and whose port + 10,000 is free too: a cluster node uses that for its bus."""
-    while True:
-        with socket.socket() as probe, socket.socket() as bus:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-            if port + 10000 > 65535:
-                continue
-            try:
-                bus.bind(("127.0.0.1", port + 10000))
-            except OSError:
-                continue
-            return port
 
 
 def wait_until(

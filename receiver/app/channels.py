@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from receiver.app.services import Services
-from receiver.business_hours import BusinessHours, next_business_day_start
+from receiver.business_hours import BusinessHours
 from receiver.engine.dispatcher import Dispatcher
 from receiver.engine.health import DeliveryHealthRecorder
 from receiver.engine.ports import Channel
@@ -226,15 +225,15 @@ _BUTTON_TIMEOUT_S = 2.0
 def build_slack_interactions(services: Services) -> SlackInteractions:
     """Return the handler of Slack's buttons and commands, over HTTP and Socket Mode alike."""
     routing, rest = services.routing, build_pagerduty_rest(services)
-    hours, rate_limiter = routing.business_hours, build_rate_limiter(services)
+    rate_limiter = build_rate_limiter(services)
     channels = build_channels(services, RoutingKeys(), _BUTTON_TIMEOUT_S)
     dispatcher = build_dispatcher(services, channels, rate_limiter)
     review_service = build_review_service(services, dispatcher, rate_limiter)
 
     def mark_reviewed(review_id: str, by: Person, now: float) -> None:
         record = review_service.mark_reviewed(review_id, by, now)
-        if record.edit_at is not None:  # Slack could not be updated now
-            services.work_queue.enqueue(TASKS, f"review-{record.review.route}", max(now, record.edit_at))
+        if (edit_at := record.find_edit_at(now)) is not None:  # Slack could not be updated now
+            services.work_queue.enqueue(TASKS, f"review-{record.review.route}", max(now, edit_at))
 
     def acknowledge_storm(storm_id: str, by: Person, now: float) -> None:
         services.storms.record_response(storm_id, "acknowledge", by, now, is_renewing=True)
@@ -248,10 +247,6 @@ def build_slack_interactions(services: Services) -> SlackInteractions:
         routing=routing,
         on_call_report=OnCallReport(routing.responders if rest else {}, build_on_call(services, rest)),
         clock=services.clock,
-        zone=routing.zone,
-        next_business_day_start=partial(next_business_day_start, hours)
-        if hours is not None
-        else lambda _: 0.0,
         buttons={"reviewed": mark_reviewed, "acknowledge_storm": acknowledge_storm},
     )
     return SlackInteractions(

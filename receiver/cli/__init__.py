@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from receiver.errors import ConfigError, ReceiverError
+from receiver.process import pause_gc
 
 # Command → module, in the order of `receiver --help`.
 COMMANDS: dict[str, str] = {
@@ -44,7 +45,8 @@ class CommandGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"{__name__}.{COMMANDS[cmd_name]}")
+        with pause_gc():
+            module = importlib.import_module(f"{__name__}.{COMMANDS[cmd_name]}")
         found: click.Command = getattr(module, cmd_name)
         return found
 

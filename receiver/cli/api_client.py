@@ -17,7 +17,8 @@ from receiver.config.mistakes import find_mistake
 from receiver.config.settings import Environment
 from receiver.config.urls import find_url_mistake
 from receiver.errors import NotFound, ReceiverError, TemporaryDeliveryError
-from receiver.http_client import HttpResponse, as_object, as_objects, parse_base_url, send_request
+from receiver.http_client import as_object, as_objects, parse_base_url, send_request
+from receiver.http_connection import HttpResponse
 from receiver.text import one_line
 
 T = TypeVar("T", bound=Struct)

@@ -12,7 +12,8 @@ from receiver import clock
 from receiver.cli.api_client import TIMEOUT_S, ReceiverApiError, build_api, read_error, read_url
 from receiver.cli.terminal import print_text, show_examples
 from receiver.errors import TemporaryDeliveryError
-from receiver.http_client import HttpResponse, parse_base_url, send_request
+from receiver.http_client import parse_base_url, send_request
+from receiver.http_connection import HttpResponse
 from receiver.integrations.alertmanager.sample_alerts import TestAlert
 from receiver.model.alert import BUILT_IN_WORDS, describe_unknown_severity
 from receiver.text import one_line

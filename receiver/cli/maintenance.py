@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import click
 
 from receiver import clock
@@ -71,7 +69,7 @@ def format_maintenance(row: MaintenanceRow, now: float) -> str:
 def _read_time(text: str) -> str:
     """Parse a time that a user typed into RFC 3339; without a zone it is in local time."""
     try:
-        until = datetime.fromtimestamp(parse_time(text, clock.now(), None)).astimezone()
+        until = clock.to_datetime(parse_time(text, clock.now(), None), None).astimezone()
     except (ValueError, OverflowError, OSError):
         raise click.BadParameter(
             f"{one_line(text, 100)!r} is no time like 14:00 or 2026-11-23T14:00", param_hint="--until"

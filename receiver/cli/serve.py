@@ -21,7 +21,7 @@ from receiver.config.routing_loader import load_routing
 from receiver.config.settings import Settings, load_settings
 from receiver.errors import ConfigError
 from receiver.logs import hide_secrets, log_problems, setup_logs
-from receiver.process import Signals, is_orphan
+from receiver.process import Signals, is_orphan, pause_gc
 from receiver.web.process_environment import check_metrics_dir, correct_gunicorn_variables
 from receiver.web.server.listen import ListenAddress, open_listener, parse_address
 
@@ -144,7 +144,8 @@ def web(options: Options, fd: int | None) -> None:
     options.load_routing()  # report a fault before anything else is tried
     correct_gunicorn_variables(os.environ)
     # This imports gunicorn, which reads those variables at import time.
-    from receiver.web.gunicorn import serve
+    with pause_gc():
+        from receiver.web.gunicorn import serve
 
     listener = socket.socket(fileno=fd) if fd is not None else open_listener(options.listen)
     serve(options.load_config, listener, options.workers, parent=find_supervisor())
@@ -169,7 +170,8 @@ def worker(options: Options) -> None:
     routing = options.load_routing()
     check_metrics_dir(os.environ)
     # Its libraries take long to import, and a fault should be reported at once.
-    from receiver.app.worker import ReceiverWorker
+    with pause_gc():
+        from receiver.app.worker import ReceiverWorker
 
     run_worker(ReceiverWorker(settings, routing), signals, options.load_config, find_supervisor())
 

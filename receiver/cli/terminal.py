@@ -11,13 +11,13 @@ import os
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, tzinfo
+from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 
 import click
 
-from receiver.clock import format_duration, is_tomorrow
+from receiver.clock import format_duration, is_tomorrow, to_datetime
 from receiver.http_client import parse_timestamp
 from receiver.text import clean_text, one_line
 
@@ -91,7 +91,7 @@ def measure_width(text: str) -> int:
 def render_timestamp(text: str | None, zone: tzinfo | None = None, form: str = "%Y-%m-%d %H:%M:%S") -> str:
     """Return an RFC 3339 text as `2026-11-23 13:03:00` in *zone*, by default the local one."""
     timestamp = parse_timestamp(text)
-    return datetime.fromtimestamp(timestamp, zone).astimezone(zone).strftime(form) if timestamp else ""
+    return to_datetime(timestamp, zone).astimezone(zone).strftime(form) if timestamp else ""
 
 
 def render_until(text: str | None, now: float, zone: tzinfo | None = None) -> str:

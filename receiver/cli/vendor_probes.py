@@ -13,7 +13,8 @@ from receiver.clock import format_duration
 from receiver.config.formats import is_channel
 from receiver.config.model import Routing
 from receiver.errors import TemporaryDeliveryError
-from receiver.http_client import BaseUrl, HttpResponse, as_object, as_objects, send_request
+from receiver.http_client import BaseUrl, as_object, as_objects, send_request
+from receiver.http_connection import HttpResponse
 from receiver.text import lowercase_ascii, one_line
 
 Json = dict[str, Any]

@@ -99,6 +99,8 @@ class Dispatcher:
         was_maybe_sent = attempt.attempts > 1 and before.maybe_sent
         if was_maybe_sent and isinstance(action, Post):  # the search may find any attempt
             attempt = replace(attempt, content_version=before.content_version)
+        if was_maybe_sent:
+            attempt = replace(attempt, searched_since=before.searched_since or began_at)
         if not subject.save_attempt(action, attempt, worker):
             return None
         if self.clock() - began_at > _MAX_PAUSE_S:
@@ -107,7 +109,11 @@ class Dispatcher:
             )
         if attempt.attempts == 1 and notification.due_at is not None:
             metrics.ESCALATION_LATENESS.observe(max(0.0, began_at - notification.due_at))
-        notification = replace_fields(notification, first_attempt_at=attempt.first_attempt_at)
+        notification = replace_fields(
+            notification,
+            first_attempt_at=attempt.first_attempt_at,
+            searched_since=attempt.searched_since,
+        )
         after = self._attempt_once(notification, attempt, was_maybe_sent=was_maybe_sent)
         subject.save_outcome(action, after)
         # An accepted event says nothing about an earlier page of which PagerDuty created no incident.
@@ -119,10 +125,16 @@ class Dispatcher:
     def _attempt_once(
         self, notification: Notification, attempt: Delivery, *, was_maybe_sent: bool
     ) -> Delivery:
-        """Send once, and return *attempt* with its result: delivered, to be retried, or failed."""
-        action = notification.action
+        """Send once unless an earlier attempt arrived; return *attempt* with its result: delivered, to be
+        retried, or failed.
+        """
+        action, queue = notification.action, notification.action.queue
+        channel, started = self.channels[queue], time.monotonic()
         try:
-            receipt, is_found = self._send_or_find(notification, was_maybe_sent=was_maybe_sent)
+            found = channel.find_receipt(notification) if was_maybe_sent else None
+            if found is None:
+                attempt = replace(attempt, searched_since=0.0)
+            receipt = found or channel.send(notification)
         except DeliveryError as error:
             after = attempt.with_failure(
                 error,
@@ -136,24 +148,15 @@ class Dispatcher:
             if after.failed_at:
                 self._save_notice(notification, after)
             return after
+        finally:
+            metrics.DELIVERY_SECONDS.labels(queue).observe(time.monotonic() - started)
         _log_arrival(notification, receipt)
         # A message that arrived earlier shows an older content version, so that the plan wants an edit.
-        is_older = is_found and isinstance(action, Post)
+        is_older = found is not None and isinstance(action, Post)
         return replace(
             attempt.with_receipt(receipt),
             content_version=attempt.content_version if is_older else action.content_version,
         )
-
-    def _send_or_find(self, notification: Notification, *, was_maybe_sent: bool) -> tuple[Receipt, bool]:
-        """Return the receipt, and whether it belongs to an earlier attempt that the channel found."""
-        queue = notification.action.queue
-        channel = self.channels[queue]
-        started = time.monotonic()
-        try:
-            found = channel.find_receipt(notification) if was_maybe_sent else None
-            return (found, True) if found else (channel.send(notification), False)
-        finally:
-            metrics.DELIVERY_SECONDS.labels(queue).observe(time.monotonic() - started)
 
     def _save_notice(self, notification: Notification, after: Delivery) -> None:
         """Save a notice about a delivery that failed permanently. This happens before the failure is saved,

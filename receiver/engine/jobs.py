@@ -24,6 +24,8 @@ from receiver.storage.script_clock import ScriptClock
 
 logger = logging.getLogger(__name__)
 EVERY_S = 2.0
+# A callback waits for Redis at most this long.
+_LAST_ROUND_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -36,20 +38,31 @@ class Background:
     callbacks: Sequence[Callable[[], None]]
     every_s: float = EVERY_S
     _stopped: threading.Event = field(default_factory=threading.Event)
+    _ended: threading.Event = field(default_factory=threading.Event)
 
     def start(self) -> None:
-        threading.Thread(target=self._run_callbacks, name="background", daemon=True).start()
+        threading.Thread(target=self._run_until_stopped, name="background", daemon=True).start()
 
     def stop(self) -> None:
         self._stopped.set()
 
-    def _run_callbacks(self) -> None:
+    def finish(self) -> None:
+        """Stop after the current round, for which this waits, and run the callbacks once more."""
+        self.stop()
+        self._ended.wait(_LAST_ROUND_S)
+        self._run_callbacks()
+
+    def _run_until_stopped(self) -> None:
         while not self._stopped.wait(self.every_s):
-            for callback in self.callbacks:
-                try:
-                    callback()
-                except StoreError as error:
-                    logger.debug("redis unavailable", extra={"fields": {"error": str(error)}})
+            self._run_callbacks()
+        self._ended.set()
+
+    def _run_callbacks(self) -> None:
+        for callback in self.callbacks:
+            try:
+                callback()
+            except StoreError as error:
+                logger.debug("redis unavailable", extra={"fields": {"error": str(error)}})
 
 
 _DONE = b"done"

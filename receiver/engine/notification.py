@@ -113,11 +113,13 @@ class SubjectId:
 class Notification:
     """The input of a channel: the action, and in each subclass the state to render.
 
-    *first_attempt_at* is when the first attempt of the delivery was saved; the dispatcher sets it.
+    *first_attempt_at* is when the first attempt of the delivery was saved, *searched_since* since when the
+    channel is asked whether an attempt arrived (0: it is not); the dispatcher sets both.
     """
 
     action: DeliveryAction
     first_attempt_at: float = field(default=0.0, kw_only=True)
+    searched_since: float = field(default=0.0, kw_only=True)
 
     noun: ClassVar[str] = "Message"  # what a `Post` of it is called in notices
 

@@ -26,7 +26,8 @@ class Channel(Protocol):
     def find_receipt(self, notification: Notification) -> Receipt | None:
         """Return the receipt of an earlier attempt that did arrive; the first was at `first_attempt_at`.
 
-        None if it did not arrive or the channel cannot tell; then the notification is sent again.
+        None if it did not arrive or the channel cannot tell; then the notification is sent again. Raises
+        DeliveryError if the search is to be tried again first; it has been since `searched_since`.
         """
         ...
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,13 +23,20 @@ class Claims:
 
 
 class DueTimes(dict[str, float | None]):
-    """When an entry is due again by queue (None: never), and the writes that its release does first."""
+    """When an entry is due again by queue (None: never), and the write that its release does first.
+
+    If the write finds the entry changed by another process, and so replies None, the lease stays, and
+    *plan_again* returns the due times after it.
+    """
 
     def __init__(
-        self, dues: Mapping[str, float | None] | None = None, writes: tuple[ScriptCall, ...] = ()
+        self,
+        dues: Mapping[str, float | None] | None = None,
+        write: ScriptCall | None = None,
+        plan_again: Callable[[], DueTimes] | None = None,
     ) -> None:
         super().__init__(dues or {})
-        self.writes = writes
+        self.write, self.plan_again = write, plan_again
 
 
 # A worker sends a heartbeat every 0.7 s.
@@ -148,17 +155,21 @@ class WorkQueue:
     def release(self, queue: str, worker: str, entry_id: str, dues: Mapping[str, float | None]) -> bool:
         """Release a lease, and enqueue the entry in each queue of *dues* at the given time, or earlier if
         a change enqueued it earlier. False, without any of these effects, if *worker* no longer holds the
-        lease. The writes of `DueTimes` are done before, in the same round trip.
+        lease. The write of `DueTimes` is done before, in the same script: if Redis refuses it, the lease
+        stays.
         """
         keys = Keys(self._shard(entry_id))
-        writes = dues.writes if isinstance(dues, DueTimes) else ()
+        writes = [dues.write] if isinstance(dues, DueTimes) and dues.write else []
         args: list[Any] = [entry_id, worker, WAKE]
         for other, due in dues.items():
             args += ["" if due is None else self._script_clock.format_time(due), other]
         queue_keys = (keys.queue(other) for other in dues)
         release = ("release", [keys.leases(queue), keys.lease_owners(queue), *queue_keys], args)
         with store_errors():
-            return bool(self._scripts.run_each([*writes, release])[-1])
+            is_released = self._scripts.run_as_one([*writes, release])[-1]
+        if is_released is None and isinstance(dues, DueTimes) and dues.plan_again:
+            return self.release(queue, worker, entry_id, dues.plan_again())
+        return bool(is_released)
 
     def enqueue(self, queue: str, entry_id: str, due: float, *, if_absent: bool = False) -> None:
         """Enqueue an entry in *queue* at *due*; an earlier due time is kept, with *if_absent* any."""

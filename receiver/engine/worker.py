@@ -165,11 +165,14 @@ class QueueConsumer:
             finally:
                 with self._state:
                     is_claimed_again = entry_id in self._claimed_again
+                    # Else the dispatcher does not wait for a free thread, nor `stop` for the last entry.
+                    is_awaited = len(self._claimed) >= self.threads or self._is_stopping
                     self._claimed.discard(entry_id)
                     self._claimed_again.discard(entry_id)
                     if not is_released:
                         self._schedule_lease_expiry()
-                    self._state.notify_all()
+                    if is_awaited:
+                        self._state.notify_all()
                 if is_claimed_again and is_released:
                     self._requeue_entry(entry_id)
 

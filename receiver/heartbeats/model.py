@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from msgspec import Struct
 
-from receiver.clock import format_duration
+from receiver.clock import format_duration, to_datetime
 from receiver.model.alert import Alert, Group, fingerprint
 from receiver.model.incident import group_id_of
 from receiver.model.routing import EscalationPolicy, Matcher, Responder, Step
@@ -104,7 +103,7 @@ class HeartbeatSignal(Struct, frozen=True):
     def _build_annotations(self, heartbeat: Heartbeat | None) -> dict[str, str]:
         if heartbeat is None:
             return {"summary": f"The heartbeat {self.heartbeat} is no longer in the configuration"}
-        since = dt.datetime.fromtimestamp(self.at, dt.UTC)
+        since = to_datetime(self.at)
         where = f" ({self.external_url})" if self.external_url else ""
         return {
             "summary": f"{self.heartbeat} from {self.source or _NO_NAME} has not come since "

@@ -67,12 +67,14 @@ class IncidentDeliveries:
             self.dispatcher.dispatch(subject, notification, worker)
         return outcomes[0]
 
-    def build_outcome_call(self, outcome: DeliveryOutcome, after: Plan, expected_writes: int) -> ScriptCall:
+    def build_outcome_call(
+        self, outcome: DeliveryOutcome, after: Plan, expected_writes: int, *, is_last: bool = False
+    ) -> ScriptCall:
         """Return the call that saves an outcome, and wakes the other queues that depend on it when *after*,
         the plan with the outcome, has actions for them.
 
-        If the incident was not written *expected_writes* times then, the plan is outdated: these queues and
-        that of the action are woken now.
+        If the incident was not written *expected_writes* times then, the plan is outdated: these queues are
+        woken now; after the last outcome, the caller plans again before it wakes them.
         """
         action, now = outcome.action, outcome.at
         dues: dict[str, float | None] = {}
@@ -85,9 +87,9 @@ class IncidentDeliveries:
             outcome.delivery,
             queue=action.queue,
             events=outcome.events,
-            dues={**dues, action.queue: None},
+            dues=dues,
             expected_writes=expected_writes,
-            now=now,
+            now=None if is_last else now,
         )
 
 

@@ -26,8 +26,9 @@ from receiver.model.owners import (
     group_family_of,
     is_firing_in,
 )
+from receiver.model.paging import LINK_GRACE_S
 from receiver.model.plan import queues_for
-from receiver.model.routing import RouteSettings, RoutingTable
+from receiver.model.routing import PAGERDUTY, RouteSettings, RoutingTable
 
 # Removes the heartbeat alerts from groups at a time; returns the remaining groups and the number removed.
 ExtractHeartbeats = Callable[[tuple[Group, ...], float], tuple[tuple[Group, ...], int]]
@@ -242,10 +243,15 @@ class IncidentIngester:
         elif not change.is_changed or change.incident is None:
             result.add_change(change)
         else:
-            queues = () if change.is_renewed else queues_for(change.incident)
-            former_owners = _find_former_owners(routed_group, group_id)
             update = IncidentUpdate(
-                loaded, change, queues, now, is_incoming=True, former_owners=former_owners
+                loaded,
+                change,
+                () if change.is_renewed else queues_for(change.incident),
+                now,
+                is_incoming=True,
+                # A page waits for the message, which wakes its queue; see `LINK_GRACE_S`.
+                dues={PAGERDUTY: now + LINK_GRACE_S} if change.is_new else {},
+                former_owners=_find_former_owners(routed_group, group_id),
             )
             current.updates.append((routed_group, update))
 

@@ -76,18 +76,29 @@ class _Evaluation:
     def policy(self) -> EscalationPolicy:
         return self.wanted.view.policy
 
-    def find_due_times(self, waits: Mapping[str, float]) -> dict[str, float | None]:
-        """Return the next due time for each queue; *waits* holds the end of the wait of each ready action."""
+    def find_due_times(self, waits: Mapping[str, float], *, wakes_others: bool) -> dict[str, float | None]:
+        """Return the next due time for each queue; *waits* holds the end of the wait of each ready action.
+
+        With *wakes_others*, another queue is also due when its actions are, unless a worker sends them now.
+        """
         wanted = self.wanted
         queues = queues_for(self.incident, checks_alertmanager=self.policy.checks_alertmanager)
         dues: dict[str, float | None] = dict.fromkeys(queues, wanted.next_check_at)
         for action in wanted.actions:  # a fallback may need a queue that nothing else wakes
-            if action.queue not in dues:
-                dues[action.queue] = max(self.now, action.ready_at)
+            if action.queue not in dues or (wakes_others and not self._is_in_flight(action)):
+                due_at = max(self.now, action.ready_at)
+                dues[action.queue] = min(due_at, dues.get(action.queue) or due_at)
         ready = (waits[action.key] for action in self.ready if isinstance(action, DeliveryAction))
         times = [wanted.next_check_at, *self.later, *ready]
         dues[self.queue] = min((at for at in times if at is not None), default=None)
         return dues
+
+    def _is_in_flight(self, action: Action) -> bool:
+        """Return whether the last attempt of *action* has no result yet: its worker holds a lease."""
+        if not isinstance(action, DeliveryAction):
+            return False
+        delivery = self.incident.find_delivery(action.key, action.instance)
+        return delivery.attempts > 0 and not delivery.is_settled and not delivery.retry_at
 
 
 @dataclass(frozen=True, repr=False)
@@ -139,10 +150,13 @@ class IncidentReconciler:
         """Dispatch the missing actions of *queue*; return the next due time for each queue.
 
         An escalation step must know the latest acknowledgement: if another process has written the incident,
-        it is read again before the next action. The release saves the outcome of the last action, and the
-        incident is not read again: a process that changed it has enqueued it in each queue, and the release
-        keeps that entry. Raises StoreError, LeaseLost.
+        it is read again before the next action. The release saves the outcome of the last action; only if
+        another process has written the incident, it is read and planned once more before it is released.
+        Raises StoreError, LeaseLost.
         """
+        return self._reconcile(incident_id, queue, worker, wakes_others=False)
+
+    def _reconcile(self, incident_id: str, queue: str, worker: str, *, wakes_others: bool) -> DueTimes:
         waits: dict[str, float] = {}
         evaluation = self._load_evaluation(incident_id, queue)
         for _ in range(_ACTIONS_AT_MOST):
@@ -152,13 +166,16 @@ class IncidentReconciler:
             if dispatched is None:
                 # Pages and messages went first.
                 self.severity_notices.send_notices(evaluation.incident, evaluation.now)
-                return DueTimes(evaluation.find_due_times(waits))
+                return DueTimes(evaluation.find_due_times(waits, wakes_others=wakes_others))
             if not isinstance(dispatched, DeliveryOutcome):
                 evaluation = self._load_evaluation(incident_id, queue)
                 continue
-            after, call = self._plan_after(evaluation, dispatched)
-            if not after.ready and not self.severity_notices.has_new(after.incident):
-                return DueTimes(after.find_due_times(waits), (call,))
+            after = self._plan_after(evaluation, dispatched)
+            is_last = not after.ready and not self.severity_notices.has_new(after.incident)
+            call = self.deliveries.build_outcome_call(dispatched, after.wanted, after.writes, is_last=is_last)
+            if is_last:
+                plan_again = partial(self._reconcile, incident_id, queue, worker, wakes_others=True)
+                return DueTimes(after.find_due_times(waits, wakes_others=wakes_others), call, plan_again)
             evaluation = self._save_outcome(call, after)
         return DueTimes({queue: self.clock()})
 
@@ -176,23 +193,17 @@ class IncidentReconciler:
     def _reads(self) -> tuple[Command, Command]:
         return self.policies.read_maintenance, self.storms.read_active
 
-    def _plan_after(
-        self, evaluation: _Evaluation, outcome: DeliveryOutcome
-    ) -> tuple[_Evaluation, ScriptCall]:
-        """Return the evaluation with *outcome*, and the call that saves it.
-
-        Both expect that only the attempt was written since *evaluation*.
-        """
+    def _plan_after(self, evaluation: _Evaluation, outcome: DeliveryOutcome) -> _Evaluation:
+        """Return the evaluation with *outcome*; it expects that only the attempt was written since."""
         deliveries = {**evaluation.incident.deliveries, outcome.action.key: outcome.delivery}
         incident = change_fields(evaluation.incident, deliveries=deliveries)
         writes = evaluation.writes + (1 if isinstance(outcome.action, AddTimelineEntry) else 2)
         try:
             stored, storms, queue = StoredIncident(incident, writes), evaluation.storms, evaluation.queue
-            after = self._evaluate_incident(stored, storms, evaluation.policy, queue, self.clock())
+            return self._evaluate_incident(stored, storms, evaluation.policy, queue, self.clock())
         except BaseException:  # the message was sent
             self.incidents.save_outcome(self.deliveries.build_outcome_call(outcome, evaluation.wanted, 0))
             raise
-        return after, self.deliveries.build_outcome_call(outcome, after.wanted, writes)
 
     def _save_outcome(self, call: ScriptCall, after: _Evaluation) -> _Evaluation | None:
         """Save an outcome; return *after*, or the incident as read again if another process has written it or

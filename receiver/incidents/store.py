@@ -313,11 +313,13 @@ class RedisIncidents(RedisListing):
             for queue in update.queues
         )
         args: Fields = [loaded.version, int(is_put_aside), history_s if incident.is_resolved else 0]
-        args += (incident.id, f"{incident.opened_at:.3f}", self.script_clock.format_time(update.due), WAKE)
+        args += (incident.id, f"{incident.opened_at:.3f}", WAKE)
         args += (history_s, TIMELINE_LIMIT, len(change.events))
         args += (codec.encode(names) for names in (changes.begun, changes.ended, left_owners))
         args += (self._owners.kept_after_end_s, latest, *map(codec.encode, change.events))
-        return [*hashes, *indexes, *owners, keys.changes, *queues], [*args, *update.queues, *fields]
+        for queue in update.queues:
+            args += (self.script_clock.format_time(update.dues.get(queue, update.due)), queue)
+        return [*hashes, *indexes, *owners, keys.changes, *queues], [*args, *fields]
 
     @property
     def is_divided(self) -> bool:
@@ -401,19 +403,20 @@ class RedisIncidents(RedisListing):
         events: Iterable[TimelineEvent] = (),
         dues: Mapping[str, float | None],
         expected_writes: int | None = None,
-        now: float = 0.0,
+        now: float | None = None,
     ) -> ScriptCall:
         """Return the call that stores the state of a delivery, and enqueues the incident at *dues* by queue.
 
         With *expected_writes*, it is enqueued *now* in all these queues if it has been written another number
-        of times: then *dues* follow from an old state.
+        of times: then *dues* follow from an old state. Without *now* it is not enqueued then, and the reply
+        is None.
         """
         group_id, at = incident_id.partition("-")[0], self.script_clock.format_time
         keys, encoded = self.keys_of(group_id), [codec.encode(one) for one in events]
         hashes = (keys.incident(group_id), keys.past_incident(incident_id), keys.timeline(incident_id))
         queues = (keys.queue(other) for other in dues)
         args: Fields = [incident_id, worker, DELIVERY + key.encode(), codec.encode(delivery)]
-        args += ("" if expected_writes is None else expected_writes, at(now), WAKE)
+        args += ("" if expected_writes is None else expected_writes, "" if now is None else at(now), WAKE)
         args += (TIMELINE_LIMIT, len(encoded), *encoded)
         args += (f"{delivery.failed_at:.3f}" if delivery.failed_at else "", self._history_s)
         for other, due in dues.items():

@@ -23,6 +23,8 @@ STORM = "storm-"
 BUNDLING = "storm"
 # By then an attempt has ended or its worker has died; a request to Slack times out after ten seconds.
 IN_FLIGHT_S = 15.0
+# The clocks of other hosts may be ahead of ours by so much; beyond that, our clock was set back.
+CLOCKS_DIFFER_S = 5.0
 
 
 class Receipt(Struct, frozen=True, omit_defaults=True):
@@ -122,6 +124,7 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
     key_digest: str = ""  # the digest of the routing key that an event to PagerDuty was sent with
     earlier_key_digest: str = ""  # the same for *earlier*, if it differs and its PagerDuty incident was open
     check: PageConfirmation | None = None  # the last check of an event to PagerDuty
+    searched_since: float = 0.0  # when the search for an attempt with an unknown result began; 0 without one
     refused_storm: str = ""  # the storm it was bundled into, if the storm's delivery failed permanently
 
     @property
@@ -138,10 +141,19 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
         """A storm has delivered it: it has no message in the channel and no PagerDuty incident of its own."""
         return self.receipt is not None and bool(self.storm)
 
-    @property
-    def next_attempt_at(self) -> float:
-        """When to attempt it, or again; an attempt without a result may still be in flight in some worker."""
-        return self.retry_at or (self.last_attempt_at + IN_FLIGHT_S if self.attempts else 0.0)
+    def is_ahead(self, now: float) -> bool:
+        """Return whether a clock ahead of ours computed its wait: another host's, or ours before it was set
+        back. How much of the wait is over is unknown, so it must not last until our clock reaches its end.
+        """
+        return self.attempts > 0 and self.last_attempt_at > now + CLOCKS_DIFFER_S
+
+    def find_next_attempt_at(self, now: float) -> float:
+        """Return when to attempt it, or again: 0 at once. An attempt without a result may still be in flight
+        in some worker.
+        """
+        if not self.attempts or self.is_ahead(now):
+            return 0.0
+        return self.retry_at or self.last_attempt_at + IN_FLIGHT_S
 
     def with_attempt(
         self,
@@ -182,7 +194,9 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
         )
 
     def with_receipt(self, receipt: Receipt) -> Delivery:
-        return replace(self, receipt=receipt, maybe_sent=False, reason="", detail="", retry_at=0.0)
+        return replace(
+            self, receipt=receipt, maybe_sent=False, searched_since=0.0, reason="", detail="", retry_at=0.0
+        )
 
     def with_failure(
         self, error: DeliveryError, now: float, *, was_maybe_sent: bool, salt: str, secret_digest: str = ""

@@ -25,8 +25,6 @@ from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK, EscalationPol
 from receiver.model.transitions import find_compactable
 from receiver.text import one_line
 
-# The clocks of other hosts may be ahead of ours by so much; beyond that, our clock was set back.
-_CLOCKS_DIFFER_S = 5.0
 # A failed acknowledgement check is repeated after this time, while the step is not due yet.
 PAGERDUTY_CHECK_AGAIN_S = 1.0
 # A silence until the incident resolves is created for _STRETCH_S at a time, and prolonged when less than
@@ -88,12 +86,9 @@ def _list_due_times(view: IncidentView) -> list[float | None]:
 
 
 def _find_missing(incident: Incident, action: actions.Action, now: float) -> actions.Action | None:
-    """Return *action* with the wait of its retry, due now if a clock ahead of ours computed its wait; None
-    where the action is done.
-
-    That was another host's clock, or ours before it was set back. How much of such a wait is over is unknown,
-    and a page must not wait until our clock reaches its end. An action without an attempt never waits for
-    another host's clock.
+    """Return *action* with the wait of its retry, due now if a clock ahead of ours computed its wait
+    (`Delivery.is_ahead`); None where the action is done. An action without an attempt never waits for another
+    host's clock.
     """
     delivery = NO_DELIVERY
     if isinstance(action, actions.DeliveryAction):
@@ -108,9 +103,7 @@ def _find_missing(incident: Incident, action: actions.Action, now: float) -> act
     if isinstance(action, actions.ConfirmPage):
         ready_at = limit_confirmation(incident.deliveries[action.event_key], action.ready_at, now)
         return action if ready_at == action.ready_at else replace(action, ready_at=ready_at)
-    is_ahead = incident.opened_at > now
-    if delivery.attempts:
-        is_ahead = delivery.last_attempt_at > now + _CLOCKS_DIFFER_S
+    is_ahead = delivery.is_ahead(now) if delivery.attempts else incident.opened_at > now
     return replace(action, ready_at=now) if is_ahead else action
 
 

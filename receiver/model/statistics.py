@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import date, timedelta, tzinfo
 from statistics import median, quantiles
 
+from receiver.clock import to_datetime
 from receiver.model.alert import Severity
 from receiver.model.delivery_keys import RENAMED, is_page_key
 from receiver.model.incident import Incident
@@ -106,7 +107,7 @@ def _build_alert_stats(name: str, group: Sequence[Incident], zone: tzinfo) -> Al
             bool(one.policy) and one.is_resolved and not one.first_acknowledged_at for one in group
         ),
         pages=len(paged),
-        night_pages=sum(not 7 <= datetime.fromtimestamp(at, zone).hour < 22 for at in paged),
+        night_pages=sum(not 7 <= to_datetime(at, zone).hour < 22 for at in paged),
         reopened=sum(incident.generation for incident in group),
         label=next(filter(None, (one.find_delivery(RENAMED).instance for one in group)), ""),
     )
@@ -136,7 +137,7 @@ def list_recommendations(stats: Iterable[AlertStats]) -> Iterator[str]:
 
 
 def _day(at: float, zone: tzinfo) -> date:
-    return datetime.fromtimestamp(at, zone).date()
+    return to_datetime(at, zone).date()
 
 
 def _p90(values: Sequence[float]) -> float:

@@ -141,17 +141,17 @@ class ReviewRecord(Struct, frozen=True, omit_defaults=True):
         """The state that its message should show."""
         return REVIEWED if self.is_reviewed else OPEN
 
-    @property
-    def post_at(self) -> float | None:
-        """When the first or next attempt to post it is due; None if it was posted or failed permanently."""
-        return None if self.delivery.is_settled else self.delivery.next_attempt_at
+    def find_post_at(self, now: float) -> float | None:
+        """Return when the first or next attempt to post it is due; None if it was posted or failed
+        permanently.
+        """
+        return None if self.delivery.is_settled else self.delivery.find_next_attempt_at(now)
 
-    @property
-    def edit_at(self) -> float | None:
-        """When to edit its message or retry; None where it is up to date or can't be edited."""
+    def find_edit_at(self, now: float) -> float | None:
+        """Return when to edit its message or retry; None where it is up to date or can't be edited."""
         is_shown = self.posted_state in (OPEN, self.delivery.content_version)
         is_done = self.delivery.receipt is None or is_shown or self.edit.is_settled
-        return None if is_done else self.edit.next_attempt_at
+        return None if is_done else self.edit.find_next_attempt_at(now)
 
 
 class ReviewState(Struct, frozen=True, omit_defaults=True):
@@ -166,7 +166,7 @@ class ReviewState(Struct, frozen=True, omit_defaults=True):
     @property
     def pending(self) -> ReviewRecord | None:
         """The review that is neither posted nor failed for good; there is one at most."""
-        return next((record for record in self.records if record.post_at is not None), None)
+        return next((record for record in self.records if not record.delivery.is_settled), None)
 
     def with_review(self, review: Review) -> ReviewState:
         """Return the state with *review* as the pending one."""

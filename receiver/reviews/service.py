@@ -104,7 +104,10 @@ class ReviewService:
         state = self.reviews.load_reviews(model.review_group_id(route.name)).state
         if state is None:
             return now
-        times = [at for record in state.records for at in (record.post_at, record.edit_at) if at is not None]
+        found = (
+            at for record in state.records for at in (record.find_post_at(now), record.find_edit_at(now))
+        )
+        times = [at for at in found if at is not None]
         if state.pending is None:  # else the next review waits until that one is posted
             times.append(next_business_day_start(self.settings.hours, state.checked_at))
         return max(now, min(times))
@@ -126,7 +129,7 @@ class ReviewService:
         """Record that *by* has reviewed it, and show that in its message. Raises NotFound.
 
         The first person counts; the second time changes nothing. The mark is saved when this returns;
-        if the edit in Slack failed, the record's `edit_at` says when `run_due` is to retry.
+        if the edit in Slack failed, the record's `find_edit_at` says when `run_due` is to retry.
         """
         group_id = review_id.partition("-")[0]
 
@@ -136,7 +139,7 @@ class ReviewService:
         record = self.reviews.update_record(group_id, review_id, mark)
         if record is None:
             raise NotFound("review", review_id)
-        if not _is_ready(record.edit_at, now) or self._find_wait_s(record, now) > 0:
+        if not _is_ready(record.find_edit_at(now), now) or self._find_wait_s(record, now) > 0:
             return record
         try:
             self._dispatch(group_id, record)
@@ -153,8 +156,8 @@ class ReviewService:
         if state is None:
             self.reviews.save_if_unchanged(loaded, model.ReviewState(since=now, checked_at=now))
             return 0.0
-        to_edit = [record for record in state.records if _is_ready(record.edit_at, now)]
-        to_post = [state.pending] if state.pending and _is_ready(state.pending.post_at, now) else []
+        to_edit = [record for record in state.records if _is_ready(record.find_edit_at(now), now)]
+        to_post = [state.pending] if state.pending and _is_ready(state.pending.find_post_at(now), now) else []
         for record in (*to_edit, *to_post):
             wait_s = self._find_wait_s(record, now)
             if wait_s <= 0:

@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 from receiver import clock as wall
 from receiver.cache import Cache
 from receiver.errors import TemporaryDeliveryError
-from receiver.http_client import get_tls_context
+from receiver.http_connection import get_tls_context
 from receiver.runbooks.document import parse_document
 from receiver.runbooks.html_source import is_html_page, is_sign_in
 from receiver.runbooks.matching import Index
@@ -89,6 +89,7 @@ RETRY_S = 60.0
 MAX_REDIRECTS = 3
 MAX_AT_ONCE = 4
 MAX_CACHED = 500
+MAX_URL = 2000
 _TEXT_TYPES = ("text/plain", "text/markdown", "text/x-markdown", "application/octet-stream", "")
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
 _ACCEPT = "text/markdown, text/plain, text/html;q=0.5"
@@ -142,7 +143,9 @@ class RunbookFetcher:
         return cached.value if cached is not None else None
 
     def is_allowed(self, url: str) -> bool:
-        """Return whether *url* is https on an allowed host, without credentials."""
+        """Return whether *url* is https on an allowed host, without credentials, and short enough to keep."""
+        if len(url) > MAX_URL:
+            return False
         try:
             parts = urlsplit(url)
             host, port = parts.hostname or "", parts.port or 443

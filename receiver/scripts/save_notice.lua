@@ -5,7 +5,7 @@
 --       stands for, task, due at, wake channel, queue name
 -- Returns 1 if saved, 0 if the id was saved before.
 local at = redis.call('HGET', KEYS[1], 'at')
-if at and (tonumber(ARGV[2]) == 0 or tonumber(ARGV[1]) < tonumber(at) + tonumber(ARGV[2])) then
+if at and (tonumber(ARGV[2]) == 0 or math.abs(ARGV[1] - at) < tonumber(ARGV[2])) then
   redis.call('HINCRBY', KEYS[1], 'more', ARGV[8])
   return 0
 end
@@ -18,6 +18,5 @@ else
   redis.call('HINCRBY', KEYS[2], '+', 1)
 end
 redis.call('EXPIRE', KEYS[2], ARGV[7])
-redis.call('ZADD', KEYS[3], 'LT', timestamp(ARGV[10]), ARGV[9])
-redis.call('PUBLISH', ARGV[11], ARGV[12] .. ' ' .. ARGV[10])
+enqueue(KEYS[3], ARGV[9], ARGV[10], ARGV[11], ARGV[12])
 return 1

@@ -45,7 +45,6 @@ class ServerClient(PipelinedCommands, redis.Redis):  # type: ignore[misc]
         connects to the present master.
         """
         connection: Any = self.connection_pool.get_connection()
-        raised = ResponseError if raise_on_error else ReadOnlyError
         parse: Callable[..., Any] = self.parse_response
 
         def send() -> list[Any]:
@@ -58,14 +57,21 @@ class ServerClient(PipelinedCommands, redis.Redis):  # type: ignore[misc]
                 except ResponseError as error:
                     replies.append(error)
             for reply in replies:
-                if isinstance(reply, raised):
+                if isinstance(reply, ReadOnlyError):
                     raise reply
             return replies
 
         try:
             replies: list[Any] = connection.retry.call_with_retry(send, lambda _: connection.disconnect())
+        except BaseException:  # also gevent's: the next command would read the replies that are left
+            connection.disconnect()
+            raise
         finally:
             self.connection_pool.release(connection)
+        if raise_on_error:
+            for reply in replies:
+                if isinstance(reply, ResponseError):
+                    raise reply
         return replies
 
 

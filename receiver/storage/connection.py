@@ -134,8 +134,9 @@ def list_servers(client: Client) -> list[Client]:
     return client.list_masters() if isinstance(client, ClusterClient) else [client]
 
 
-# The functions that scripts share, and their files.
-_SHARED = {"timestamp(": "_timestamps.lua", "log_change(": "_changes.lua"}
+# The files of the functions that scripts share.
+_SHARED = {"_timestamps": ("timestamp(", "enqueue("), "_changes": ("log_change(",)}
+_JOIN = "_join"
 
 
 @cache
@@ -147,19 +148,28 @@ def read_scripts() -> dict[str, str]:
     root = resources.files("receiver")
     folders = [root / "scripts", *(package / "scripts" for package in root.iterdir() if package.is_dir())]
     files = [file for folder in folders if folder.is_dir() for file in folder.iterdir()]
-    texts = {file.name: file.read_text() for file in files if file.name.endswith(".lua")}
-    shared = {function: texts.pop(name) for function, name in _SHARED.items()}
+    scripts = (file for file in files if file.name.endswith(".lua"))
+    texts = {file.name.removesuffix(".lua"): file.read_text() for file in scripts}
+    shared = [(texts.pop(name), functions) for name, functions in _SHARED.items()]
     return {
-        name.removesuffix(".lua"): "".join((*(shared[one] for one in shared if one in text), text))
+        name: "".join(common for common, functions in shared if any(one in text for one in functions)) + text
         for name, text in texts.items()
     }
 
 
 @cache
-def hash_scripts() -> dict[str, str]:
-    """Return the digest of each Lua script by name, as EVALSHA expects it."""
-    texts = read_scripts().items()
-    return {name: sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in texts}
+def read_script(name: str) -> tuple[str, str]:
+    """Return the text of a Lua script, and its digest as EVALSHA expects it. A *name* of several scripts,
+    joined by `+`, is one script that runs them in order (`_join.lua`).
+    """
+    texts, names = read_scripts(), name.split("+")
+    text = texts[name] if len(names) == 1 else _join_scripts([texts[one] for one in names])
+    return text, sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _join_scripts(texts: Sequence[str]) -> str:
+    functions = "".join(f"function(KEYS, ARGV)\n{text}\nend,\n" for text in texts)
+    return f"local scripts = {{\n{functions}}}\n{read_scripts()[_JOIN]}"
 
 
 # A script's name, its keys and its arguments.
@@ -171,7 +181,6 @@ class Scripts:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._digests = hash_scripts()
 
     def run_script(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run one script and return its reply. Raises redis-py's errors."""
@@ -181,23 +190,41 @@ class Scripts:
         """Run one script for each call, in one round trip; return the replies in order."""
         return self.run_each([(name, *call) for call in calls])
 
+    def run_as_one(self, calls: Sequence[ScriptCall]) -> list[Any]:
+        """Run scripts in order as one script, each only after the one before has succeeded; return their
+        replies. All keys must be in one hash slot.
+
+        In a pipeline, Redis may refuse one script (OOM, NOSCRIPT, TRYAGAIN) and still run the next.
+        """
+        if len(calls) == 1:
+            return self.run_each(calls)
+        name = "+".join(name for name, _, _ in calls)
+        keys = [key for _, keys, _ in calls for key in keys]
+        counts = [len(part) for _, keys, args in calls for part in (keys, args)]
+        return list(self.run_script(name, keys, [*counts, *(arg for _, _, args in calls for arg in args)]))
+
     def run_each(
         self, calls: Sequence[ScriptCall], reads: Sequence[Command] = (), *, raise_on_error: bool = True
     ) -> list[Any]:
-        """Run scripts, then *reads*, in one round trip; return the replies in order.
+        """Run scripts, then *reads*, in one round trip; return the replies in order. No script may depend on
+        another one: Redis may refuse one and run the next, and a script that it did not know runs last.
 
         Without *raise_on_error*, errors stand in place of the replies.
         """
         commands: list[Command] = [
-            (("EVALSHA", self._digests[name], len(keys), *keys, *args), {}) for name, keys, args in calls
+            (("EVALSHA", read_script(name)[1], len(keys), *keys, *args), {}) for name, keys, args in calls
         ]
         commands += reads
-        try:
-            replies = self._client.run_commands(commands, raise_on_error)
-            if not any(isinstance(reply, NoScriptError) for reply in replies):
-                return list(replies)
-        except NoScriptError:
-            pass
-        for name in dict.fromkeys(name for name, _, _ in calls):
-            self._client.script_load(read_scripts()[name])
-        return list(self._client.run_commands(commands, raise_on_error))
+        replies = self._client.run_commands(commands, raise_on_error=False)
+        unknown = [number for number, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if unknown:
+            for name in dict.fromkeys(calls[number][0] for number in unknown):
+                self._client.script_load(read_script(name)[0])
+            again = [*unknown, *range(len(calls), len(commands))]
+            retried = self._client.run_commands([commands[number] for number in again], raise_on_error=False)
+            for number, reply in zip(again, retried, strict=True):
+                replies[number] = reply
+        if raise_on_error:
+            for reply in replies:
+                raise_if_error(reply)
+        return list(replies)

@@ -182,7 +182,8 @@ class ConnectionPool(redis.BlockingConnectionPool):
         connection = self.pool.get(timeout=self.timeout) or self.make_connection()  # type: ignore[no-untyped-call]
         try:
             connection.connect()
-        except BaseException:
+        except BaseException:  # the reply to AUTH or SELECT may be unread
+            connection.disconnect()
             self.release(connection)
             raise
         return connection

@@ -43,11 +43,14 @@ _PAGE_DELAYED = "#page_delayed"
 
 
 class Member(Struct, frozen=True, array_like=True):
-    """An incident in a storm. `instance` identifies its notification that was bundled."""
+    """An incident in a storm. `instance` identifies its notification that was bundled; `mention` is the
+    number of the mention of its step that covers it, 0 without a step.
+    """
 
     joined_at: float
     batch: int = 1
     instance: str = ""
+    mention: int = 0
 
 
 class StormResponse(Struct, frozen=True, array_like=True):
@@ -134,6 +137,20 @@ class Storm(Struct, frozen=True, omit_defaults=True):
         """
         covering = (one for one in reversed(self.responses) if one.batch >= batch)
         return next((one.instance for one in covering if one.transition == "acknowledge"), "")
+
+    def find_mention_number(self, name: str, now: float) -> int:
+        """Return the number of the mention that covers a member *name* that joins at *now*: the one in
+        progress, or sent (or failed for good) a short while ago; else the next one. 0 without a step.
+
+        It is stored with the member: later, after the clock was set, their times could not be compared.
+        """
+        if not (step := parse_member_name(name)[1]):
+            return 0
+        mention = self.find_delivery(mention_key(step))
+        number = int(mention.instance or 0)
+        at = mention.receipt.at if mention.receipt is not None else mention.failed_at
+        is_over = mention.is_settled and abs(now - at) > BATCH_PAUSE_S
+        return number + 1 if is_over or not number else number
 
     def find_notifying_delivery(self, name: str, member: Member) -> Delivery:
         """Return the delivery that notifies *member*: the message, its batch's page or its step's mention."""
@@ -262,8 +279,7 @@ def _sort_by_number(counter: Counter[str]) -> tuple[tuple[str, int], ...]:
 
 def covers(mention: Delivery, member: Member) -> bool:
     """Return whether a step's *mention* that was sent (or failed for good) also covers *member*."""
-    at = mention.receipt.at if mention.receipt is not None else mention.failed_at
-    return mention.is_settled and member.joined_at <= at + BATCH_PAUSE_S
+    return mention.is_settled and int(mention.instance or 0) >= member.mention
 
 
 def page_key(batch: int) -> DeliveryKey:

@@ -96,7 +96,8 @@ class StormView:
 
     def ready_at(self, key: DeliveryKey, instance: str = "") -> float:
         delivery = self.storm.find_delivery(key)
-        return 0.0 if delivery.is_settled or delivery.instance != instance else delivery.retry_at
+        is_other = delivery.is_settled or delivery.instance != instance
+        return 0.0 if is_other or delivery.is_ahead(self.now) else delivery.retry_at
 
     def is_recorded(self, key: DeliveryKey, instance: str = "") -> bool:
         """Return whether the delivery has a receipt or failed permanently."""
@@ -213,9 +214,12 @@ def _list_page_confirmations(
 
 
 def _page_at(view: StormView, batch: int, members: Sequence[model.MemberState]) -> float:
-    """Return when a batch is paged: soon after its first member joined, and a pause after the last page."""
+    """Return when a batch is paged: soon after its first member joined, and a pause after the last page, if
+    that was not sent before the clock was set back.
+    """
     others = (one for one in range(1, view.storm.current_batch + 1) if one != batch)
-    receipts = (view.storm.find_delivery(model.page_key(one)).receipt for one in others)
+    pages = (view.storm.find_delivery(model.page_key(one)) for one in others)
+    receipts = (page.receipt for page in pages if not page.is_ahead(view.now))
     paused_until = (receipt.at + model.BATCH_PAUSE_S for receipt in receipts if receipt is not None)
     return max([_gathered_at([one.member for one in members], view), *paused_until])
 
@@ -256,7 +260,7 @@ def _list_messages(view: StormView) -> Iterator[actions.Action]:
     edit = view.storm.find_delivery(UPDATE)
     last = edit if edit.receipt is not None else view.storm.find_delivery(MESSAGE)
     if content_version not in (last.content_version, edit.content_version if edit.failed_at else None):
-        last_at = last.receipt.at if last.receipt is not None else 0.0
+        last_at = last.receipt.at if last.receipt is not None and not last.is_ahead(view.now) else 0.0
         pause_s = min(view.check_every_s, _LONGEST_EDIT_PAUSE_S)
         yield actions.Update(
             key=UPDATE,

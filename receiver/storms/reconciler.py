@@ -21,7 +21,7 @@ from receiver.incidents.store import RedisIncidents
 from receiver.model import page_confirmation as confirmation
 from receiver.model import transitions
 from receiver.model.actions import Action, ConfirmPage, DeliveryAction, Page, Reply, Transition
-from receiver.model.delivery import Delivery, Receipt
+from receiver.model.delivery import CLOCKS_DIFFER_S, Delivery, Receipt
 from receiver.model.delivery_keys import RELEASED_BY_STORM, DeliveryKey, is_page_key
 from receiver.model.delivery_status import find_announcing_storm
 from receiver.model.incident import Incident, IncidentChange, Person, TimelineEvent
@@ -269,12 +269,13 @@ def _reset_refused(loaded: model.VersionedStorm, digests: Mapping[str, str]) -> 
 
 
 def _respond_if_included(incident: Incident, *, response: model.StormResponse, now: float) -> IncidentChange:
-    """Apply *response* to *incident*, unless its escalation run started after the response.
+    """Apply *response* to *incident*, unless its escalation run started after the response. A run that starts
+    in the future started before the clock was set back, and so before the response.
 
     A renewed acknowledgement of the storm renews the acknowledgements by the same or the previous person,
     not those by others.
     """
-    if incident.run.started_at > response.at:
+    if response.at < incident.run.started_at <= now + CLOCKS_DIFFER_S:
         return IncidentChange(incident)
     if response.transition == "resolve":
         return transitions.resolve(incident, response.by, now)

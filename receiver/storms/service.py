@@ -242,7 +242,8 @@ class StormService:
         if not storm.is_active and (storm.resolved_at or not isinstance(action, Reply)):
             raise errors.TemporaryDeliveryError(BUNDLING)
         now = self.clock()
-        member = Member(now, storm.current_batch, _instance_of(action))
+        mention = storm.find_mention_number(name, now)
+        member = Member(now, storm.current_batch, _instance_of(action), mention)
         # At once for the first member; later joins share one evaluation of all members a second.
         due = now + _CHECK_AGAIN_S if join_view.member_count else now
         is_settled = storm.find_notifying_delivery(name, member).is_settled

@@ -6,14 +6,21 @@ from collections.abc import Iterator
 
 from flask import Blueprint, Flask, Response, request
 
+from receiver.app.channels import build_notification_builder, build_slack_interactions
 from receiver.app.services import Services
 from receiver.incidents.open_incidents import OpenIncidents
 from receiver.web.api.incidents import IncidentHandler
 from receiver.web.api.routes import DocumentHandler, build_api
-from receiver.web.api.status import MaintenanceHandler, StatusHandler, StormHandler
+from receiver.web.api.status import (
+    ChannelList,
+    HeartbeatList,
+    MaintenanceHandler,
+    StatusHandler,
+    StormHandler,
+)
 from receiver.web.auth.guard import RateLimits, RequestGuard
 from receiver.web.misaddressed import add_misaddressed_check, ignore_slashes
-from receiver.web.monitoring import ProcessMonitor, build_health
+from receiver.web.monitoring import GaugeUpdater, ProcessMonitor, build_health
 from receiver.web.pages.blueprint import build_pages
 from receiver.web.pages.dashboard import IncidentListBuilder, add_dashboard, add_maintenance_forms, add_storm
 from receiver.web.pages.history import add_history
@@ -53,12 +60,21 @@ def create_app(services: Services, rate_limits: RateLimits | None) -> Flask:
     request_guard = RequestGuard(settings, clock, services.run_id, rate_limits)
     app.before_request(request_guard.refuse_other_site)
     # Before tokens are checked: a misaddressed webhook gets its 404 everywhere.
-    add_misaddressed_check(app, services)
+    add_misaddressed_check(app, settings, services.rejected_webhooks)
     request_guard.init_app(app)
+    job_queue, interactions = services.job_queue, build_slack_interactions(services)
+    tokens = settings.webhook_tokens
     for blueprint in (
-        build_pagerduty_hooks(services),
-        build_slack_hooks(services),
-        build_hooks(services, request_guard),
+        build_pagerduty_hooks(job_queue, settings.pagerduty_webhook_secret, clock),
+        build_slack_hooks(interactions, job_queue, settings.slack_signing_secret, clock),
+        build_hooks(
+            lambda: request_guard.require_token(tokens, "RECEIVER_WEBHOOK_TOKEN"),
+            ingester=services.ingester,
+            routing=services.routing,
+            last_webhooks=services.last_webhooks,
+            rejected=services.rejected_webhooks,
+            clock=clock,
+        ),
         *_build_api_and_pages(services),
     ):
         app.register_blueprint(blueprint)
@@ -72,24 +88,53 @@ def create_app(services: Services, rate_limits: RateLimits | None) -> Flask:
 
 
 def _build_api_and_pages(services: Services) -> Iterator[Blueprint]:
-    clock = services.clock
-    processes = ProcessMonitor(services)
-    open_incidents = OpenIncidents(services.incidents)
-    yield build_health(services, processes, open_incidents)
+    clock, routing, settings = services.clock, services.routing, services.settings
+    store, failures, runbooks = services.incidents, services.failures, services.runbooks
+    processes = ProcessMonitor(services.work_queue, services.run_id, clock)
+    open_incidents = OpenIncidents(store)
+    gauges = GaugeUpdater(
+        services.work_queue,
+        failures,
+        services.server_check,
+        services.maintenance,
+        services.config,
+        services.last_webhooks,
+        open_incidents,
+    )
+    yield build_health(services.server_check, processes, gauges, clock)
 
-    incidents, storms = IncidentHandler(services), StormHandler(services)
-    maintenance, status = MaintenanceHandler(services), StatusHandler(services, processes)
-    yield build_api(incidents, storms, maintenance, status, DocumentHandler(services))
+    incidents = IncidentHandler(
+        store, services.incident_service, failures, services.maintenance, routing, clock
+    )
+    storms = StormHandler(services.storms, store, clock)
+    maintenance = MaintenanceHandler(services.maintenance, services.maintenance_service, clock)
+    status = StatusHandler(
+        processes,
+        ChannelList(services.health, routing, clock),
+        HeartbeatList(routing.heartbeats, services.heartbeat_store),
+        maintenance,
+        services.storm_store,
+        services.config,
+        services.last_webhooks,
+    )
+    yield build_api(incidents, storms, maintenance, status, DocumentHandler(runbooks, settings))
 
     pages = build_pages(maintenance, clock)
-    lists = IncidentListBuilder(services, open_incidents)
-    add_dashboard(pages, services, lists, status)
-    add_incident(pages, services, incidents, status)
-    add_storm(pages, storms, lists, status)
-    add_history(pages, services)
-    add_runbooks(pages, services)
-    add_routing(pages, services)
-    add_maintenance_forms(pages, maintenance, services)
+    lists = IncidentListBuilder(store, open_incidents, routing, services.maintenance, clock)
+    add_dashboard(pages, settings, failures, lists, status)
+    add_incident(
+        pages,
+        incidents,
+        status,
+        notification_builder=build_notification_builder(services, rest=None),
+        runbooks=runbooks,
+        simulated=services.simulated,
+    )
+    add_storm(pages, storms, failures, lists, status)
+    add_history(pages, store, routing, clock)
+    add_runbooks(pages, routing, runbooks, store, clock)
+    add_routing(pages, routing, runbooks, services.ingester, clock)
+    add_maintenance_forms(pages, maintenance, routing.zone)
     yield pages
 
 

@@ -28,7 +28,7 @@ from receiver import clock as wall
 from receiver.config_state import MAX_ERROR, ConfigState
 from receiver.errors import ConfigError
 from receiver.logs import log_problems
-from receiver.process import end_with_parent, is_orphan
+from receiver.process import end_with_parent, is_orphan, pause_gc
 from receiver.web.process_environment import VARIABLE, provide_metrics_dir, remove_metrics_dir
 from receiver.web.server.malformed import MAX_HEADER, MAX_HEADERS, MAX_LINE
 from receiver.web.server.worker import WebWorker
@@ -80,7 +80,8 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         self._workers = workers
         self._loaded = load()
         self._config = SharedConfigState(ConfigState(wall.now()))
-        self._build = build or partial(_build_app, config=self._config)
+        self._at_exit: list[Callable[[], None]] = []  # filled in each worker
+        self._build = build or partial(_build_app, config=self._config, at_exit=self._at_exit)
         super().__init__()
 
     def load_config(self) -> None:
@@ -102,6 +103,7 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "control_socket_disable": True,
             "logger_class": GunicornLogger,
             "post_fork": _prepare_worker,
+            "worker_exit": self._finish_worker,
             "child_exit": _remove_worker_metrics,
             "on_exit": lambda _arbiter: remove_metrics_dir(os.environ),  # in the master only
             "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else os.environ[VARIABLE],  # noqa: S108  # gunicorn makes a file of its own
@@ -112,6 +114,11 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     def load(self) -> WSGI:
         """Return the application; runs in a worker, after gevent has patched the standard library."""
         return self._build(*self._loaded)
+
+    def _finish_worker(self, _arbiter: WebArbiter, _worker: WebWorker) -> None:
+        """Save what a worker that ends in order still has in memory, after its last request."""
+        for finish in self._at_exit:
+            finish()
 
     def reload(self) -> None:
         """Do nothing: gunicorn's own settings come from command-line flags, which do not change."""
@@ -201,17 +208,22 @@ def _buffer_of(times: int) -> slice:
     return slice(begin, begin + _BUFFER_SIZE)
 
 
-def _build_app(settings: Settings, routing: Routing, config: SharedConfigState) -> WSGI:
-    from receiver.app.services import build_services
-    from receiver.engine.jobs import Background
-    from receiver.web.app import create_app
-    from receiver.web.auth.guard import RateLimits
+def _build_app(
+    settings: Settings, routing: Routing, config: SharedConfigState, at_exit: list[Callable[[], None]]
+) -> WSGI:
+    with pause_gc():
+        from receiver.app.services import build_services
+        from receiver.engine.jobs import Background
+        from receiver.web.app import create_app
+        from receiver.web.auth.guard import RateLimits
 
     process = f"web on {socket.gethostname()} (process {os.getppid()})"
     services = build_services(settings, routing, process=process, find_config_state=config.get_state)
     app: WSGI = create_app(services, RateLimits())
-    savers = [services.last_webhooks.save_times, services.rejected_webhooks.save_notices]
-    Background([*savers, services.config.publish_state]).start()
+    Background([services.config.publish_state]).start()
+    savers = Background([services.rejected_webhooks.save_notices, services.last_webhooks.save_times])
+    savers.start()
+    at_exit.append(savers.finish)
     # Everything loaded so far lives as long as the process. Without freeze() each full garbage collection
     # would walk it again, which blocks all requests for 30 ms.
     gc.collect()

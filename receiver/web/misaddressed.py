@@ -19,8 +19,9 @@ from gunicorn.http.errors import ParseException
 from msgspec import DecodeError, Raw, Struct, json
 
 from receiver import metrics
-from receiver.app.services import Services
+from receiver.config.settings import Settings
 from receiver.config.yaml_tree import quote_text
+from receiver.notices import RejectedWebhooks
 from receiver.text import Secret
 from receiver.web.auth.guard import ALERTS_API, has_valid_token
 from receiver.web.server.connection import PIECE, yield_to_others
@@ -76,12 +77,12 @@ def ignore_slashes(application: WSGIApplication) -> WSGIApplication:
     return wsgi_app
 
 
-def add_misaddressed_check(app: Flask, services: Services) -> None:
+def add_misaddressed_check(app: Flask, settings: Settings, rejected: RejectedWebhooks) -> None:
     """Answer misaddressed webhooks to *app*, before any other check of a request.
 
     Where webhook tokens are set, only requests with one of them; others get the usual response.
     """
-    public_url, tokens = services.settings.public_url, services.settings.webhook_tokens
+    public_url, tokens = settings.public_url, settings.webhook_tokens
 
     @app.before_request
     def refuse_misaddressed() -> Response | None:
@@ -102,7 +103,7 @@ def add_misaddressed_check(app: Flask, services: Services) -> None:
         fields = {"path": path, "from": sender}
         logger.error("webhook at a wrong address", extra={"fields": fields, "state": "wrong address"})
         reason = f"it came to {path}; point its sender at {public_url}{hook}"
-        services.rejected_webhooks.record_rejection(reason, sender, "webhooks at a wrong address")
+        rejected.record_rejection(reason, sender, "webhooks at a wrong address")
         expected = f"POST them to {find_hook_url(public_url, hook)}"
         return error_response(404, f"alerts are not taken here, and these are lost: {expected}")
 

@@ -14,11 +14,15 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from receiver import metrics
 from receiver.app.channels import list_threads
-from receiver.app.services import Services
-from receiver.clock import CLOCKS_AGREE_WITHIN_S
-from receiver.engine.queue import SILENT_AFTER_S
+from receiver.clock import CLOCKS_AGREE_WITHIN_S, Clock
+from receiver.config_state import ConfigReport
+from receiver.engine.queue import SILENT_AFTER_S, WorkQueue
 from receiver.errors import StoreError
+from receiver.incidents.failures import RedisFailures
 from receiver.incidents.open_incidents import OpenIncidents
+from receiver.last_webhooks import LastWebhooks
+from receiver.maintenance import RedisMaintenance
+from receiver.storage.server_check import RedisServerCheck
 from receiver.web.process_environment import VARIABLE
 from receiver.web.server.connection import request_timeout
 from receiver.web.server.errors import error_response
@@ -30,18 +34,20 @@ logger = logging.getLogger(__name__)
 class ProcessMonitor:
     """The living workers, and the clocks of all processes. Raises StoreError."""
 
-    services: Services
+    work_queue: WorkQueue
+    run_id: str
+    clock: Clock
 
     def list_workers(self) -> list[str]:
         """Return the names of the living workers."""
-        now = self.services.clock()
+        now = self.clock()
         # A heartbeat later than now was written before Redis' clock was set back.
-        return self.services.work_queue.list_workers(now - SILENT_AFTER_S, now + SILENT_AFTER_S)
+        return self.work_queue.list_workers(now - SILENT_AFTER_S, now + SILENT_AFTER_S)
 
     def list_own_workers(self) -> list[str]:
         """Return the names of the living workers, under `run` only those of this run."""
         self.compare_clocks()  # records this process's clock, so that /readyz of other processes sees it
-        prefix = f"{self.services.run_id}." if self.services.run_id else ""
+        prefix = f"{self.run_id}." if self.run_id else ""
         return [name for name in self.list_workers() if name.startswith(prefix)]
 
     def compare_clocks(self) -> dict[str, float]:
@@ -49,14 +55,43 @@ class ProcessMonitor:
 
         Returns an empty dict while all clocks agree.
         """
-        ahead = self.services.work_queue.compare_clocks(f"web {socket.gethostname()}", self.services.clock())
+        ahead = self.work_queue.compare_clocks(f"web {socket.gethostname()}", self.clock())
         differences = (0.0, *ahead.values())
         return ahead if max(differences) - min(differences) > CLOCKS_AGREE_WITHIN_S else {}
 
 
-def build_health(services: Services, processes: ProcessMonitor, open_incidents: OpenIncidents) -> Blueprint:
+@dataclass(frozen=True, slots=True, repr=False)
+class GaugeUpdater:
+    """Sets the gauges that are read from Redis at each scrape. Raises StoreError."""
+
+    work_queue: WorkQueue
+    failures: RedisFailures
+    server_check: RedisServerCheck
+    maintenance: RedisMaintenance
+    config: ConfigReport
+    last_webhooks: LastWebhooks
+    open_incidents: OpenIncidents
+
+    def update_gauges(self, now: float) -> None:
+        """Set the gauges to their values at *now*."""
+        for queue in list_threads():
+            depth, lag = self.work_queue.measure_depth(queue, now)
+            metrics.QUEUE_DEPTH.labels(queue).set(depth)
+            metrics.QUEUE_LAG.labels(queue).set(lag)
+        metrics.FAILED_DELIVERIES.set(self.failures.count_failures())
+        metrics.REDIS_MEMORY.set(self.server_check.get_memory_used_ratio())
+        metrics.MAINTENANCE.set(self.maintenance.find_active(now) is not None)
+        counts = Counter((one.state, one.severity.value) for one in self.open_incidents.list_all())
+        metrics.record_incident_counts(counts)
+        metrics.CONFIG_SUCCESSFUL.set(not self.config.list_refused())
+        metrics.CONFIG_TIMESTAMP.set(self.config.find_state().loaded_at)
+        metrics.record_last_webhooks(self.last_webhooks.list_all())
+
+
+def build_health(
+    server_check: RedisServerCheck, processes: ProcessMonitor, gauges: GaugeUpdater, clock: Clock
+) -> Blueprint:
     """Return the blueprint with the three endpoints."""
-    server_check = services.server_check
     health = Blueprint("health", __name__)
 
     @health.get("/healthz")
@@ -84,7 +119,7 @@ def build_health(services: Services, processes: ProcessMonitor, open_incidents: 
 
     @health.get("/metrics")
     def metrics() -> Response:
-        _update_gauges(services, open_incidents, services.clock())
+        gauges.update_gauges(clock())
         registry = REGISTRY
         if VARIABLE in os.environ:
             registry = CollectorRegistry()
@@ -92,19 +127,3 @@ def build_health(services: Services, processes: ProcessMonitor, open_incidents: 
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
     return health
-
-
-def _update_gauges(services: Services, open_incidents: OpenIncidents, now: float) -> None:
-    """Set the gauges that are read from Redis at each scrape to their values at *now*. Raises StoreError."""
-    for queue in list_threads():
-        depth, lag = services.work_queue.measure_depth(queue, now)
-        metrics.QUEUE_DEPTH.labels(queue).set(depth)
-        metrics.QUEUE_LAG.labels(queue).set(lag)
-    metrics.FAILED_DELIVERIES.set(services.failures.count_failures())
-    metrics.REDIS_MEMORY.set(services.server_check.get_memory_used_ratio())
-    metrics.MAINTENANCE.set(services.maintenance.find_active(now) is not None)
-    counts = Counter((one.state, one.severity.value) for one in open_incidents.list_all())
-    metrics.record_incident_counts(counts)
-    metrics.CONFIG_SUCCESSFUL.set(not services.config.list_refused())
-    metrics.CONFIG_TIMESTAMP.set(services.config.find_state().loaded_at)
-    metrics.record_last_webhooks(services.last_webhooks.list_all())

@@ -15,20 +15,23 @@ from prometheus_client import Counter
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from receiver import metrics
-from receiver.app.channels import build_slack_interactions
-from receiver.app.services import Services
+from receiver.clock import Clock
 from receiver.config.model import Routing
+from receiver.engine.jobs import JobQueue
 from receiver.errors import PayloadError, PayloadTooLarge
+from receiver.incidents.ingest import IncidentIngester
 from receiver.incidents.routing_preview import find_severity_warnings
 from receiver.integrations.alertmanager import webhook as alertmanager_webhook
 from receiver.integrations.pagerduty import webhook as pagerduty_webhook
 from receiver.integrations.pagerduty.sync import EVENTS
 from receiver.integrations.slack import requests as slack_requests
+from receiver.integrations.slack.interactions import SlackInteractions
 from receiver.integrations.slack.requests import Request
+from receiver.last_webhooks import LastWebhooks
 from receiver.model.alert import ReceivedAlerts
 from receiver.notices import RejectedWebhooks
-from receiver.text import one_line
-from receiver.web.auth.guard import ALERTS_API, RequestGuard
+from receiver.text import Secret, one_line
+from receiver.web.auth.guard import ALERTS_API
 from receiver.web.server.connection import PIECE, drain, read_unverified_body, request_timeout
 from receiver.web.server.errors import error_response
 from receiver.web.server.malformed import find_malformed_request
@@ -39,9 +42,18 @@ _MAX_SOURCE = 100
 _MAX_WARNINGS = 10
 
 
-def build_hooks(services: Services, request_guard: RequestGuard) -> Blueprint:
-    """Return the blueprint of Alertmanager's webhook, and of its API for alerts."""
-    clock, tokens = services.clock, services.settings.webhook_tokens
+def build_hooks(
+    require_token: Callable[[], Response | None],
+    *,
+    ingester: IncidentIngester,
+    routing: Routing,
+    last_webhooks: LastWebhooks,
+    rejected: RejectedWebhooks,
+    clock: Clock,
+) -> Blueprint:
+    """Return the blueprint of Alertmanager's webhook, and of its API for alerts; *require_token* returns the
+    answer to a request without a valid token.
+    """
     hooks = Blueprint("hooks", __name__)
 
     @hooks.post(ALERTS_API)
@@ -51,13 +63,13 @@ def build_hooks(services: Services, request_guard: RequestGuard) -> Blueprint:
 
         With `?warnings=true` the response also lists warnings about severities, which `receiver fire` shows.
         """
-        if unauthorized := request_guard.require_token(tokens, "RECEIVER_WEBHOOK_TOKEN"):
+        if unauthorized := require_token():
             return unauthorized
         now = clock()
         source = one_line(request.args.get("source", ""), _MAX_SOURCE) if request.query_string else ""
         batch = alertmanager_webhook.parse_webhook(_read_body(), source, now)
         with request_timeout():
-            result = services.ingester.ingest(batch.groups, now)
+            result = ingester.ingest(batch.groups, now)
         counts = {
             "new": result.new,
             "duplicates": result.duplicates,
@@ -67,10 +79,10 @@ def build_hooks(services: Services, request_guard: RequestGuard) -> Blueprint:
         for name, number in {**counts, "repaired": batch.repaired}.items():
             if number:
                 _alerts("duplicate" if name == "duplicates" else name).inc(number)
-        services.last_webhooks.record_webhook(source, now)
+        last_webhooks.record_webhook(source, now)
         response = {"alerts": batch.total, **counts, "incidents": result.incidents}
         if request.query_string and request.args.get("warnings") == "true":
-            response["warnings"] = _list_warnings(services.routing, batch)
+            response["warnings"] = _list_warnings(routing, batch)
         return Response(json.encode(response), content_type="application/json")
 
     @hooks.after_request
@@ -78,7 +90,7 @@ def build_hooks(services: Services, request_guard: RequestGuard) -> Blueprint:
         _webhooks(response.status_code).inc()
         return response
 
-    _handle_rejections(hooks, services.rejected_webhooks)
+    _handle_rejections(hooks, rejected)
     return hooks
 
 
@@ -155,34 +167,40 @@ def _alerts(outcome: str) -> Counter:
     return metrics.ALERTS.labels(outcome)
 
 
+def _refuse_unsigned(reason: str) -> Response:
+    """Answer a vendor's request without a valid signature with 401, and log it.
+
+    Any client can cause this, so the log is limited to one line a minute for each path, with a count.
+    """
+    fields = {"path": request.path, "from": request.remote_addr, "reason": reason}
+    logger.warning("request refused", extra={"fields": fields, "state": request.path})
+    return error_response(401, reason)
+
+
 # Slack's signatures are valid for five minutes before and after their timestamp.
 _SIGNED_FOR_S = 660
 
 
-def build_slack_hooks(services: Services) -> Blueprint:
+def build_slack_hooks(
+    interactions: SlackInteractions, job_queue: JobQueue, secret: Secret, clock: Clock
+) -> Blueprint:
     """Return the blueprint of Slack's webhooks.
 
     Each answers within Slack's limit of 3 s, and with 200 only once the request is stored in Redis. A request
     is accepted within five minutes of its signed timestamp; a repeated one has no effect.
     """
-    interactions = build_slack_interactions(services)
     hooks = Blueprint("slack_hooks", __name__, url_prefix="/webhooks/slack")
 
     @hooks.before_request
     def verify_signature() -> Response | None:
         request.max_content_length = slack_requests.MAX_BODY
-        secret = services.settings.slack_signing_secret
         # The body of an unsigned request is not read.
         is_signed = secret and "X-Slack-Signature" in request.headers
         if is_signed and slack_requests.verify_signature(
-            secret, request.headers.items(), read_unverified_body(request), services.clock()
+            secret, request.headers.items(), read_unverified_body(request), clock()
         ):
             return None
-        # Any client can cause this, so the log is limited to one line a minute, with a count.
-        logger.warning("unsigned request refused", extra={"fields": {"path": request.path}, "state": "slack"})
-        return error_response(
-            401, "the signature is missing, wrong, too old, or SLACK_SIGNING_SECRET is unset"
-        )
+        return _refuse_unsigned("the signature is missing, wrong, too old, or SLACK_SIGNING_SECRET is unset")
 
     def receive_request(parse: Callable[[bytes], Request | None]) -> Response:
         """Handle and answer the request; the follow-up message is sent after the response."""
@@ -191,7 +209,7 @@ def build_slack_hooks(services: Services) -> Blueprint:
             return Response(status=200)
         signature = request.headers.get("X-Slack-Signature", "")
         result = interactions.handle_request(
-            slack_request, lambda: services.job_queue.record_once("slack", signature, _SIGNED_FOR_S)
+            slack_request, lambda: job_queue.record_once("slack", signature, _SIGNED_FOR_S)
         )
         response = Response(status=200) if result.body is None else jsonify(result.body)
         if not result.is_saved:
@@ -218,7 +236,7 @@ def build_slack_hooks(services: Services) -> Blueprint:
 _MAX_ID = 200
 
 
-def build_pagerduty_hooks(services: Services) -> Blueprint:
+def build_pagerduty_hooks(job_queue: JobQueue, secret: Secret, clock: Clock) -> Blueprint:
     """Return the blueprint of PagerDuty's webhook."""
     hooks = Blueprint("pagerduty_hooks", __name__, url_prefix="/webhooks")
 
@@ -228,10 +246,9 @@ def build_pagerduty_hooks(services: Services) -> Blueprint:
         request.max_content_length = pagerduty_webhook.MAX_BODY
         header = request.headers.get("X-PagerDuty-Signature", "")
         # The body of an unsigned request is not read.
-        secret = services.settings.pagerduty_webhook_secret
         body = read_unverified_body(request) if header and secret else b""
         if not pagerduty_webhook.verify_signature((secret,), header, body):
-            return error_response(401, "not signed with PAGERDUTY_WEBHOOK_SECRET")
+            return _refuse_unsigned("not signed with PAGERDUTY_WEBHOOK_SECRET")
         event = pagerduty_webhook.parse_event(body)
         if event is None or event.event_type not in EVENTS:
             return jsonify({"outcome": "ignored"}), 202
@@ -240,9 +257,7 @@ def build_pagerduty_hooks(services: Services) -> Blueprint:
         name = one_line(request.headers.get("X-Webhook-Id", ""), _MAX_ID)
         names = [one for one in (name, sha256(body).hexdigest()) if one]
         with request_timeout():
-            is_new = services.job_queue.enqueue(
-                "pagerduty", names[0], asdict(event), services.clock(), also=names[1:]
-            )
+            is_new = job_queue.enqueue("pagerduty", names[0], asdict(event), clock(), also=names[1:])
         return jsonify({"outcome": "taken" if is_new else "repeated"}), 202
 
     return hooks

@@ -14,7 +14,9 @@ from tests.e2e.deployment import Deployment
 
 pytestmark = [
     pytest.mark.needs_chromium,
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (Debian: apt install chromium)"),
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="chromium is not installed (Debian: apt install chromium-headless-shell)"
+    ),
 ]
 
 

@@ -16,15 +16,18 @@ from tests.browser.chromium import CHROMIUM, FLAGS
 from tests.browser.conftest import RUNBOOK
 from tests.browser.nginx import NGINX, Nginx
 from tests.browser.test_pages import fire
-from tests.e2e.deployment import Deployment, free_port
+from tests.e2e.deployment import Deployment
 from tests.mocks.openid import MockProvider
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.rig import ROUTING
+from tests.support.ports import free_port
 
 pytestmark = [
     pytest.mark.needs_chromium,
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (Debian: apt install chromium)"),
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="chromium is not installed (Debian: apt install chromium-headless-shell)"
+    ),
     pytest.mark.skipif(NGINX is None, reason="nginx is not installed (Debian: apt install nginx-light)"),
 ]
 # Over plain HTTP a browser sends Sec-Fetch-Site only to loopback, not to such a host name.

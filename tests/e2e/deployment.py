@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -21,16 +20,11 @@ from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.rig import KEYS, NAMES, ROUTING, UNLIMITED
 from tests.slack_people import SECRET as SLACK_SECRET
+from tests.support.ports import free_port
 
 ALERTMANAGER = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
 
 QUICK_ROUTING = ROUTING.replace("after: 5m", "after: 4s").replace("after: 30m", "after: 4s")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Deployment:

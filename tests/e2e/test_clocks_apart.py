@@ -17,11 +17,11 @@ import pytest
 
 from tests.cli.running import RECEIVER, clean_environ
 from tests.e2e.bodies import a_body
-from tests.e2e.deployment import free_port
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.redis_servers import Server, needs_redis, wait_until
 from tests.rig import KEYS, ROUTING, UNLIMITED
+from tests.support.ports import free_port
 
 pytestmark = [
     needs_redis,
@@ -89,7 +89,9 @@ class Hosts:
             return False
 
     def log(self) -> str:
-        return "\n".join((self.folder / f"log-{n}").read_text()[-2000:] for n in range(len(self._processes)))
+        logs = [(self.folder / f"log-{n}").read_text()[-2000:] for n in range(len(self._processes))]
+        ends = [f"process {n}, exit status {one.poll()}" for n, one in enumerate(self._processes)]
+        return "\n".join(f"{end}\n{log}" for end, log in zip(ends, logs, strict=True))
 
     def post(self, name: str) -> None:
         status, answer = self.ask("POST", "/webhooks/alertmanager", a_body(name))

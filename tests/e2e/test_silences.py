@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from receiver.integrations.alertmanager.client import AlertmanagerClient
-from tests.e2e.deployment import ALERTMANAGER, Alertmanagers, Deployment, free_port
+from tests.e2e.deployment import ALERTMANAGER, Alertmanagers, Deployment
 from tests.e2e.test_alertmanagers import an_alert
 from tests.e2e.test_answers import post_signed
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.rig import ROUTING
 from tests.slack_people import a_click, a_submission
+from tests.support.ports import free_port
 
 pytestmark = [
     pytest.mark.needs_alertmanager,

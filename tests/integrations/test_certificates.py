@@ -12,7 +12,7 @@ from threading import Thread
 import pytest
 import trustme
 
-from receiver import http_client
+from receiver import http_connection
 from receiver.errors import TemporaryDeliveryError
 from receiver.http_client import parse_base_url, send_request
 from receiver.integrations.pagerduty.session import post_event
@@ -41,7 +41,7 @@ class _Vendor(BaseHTTPRequestHandler):
 @pytest.fixture(autouse=True)
 def _no_loaded_certificates() -> Iterator[None]:
     yield
-    http_client._load_tls_context.cache_clear()
+    http_connection._contexts.clear()
 
 
 @pytest.fixture

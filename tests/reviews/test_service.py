@@ -400,7 +400,11 @@ def test_a_marked_review_shows_who_marked_it_and_has_no_button(office):
     review_id = a_posted_review(office)
     office.now += 600
     record = office.review_service().mark_reviewed(review_id, ALICE, office.now)
-    assert (record.reviewed_by, record.reviewed_at, record.edit_at) == (ALICE, office.now, None)
+    assert (record.reviewed_by, record.reviewed_at, record.find_edit_at(office.now)) == (
+        ALICE,
+        office.now,
+        None,
+    )
     (parent,) = office.slack.parents
     assert parent.buttons == {}
     assert "✅ Reviewed by <@U0ALICE12>" in parent.words
@@ -419,8 +423,8 @@ def test_a_mark_whose_edit_slack_refused_is_shown_later(office):
     review_id = a_posted_review(office)
     office.slack.fail_next("chat.update", status=503, body=b"")
     record = office.review_service().mark_reviewed(review_id, ALICE, office.now)
-    assert record.edit_at is not None
-    assert office.review_service().next_due_at(ROUTE, office.now) == record.edit_at
+    assert record.find_edit_at(office.now) is not None
+    assert office.review_service().next_due_at(ROUTE, office.now) == record.find_edit_at(office.now)
     office.passes_to("2026-11-19 09:05")
     assert office.slack.parents[0].buttons == {}
 
@@ -429,7 +433,7 @@ def test_a_deleted_message_is_not_edited_for_ever(office):
     review_id = a_posted_review(office)
     office.slack.delete_message(office.slack.parents[0])
     record = office.review_service().mark_reviewed(review_id, ALICE, office.now)
-    assert record.edit_at is None
+    assert record.find_edit_at(office.now) is None
     assert office.run() == at("2026-11-20 09:00")
 
 

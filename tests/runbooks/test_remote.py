@@ -124,6 +124,7 @@ def test_a_hanging_server_delays_no_message_and_is_requested_once(wiki):
         "https://wiki.example.org:x/DiskFull.md",
         "https://[::1/DiskFull.md",
         "ftp://wiki.example.org/DiskFull.md",
+        "https://wiki.example.org/DiskFull.md?" + "x" * 2000,  # it would be kept as a key
         "",
     ],
 )

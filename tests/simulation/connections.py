@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from hashlib import sha1
 from itertools import pairwise
 from typing import Any
 
 import redis
 
 from receiver.storage.client import Command, ServerClient
-from receiver.storage.connection import Client, read_scripts
+from receiver.storage.connection import Client, read_script, read_scripts
 from tests.rig import QUEUES
 from tests.simulation.scheduler import NEVER, Scheduler, pick_by_chance
 
-TEXTS = read_scripts()
-SCRIPTS = {sha1(text.encode()).hexdigest(): name for name, text in TEXTS.items()}
+TEXTS = {name: read_script(name) for name in (*read_scripts(), "record+release") if name != "_join"}
+SCRIPTS = {digest: name for name, (_, digest) in TEXTS.items()}
 Args = tuple[Any, ...]
 
 
@@ -100,5 +99,5 @@ def open_redis(url: str) -> tuple[SimulatedRedis, Client]:
 
 def load_scripts(client: Client) -> None:
     """Load all scripts into the server, as happens soon after the start of the receiver."""
-    for text in TEXTS.values():
+    for text, _ in TEXTS.values():
         client.script_load(text)

@@ -12,7 +12,7 @@ from typing import Any
 from receiver.engine.notification import IncidentNotification
 from receiver.errors import PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
 from receiver.integrations.pagerduty.routing_keys import RoutingKeys
-from receiver.integrations.slack.channel import matches_metadata, metadata_for
+from receiver.integrations.slack.channel import SEARCH_FOR_S, matches_metadata, metadata_for
 from receiver.model.actions import AcknowledgePage, Page, ResolvePage, Update
 from receiver.model.delivery import Receipt
 from receiver.model.incident import Incident
@@ -127,6 +127,8 @@ class FakeSlack(FakeChannel):
         actor = self.scheduler.wait_for_turn(f"slack: find {notification.action.key}")
         if actor is not None and self.scheduler.rng.random() < self.blind:
             self.scheduler.add_trace("slack: can't be searched")
+            if abs(self.scheduler.clock() - notification.searched_since) < SEARCH_FOR_S:
+                raise TemporaryDeliveryError("no_answer")
             return None
         for message in self.messages:
             if matches_metadata({"metadata": message.metadata}, notification):

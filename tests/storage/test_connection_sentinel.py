@@ -9,7 +9,8 @@ import pytest
 from receiver.errors import StoreError
 from receiver.storage.address import parse_store_url
 from receiver.storage.connection import Sentinels, connect, store_errors
-from tests.redis_servers import MASTER_NAME, SENTINEL, Server, free_port, needs_redis
+from tests.redis_servers import MASTER_NAME, SENTINEL, Server, needs_redis
+from tests.support.ports import free_port
 
 pytestmark = needs_redis
 

@@ -185,7 +185,7 @@ def test_a_silence_until_resolved_is_extended_while_the_alert_fires_and_ended_af
 ) -> None:
     incident = fire(rig, alertmanager)
     silence(rig, incident, "until resolved")
-    rig.passes("9h")
+    rig.passes("9h", every="1m")
     assert len(alertmanager.in_force()) == 1
     assert rig.paged() == ["on-call"]
     rig.ends("DiskFull")

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from receiver.model.routing import PAGERDUTY, SLACK
 from tests.rig import Rig
+from tests.story.test_clock_steps import sets_back
 
 # Nothing listens at this port, and this host name does not exist:
 # https://www.rfc-editor.org/rfc/rfc6761#section-6.4
@@ -95,6 +97,61 @@ def test_a_message_whose_response_was_lost_is_not_posted_again(rig: Rig) -> None
     )
 
 
+@pytest.mark.parametrize(
+    "failure",
+    [{"status": 503, "body": b""}, {"status": 429, "retry_after": 3}, {"error": "internal_error"}],
+    ids=["no answer of slack", "limited", "internal error"],
+)
+def test_a_message_whose_search_got_no_answer_is_searched_again_before_it_is_posted_again(
+    rig: Rig, failure: dict[str, Any]
+) -> None:
+    rig.slack.drop_answer("chat.postMessage", times=1)
+    rig.slack.fail_next("conversations.history", times=2, **failure)
+    incident = rig.fires("DiskFull")
+    rig.passes("1m")
+    assert len(rig.parents()) == 1
+    assert delivery(rig, incident, "message")["state"] == "delivered"
+    assert len(rig.slack.calls_of("conversations.history")) == 3
+
+
+@pytest.mark.parametrize("set_back_s", [0, 3600])
+def test_a_message_that_can_not_be_searched_for_is_posted_again_after_some_seconds(
+    rig: Rig, set_back_s: int
+) -> None:
+    rig.slack.drop_answer("chat.postMessage", times=1)
+    rig.slack.fail_next("conversations.history", status=503, body=b"", times=1000)
+    rig.fires("DiskFull")
+    rig.passes("5s")
+    assert len(rig.slack.calls_of("conversations.history")) > 1
+    assert len(rig.parents()) == 1
+    sets_back(rig, set_back_s)
+    rig.passes("25s")
+    assert len(rig.parents()) == 2
+    rig.passes("10m")
+    assert len(rig.parents()) == 2
+
+
+def test_each_post_without_an_answer_is_searched_for_anew(rig: Rig) -> None:
+    rig.slack.drop_answer("chat.postMessage", times=2)
+    rig.slack.fail_next("conversations.history", status=503, body=b"", times=1000)
+    rig.fires("DiskFull")
+    rig.passes("25s")
+    assert len(rig.parents()) == 2
+    before = len(rig.slack.calls_of("conversations.history"))
+    rig.slack.heal()
+    rig.passes("1m")
+    assert len(rig.parents()) == 2
+    assert len(rig.slack.calls_of("conversations.history")) > before
+
+
+def test_a_message_is_posted_again_at_once_where_the_bot_may_not_search(rig: Rig) -> None:
+    rig.slack.drop_answer("chat.postMessage", times=1)
+    rig.slack.fail_next("conversations.history", error="missing_scope", times=1000)
+    rig.fires("DiskFull")
+    rig.passes("2s")
+    assert len(rig.parents()) == 2
+
+
 def test_a_reply_whose_response_was_lost_is_not_posted_again(rig: Rig) -> None:
     rig.fires("DiskFull", host="a")
     rig.passes("5s")
@@ -158,3 +215,16 @@ def test_a_retry_waits_in_the_work_queue_and_blocks_no_thread(rig: Rig) -> None:
     redis = rig.services.incidents._redis
     assert redis.zcard(keys.leases("slack")) == 0
     assert redis.zscore(keys.queue("slack"), incident) <= rig.clock() + 600
+
+
+def test_no_worker_claims_a_page_of_a_new_incident_before_its_message_is_posted(rig: Rig) -> None:
+    rig.posts(rig.alert("DiskFull", severity="critical"))
+    claim = rig.services.work_queue.claim
+    assert claim(PAGERDUTY, "other", rig.clock(), 1).entries == ()
+    rig.works((SLACK,))
+    assert len(claim(PAGERDUTY, "other", rig.clock(), 1).entries) == 1
+
+
+def test_a_page_of_a_new_incident_is_claimed_without_its_message_after_half_a_second(rig: Rig) -> None:
+    rig.posts(rig.alert("DiskFull", severity="critical"))
+    assert len(rig.services.work_queue.claim(PAGERDUTY, "other", rig.clock() + 0.5, 1).entries) == 1

@@ -23,6 +23,7 @@ from receiver.model.routing import SLACK
 from receiver.notices import Notice, RejectedWebhooks, render_lines
 from tests.rig import ROUTING, Rig
 from tests.story.outage import NOTICES, in_channel
+from tests.story.test_clock_steps import sets_back
 
 MONITORING = "#monitoring"
 
@@ -99,6 +100,26 @@ def test_a_notice_that_can_not_be_posted_is_retried_and_not_multiplied(rig: Rig)
     rig.slack.workspace.archived.discard("monitoring")
     rig.passes("10m")
     assert len(notices_posted(rig)) == 1
+
+
+def test_after_the_clock_was_set_back_a_notice_is_retried_at_once(rig: Rig) -> None:
+    rig.slack.archive("#alerts-critical")
+    rig.slack.archive(MONITORING)
+    rig.fires("DiskFull")
+    rig.passes("10m")
+    rig.slack.workspace.archived.discard("monitoring")
+    sets_back(rig)
+    rig.passes("10s")
+    assert len(notices_posted(rig)) == 1
+
+
+def test_the_pause_between_notices_does_not_grow_when_the_clock_is_set_back(rig: Rig) -> None:
+    refuse_webhook(rig)
+    rig.passes("1m")
+    sets_back(rig, 2 * 3600.0)
+    refuse_webhook(rig)
+    rig.passes("1m")
+    assert len(notices_posted(rig)) == 2
 
 
 def test_a_notice_whose_response_was_lost_is_found_again(rig: Rig) -> None:

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from receiver.integrations.slack.permissions import GUEST
 from tests.rig import ROUTING, Rig
 from tests.slack_people import SECRET, SlackPeople, a_click, a_submission
+from tests.support.log_lines import written_log
 
 OTHERS = "T0OTHER"
 TOKEN = 'slack: {token: "${SLACK_BOT_TOKEN}"}'
@@ -79,6 +81,15 @@ def test_while_slack_does_not_return_the_user_the_request_decides(rig: Rig, peop
     assert clicks(rig, people, incident) == "alice"
 
 
+def test_what_slack_says_of_the_user_outweighs_the_workspace_of_the_request(
+    rig: Rig, people: SlackPeople
+) -> None:
+    """In a shared channel or an Enterprise organization the request may name another workspace."""
+    incident = rig.fires("DiskFull")
+    alice = {"id": "U0ALICE1", "username": "alice", "team_id": OTHERS}
+    assert clicks(rig, people, incident, user=alice) == "alice"
+
+
 def test_while_slack_is_unavailable_the_workspace_of_the_request_decides(
     rig: Rig, people: SlackPeople
 ) -> None:
@@ -146,10 +157,14 @@ def test_a_configured_guest_may_not_either(rig: Rig) -> None:
     assert clicks(rig, people, rig.fires("DiskFull")) == ""
 
 
-def test_a_refused_change_is_logged_without_a_secret(
-    rig: Rig, people: SlackPeople, caplog: pytest.LogCaptureFixture
+def test_a_refused_change_is_logged_with_the_reason_and_without_a_secret(
+    rig: Rig, people: SlackPeople
 ) -> None:
     rig.slack.add_user("U0ALICE1", "alice", is_restricted=True)
-    clicks(rig, people, rig.fires("DiskFull"))
-    assert "response refused" in caplog.text
-    assert rig.slack.response_url not in caplog.text
+    incident = rig.fires("DiskFull")
+    with written_log() as log:
+        clicks(rig, people, incident)
+    lines = [line for line in log.getvalue().splitlines() if '"request refused"' in line]
+    assert len(lines) == 1
+    assert GUEST in lines[0]
+    assert rig.slack.response_url not in log.getvalue()

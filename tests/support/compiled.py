@@ -1,14 +1,17 @@
-"""Compile the rules and templates of Flask applications once for a test process.
+"""Compile the rules and templates of Flask applications, and parse a routing.yaml, once for a test process.
 
 A test builds several applications, and production only one for each process. Werkzeug compiles two functions for
-each URL rule, Jinja a module for each template: that took more time than all requests of most tests.
+each URL rule, Jinja a module for each template: that took more time than all requests of most tests. PyYAML needs
+4 ms for the routing.yaml of `tests/rig.py`, which a thousand tests load.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
+import yaml
 from flask import Flask
 from jinja2 import BytecodeCache
 from jinja2.bccache import Bucket
@@ -43,8 +46,18 @@ class _CompiledRule(Rule):
         return self._builders[key]
 
 
+@functools.lru_cache(64)
+def _compose(text: str, Loader: type[yaml.SafeLoader]) -> yaml.Node | None:  # noqa: N803  # PyYAML's name
+    """Return the nodes of *text*, which their readers do not change."""
+    return _compose_anew(text, Loader)
+
+
+_compose_anew = yaml.compose
+
+
 def share_compiled_code() -> None:
-    """Let all applications of this process share what is compiled for them."""
+    """Let all applications of this process share what is compiled for them, and the nodes of each YAML text."""
+    yaml.compose = _compose
     options: dict[str, Any] = {"bytecode_cache": _MemoryCache()}
     Flask.jinja_options = options
     Flask.url_rule_class = _CompiledRule

@@ -140,8 +140,10 @@ def test_no_control_file_is_left_in_the_folder(serving: Serving) -> None:
     assert not list(serving.folder.glob("*.sock"))
 
 
-def test_the_master_imports_no_module_whose_sockets_must_be_patched_in_the_workers() -> None:
-    code = "import sys, receiver.web.gunicorn; print(sorted({'redis', 'requests', 'urllib3'} & set(sys.modules)))"
+@pytest.mark.parametrize("module", ["receiver.web.gunicorn", "receiver.cli.run"])
+def test_master_and_supervisor_import_no_client_of_other_servers(module: str) -> None:
+    """gevent must patch the sockets of these modules in the workers first; the supervisor uses no memory for them."""
+    code = f"import sys, {module}; print(sorted({{'redis', 'requests', 'urllib3'}} & set(sys.modules)))"
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )

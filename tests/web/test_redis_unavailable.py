@@ -6,9 +6,9 @@ from pathlib import Path
 
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
-from tests.redis_servers import free_port
 from tests.rig import Clock, Rig
 from tests.support.log_lines import count_lines, written_log
+from tests.support.ports import free_port
 
 WEBHOOK = {"version": "4", "alerts": [{"status": "firing", "labels": {"alertname": "DiskFull"}}]}
 

@@ -11,6 +11,7 @@ from receiver.errors import StoreError
 from receiver.storage.keys import TASKS
 from tests.mocks.pagerduty_webhooks import sign
 from tests.rig import ROUTING, Rig
+from tests.support.log_lines import count_lines, written_log
 
 HOOK = "/webhooks/pagerduty"
 SECRET = "wXfZ-secret"
@@ -65,6 +66,18 @@ def test_a_body_that_was_changed_is_refused(signed_rig: Rig) -> None:
 
 def test_an_event_without_a_signature_is_refused(signed_rig: Rig) -> None:
     assert signed_rig.client.post(HOOK, data=an_event()).status_code == 401
+
+
+def test_refused_events_are_one_log_line_a_minute_with_the_reason_and_without_a_secret(
+    signed_rig: Rig,
+) -> None:
+    with written_log() as log:
+        for _ in range(50):
+            post(signed_rig, an_event(), secret="wrong-secret")
+    assert count_lines(log) == {("request refused", ""): 1}
+    assert "not signed with PAGERDUTY_WEBHOOK_SECRET" in log.getvalue()
+
+    assert sign("wrong-secret", an_event()) not in log.getvalue()
 
 
 def test_without_a_secret_everything_is_refused(rig: Rig) -> None:

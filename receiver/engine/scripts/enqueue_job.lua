@@ -6,6 +6,5 @@ for i = 2, #KEYS do
 end
 redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
 for i = 3, #KEYS do redis.call('SET', KEYS[i], 'done', 'EX', ARGV[2]) end
-redis.call('ZADD', KEYS[1], 'LT', timestamp(ARGV[4]), ARGV[3])
-redis.call('PUBLISH', ARGV[5], ARGV[6] .. ' ' .. ARGV[4])
+enqueue(KEYS[1], ARGV[3], ARGV[4], ARGV[5], ARGV[6])
 return 1

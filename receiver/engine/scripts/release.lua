@@ -7,9 +7,6 @@ redis.call('ZREM', KEYS[1], ARGV[1])
 redis.call('HDEL', KEYS[2], ARGV[1])
 for i = 3, #KEYS do
   local due, queue = ARGV[4 + (i - 3) * 2], ARGV[5 + (i - 3) * 2]
-  if due ~= '' then
-    redis.call('ZADD', KEYS[i], 'LT', timestamp(due), ARGV[1])
-    redis.call('PUBLISH', ARGV[3], queue .. ' ' .. due)
-  end
+  if due ~= '' then enqueue(KEYS[i], ARGV[1], due, ARGV[3], queue) end
 end
 return 1

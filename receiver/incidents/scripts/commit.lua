@@ -3,23 +3,22 @@
 -- KEYS: group, past, timeline, index to be in, index to leave, owners, ended owners, log of changes, then the
 --       key of each queue in which to enqueue it
 -- ARGV: version read, move the former incident to past?, seconds to keep (0: no expiry), id, score in the
---       index, due time (see _timestamps.lua), wake channel, seconds to keep the past incident, timeline cap,
---       number of events, three packed lists: the alerts that begin to fire, those that end, and
---       `ALERT GROUP_ID VERSION` for each former owner as it was read; seconds to keep the owner of an
---       ended alert, latest time of the write (in ms, 0: any); the events, the queues' names, then fields
---       and values
+--       index, wake channel, seconds to keep the past incident, timeline cap, number of events, three packed
+--       lists: the alerts that begin to fire, those that end, and `ALERT GROUP_ID VERSION` for each former
+--       owner as it was read; seconds to keep the owner of an ended alert, latest time of the write (in ms,
+--       0: any); the events, a due time (see _timestamps.lua) and a name for each queue, then fields and values
 -- Returns 1 if written, 0 if the group was changed or it is too late, else
 -- {{ALERT, GROUP_ID, ...}, GROUP_ID, version, head, ...}: the owners that prevent it, and their incidents.
 if (redis.call('HGET', KEYS[1], 'v') or '0') ~= ARGV[1] then return 0 end
 local keep, group_id = tonumber(ARGV[3]), ARGV[4]:match('^[^-]*')
-local begun, ended, is_left = cmsgpack.unpack(ARGV[11]), cmsgpack.unpack(ARGV[12]), {}
-local now, latest = 0, tonumber(ARGV[15])
+local begun, ended, is_left = cmsgpack.unpack(ARGV[10]), cmsgpack.unpack(ARGV[11]), {}
+local now, latest = 0, tonumber(ARGV[14])
 if #begun > 0 or #ended > 0 or latest > 0 then
   local time = redis.call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
 if latest > 0 and now > latest then return 0 end
-for _, owner in ipairs(cmsgpack.unpack(ARGV[13])) do is_left[owner] = true end
+for _, owner in ipairs(cmsgpack.unpack(ARGV[12])) do is_left[owner] = true end
 local owners, others, prefix = {}, {}, KEYS[1]:match('^(.*:)')
 for i = 1, #begun, 200 do
   for k, owner in ipairs(redis.call('HMGET', KEYS[6], unpack(begun, i, math.min(i + 199, #begun)))) do
@@ -45,11 +44,11 @@ end
 if ARGV[2] == '1' then
   redis.call('RENAME', KEYS[1], KEYS[2])
   redis.call('HINCRBY', KEYS[2], 'w', 1)
-  redis.call('EXPIRE', KEYS[2], ARGV[8])
+  redis.call('EXPIRE', KEYS[2], ARGV[7])
 end
-local n = tonumber(ARGV[10])
-for i = 1, n do redis.call('RPUSH', KEYS[3], ARGV[15 + i]) end
-if n > 0 then redis.call('LTRIM', KEYS[3], -tonumber(ARGV[9]), -1) end
+local n = tonumber(ARGV[9])
+for i = 1, n do redis.call('RPUSH', KEYS[3], ARGV[14 + i]) end
+if n > 0 then redis.call('LTRIM', KEYS[3], -tonumber(ARGV[8]), -1) end
 for i = 1, #begun, 100 do
   local fields = {}
   for k = i, math.min(i + 99, #begun) do
@@ -61,7 +60,7 @@ for i = 1, #begun, 100 do
 end
 for _, alert in ipairs(ended) do
   if redis.call('HGET', KEYS[6], alert) == group_id then
-    redis.call('ZADD', KEYS[7], now + ARGV[14] * 1000, alert)
+    redis.call('ZADD', KEYS[7], now + ARGV[13] * 1000, alert)
   end
 end
 if now > 0 then
@@ -70,12 +69,12 @@ if now > 0 then
     redis.call('ZREM', KEYS[7], alert)
   end
 end
-local owners_for = ARGV[8]
-if redis.call('HLEN', KEYS[6]) == redis.call('ZCARD', KEYS[7]) then owners_for = ARGV[14] end
+local owners_for = ARGV[7]
+if redis.call('HLEN', KEYS[6]) == redis.call('ZCARD', KEYS[7]) then owners_for = ARGV[13] end
 redis.call('EXPIRE', KEYS[6], owners_for)
 redis.call('EXPIRE', KEYS[7], owners_for)
 local queues = #KEYS - 8
-local first = 16 + n + queues
+local first = 15 + n + 2 * queues
 for i = first, #ARGV, 200 do
   redis.call('HSET', KEYS[1], unpack(ARGV, i, math.min(i + 199, #ARGV)))
 end
@@ -92,9 +91,5 @@ else
   redis.call('PERSIST', KEYS[3])
 end
 log_change(KEYS[8], ARGV[4])
-local due = timestamp(ARGV[6])
-for i = 1, queues do
-  redis.call('ZADD', KEYS[8 + i], 'LT', due, ARGV[4])
-  redis.call('PUBLISH', ARGV[7], ARGV[15 + n + i] .. ' ' .. ARGV[6])
-end
+for i = 1, queues do enqueue(KEYS[8 + i], ARGV[4], ARGV[13 + n + 2 * i], ARGV[6], ARGV[14 + n + 2 * i]) end
 return 1

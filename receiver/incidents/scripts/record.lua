@@ -2,10 +2,12 @@
 -- KEYS: group, past, timeline, lease_owners, index of failed deliveries, log of changes, then a key for each
 --       queue to wake
 -- ARGV: id, worker ('' does not check the lease), field, value, number of writes that the caller expects after
---       this one ('' for any), due time of every queue after another number, wake channel, timeline cap, number
---       of events, the events, then the time of the final failure ('' if there is none), seconds to keep the
---       index, and a due time ('': only after another number of writes) and a name for each queue
--- Returns the number of writes, 0 if the worker does not hold the lease, -1 if the incident does not exist.
+--       this one ('' for any), due time of every queue after another number ('': the caller plans again), wake
+--       channel, timeline cap, number of events, the events, then the time of the final failure ('' if there
+--       is none), seconds to keep the index, and a due time ('': only after another number of writes) and a
+--       name for each queue
+-- Returns the number of writes, 0 if the worker does not hold the lease, -1 if the incident does not exist,
+-- false if the caller is to plan again: then no queue is woken.
 if ARGV[2] ~= '' and redis.call('HGET', KEYS[4], ARGV[1]) ~= ARGV[2] then return 0 end
 local hash_key = KEYS[1]
 if redis.call('HGET', KEYS[1], 'id') ~= ARGV[1] then hash_key = KEYS[2] end
@@ -30,11 +32,9 @@ else
 end
 log_change(KEYS[6], ARGV[1])
 local is_changed = ARGV[5] ~= '' and writes ~= tonumber(ARGV[5])
+if is_changed and ARGV[6] == '' then return false end
 for i = 7, #KEYS do
   local due, queue = is_changed and ARGV[6] or ARGV[2 * i + n - 2], ARGV[2 * i + n - 1]
-  if due ~= '' then
-    redis.call('ZADD', KEYS[i], 'LT', timestamp(due), ARGV[1])
-    redis.call('PUBLISH', ARGV[7], queue .. ' ' .. due)
-  end
+  if due ~= '' then enqueue(KEYS[i], ARGV[1], due, ARGV[7], queue) end
 end
 return writes

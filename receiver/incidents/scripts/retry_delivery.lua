@@ -14,7 +14,6 @@ redis.call('RPUSH', KEYS[3], ARGV[5])
 redis.call('LTRIM', KEYS[3], -tonumber(ARGV[6]), -1)
 local ttl = redis.call('TTL', hash_key)
 if ttl > 0 then redis.call('EXPIRE', KEYS[3], ttl) end
-redis.call('ZADD', KEYS[5], 'LT', timestamp(ARGV[7]), ARGV[1])
-redis.call('PUBLISH', ARGV[8], ARGV[9] .. ' ' .. ARGV[7])
+enqueue(KEYS[5], ARGV[1], ARGV[7], ARGV[8], ARGV[9])
 log_change(KEYS[6], ARGV[1])
 return 1

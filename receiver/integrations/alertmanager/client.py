@@ -14,7 +14,8 @@ from urllib.parse import quote
 from receiver import clock as wall
 from receiver import http_client
 from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
-from receiver.http_client import BaseUrl, HttpResponse, parse_base_url, send_request
+from receiver.http_client import BaseUrl, parse_base_url, send_request
+from receiver.http_connection import HttpResponse
 from receiver.integrations.alertmanager import responses as bodies
 from receiver.integrations.alertmanager.status import Poll, RemoteSilence, Replica
 

@@ -10,7 +10,8 @@ from typing import Any
 from receiver import clock
 from receiver.engine.notification import Notification
 from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
-from receiver.http_client import HttpResponse
+from receiver.http_client import as_object
+from receiver.http_connection import HttpResponse
 from receiver.integrations.pagerduty.event import render_event, render_minimal
 from receiver.integrations.pagerduty.routing_keys import RoutingKeys
 from receiver.integrations.pagerduty.session import find_retry_after, post_event
@@ -25,6 +26,7 @@ _TRY_LATER = (408, 425)
 # After an internal error or a gateway error the event may have been accepted; after a 503 it was not.
 _MAYBE_ACCEPTED = (500, 502, 504)
 _NO_SUCH_KEY = (401, 403, 404)
+_ABOUT_CONTENT = (400, 413, 422)
 _MENTIONS_KEY = re.compile(r"routing.?key|integration.?key|invalid.?key", re.IGNORECASE)
 _MAX_MESSAGE = 300
 _MAX_RESPONSE = 64 * 1024
@@ -35,7 +37,7 @@ class PagerDutyChannel:
     """Triggers, acknowledges and resolves pages, under the routing key whose digest the action names.
 
     An action without a digest is simulated: *record* is called with the event instead of sending it.
-    *timeout_s* limits connecting, and each wait for the next bytes of the response.
+    *timeout_s* limits each request.
     """
 
     keys: RoutingKeys
@@ -60,7 +62,7 @@ class PagerDutyChannel:
         if event["event_action"] == "trigger" and _is_refused(response, routing_key):
             response = post_event(self.events_url, routing_key, render_minimal(event), self.timeout_s)
             note = "without details: PagerDuty refused the full event"
-        if not response.is_ok:
+        if not _is_accepted(response):
             raise _convert_refusal(response, routing_key)
         return Receipt(self.clock(), dedup_key, note=note)
 
@@ -82,9 +84,21 @@ class PagerDutyChannel:
         """Return None always: the dedup key makes sending again harmless, so no lookup is needed."""
 
 
+def _is_accepted(response: HttpResponse) -> bool:
+    """Return whether PagerDuty accepted the event, not only a proxy that answers with a sign-in page."""
+    if response.status == 202 or not response.is_ok:
+        return response.is_ok
+    return bool(as_object(response.parse_json()).get("status") == "success")
+
+
+def _is_by_pagerduty(response: HttpResponse) -> bool:
+    """Return whether a 4xx is PagerDuty's, which sends JSON, or means the event whoever sends it."""
+    return response.status in _ABOUT_CONTENT or isinstance(response.parse_json(), dict)
+
+
 def _is_refused(response: HttpResponse, routing_key: Secret) -> bool:
     """Return whether PagerDuty refused the content of the event, not the routing key or the rate."""
-    if response.status in (*_NO_SUCH_KEY, *_TRY_LATER, 429):
+    if response.status in (*_NO_SUCH_KEY, *_TRY_LATER, 429) or not _is_by_pagerduty(response):
         return False
     return 400 <= response.status < 500 and not _MENTIONS_KEY.search(_parse_message(response, routing_key))
 
@@ -102,9 +116,9 @@ def _convert_refusal(response: HttpResponse, routing_key: Secret) -> DeliveryErr
         return TemporaryDeliveryError("server_error", detail, retry_after=wait or 0.0, maybe_sent=maybe_sent)
     if _is_refused(response, routing_key):
         return PermanentDeliveryError("invalid_event", detail)
-    if status >= 400:
+    if status >= 400 and _is_by_pagerduty(response):
         return PermanentDeliveryError("invalid_routing_key", detail, kind=RefusalKind.CREDENTIALS)
-    # A redirect or another unexpected status comes from a proxy in between; a retry may get past it.
+    # A redirect, a page, or another unexpected answer is that of a proxy in between; a retry may get past it.
     return TemporaryDeliveryError("unexpected_answer", detail)
 
 

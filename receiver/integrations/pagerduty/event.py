@@ -67,14 +67,6 @@ def find_host(url: str) -> str:
         return ""
 
 
-def _format_time(timestamp: float) -> str:
-    """Return *timestamp* as ISO 8601 in UTC; empty when it is out of range."""
-    try:
-        return format_iso_time(timestamp)
-    except (ValueError, OverflowError, OSError):
-        return ""
-
-
 Json = dict[str, Any]
 MAX_RUNBOOK = 20_000  # so that the runbook never displaces the alerts
 _NOTE = "Too long for PagerDuty: {} left out."
@@ -166,7 +158,7 @@ def _render_alert(incident: Incident, alert: Alert) -> Json:
     alert_state = incident.alert_states[alert.fingerprint]
     rendered: Json = {
         "name": sanitize_line(alert.name, MAX_NAME),
-        "since": _format_time(alert_state.starts_at),
+        "since": format_iso_time(alert_state.starts_at),
         "labels": sanitize_map(select_unstated(alert.labels, alert_state.severity)),
         "annotations": sanitize_map(dict(sorted(alert.annotations.items()))),
         "links": {one.name: url for one in list_alert_links(alert) if (url := sanitize_link(one.url))},
@@ -246,7 +238,7 @@ def _render_payload(incident: Incident) -> Json:
         "summary": render_summary(incident),
         "source": _find_source(incident, heading),
         "severity": SEVERITIES[incident.severity],
-        "timestamp": _format_time(min([incident.opened_at, *starts])) or _format_time(incident.opened_at),
+        "timestamp": format_iso_time(min([incident.opened_at, *starts])),
         "component": sanitize_line(labels.get("service") or labels.get("job") or "", _MAX_FIELD),
         "group": sanitize_line(incident.route, _MAX_FIELD),
         "class": sanitize_line(heading.name, _MAX_FIELD),
@@ -309,7 +301,7 @@ def _render_storm_trigger(notification: StormNotification, dedup_key: str) -> Js
         "summary": render_storm_summary(summary),
         "source": "receiver",
         "severity": SEVERITIES[summary.severity],
-        "timestamp": _format_time(storm.began_at),
+        "timestamp": format_iso_time(storm.began_at),
         "class": "storm",
         "custom_details": {
             "incidents": summary.total,

@@ -13,14 +13,8 @@ from msgspec.structs import replace
 from receiver import clock as wall
 from receiver.cache import Cache
 from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
-from receiver.http_client import (
-    HttpResponse,
-    as_object,
-    as_objects,
-    gather,
-    measure_clock_lead,
-    parse_timestamp,
-)
+from receiver.http_client import as_object, as_objects, gather, measure_clock_lead, parse_timestamp
+from receiver.http_connection import HttpResponse
 from receiver.integrations.pagerduty.session import find_retry_after, get_json
 from receiver.integrations.pagerduty.webhook import USER_TYPES, parse_id, parse_text
 from receiver.model.incident import OnCallPerson
@@ -48,7 +42,7 @@ class PagerDutyRestClient:
     """Reads from one PagerDuty account. Thread-safe; sends each request once and never sleeps.
 
     Every method raises TemporaryDeliveryError, or PermanentDeliveryError `not_found`, `invalid_token`,
-    `refused`. *timeout_s* limits connecting, and each wait for the next bytes of the response.
+    `refused`. *timeout_s* limits each request.
     """
 
     url: str

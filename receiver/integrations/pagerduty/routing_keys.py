@@ -53,7 +53,8 @@ class RoutingKeys:
             secret = self._keys.get(action.key_digest)
         if secret is not None:
             return secret
-        if now - notification.first_attempt_at < _KEY_WAIT_S:
+        # A clock that was set back must not stretch the wait.
+        if abs(now - notification.first_attempt_at) < _KEY_WAIT_S:
             detail = "this worker lacks the routing key under which the page was sent"
             raise TemporaryDeliveryError("key_unknown", detail, retry_after=_ASK_AGAIN_S)
         detail = "no worker has the routing key under which the page was sent; it left the configuration"

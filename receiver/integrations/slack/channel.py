@@ -9,6 +9,7 @@ from typing import Any
 
 from receiver import clock as real_clock
 from receiver.engine.notification import IncidentNotification, Notification
+from receiver.engine.rate_limit import RATE_LIMITED
 from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
 from receiver.http_client import as_objects
 from receiver.integrations.slack.blocks import MAX_TEXT, FormattingLevel, Message, section
@@ -79,6 +80,8 @@ logger = logging.getLogger(__name__)
 # Allows for the difference between our clock and Slack's; a longer search finds no wrong message, because the
 # metadata must be equal.
 _CLOCK_SLACK_S = 60.0
+# Without an answer to the search, it is tried again for this long; then the message is posted again.
+SEARCH_FOR_S = 15.0
 # Few messages are posted between an attempt and the search for it.
 _PAGES = 3
 _PAGE_SIZE = 200
@@ -158,8 +161,9 @@ class SlackChannel:
     def find_receipt(self, notification: Notification) -> Receipt | None:
         """Return the receipt of a post or reply that was attempted before and did arrive; else None.
 
-        None for an edit, which may be repeated, and if Slack can't be searched (unavailable, or a scope is
-        missing): then the message is sent again.
+        None for an edit, which may be repeated, and if Slack refuses the search (a scope is missing): then
+        the message is sent again. While Slack gives no answer, or is limited, raises TemporaryDeliveryError
+        for 15 s since the first search, then returns None: better twice than never.
         """
         action, parent = notification.action, _find_parent(notification.action)
         if parent is None and not isinstance(action, Post):
@@ -174,7 +178,14 @@ class SlackChannel:
             return self._build_receipt(notification, found, FormattingLevel.FULL, note=note)
         except DeliveryError as error:
             _log_failure("slack could not be searched", notification, error)
-            return None
+            # A clock that was set back must not stretch the search.
+            searched_for_s = abs(self._clock() - notification.searched_since)
+            if not isinstance(error, TemporaryDeliveryError) or searched_for_s >= SEARCH_FOR_S:
+                return None
+            # The limit of the search is not that of messages, which `rate_limited` would pause.
+            reason = "search_limited" if error.reason == RATE_LIMITED else error.reason
+            retry_after = min(error.retry_after, SEARCH_FOR_S - searched_for_s)
+            raise TemporaryDeliveryError(reason, error.detail, retry_after=retry_after) from error
 
     def _build_receipt(
         self, notification: Notification, response: Mapping[str, Any], level: FormattingLevel, *, note: str

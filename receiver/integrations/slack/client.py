@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import logging
 import re
-import select
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from email.message import Message as Headers
 from functools import lru_cache
-from http.client import HTTPConnection, HTTPSConnection
+from http.client import HTTPException
 from json import dumps
-from ssl import SSLContext
+from threading import Lock
 from typing import Any, Final
-from urllib.parse import SplitResult, urlencode, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import urlencode, urlsplit
 
 from slack_sdk import WebClient
-from slack_sdk.webhook import WebhookClient
 
 from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
-from receiver.http_client import as_object, get_tls_context
+from receiver.http_client import BaseUrl, as_object, send_request
+from receiver.http_connection import HttpConnection, get_tls_context
 from receiver.integrations.slack.errors import slack_errors
 from receiver.text import Secret, one_line
 
@@ -34,13 +33,52 @@ SILENT.setLevel(logging.CRITICAL + 1)
 
 # Common servers and proxies close a connection that is idle for 5 s.
 _IDLE_S = 4.0
+# Far above a page of a thousand users.
+_MAX_RESPONSE = 16 * 1024 * 1024
+_CHARSETS = ("utf-8", "us-ascii", "iso-8859-1")
+
+
+class IdleConnections:
+    """Open connections between two calls. Threads may share it: it hands each connection to one thread."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._connections: deque[tuple[HttpConnection, float]] = deque()  # with the time since it is idle
+
+    def take_connection(self) -> HttpConnection | None:
+        """Return the connection that was used last, None if there is none that may be used.
+
+        Closes those that are too old, that Slack closed or sent something to, and that were verified with
+        other CA certificates than those of now.
+        """
+        while True:
+            with self._lock:
+                if not self._connections:
+                    return None
+                connection, idle_since = self._connections.pop()
+            is_fresh = time.monotonic() - idle_since < _IDLE_S
+            if is_fresh and connection.tls in (None, get_tls_context()) and connection.is_reusable():
+                return connection
+            connection.close()
+
+    def add_connection(self, connection: HttpConnection) -> None:
+        """Keep *connection* for the next call, or close it if it can't be used again; close those too old."""
+        now = time.monotonic()
+        closing = [] if connection.is_kept_open else [connection]
+        with self._lock:
+            if connection.is_kept_open:
+                self._connections.append((connection, now))
+            while self._connections and now - self._connections[0][1] >= _IDLE_S:
+                closing.append(self._connections.popleft()[0])
+        for each in closing:
+            each.close()
 
 
 class SlackClient(WebClient):
-    """Calls methods of the Web API with *timeout_s* in seconds. Threads may share it.
+    """Calls methods of the Web API; each call ends within *timeout_s* seconds. Threads may share it.
 
-    Its connections stay open between calls. A request is sent once: if its connection breaks, also because
-    the server closed it while it was idle, the response counts as lost.
+    Its connections stay open between calls. A request that changes something is sent once: if its connection
+    breaks, also because the server closed it while it was idle, the response counts as lost.
     """
 
     def __init__(self, token: Secret, base_url: str, timeout_s: float) -> None:
@@ -51,9 +89,8 @@ class SlackClient(WebClient):
             retry_handlers=[],  # the default one repeats a post whose response was lost: a duplicate message
             logger=SILENT,
         )
-        self.proxy = None  # `find_proxy` knows better: slack_sdk ignores NO_PROXY
-        # With the TLS context that each was opened with, and since when it is idle.
-        self._idle: deque[tuple[HTTPConnection, SSLContext | None, float]] = deque()
+        self._timeout_s = timeout_s
+        self._idle = IdleConnections()
 
     def post_json(self, method: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Call *method* with a JSON body; return Slack's response or raise a DeliveryError."""
@@ -76,88 +113,68 @@ class SlackClient(WebClient):
                 return
 
     def _call_method(self, method: str, **body: dict[str, Any]) -> dict[str, Any]:
+        try:
+            urlsplit(self.base_url)
+        except ValueError as error:
+            raise PermanentDeliveryError("bad_request", type(error).__name__) from None
         with slack_errors():
-            if self.base_url.lower().startswith("https:"):
-                self.ssl = get_tls_context()
             data = self.api_call(method, **body).data  # type: ignore[arg-type]
         if not isinstance(data, dict):
             raise TemporaryDeliveryError("not_json", maybe_sent=True)
         return data
 
     def _perform_urllib_http_request(self, *, url: str, args: dict[str, dict[str, Any]]) -> dict[str, Any]:
-        """Send the request for slack_sdk over an open connection; through a proxy, slack_sdk sends it."""
-        address = urlsplit(url)
-        connection = self._find_idle_connection() or self._build_connection(address)
-        if connection is None:
-            self.proxy = find_proxy(address.scheme, address.netloc)
-            return super()._perform_urllib_http_request(url=url, args=args)
-        body = dumps(args["json"]) if args["json"] else urlencode(args["params"] or {})
+        """Send the request for slack_sdk over an open connection."""
+        is_read = not args["json"]  # a method that takes a form, and auth.test
+        body = urlencode(args["params"] or {}) if is_read else dumps(args["json"])
+        deadline = time.monotonic() + self._timeout_s
+        idle = self._idle.take_connection()
+        # Slack may close an idle connection at this moment; to read twice is harmless.
+        with suppress(OSError, HTTPException) if is_read else nullcontext():
+            if idle is not None:
+                return self._exchange(idle, url, args["headers"], body, deadline)
+        return self._exchange(HttpConnection(url, deadline), url, args["headers"], body, deadline)
+
+    def _exchange(
+        self, connection: HttpConnection, url: str, headers: dict[str, str], body: str, deadline: float
+    ) -> dict[str, Any]:
         try:
-            connection.request("POST", address.path, body.encode() or None, args["headers"])
-            response = connection.getresponse()
-            text = response.read().decode(_find_charset(response.headers.get("Content-Type", "")))
-        except BaseException:
-            connection.close()
-            raise
-        if connection.sock is not None:  # else the server did not keep it open
-            self._idle.append((connection, self.ssl, time.monotonic()))
+            response = connection.exchange(
+                "POST",
+                url,
+                headers,
+                body.encode() or None,
+                deadline=deadline,
+                max_bytes=_MAX_RESPONSE,
+            )
+            text = response.body.decode(_find_charset(response.headers.get("content-type", "")))
+        finally:
+            self._idle.add_connection(connection)
         return {"status": response.status, "headers": response.headers, "body": text}
-
-    def _find_idle_connection(self) -> HTTPConnection | None:
-        """Return the connection that was used last; close those that are too old or that Slack closed."""
-        while self._idle:
-            connection, context, idle_since = self._idle.pop()
-            is_fresh = context is self.ssl and time.monotonic() - idle_since < _IDLE_S
-            if is_fresh and not _is_readable(connection):
-                return connection
-            connection.close()
-        return None
-
-    def _build_connection(self, address: SplitResult) -> HTTPConnection | None:
-        """Return a new connection; None if it takes a proxy, or if *address* is not one of HTTP."""
-        if find_proxy(address.scheme, address.netloc):
-            return None
-        if address.scheme == "https":
-            return HTTPSConnection(address.netloc, timeout=self.timeout, context=self.ssl)
-        return HTTPConnection(address.netloc, timeout=self.timeout) if address.scheme == "http" else None
-
-
-def find_proxy(scheme: str, host: str) -> str | None:
-    """Return the URL of the environment's proxy for *scheme* and *host*; None if there is none."""
-    return None if proxy_bypass(host) else getproxies().get(scheme)
-
-
-def _is_readable(connection: HTTPConnection) -> bool:
-    """Return whether an idle connection has something to read: its end, or what no request asked for."""
-    poll = select.poll()
-    poll.register(connection.sock, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 @lru_cache(maxsize=16)
 def _find_charset(content_type: str) -> str:
-    """Return the charset of a response, UTF-8 unless it says another; raises LookupError if it is no text."""
+    """Return the charset of a response, UTF-8 unless it says another; raises LookupError for one that JSON is
+    not sent in: to decode some, such as Punycode, takes quadratic time.
+    """
     headers = Headers()
     headers["Content-Type"] = content_type
-    if headers.get_content_type() == "application/gzip":
+    charset = headers.get_content_charset() or "utf-8"
+    if headers.get_content_type() == "application/gzip" or charset not in _CHARSETS:
         raise LookupError(content_type)
-    return headers.get_content_charset() or "utf-8"
+    return charset
 
 
 def post_response(url: str, message: Mapping[str, Any], timeout_s: float) -> None:
     """Post *message* to a response_url, which needs no token; raises a DeliveryError."""
-    webhook = WebhookClient(
-        url,
-        timeout=timeout_s,  # type: ignore[arg-type]  # seconds; urllib accepts fractions
-        ssl=get_tls_context() if url.lower().startswith("https:") else None,
-        retry_handlers=[],
-        logger=SILENT,
+    response = send_request(
+        "POST", BaseUrl(url), "", body=message, timeout_s=timeout_s, max_bytes=_MAX_RESPONSE
     )
-    webhook.proxy = None
-    with slack_errors():
-        response = webhook.send_dict(dict(message))
-    if response.status_code != 200:
-        raise PermanentDeliveryError(f"http_{response.status_code}", one_line(str(response.body), 200))
+    if response.status != 200:
+        raise PermanentDeliveryError(
+            f"http_{response.status}", one_line(response.body.decode("utf-8", "replace"), 200)
+        )
 
 
 _REFERENCE = re.compile(r"(?P<channel>[A-Z][A-Z0-9]+):(?P<ts>\d+\.\d+)")

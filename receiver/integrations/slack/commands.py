@@ -12,7 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import tzinfo
 from itertools import chain
+from typing import Protocol
 
+from receiver.business_hours import BusinessHours, next_business_day_start
 from receiver.clock import format_duration, parse_duration, parse_time
 from receiver.engine.ports import OnCallLookup
 from receiver.errors import NotFound
@@ -116,23 +118,29 @@ HELP = tuple(
 Transition = Callable[[str, Person, float], IncidentChange]
 
 
+class SlackRoutingTable(RoutingTable, Protocol):
+    """The part of the configuration that requests need: with the business hours, and the zone of times."""
+
+    @property
+    def business_hours(self) -> BusinessHours | None: ...
+    @property
+    def zone(self) -> tzinfo: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class SlackInteractionHandler:
     """Executes requests. Threads may share it.
 
-    *next_business_day_start* returns the start of the next business day after a timestamp; 0 if business
-    hours are not configured. *buttons* are the actions of the buttons of reviews and storms; their first
-    argument is the ID of the review or storm.
+    *buttons* are the actions of the buttons of reviews and storms; their first argument is the ID of the
+    review or storm.
     """
 
     incident_service: IncidentService
     silence_service: SilenceService
     incidents: RedisIncidents
-    routing: RoutingTable
+    routing: SlackRoutingTable
     on_call_report: OnCallReport
     clock: Callable[[], float]
-    zone: tzinfo
-    next_business_day_start: Callable[[float], float]
     buttons: Mapping[str, Callable[[str, Person, float], object]]
 
     def execute_request(self, request: requests.Request) -> requests.InteractionResponse:
@@ -165,8 +173,8 @@ class SlackInteractionHandler:
         if click.button == "silence":
             incident = self.incidents.load_incident(click.value)
             self._check_silenceable(incident)
-            next_business_day_at = self.next_business_day_start(now)
-            return requests.OpenModal(incident, click.trigger_id, next_business_day_at, str(self.zone))
+            starts_at = self._find_business_day_start(now)
+            return requests.OpenModal(incident, click.trigger_id, starts_at, str(self.routing.zone))
         if press := self.buttons.get(click.button):
             press(click.value, click.by, now)
             return None
@@ -192,12 +200,17 @@ class SlackInteractionHandler:
         A custom duration takes precedence over the choice.
         """
         if form.custom:
-            return parse_duration_field(form.custom, now, self.zone, field=requests.FIELD_CUSTOM)
+            return parse_duration_field(form.custom, now, self.routing.zone, field=requests.FIELD_CUSTOM)
         if form.choice == requests.UNTIL_RESOLVED:
             return 0.0
-        if form.choice == requests.UNTIL_BUSINESS_DAY and (start := self.next_business_day_start(now)):
+        if form.choice == requests.UNTIL_BUSINESS_DAY and (start := self._find_business_day_start(now)):
             return max(1.0, start - now)
-        return parse_duration_field(form.choice, now, self.zone)
+        return parse_duration_field(form.choice, now, self.routing.zone)
+
+    def _find_business_day_start(self, now: float) -> float:
+        """Return the start of the next business day after *now*; 0 if business hours are not configured."""
+        hours = self.routing.business_hours
+        return next_business_day_start(hours, now) if hours is not None else 0.0
 
     def _check_silenceable(self, incident: Incident) -> None:
         if reason := self.silence_service.silence_refusal_reason(incident):
@@ -255,7 +268,7 @@ class SlackInteractionHandler:
     def _snooze_incident(self, arguments: str, by: Person, now: float) -> TextReply:
         which, _, duration = arguments.partition(" ")
         incident = self._find_incident(which)
-        for_s = parse_duration_field(duration, now, self.zone, example=f"snooze {which} 1h")
+        for_s = parse_duration_field(duration, now, self.routing.zone, example=f"snooze {which} 1h")
         change = self.incident_service.snooze(incident.id, by, for_s, now)
         text = f"Snoozed for {format_duration(for_s)}: {incident_label(incident)}"
         return _format_change(change, incident, TextReply(text, until=now + for_s))
@@ -269,7 +282,7 @@ class SlackInteractionHandler:
         self._check_silenceable(incident)
         for_s = 0.0
         if duration.lower() != requests.UNTIL_RESOLVED:
-            for_s = parse_duration_field(duration, now, self.zone, example=f"silence {which} 2h")
+            for_s = parse_duration_field(duration, now, self.routing.zone, example=f"silence {which} 2h")
         self.silence_service.request_silence(incident, by, for_s, comment.strip(), now)
         if not for_s:
             return TextReply(f"Silenced until it resolves: {incident_label(incident)}")

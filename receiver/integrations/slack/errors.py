@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import errno
-import socket
-import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPException, InvalidURL
-from urllib.error import URLError
 
 from slack_sdk.errors import SlackApiError, SlackClientError
 
 from receiver.errors import PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
 from receiver.http_client import as_object
+from receiver.http_connection import RequestNotSent
 from receiver.text import one_line
 
 # The permanent error codes by their kind:
@@ -87,18 +84,24 @@ def slack_errors() -> Iterator[None]:
         yield
     except SlackApiError as error:
         raise _convert_api_error(error) from error
-    except (URLError, OSError) as error:
-        raise _convert_network_error(error) from error
-    except (InvalidURL, UnicodeEncodeError, SlackClientError) as error:
-        # Their text may contain the token, if the header can't be encoded.
+    except RequestNotSent as error:
+        # Its text may contain the token, if the header can't be encoded.
+        cause = error.__cause__ or error
+        if isinstance(cause, ValueError | InvalidURL) and not isinstance(cause, OSError):
+            raise PermanentDeliveryError("bad_request", type(cause).__name__) from None
+        raise TemporaryDeliveryError("no_answer", one_line(str(cause), 200)) from error
+    except OSError as error:
+        raise TemporaryDeliveryError("no_answer", one_line(str(error), 200), maybe_sent=True) from error
+    except SlackClientError as error:
         raise PermanentDeliveryError("bad_request", type(error).__name__) from None
     except HTTPException as error:
         raise TemporaryDeliveryError("no_answer", type(error).__name__, maybe_sent=True) from error
-    except (UnicodeDecodeError, LookupError, AttributeError, RecursionError) as error:
-        # slack_sdk fails on a response with an unknown charset and on JSON that is not an object.
-        raise TemporaryDeliveryError("not_json", type(error).__name__, maybe_sent=True) from error
-    except ValueError as error:
+    except UnicodeEncodeError as error:
         raise PermanentDeliveryError("bad_request", type(error).__name__) from None
+    except (ValueError, LookupError, AttributeError, RecursionError) as error:
+        # slack_sdk fails on a response with an unknown charset, on JSON that is not an object, and on numbers
+        # of thousands of digits.
+        raise TemporaryDeliveryError("not_json", type(error).__name__, maybe_sent=True) from error
 
 
 def _convert_api_error(error: SlackApiError) -> TemporaryDeliveryError | PermanentDeliveryError:
@@ -140,18 +143,3 @@ def parse_retry_after(error: SlackApiError) -> float:
     except (TypeError, ValueError):
         return 0.0
     return min(wait, _LONGEST_WAIT_S) if wait > 0 else 0.0
-
-
-def _convert_network_error(error: OSError) -> TemporaryDeliveryError | PermanentDeliveryError:
-    cause = error.reason if isinstance(error, URLError) else error
-    detail = one_line(str(cause), 200)
-    if isinstance(cause, str) and "unknown url type" in cause:
-        return PermanentDeliveryError("bad_request", detail)
-    return TemporaryDeliveryError("no_answer", detail, maybe_sent=not _was_never_sent(cause))
-
-
-def _was_never_sent(cause: object) -> bool:
-    """Return whether the request was certainly not sent: there was no connection."""
-    if isinstance(cause, (ConnectionRefusedError, socket.gaierror, ssl.SSLCertVerificationError)):
-        return True
-    return isinstance(cause, OSError) and cause.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH)

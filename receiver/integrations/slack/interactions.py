@@ -79,7 +79,8 @@ class SlackInteractions:
         check = self._responder_check
         if check is not None and (refusal := check.find_refusal_reason(request)):
             fields = {"by": request.by.name, "user": request.by.slack_id, "team": request.team}
-            logger.warning("response refused", extra={"fields": fields, "state": refusal})
+            fields["reason"] = refusal
+            logger.warning("request refused", extra={"fields": fields, "state": refusal})
             return _build_result(request, TextReply(refusal))
         try:
             outcome = self._execute_request(request) if is_new() else None

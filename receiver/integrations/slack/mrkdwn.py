@@ -9,24 +9,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from receiver.clock import LATEST, to_datetime
 from receiver.links import find_real_host, parse_link, split_links
 from receiver.model.incident import OnCallPerson
 from receiver.passages import FENCE, Passage, balance_backticks, cut_passages, split_code, split_passages
-from receiver.text import clean_text, one_line
+from receiver.text import cache_short, clean_text, one_line
 
 # Links are not truncated but left out; generator URLs of long queries would use up the message.
 MAX_URL = 1500
-# The message of an incident, its replies and its edits show the same texts, of at most 16 KiB each.
+# The message of an incident, its replies and its edits show the same texts. A label may have a megabyte.
 _CACHED = 512
+_cache = cache_short(_CACHED, 1000)
 _HALF_ENTITY = re.compile(r"&[a-z]*$")
-_MAX_TIMESTAMP = 253402300799  # the year 9999, the last that datetime supports
 
 
 def plain(text: str) -> str:
@@ -57,7 +57,7 @@ def join_lines(lines: Iterable[str], limit: int) -> str:
     return "\n".join(fitting)
 
 
-@lru_cache(maxsize=_CACHED)
+@_cache
 def escape_line(text: str, limit: int) -> str:
     """Return untrusted *text* escaped, on one line, in at most *limit* characters.
 
@@ -149,13 +149,13 @@ def bold(text: str, limit: int) -> str:
     return f"*{inner}*" if inner else ""
 
 
-@lru_cache(maxsize=_CACHED)
+@_cache
 def is_link(url: str) -> bool:
     """Return whether *url* can be a link in a message: a web address that is not too long."""
     return 0 < len(escape(parse_link(url, is_address=True))) <= MAX_URL
 
 
-@lru_cache(maxsize=_CACHED)
+@_cache
 def link(url: str, label: str) -> str:
     """Return a link to *url*, or only the label if `is_link` is false. If the label looks like the address of
     another host, the real host follows the link.
@@ -170,12 +170,12 @@ def link(url: str, label: str) -> str:
 
 def format_timestamp(at: float) -> str:
     """Return *at* as a date that Slack shows in each reader's time zone; the fallback text is in UTC."""
-    return _format_seconds(min(max(0, int(at)), _MAX_TIMESTAMP))
+    return _format_seconds(int(max(0.0, min(LATEST, at))))
 
 
 @lru_cache(maxsize=_CACHED)
 def _format_seconds(seconds: int) -> str:
-    fallback = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    fallback = to_datetime(seconds).strftime("%Y-%m-%d %H:%M UTC")
     return f"<!date^{seconds}^{{date_short_pretty}} {{time}}|{fallback}>"
 
 
@@ -233,7 +233,7 @@ _PARSER: Final = MarkdownIt("commonmark").enable("strikethrough")
 _MARKS = {"strong": "*", "em": "_", "s": "~"}
 
 
-@lru_cache(maxsize=_CACHED)
+@_cache
 def render_inline(text: str) -> str:
     """Return a paragraph's or item's Markdown as mrkdwn: bold, italics, code spans and links.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
 
+from receiver.clock import to_datetime
 from receiver.integrations.slack import blocks, mrkdwn
 from receiver.integrations.slack.alert_section import NAMELESS
 from receiver.integrations.slack.blocks import MAX_TEXT, Block, BlockBudget, FormattingLevel, Message, section
@@ -190,7 +190,7 @@ def _render_review_tail(notification: ReviewNotification) -> Iterator[Block]:
 def _format_review_title(notification: ReviewNotification) -> str:
     """Return the headline, plain: `Review: 12 alerts since Friday 17:02`, in the team's time zone."""
     review = notification.record.review
-    since = datetime.fromtimestamp(review.since, notification.zone)
+    since = to_datetime(review.since, notification.zone)
     day = _WEEKDAYS[since.weekday()]
     if review.until - review.since >= _WEEKDAY_IS_CLEAR_S:
         day = f"{day} {since.day} {_MONTHS[since.month - 1]}"

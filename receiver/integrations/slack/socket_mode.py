@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 from slack_sdk.socket_mode import SocketModeClient
 from slack_sdk.socket_mode.client import BaseSocketModeClient
@@ -25,7 +24,8 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.socket_mode.response import SocketModeResponse
 
 from receiver.errors import PayloadError
-from receiver.integrations.slack.client import SILENT, find_proxy
+from receiver.http_connection import RequestNotSent, find_proxy
+from receiver.integrations.slack.client import SILENT, SlackClient
 from receiver.integrations.slack.errors import parse_retry_after
 from receiver.integrations.slack.interactions import SlackInteractions
 from receiver.integrations.slack.requests import Request, parse_command_fields, parse_interaction_payload
@@ -55,9 +55,7 @@ class SocketModeConnection(SocketModeClient):
     """One connection at a time; reconnects when it is lost, until `close_for_good`."""
 
     def __init__(self, app_token: Secret, base_url: str, timings: SocketModeTimings) -> None:
-        base_url = base_url.rstrip("/") + "/"
-        web = WebClient(base_url=base_url, timeout=_TIMEOUT_S, retry_handlers=[], logger=SILENT)
-        web.proxy = None  # urllib reads the proxy settings itself and respects NO_PROXY
+        web = SlackClient(Secret(), base_url, _TIMEOUT_S)
         self._timings = timings
         self._wait_s = timings.first_wait_s
         self._not_before = 0.0
@@ -83,14 +81,14 @@ class SocketModeConnection(SocketModeClient):
             response = self.web_client.apps_connections_open(app_token=self.app_token)
             url = str(response["url"])
         except Exception as error:
-            reason = type(error).__name__
+            reason = type(error.__cause__ if isinstance(error, RequestNotSent) else error).__name__
             if isinstance(error, SlackApiError):
                 reason = one_line(str(error.response.get("error") or error.response.status_code), 80)
                 self._not_before = max(self._not_before, now + parse_retry_after(error))
             fields = {"reason": reason}
             logger.warning("socket mode connection failed", extra={"fields": fields, "state": reason})
             raise
-        self.proxy = find_proxy("https", urlsplit(url).hostname or "")
+        self.proxy = find_proxy(urlsplit(url)._replace(scheme="https")) or None
         return url
 
     def connect(self) -> None:

@@ -5,8 +5,5 @@
 if redis.call('HGET', KEYS[1], 'v') ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
 redis.call('HINCRBY', KEYS[1], 'n', 1)
-if ARGV[4] ~= '' then
-  redis.call('ZADD', KEYS[3], 'LT', timestamp(ARGV[4]), ARGV[5])
-  redis.call('PUBLISH', ARGV[6], ARGV[7] .. ' ' .. ARGV[4])
-end
+if ARGV[4] ~= '' then enqueue(KEYS[3], ARGV[5], ARGV[4], ARGV[6], ARGV[7]) end
 return 1

@@ -15,8 +15,5 @@ if ARGV[6] ~= '0' then
   redis.call('EXPIRE', KEYS[2], ARGV[6])
   redis.call('ZREM', KEYS[4], ARGV[4])
 end
-if ARGV[7] ~= '' then
-  redis.call('ZADD', KEYS[5], 'LT', timestamp(ARGV[7]), ARGV[4])
-  redis.call('PUBLISH', ARGV[8], ARGV[9] .. ' ' .. ARGV[7])
-end
+if ARGV[7] ~= '' then enqueue(KEYS[5], ARGV[4], ARGV[7], ARGV[8], ARGV[9]) end
 return 1

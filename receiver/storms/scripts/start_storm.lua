@@ -8,6 +8,5 @@ if on ~= '' and on ~= ARGV[2] then return on end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 redis.call('HSET', KEYS[2], 'v', '1', 'n', '0', 'state', ARGV[4])
 redis.call('ZADD', KEYS[3], ARGV[5], ARGV[3])
-redis.call('ZADD', KEYS[4], 'LT', timestamp(ARGV[6]), ARGV[3])
-redis.call('PUBLISH', ARGV[7], ARGV[8] .. ' ' .. ARGV[6])
+enqueue(KEYS[4], ARGV[3], ARGV[6], ARGV[7], ARGV[8])
 return ARGV[3]

@@ -10,9 +10,12 @@ from functools import cached_property
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-from receiver.app.services import Services
-from receiver.clock import parse_duration
-from receiver.incidents.failures import Failure, retry_by_request
+from receiver.clock import LATEST, Clock, parse_duration
+from receiver.config.model import Routing
+from receiver.incidents.failures import Failure, RedisFailures, retry_by_request
+from receiver.incidents.service import IncidentService
+from receiver.incidents.store import RedisIncidents
+from receiver.maintenance import RedisMaintenance
 from receiver.model.delivery import Delivery
 from receiver.model.delivery_keys import DeliveryKey, silence_key
 from receiver.model.escalation import EscalationState, evaluate_escalation
@@ -32,8 +35,6 @@ _MAX_COMMENT = 1000
 # How long the API waits until Alertmanager has the silence; the worker's request takes 3 s at most.
 _WAIT_S = 4.5
 _POLL_EVERY_S = 0.05
-# Python has no year after 9999, and adding a day, a time zone or rounding may lead there.
-LATEST = datetime(9999, 12, 30, tzinfo=UTC).timestamp()
 _STATES = {
     "": frozenset[str](),
     "open": frozenset({"open", "acknowledged"}),
@@ -55,11 +56,16 @@ R = TypeVar("R")
 class IncidentHandler:
     """The operations on incidents and failed deliveries. All raise NotFound and StoreError."""
 
-    services: Services
+    incidents: RedisIncidents
+    incident_service: IncidentService
+    failures: RedisFailures
+    maintenance: RedisMaintenance
+    routing: Routing
+    clock: Clock
 
     @cached_property
     def _delivery_keys(self) -> tuple[DeliveryKey, ...]:
-        return serializers.delivery_keys(self.services.routing)
+        return serializers.delivery_keys(self.routing)
 
     @operation("GET", "/incidents", "listIncidents")
     def list_incidents(self, fields: requests.ListQuery) -> responses.IncidentListPage:
@@ -71,19 +77,19 @@ class IncidentHandler:
     @operation("GET", _INCIDENT, "showIncident", _NO_INCIDENT)
     def get_incident(self, incident_id: str) -> responses.IncidentDetail:
         """Show one incident with its alerts, timeline, escalation and deliveries."""
-        now = self.services.clock()
+        now = self.clock()
         return self.serialize_detail(*self.load_incident(incident_id, now), now)
 
     def load_incident(self, incident_id: str, now: float) -> tuple[Incident, EscalationPolicy]:
         """Return one incident, and its escalation policy at *now*: paused during maintenance."""
-        incident, maintenance = self.services.incidents.load_incident(incident_id), self.services.maintenance
-        return incident, resolve_policy(self.services.routing, incident, maintenance.paused_until(now))
+        incident, maintenance = self.incidents.load_incident(incident_id), self.maintenance
+        return incident, resolve_policy(self.routing, incident, maintenance.paused_until(now))
 
     def serialize_detail(
         self, incident: Incident, policy: EscalationPolicy, now: float
     ) -> responses.IncidentDetail:
         """Return *incident* with its timeline, which is read here."""
-        timeline = self.services.incidents.load_timeline(incident.id)
+        timeline = self.incidents.load_timeline(incident.id)
         return serializers.serialize_incident(plan(incident, policy, now), timeline)
 
     @operation("POST", f"{_INCIDENT}/acknowledge", "acknowledgeIncident", _NO_INCIDENT)
@@ -92,7 +98,7 @@ class IncidentHandler:
 
         A repeated call restarts the acknowledgement timeout.
         """
-        self.services.incident_service.acknowledge(incident_id, read_actor(fields), self.services.clock())
+        self.incident_service.acknowledge(incident_id, read_actor(fields), self.clock())
         return self.get_incident(incident_id)
 
     @operation("POST", f"{_INCIDENT}/unacknowledge", "unacknowledgeIncident", _NO_INCIDENT)
@@ -100,20 +106,20 @@ class IncidentHandler:
         """Remove the acknowledgement: the step last notified is notified again, and the escalation goes
         on.
         """
-        self.services.incident_service.unacknowledge(incident_id, read_actor(fields), self.services.clock())
+        self.incident_service.unacknowledge(incident_id, read_actor(fields), self.clock())
         return self.get_incident(incident_id)
 
     @operation("POST", f"{_INCIDENT}/resolve", "resolveIncident", _NO_INCIDENT)
     def resolve(self, incident_id: str, fields: requests.ActorFields) -> responses.IncidentDetail:
         """Resolve an incident by hand, even while its alerts fire."""
-        self.services.incident_service.resolve(incident_id, read_actor(fields), self.services.clock())
+        self.incident_service.resolve(incident_id, read_actor(fields), self.clock())
         return self.get_incident(incident_id)
 
     @operation("POST", f"{_INCIDENT}/snooze", "snoozeIncident", _NO_INCIDENT)
     def snooze(self, incident_id: str, fields: requests.SnoozeRequest) -> responses.IncidentDetail:
         """Acknowledge an incident for a time; then the escalation goes on."""
         for_s = _parse_for_field(fields)
-        self.services.incident_service.snooze(incident_id, read_actor(fields), for_s, self.services.clock())
+        self.incident_service.snooze(incident_id, read_actor(fields), for_s, self.clock())
         return self.get_incident(incident_id)
 
     @operation("POST", f"{_INCIDENT}/silence", "silenceIncident", _NO_SILENCE)
@@ -123,14 +129,14 @@ class IncidentHandler:
         Returns once Alertmanager has the silence. Raises RequestError: 409 where no alert fires, 502 where
         Alertmanager can't be reached; the request is then withdrawn.
         """
-        by, for_s, now = read_actor(fields), _parse_for_field(fields), self.services.clock()
-        incident = self.services.incidents.load_incident(incident_id)
+        by, for_s, now = read_actor(fields), _parse_for_field(fields), self.clock()
+        incident = self.incidents.load_incident(incident_id)
         if incident.is_resolved:
             raise RequestError(409, "the incident is resolved: none of its alerts fires")
-        if incident.source not in self.services.routing.alertmanagers:
+        if incident.source not in self.routing.alertmanagers:
             raise RequestError(502, "no Alertmanager is configured; set alertmanager.url in routing.yaml")
         comment = one_line(fields.comment or "", _MAX_COMMENT)
-        change = self.services.incident_service.silence(incident_id, by, for_s, comment, now)
+        change = self.incident_service.silence(incident_id, by, for_s, comment, now)
         if not change.is_changed or change.incident is None:
             raise RequestError(409, "no alert of the incident fires that could be silenced")
         requested = _find_requested(incident, change.incident, by, now)
@@ -139,7 +145,7 @@ class IncidentHandler:
         except RequestError:
             # The request was answered with an error, so its silences must not be created later.
             for number in requested:
-                self.services.incident_service.expire_silence(incident_id, number, by, self.services.clock())
+                self.incident_service.expire_silence(incident_id, number, by, self.clock())
             raise
         return self.get_incident(incident_id)
 
@@ -147,7 +153,7 @@ class IncidentHandler:
         """Return once Alertmanager has all silences; raises RequestError where it fails or takes too long."""
         end = time.monotonic() + _WAIT_S
         while time.monotonic() < end:
-            deliveries = self.services.incidents.load_incident(incident_id).deliveries
+            deliveries = self.incidents.load_incident(incident_id).deliveries
             made = [deliveries.get(silence_key(number), Delivery()) for number in requested]
             if all(one.receipt for one in made):
                 return
@@ -160,7 +166,7 @@ class IncidentHandler:
     @operation("GET", "/history", "listHistory")
     def list_history(self, fields: requests.HistoryQuery) -> responses.HistoryPage:
         """List closed and open incidents since a moment, newest first, with their durations."""
-        opened_from = parse_since(fields.since, self.services.clock())
+        opened_from = parse_since(fields.since, self.clock())
         page = self._list_newest(fields, serializers.serialize_history_row, opened_from=opened_from)
         return responses.HistoryPage(*page)
 
@@ -171,23 +177,23 @@ class IncidentHandler:
         **filters: Any,
     ) -> tuple[list[R], str | None]:
         """Return one page of the incidents that *fields* and *filters* name, and the cursor of the next."""
-        page = self.services.incidents.list_newest(
+        page = self.incidents.list_newest(
             alertname=fields.alertname,
             limit=fields.limit,
             cursor=fields.cursor,
             deliveries=self._delivery_keys,
             **filters,
         )
-        now = self.services.clock()
-        paused_until = self.services.maintenance.paused_until(now)
-        policies = ((one, resolve_policy(self.services.routing, one, paused_until)) for one in page.incidents)
+        now = self.clock()
+        paused_until = self.maintenance.paused_until(now)
+        policies = ((one, resolve_policy(self.routing, one, paused_until)) for one in page.incidents)
         rows = [serialize(one, evaluate_escalation(one, policy, now)) for one, policy in policies]
         return rows, page.next_cursor
 
     @operation("GET", "/deliveries", "listDeliveries")
     def list_failures(self, fields: requests.FailureQuery) -> responses.FailurePage:
         """List deliveries that failed permanently and were not sent since, newest first."""
-        page = self.services.failures.list_failures(fields.limit, fields.cursor)
+        page = self.failures.list_failures(fields.limit, fields.cursor)
         rows = [_serialize_failure(failure) for failure in page.failures]
         return responses.FailurePage(rows, page.next_cursor)
 
@@ -197,11 +203,11 @@ class IncidentHandler:
 
         The second time changes nothing.
         """
-        failure, now = self.services.failures.get_failure(failure_id), self.services.clock()
+        failure, now = self.failures.get_failure(failure_id), self.clock()
         if failure.delivery.failed_at:
             again, event = retry_by_request(failure, read_actor(fields), now)
-            self.services.failures.retry_delivery(failure, again, event, now)
-        return _serialize_failure(self.services.failures.get_failure(failure_id))
+            self.failures.retry_delivery(failure, again, event, now)
+        return _serialize_failure(self.failures.get_failure(failure_id))
 
 
 def read_actor(fields: requests.ActorFields | requests.EndMaintenanceRequest) -> Person:

@@ -9,8 +9,9 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from receiver.app.services import Services
+from receiver.config.settings import Settings
 from receiver.errors import NotFound
+from receiver.runbooks.catalogue import RunbookCatalogue
 from receiver.web.api.incidents import IncidentHandler
 from receiver.web.api.openapi import PREFIX, Operation, list_operations, operation, render_openapi
 from receiver.web.api.requests import EmptyRequest, read_body, read_query
@@ -24,14 +25,15 @@ from receiver.web.server.errors import json_response
 class DocumentHandler:
     """The operations on runbooks and on the description of the API."""
 
-    services: Services
+    runbooks: RunbookCatalogue
+    settings: Settings
 
     @operation(
         "GET", "/runbooks/{alertname}", "showRunbook", {HTTPStatus.NOT_FOUND: "There is no such runbook."}
     )
     def get_runbook(self, name: str) -> RunbookDetail:
         """Show the runbook of an alert."""
-        runbook = self.services.runbooks.find_runbook(name)
+        runbook = self.runbooks.find_runbook(name)
         if runbook is None:
             raise NotFound("runbook", name)
         return serialize_runbook(runbook)
@@ -39,8 +41,8 @@ class DocumentHandler:
     @operation("GET", "/openapi.json", "describeApi")
     def describe_api(self) -> dict[str, Any]:
         """Show this document."""
-        is_open = not self.services.settings.requires_auth
-        return render_openapi(OPERATIONS, server=self.services.settings.public_url, is_open=is_open)
+        is_open = not self.settings.requires_auth
+        return render_openapi(OPERATIONS, server=self.settings.public_url, is_open=is_open)
 
 
 _HANDLERS = (IncidentHandler, StormHandler, MaintenanceHandler, StatusHandler, DocumentHandler)

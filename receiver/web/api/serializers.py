@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from functools import cache
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -10,6 +9,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 from msgspec import Struct, convert
 from msgspec.structs import asdict, replace
 
+from receiver.clock import format_iso_time
 from receiver.config.model import Routing
 from receiver.incidents.failures import delivery_id
 from receiver.model import delivery_keys as keys
@@ -29,7 +29,7 @@ R = TypeVar("R", bound=Struct)
 
 def format_timestamp(timestamp: float) -> str:
     """Return a timestamp in RFC 3339, in UTC to the millisecond."""
-    return datetime.fromtimestamp(timestamp, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return format_iso_time(timestamp)
 
 
 def format_optional_timestamp(timestamp: float | None) -> str | None:

@@ -7,18 +7,23 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from receiver.app.services import Services
-from receiver.clock import parse_duration
-from receiver.config_state import ConfigState
-from receiver.engine.health import evaluate_channel
+from receiver.clock import Clock, parse_duration
+from receiver.config.model import Routing
+from receiver.config_state import ConfigReport, ConfigState
+from receiver.engine.health import RedisHealth, evaluate_channel
 from receiver.errors import NotFound
-from receiver.heartbeats.model import HeartbeatSignal
+from receiver.heartbeats.model import Heartbeat, HeartbeatSignal
+from receiver.heartbeats.service import RedisHeartbeats
 from receiver.http_client import parse_timestamp
-from receiver.maintenance import LONGEST_S, Maintenance
+from receiver.incidents.store import RedisIncidents
+from receiver.last_webhooks import LastWebhooks
+from receiver.maintenance import LONGEST_S, Maintenance, MaintenanceService, RedisMaintenance
 from receiver.model.delivery_keys import MESSAGE
 from receiver.model.incident import Incident
 from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK
 from receiver.storms.model import Storm, VersionedStorm, list_counted_members, summarize_storm
+from receiver.storms.service import StormService
+from receiver.storms.store import RedisStorms
 from receiver.text import one_line
 from receiver.web.api import responses
 from receiver.web.api.incidents import read_actor
@@ -42,12 +47,14 @@ _MAX_NAMES = 50
 class MaintenanceHandler:
     """The operations on maintenance. All raise StoreError."""
 
-    services: Services
+    maintenance: RedisMaintenance
+    service: MaintenanceService
+    clock: Clock
 
     @operation("GET", "/maintenance", "showMaintenance")
     def get_maintenance(self) -> responses.MaintenanceRow:
         """Show the active maintenance, in which no pages are sent."""
-        return _serialize_maintenance(self.services.maintenance.find_active(self.services.clock()))
+        return _serialize_maintenance(self.maintenance.find_active(self.clock()))
 
     @operation("POST", "/maintenance", "beginMaintenance")
     def start_maintenance(self, fields: StartMaintenanceRequest) -> responses.MaintenanceRow:
@@ -55,11 +62,9 @@ class MaintenanceHandler:
 
         It replaces an active one.
         """
-        by, now = read_actor(fields), self.services.clock()
+        by, now = read_actor(fields), self.clock()
         until, comment = _read_until(fields, now), one_line(fields.comment or "", _MAX_COMMENT)
-        return _serialize_maintenance(
-            self.services.maintenance_service.start_maintenance(by, until, comment, now)
-        )
+        return _serialize_maintenance(self.service.start_maintenance(by, until, comment, now))
 
     @operation("DELETE", "/maintenance", "endMaintenance")
     def end_maintenance(self, fields: EndMaintenanceRequest) -> responses.MaintenanceRow:
@@ -67,7 +72,7 @@ class MaintenanceHandler:
 
         The second time changes nothing.
         """
-        self.services.maintenance_service.end_maintenance(read_actor(fields), self.services.clock())
+        self.service.end_maintenance(read_actor(fields), self.clock())
         return _serialize_maintenance(None)
 
 
@@ -96,13 +101,15 @@ def _read_until(fields: StartMaintenanceRequest, now: float) -> float:
 class StormHandler:
     """The operations on storms. All raise StoreError, and NotFound for an unknown storm."""
 
-    services: Services
+    storms: StormService
+    incidents: RedisIncidents
+    clock: Clock
 
     @operation("GET", "/storms", "listStorms")
     def list_storms(self) -> responses.StormList:
         """List the storms that are not resolved, newest first."""
         rows = []
-        for storm in self.services.storm_store.list_unresolved():
+        for storm in self.storms.store.list_unresolved():
             with suppress(NotFound):
                 rows.append(self.load_storm(storm.id)[0])
         return responses.StormList(rows)
@@ -113,14 +120,14 @@ class StormHandler:
 
         When this returns, a worker still goes through them.
         """
-        by, now = read_actor(fields), self.services.clock()
-        self.services.storms.record_response(storm_id, "acknowledge", by, now, is_renewing=True)
+        by, now = read_actor(fields), self.clock()
+        self.storms.record_response(storm_id, "acknowledge", by, now, is_renewing=True)
         return self.load_storm(storm_id)[0]
 
     def load_storm(self, storm_id: str) -> tuple[responses.StormRow, Storm, list[Incident]]:
         """Return a storm with the current counts of its members, and these without alerts."""
-        loaded = self.services.storm_store.load_storm(storm_id)
-        heads = self.services.incidents.load_heads(loaded.incident_ids)
+        loaded = self.storms.store.load_storm(storm_id)
+        heads = self.incidents.load_heads(loaded.incident_ids)
         return _serialize_storm(loaded, heads), loaded.storm, list(heads.values())
 
 
@@ -143,44 +150,17 @@ def _serialize_storm(loaded: VersionedStorm, heads: Mapping[str, Incident]) -> r
 
 
 @dataclass(frozen=True)
-class StatusHandler:
-    """Shows the status of the receiver. Raises StoreError."""
+class HeartbeatList:
+    """The configured heartbeats and their latest signals. Raises StoreError."""
 
-    services: Services
-    processes: ProcessMonitor
+    heartbeats: Sequence[Heartbeat]
+    store: RedisHeartbeats
 
-    @operation("GET", "/status", "showStatus")
-    def get_status(self) -> responses.Status:
-        """Show the status of the receiver: workers, channels, heartbeats, maintenance."""
-        storms = self.services.storm_store.list_unresolved()
-        return self.load_status(storms, self.services.config.list_refused())
-
-    def load_status(self, storms: Sequence[Storm], refused: Mapping[str, ConfigState]) -> responses.Status:
-        """Return the status with the given unresolved *storms* and *refused* configurations."""
-        services, webhooks = self.services, self.services.last_webhooks.list_all()
-        return responses.Status(
-            redis="ok",  # otherwise StoreError leads to a 503
-            workers=len(self.processes.list_workers()),
-            channels=self._list_channels(),
-            heartbeats=self._list_heartbeats(),
-            maintenance=_serialize_maintenance(services.maintenance.find_active(services.clock())),
-            storms=[storm.target_key for storm in storms if storm.is_active],
-            config=responses.ConfigRow(
-                loaded_at=format_timestamp(services.config.find_state().loaded_at),
-                error=describe_refusals(refused) or None,
-            ),
-            last_webhook_at={source: format_timestamp(at) for source, at in webhooks.items()},
-            clocks=[
-                responses.ClockRow(name, round(ahead_s, 1))
-                for name, ahead_s in self.processes.compare_clocks().items()
-            ],
-        )
-
-    def _list_heartbeats(self) -> list[responses.HeartbeatRow]:
+    def list_heartbeats(self) -> list[responses.HeartbeatRow]:
         """Return each heartbeat from each source, and those that were never received."""
-        store, heartbeats = self.services.heartbeat_store, self.services.routing.heartbeats
-        signals = store.list_signals() if heartbeats else []
-        found = list(zip(signals, store.check_missed(signals), strict=True))
+        heartbeats = self.heartbeats
+        signals = self.store.list_signals() if heartbeats else []
+        found = list(zip(signals, self.store.check_missed(signals), strict=True))
         rows = []
         for heartbeat in heartbeats:
             mine: list[tuple[HeartbeatSignal | None, bool]]
@@ -200,10 +180,19 @@ class StatusHandler:
                 )
         return rows
 
-    def _list_channels(self) -> dict[str, responses.ChannelRow]:
+
+@dataclass(frozen=True)
+class ChannelList:
+    """The channels and their health. Raises StoreError."""
+
+    health: RedisHealth
+    routing: Routing
+    clock: Clock
+
+    def list_channels(self) -> dict[str, responses.ChannelRow]:
         """Return the state of each channel by name."""
-        targets, now = self.services.health.list_targets(), self.services.clock()
-        routing = self.services.routing
+        targets, now = self.health.list_targets(), self.clock()
+        routing = self.routing
         is_simulated = {
             SLACK: not routing.slack_token,
             PAGERDUTY: not any(target.secret for target in routing.pagerduty_targets.values()),
@@ -218,6 +207,46 @@ class StatusHandler:
             )
             for kind, health in states
         }
+
+
+@dataclass(frozen=True)
+class StatusHandler:
+    """Shows the status of the receiver. Raises StoreError."""
+
+    processes: ProcessMonitor
+    channels: ChannelList
+    heartbeats: HeartbeatList
+    maintenance: MaintenanceHandler
+    storm_store: RedisStorms
+    config: ConfigReport
+    last_webhooks: LastWebhooks
+
+    @operation("GET", "/status", "showStatus")
+    def get_status(self) -> responses.Status:
+        """Show the status of the receiver: workers, channels, heartbeats, maintenance."""
+        storms = self.storm_store.list_unresolved()
+        return self.load_status(storms, self.config.list_refused())
+
+    def load_status(self, storms: Sequence[Storm], refused: Mapping[str, ConfigState]) -> responses.Status:
+        """Return the status with the given unresolved *storms* and *refused* configurations."""
+        webhooks = self.last_webhooks.list_all()
+        return responses.Status(
+            redis="ok",  # otherwise StoreError leads to a 503
+            workers=len(self.processes.list_workers()),
+            channels=self.channels.list_channels(),
+            heartbeats=self.heartbeats.list_heartbeats(),
+            maintenance=self.maintenance.get_maintenance(),
+            storms=[storm.target_key for storm in storms if storm.is_active],
+            config=responses.ConfigRow(
+                loaded_at=format_timestamp(self.config.find_state().loaded_at),
+                error=describe_refusals(refused) or None,
+            ),
+            last_webhook_at={source: format_timestamp(at) for source, at in webhooks.items()},
+            clocks=[
+                responses.ClockRow(name, round(ahead_s, 1))
+                for name, ahead_s in self.processes.compare_clocks().items()
+            ],
+        )
 
 
 def describe_refusals(refused: Mapping[str, ConfigState]) -> str:

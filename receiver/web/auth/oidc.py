@@ -24,7 +24,8 @@ from joserfc.jwt import Token
 from receiver.cache import Cache
 from receiver.config.settings import CALLBACK, Settings
 from receiver.errors import ProviderUnavailable, SignInDenied, TemporaryDeliveryError
-from receiver.http_client import BaseUrl, HttpResponse, as_object, as_objects, send_request
+from receiver.http_client import BaseUrl, as_object, as_objects, send_request
+from receiver.http_connection import HttpResponse
 from receiver.links import is_web_link
 
 Claims = dict[str, Any]

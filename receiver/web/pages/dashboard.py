@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import tzinfo
 from typing import Annotated, Generic, Literal, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
@@ -15,9 +16,13 @@ from flask import Blueprint, redirect, request
 from msgspec import Meta
 from werkzeug.wrappers import Response
 
-from receiver.app.services import Services
-from receiver.clock import parse_time
+from receiver.clock import Clock, parse_time
+from receiver.config.model import Routing
+from receiver.config.settings import Settings
+from receiver.incidents.failures import RedisFailures
 from receiver.incidents.open_incidents import OpenIncident, OpenIncidents, urgency_of
+from receiver.incidents.store import RedisIncidents
+from receiver.maintenance import RedisMaintenance
 from receiver.model.alert import describe_unknown_severity
 from receiver.model.escalation import EscalationState, evaluate_escalation
 from receiver.model.incident import Incident
@@ -137,11 +142,14 @@ class _Cached(NamedTuple, Generic[T]):
 class IncidentListBuilder:
     """Builds lists of incidents, most urgent first. Raises StoreError."""
 
-    services: Services
+    incidents: RedisIncidents
     open_incidents: OpenIncidents
+    routing: Routing
+    maintenance: RedisMaintenance
+    clock: Clock
 
     def __post_init__(self) -> None:
-        self._delivery_keys = delivery_keys(self.services.routing)
+        self._delivery_keys = delivery_keys(self.routing)
         self._dashboards: dict[DashboardQuery, _Cached[Dashboard]] = {}
         self._cards: dict[str, _Cached[IncidentCard]] = {}
 
@@ -150,8 +158,8 @@ class IncidentListBuilder:
 
         It is built again only after an open incident changed, by a webhook, a person or time.
         """
-        now, everything = self.services.clock(), self.open_incidents.list_all()
-        paused_until = self.services.maintenance.paused_until(now)
+        now, everything = self.clock(), self.open_incidents.list_all()
+        paused_until = self.maintenance.paused_until(now)
         cached = self._dashboards.get(query)
         if cached is not None and cached.is_valid(everything, paused_until, now):
             return cached.content
@@ -159,7 +167,7 @@ class IncidentListBuilder:
             open=len(everything),
             unacknowledged=sum(not one.is_acknowledged for one in everything),
             stale=sum(now >= one.stale_at for one in everything),
-            alarms=list_severity_warnings(self.services.routing, everything),
+            alarms=list_severity_warnings(self.routing, everything),
         )
         found = self._select_matching(everything, query, now) if query.is_filtered else everything
         page = paginate(found, query.page)
@@ -180,15 +188,15 @@ class IncidentListBuilder:
         if not query.text:
             return found
         text = query.text.casefold()
-        heads = self.services.incidents.load_heads([one.id for one in found], is_brief=True)
+        heads = self.incidents.load_heads([one.id for one in found], is_brief=True)
         return [one for one in found if one.id in heads and text in _searchable_text(heads[one.id])]
 
     def build_list(self, incidents: Iterable[Incident], page_number: int) -> PageSlice:
         """Return one page of *incidents*, most urgent first."""
-        now = self.services.clock()
+        now = self.clock()
         page = paginate(sorted(incidents, key=urgency_of), page_number)
-        heads = self.services.incidents.load_heads([one.id for one in page.rows], self._delivery_keys)
-        paused_until = self.services.maintenance.paused_until(now)
+        heads = self.incidents.load_heads([one.id for one in page.rows], self._delivery_keys)
+        paused_until = self.maintenance.paused_until(now)
         cards = [self._build_card(head, paused_until, now)[0] for head in heads.values()]
         return replace(page, rows=cards)
 
@@ -204,7 +212,7 @@ class IncidentListBuilder:
             if cached is not None and cached.is_valid(one, paused_until, now):
                 found[one.id] = cached
         missing = [one for one in incidents if one.id not in found]
-        heads = self.services.incidents.load_heads([one.id for one in missing], self._delivery_keys)
+        heads = self.incidents.load_heads([one.id for one in missing], self._delivery_keys)
         for number, one in enumerate(missing):
             if number % _CARDS_AT_ONCE == 0:
                 yield_to_others()
@@ -215,7 +223,7 @@ class IncidentListBuilder:
 
     def _build_card(self, incident: Incident, paused_until: float, now: float) -> tuple[IncidentCard, float]:
         """Return the card of *incident*, and until when it stays as it is unless the incident changes."""
-        policy = resolve_policy(self.services.routing, incident, paused_until)
+        policy = resolve_policy(self.routing, incident, paused_until)
         escalation = evaluate_escalation(incident, policy, now)
         due_at = escalation.next_step.due_at if escalation.next_step is not None else None
         times = (escalation.next_check_at, due_at, incident.stale_at, paused_until)
@@ -280,7 +288,7 @@ def _searchable_text(incident: Incident) -> str:
 _MAX_FIELD = 300
 
 
-def add_maintenance_forms(pages: Blueprint, maintenance: MaintenanceHandler, services: Services) -> None:
+def add_maintenance_forms(pages: Blueprint, maintenance: MaintenanceHandler, zone: tzinfo) -> None:
     """Add the routes that the forms post to; both redirect to the dashboard."""
 
     @pages.post("/maintenance")
@@ -305,7 +313,7 @@ def add_maintenance_forms(pages: Blueprint, maintenance: MaintenanceHandler, ser
         if ":" not in text:
             return text or None, None
         try:
-            return None, format_timestamp(parse_time(text, services.clock(), services.routing.zone))
+            return None, format_timestamp(parse_time(text, maintenance.clock(), zone))
         except (ValueError, OverflowError):
             return None, text  # it is refused with a message
 
@@ -315,10 +323,14 @@ def _field(name: str) -> str | None:
 
 
 def add_dashboard(
-    pages: Blueprint, services: Services, lists: IncidentListBuilder, status: StatusHandler
+    pages: Blueprint,
+    settings: Settings,
+    failures: RedisFailures,
+    lists: IncidentListBuilder,
+    status: StatusHandler,
 ) -> None:
     """Add the dashboard to the blueprint."""
-    settings, routing = services.settings, services.routing
+    routing = lists.routing
 
     @pages.get("/")
     def show_dashboard() -> Response:
@@ -326,7 +338,7 @@ def add_dashboard(
         query = read_query(DashboardQuery, request.args)
         dashboard = lists.build_dashboard(query)
         counts = dashboard.counts
-        current, warnings = load_warnings(status, services.failures, counts.stale, counts.alarms)
+        current, warnings = load_warnings(status, failures, counts.stale, counts.alarms)
         webhooks = current.last_webhook_at
         response = conditional_response(
             "dashboard.html",
@@ -354,7 +366,11 @@ def add_dashboard(
 
 
 def add_storm(
-    pages: Blueprint, storms: StormHandler, lists: IncidentListBuilder, status: StatusHandler
+    pages: Blueprint,
+    storms: StormHandler,
+    failures: RedisFailures,
+    lists: IncidentListBuilder,
+    status: StatusHandler,
 ) -> None:
     """Add the page of a storm and its acknowledgement to the blueprint."""
 
@@ -363,7 +379,7 @@ def add_storm(
         """Show a storm: its counts and its incidents, most urgent first."""
         query = read_query(PageQuery, request.args)
         shown, storm, members = storms.load_storm(storm_id)
-        current, warnings = load_warnings(status, lists.services.failures)
+        current, warnings = load_warnings(status, failures)
         return conditional_response(
             "storm.html",
             {

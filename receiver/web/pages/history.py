@@ -16,8 +16,8 @@ from typing import Annotated
 from flask import Blueprint, render_template, request
 from msgspec import Meta
 
-from receiver.app.services import Services
-from receiver.clock import format_duration
+from receiver.clock import LATEST, Clock, format_duration
+from receiver.config.model import Routing
 from receiver.errors import NotFound
 from receiver.incidents.store import RedisIncidents
 from receiver.model.alert import LABEL, Severity, SeverityWords
@@ -33,7 +33,7 @@ from receiver.model.statistics import (
     list_recommendations,
     measure_durations,
 )
-from receiver.web.api.incidents import LATEST, parse_since
+from receiver.web.api.incidents import parse_since
 from receiver.web.api.requests import read_query
 from receiver.web.api.serializers import format_timestamp
 from receiver.web.pages.blueprint import PageQuery, paginate
@@ -206,15 +206,15 @@ def format_delay(incident: Incident, timestamp: float) -> str:
     return format_duration(max(0.0, timestamp - incident.opened_at)) if timestamp else ""
 
 
-def add_history(pages: Blueprint, services: Services) -> None:
+def add_history(pages: Blueprint, incidents: RedisIncidents, routing: Routing, clock: Clock) -> None:
     """Add the history page to the blueprint."""
-    routing, incidents, zone = services.routing, services.incidents, services.routing.zone
+    zone = routing.zone
     keys = {page_key(step.name) for policy in routing.policies.values() for step in policy.steps}
 
     @pages.get("/history")
     def history() -> str:
         """Show the incidents that opened in the requested time, and statistics of their alerts."""
-        query, now = read_query(HistoryPageQuery, request.args), services.clock()
+        query, now = read_query(HistoryPageQuery, request.args), clock()
         until = _read_until(query.until, now)
         since = max(parse_since(query.since, now), now - routing.history)
         newest = incidents.list_newest(

@@ -12,8 +12,6 @@ from flask import Blueprint, redirect, render_template, request
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
-from receiver.app.channels import build_notification_builder
-from receiver.app.services import Services
 from receiver.engine.simulated_messages import RedisSimulatedMessages
 from receiver.errors import NotFound
 from receiver.incidents.notification_builder import NotificationBuilder
@@ -181,10 +179,15 @@ def _find_runbook(runbooks: RunbookCatalogue, incident: Incident) -> dict[str, o
 
 
 def add_incident(
-    pages: Blueprint, services: Services, handler: IncidentHandler, status_handler: StatusHandler
+    pages: Blueprint,
+    handler: IncidentHandler,
+    status_handler: StatusHandler,
+    *,
+    notification_builder: NotificationBuilder,
+    runbooks: RunbookCatalogue,
+    simulated: RedisSimulatedMessages,
 ) -> None:
     """Add the page of an incident and its forms to the blueprint."""
-    notification_builder = build_notification_builder(services, rest=None)
     transitions = {
         "acknowledge": handler.acknowledge,
         "unacknowledge": handler.unacknowledge,
@@ -194,13 +197,13 @@ def add_incident(
     @pages.get("/incidents/<incident_id>", endpoint="incident")
     def show_incident(incident_id: str) -> Response:
         """Show the alerts, escalation, timeline, deliveries, runbook and simulated messages."""
-        now = services.clock()
+        now = handler.clock()
         found, policy = handler.load_incident(incident_id, now)
         escalation = evaluate_escalation(found, policy, now)
         upcoming = escalation.next_step if not found.is_paused else None
         whole = handler.serialize_detail(found, policy, now)
-        alarms = list_severity_warnings(services.routing, [] if found.is_resolved else [found])
-        status, warnings = load_warnings(status_handler, services.failures, alarms=alarms)
+        alarms = list_severity_warnings(handler.routing, [] if found.is_resolved else [found])
+        status, warnings = load_warnings(status_handler, handler.failures, alarms=alarms)
         rows = sorted(whole.deliveries, key=lambda row: (row.state is not DeliveryState.FAILED, row.at or ""))
         message = found.message
         return conditional_response(
@@ -208,7 +211,7 @@ def add_incident(
             {
                 "incident": whole,
                 "card": build_card(found, escalation, now),
-                "simulated": _list_simulated(found, services.simulated),
+                "simulated": _list_simulated(found, simulated),
                 "status_warnings": warnings,
                 "maintenance": status.maintenance,
             },
@@ -218,16 +221,16 @@ def add_incident(
             timeline=whole.timeline[: -PAGE_SIZE - 1 : -1],
             deliveries=rows[:PAGE_SIZE],
             message_link=message.receipt.link if message and message.receipt else "",
-            can_silence=found.source in services.routing.alertmanagers,
+            can_silence=found.source in handler.routing.alertmanagers,
             name_delivery=delivery_label,
             is_sent=any(row.state is DeliveryState.DELIVERED and not row.simulated for row in rows),
-            **_find_runbook(services.runbooks, found),
+            **_find_runbook(runbooks, found),
         )
 
     @pages.get("/incidents/<incident_id>/sent")
     def sent_messages(incident_id: str) -> str:
         """Show the messages in the channels, as they read now."""
-        now = services.clock()
+        now = handler.clock()
         found, policy = handler.load_incident(incident_id, now)
         messages = _render_current(evaluate_incident(found, policy, now), notification_builder)
         return render_template("sent.html", incident=found, messages=_sort_messages(messages))

@@ -10,12 +10,14 @@ from flask import Blueprint, redirect, render_template, request
 from msgspec import Meta, Struct
 from werkzeug.wrappers import Response
 
-from receiver.app.services import Services
-from receiver.clock import format_duration
+from receiver.clock import Clock, format_duration
+from receiver.config.model import Routing
 from receiver.config.runbook_checks import find_disagreements
+from receiver.incidents.ingest import IncidentIngester
 from receiver.incidents.routing_preview import preview_route
 from receiver.integrations.alertmanager.sample_alerts import TestAlert
 from receiver.integrations.alertmanager.webhook import parse_webhook
+from receiver.runbooks.catalogue import RunbookCatalogue
 from receiver.text import one_line
 from receiver.web.api.requests import read_query
 from receiver.web.server.errors import RequestError
@@ -30,9 +32,10 @@ class DryRunQuery(Struct, frozen=True):
     labels: Annotated[str, Meta(max_length=4000)] = ""
 
 
-def add_routing(pages: Blueprint, services: Services) -> None:
+def add_routing(
+    pages: Blueprint, table: Routing, catalogue: RunbookCatalogue, ingester: IncidentIngester, clock: Clock
+) -> None:
     """Add the page to the blueprint."""
-    table, catalogue, clock = services.routing, services.runbooks, services.clock
 
     @pages.get("/routing")
     def routing() -> str:
@@ -62,7 +65,7 @@ def add_routing(pages: Blueprint, services: Services) -> None:
         annotations = {"summary": "A test alert, sent from the page"}
         sample = TestAlert(labels, annotations, clock(), is_resolved=is_over)
         body = parse_webhook(json.dumps(sample.render_webhook()).encode(), "", clock())
-        result = services.ingester.ingest(body.groups, clock())
+        result = ingester.ingest(body.groups, clock())
         if result.incidents and not is_over:
             return redirect(url_for("pages.incident", incident_id=result.incidents[0]), 303)
         return redirect(url_for("pages.routing", labels=request.form.get("labels", "")), 303)

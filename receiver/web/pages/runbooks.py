@@ -8,11 +8,14 @@ from collections.abc import Iterable, Iterator
 from flask import Blueprint, render_template, request
 from markupsafe import Markup
 
-from receiver.app.services import Services
+from receiver.clock import Clock
+from receiver.config.model import Routing
 from receiver.config.runbook_checks import find_disagreements
 from receiver.errors import NotFound
+from receiver.incidents.store import RedisIncidents
 from receiver.integrations.prometheus import AlertRule, PrometheusRules
 from receiver.model.alert import LABEL, SeverityWords
+from receiver.runbooks.catalogue import RunbookCatalogue
 from receiver.runbooks.html import render_page
 from receiver.runbooks.model import Runbook
 from receiver.web.api.requests import read_query
@@ -34,17 +37,18 @@ def _find_disagreements(
             yield f"{runbook.name}: the runbook says {said}, its rule in Prometheus {is_so}"
 
 
-def add_runbooks(pages: Blueprint, services: Services) -> None:
+def add_runbooks(
+    pages: Blueprint, routing: Routing, catalogue: RunbookCatalogue, incidents: RedisIncidents, clock: Clock
+) -> None:
     """Add the pages to the blueprint."""
-    routing, catalogue = services.routing, services.runbooks
     url = routing.prometheus_url
-    prometheus = PrometheusRules(url, services.clock) if url else None
+    prometheus = PrometheusRules(url, clock) if url else None
 
     @pages.get("/runbooks")
     def runbooks() -> str:
         """List the runbooks with their use, and what is missing or inconsistent."""
         query = read_query(PageQuery, request.args)
-        newest = services.incidents.list_newest(limit=_MAX_INCIDENTS, is_brief=True).incidents
+        newest = incidents.list_newest(limit=_MAX_INCIDENTS, is_brief=True).incidents
         used: Counter[str] = Counter()
         missing: Counter[str] = Counter()
         for name, count in Counter(incident.alertname for incident in newest).items():

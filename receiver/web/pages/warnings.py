@@ -125,8 +125,8 @@ def load_warnings(
 
     *stale* is the number of stale open incidents and *alarms* are their severity warnings.
     """
-    services = status_handler.services
-    storms, refused = services.storm_store.list_unresolved(), services.config.list_refused()
+    storms = status_handler.storm_store.list_unresolved()
+    refused = status_handler.config.list_refused()
     status = status_handler.load_status(storms, refused)
     found = [
         *alarms,

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.cli.running import wait_until
-from tests.e2e.deployment import ALERTMANAGER, Alertmanagers, free_port
+from tests.e2e.deployment import ALERTMANAGER, Alertmanagers
+from tests.support.ports import free_port
 
 _CONFIG = """
 route: {receiver: nobody, group_by: [alertname]}

@@ -11,8 +11,9 @@ from receiver.errors import PermanentDeliveryError
 from receiver.integrations.alertmanager.client import AlertmanagerClient
 from receiver.integrations.alertmanager.status import RemoteAlert
 from receiver.model.alert import fingerprint
-from tests.e2e.deployment import ALERTMANAGER, free_port
+from tests.e2e.deployment import ALERTMANAGER
 from tests.integrations.alertmanager.alertmanager_pair import AlertmanagerPair
+from tests.support.ports import free_port
 
 pytestmark = [
     pytest.mark.needs_alertmanager,

@@ -120,9 +120,9 @@ def test_a_very_long_link_is_left_out() -> None:
 def test_two_thousand_alerts_are_parsed_within_a_second(is_odd: bool) -> None:
     alerts = [an_alert(labels={"alertname": "PodDown", "pod": n if is_odd else str(n)}) for n in range(2000)]
     body = a_body(*alerts)
-    started = time.perf_counter()
+    started = time.process_time()
     batch = parse_webhook(body, "", NOW)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     assert batch.total == 2000
     assert batch.repaired == (2000 if is_odd else 0)
     assert len({alert.fingerprint for alert in batch.groups[0].alerts}) == 2000

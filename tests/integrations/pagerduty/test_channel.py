@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace as replace_fields
 from typing import Any
 
 import pytest
@@ -35,6 +36,7 @@ from tests.builders import (
     an_alert,
     an_incident,
 )
+from tests.cli.stub import Stub
 from tests.mocks.pagerduty import MockPagerDuty
 
 INCIDENT = an_incident()
@@ -240,6 +242,22 @@ def test_https_to_a_port_without_tls_is_unreachable(pagerduty: MockPagerDuty) ->
     assert (error.reason, error.maybe_sent) == ("unreachable", False), "the handshake comes before the event"
 
 
+@pytest.mark.parametrize("status", [200, 302, 401, 403, 404, 451])
+def test_the_page_of_a_proxy_is_no_answer_of_pagerduty(status: int) -> None:
+    """Such as a sign-in page: the event is sent again, and the key counts neither as accepted nor as wrong."""
+    with Stub() as proxy:
+        proxy.set_response("POST /v2/enqueue", b"<html>Sign in</html>", status=status)
+        error = temporary(a_channel(proxy.url))
+    assert error.reason == "unexpected_answer"
+
+
+@pytest.mark.parametrize(("status", "body"), [(200, {"status": "success"}), (202, None), (202, b"")])
+def test_an_accepted_event_has_a_receipt(status: int, body: object) -> None:
+    with Stub() as stub:
+        stub.set_response("POST /v2/enqueue", body, status=status)
+        assert a_channel(stub.url).send(the_page()).reference == KEY
+
+
 def test_if_details_are_refused_the_page_is_sent_without_them(
     pagerduty: MockPagerDuty, channel: PagerDutyChannel
 ) -> None:
@@ -356,3 +374,13 @@ def test_importing_the_channel_emits_no_warning() -> None:
     command = [sys.executable, "-W", "error", "-c", "import receiver.integrations.pagerduty.channel"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_clock_that_was_set_back_does_not_stretch_the_wait_for_a_routing_key() -> None:
+    page = replace_fields(the_page(), first_attempt_at=OPENED_AT)
+    for now in (OPENED_AT, OPENED_AT + 29):
+        with pytest.raises(TemporaryDeliveryError, match="key_unknown"):
+            RoutingKeys().find_routing_key(page, now)
+    for now in (OPENED_AT + 30, OPENED_AT - 3600):
+        with pytest.raises(PermanentDeliveryError, match="key_gone"):
+            RoutingKeys().find_routing_key(page, now)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from receiver.errors import TemporaryDeliveryError
-from receiver.integrations.pagerduty import session
 from receiver.integrations.pagerduty.session import get_json, post_event
 from receiver.text import Secret
 from tests.cli.stub import Stub
@@ -16,14 +13,6 @@ from tests.test_http_client import a_server_that_sends
 EVENT = {"event_action": "resolve", "dedup_key": "x"}
 KEY = Secret("r" * 32)
 ELSEWHERE = "http://events.example.invalid"
-
-
-@pytest.fixture(autouse=True)
-def _fresh_environment() -> Iterator[None]:
-    """Read the environment anew, as a process does at its start."""
-    session._read_environment.cache_clear()
-    yield
-    session._read_environment.cache_clear()
 
 
 def test_requests_go_through_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

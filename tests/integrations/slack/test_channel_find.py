@@ -157,6 +157,28 @@ def test_if_slack_refuses_the_search_nothing_is_found(slack, channel, failure):
     assert a_channel(slack).find_receipt(sought(a_notification())) is None
 
 
+@pytest.mark.parametrize(
+    "failure", [{"status": 503}, {"body": b"<html>"}, {"status": 429, "retry_after": 60}]
+)
+@pytest.mark.parametrize("since_s", [0.0, -14.9, 14.9])
+def test_a_search_without_an_answer_is_to_be_tried_again_for_15_s(slack, channel, failure, since_s):
+    channel.send(a_notification())
+    slack.fail_next("conversations.history", times=9, **failure)
+    searched = replace(sought(a_notification()), searched_since=OPENED_AT + since_s)
+    with pytest.raises(TemporaryDeliveryError) as caught:
+        channel.find_receipt(searched)
+    assert caught.value.reason != "rate_limited"
+    assert caught.value.retry_after <= 15.0
+    for over_s in (-15.0, 15.0, 3600.0):
+        assert channel.find_receipt(replace(searched, searched_since=OPENED_AT + over_s)) is None
+
+
+def test_a_search_that_is_refused_is_not_tried_again(slack, channel):
+    channel.send(a_notification())
+    slack.fail_next("conversations.history", error="missing_scope")
+    assert channel.find_receipt(replace(sought(a_notification()), searched_since=OPENED_AT)) is None
+
+
 def test_a_reply_to_a_simulated_message_is_not_found(channel):
     assert (
         channel.find_receipt(sought(a_notification(action=a_reply("resolved", message="simulated:x:parent"))))

@@ -159,6 +159,7 @@ def test_an_excessive_retry_after_is_limited(slack: MockSlack):
         (200, b'["ok"]', "not_json", True),
         (200, b'"ok"', "not_json", True),
         (200, b"null", "not_json", True),
+        (200, b'{"ok": true, "ts": ' + b"1" * 5000 + b"}", "not_json", True),
         (200, b"\xff\xfe", "not_json", True),
         (200, b'{"ok": true}', "odd_answer", True),
         (200, b'{"ok": true, "channel": ["C1"], "ts": 5}', "odd_answer", True),
@@ -175,7 +176,10 @@ def test_a_response_that_confirms_no_delivery_is_a_temporary_error(
     assert (error.reason, error.maybe_sent) == (reason, maybe_sent)
 
 
-@pytest.mark.parametrize("content_type", ["application/json; charset=klingon", "application/gzip"])
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json; charset=klingon", "application/json; charset=utf-7", "application/gzip"],
+)
 def test_a_response_with_another_content_type_is_a_temporary_error(slack: MockSlack, content_type):
     slack.fail_next(POST, body=b'{"ok": true}', content_type=content_type)
     assert temporary(slack.url).reason == "not_json"

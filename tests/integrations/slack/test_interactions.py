@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -38,27 +38,32 @@ class FakeOnCall:
         return self.people.get(responder.name, ())
 
 
-def build(rig: Rig, *, on_call_report: OnCallReport | None = None, **more: Any) -> SlackInteractionHandler:
+def build(
+    rig: Rig,
+    *,
+    on_call_report: OnCallReport | None = None,
+    business_hours: BusinessHours | None = None,
+    **more: Any,
+) -> SlackInteractionHandler:
     services = rig.services
     return SlackInteractionHandler(
         incident_service=services.incident_service,
         silence_service=SilenceService(services.incident_service, more.pop("can_silence", lambda _: True)),
         incidents=services.incidents,
-        routing=services.routing,
+        routing=replace(services.routing, business_hours=business_hours),
         on_call_report=on_call_report or OnCallReport({}, FakeOnCall()),
         clock=rig.clock,
-        **{
-            "zone": services.routing.zone,
-            "next_business_day_start": lambda _: 0.0,
-            "buttons": {},
-            **more,
-        },
+        **{"buttons": {}, **more},
     )
 
 
 @pytest.fixture
 def handler(rig: Rig) -> SlackInteractionHandler:
     return build(rig)
+
+
+def test_the_handler_has_seven_collaborators_at_most() -> None:
+    assert len(fields(SlackInteractionHandler)) <= 7
 
 
 def reply_to(handler: SlackInteractionHandler, text: str, by: Person = ALICE) -> str:
@@ -142,15 +147,11 @@ def test_the_button_of_a_review_marks_it_as_reviewed(rig: Rig) -> None:
 
 def test_the_silence_button_opens_the_form(rig: Rig) -> None:
     incident_id = rig.fires("DiskFull")
-    handler = build(rig, next_business_day_start=opening)
+    handler = build(rig, business_hours=BusinessHours())
     form = handler.execute_request(ButtonClick("silence", incident_id, ALICE, "111.222"))
     assert isinstance(form, OpenModal)
     assert (form.incident.id, form.trigger_id) == (incident_id, "111.222")
-    assert form.next_business_day_at == opening(START)
-
-
-def opening(now: float) -> float:
-    return next_business_day_start(BusinessHours(), now)
+    assert form.next_business_day_at == next_business_day_start(BusinessHours(), START)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +170,7 @@ def test_the_form_creates_a_silence_of_the_chosen_length(
     rig: Rig, choice: str, own: str, for_s: float
 ) -> None:
     incident_id = rig.fires("DiskFull", host="a")
-    handler = build(rig, next_business_day_start=opening)
+    handler = build(rig, business_hours=BusinessHours())
     assert handler.execute_request(ModalSubmit(incident_id, choice, own, "known", ALICE)) is None
     (note,) = load(rig, incident_id).silences
     assert (note.by, note.comment) == ("alice", "known")
@@ -433,7 +434,7 @@ def test_all_schedules_are_requested_concurrently(rig: Rig) -> None:
 
 # --- until a time of day ---
 
-BERLIN = ZoneInfo("Europe/Berlin")
+BERLIN = BusinessHours("Europe/Berlin")
 # 02:40 in Berlin, before its clocks are set back to 02:00.
 BEFORE_SET_BACK = datetime(2026, 10, 25, 0, 40, tzinfo=UTC).timestamp()
 # 01:50 in Berlin; ten minutes later its clocks show 03:00.
@@ -458,7 +459,7 @@ def test_a_snooze_and_a_silence_may_end_at_a_time_of_day(
 ) -> None:
     rig.clock.moment = now
     incident_id = rig.fires("DiskFull")
-    handler, length = build(rig, zone=BERLIN), words.format(typed)
+    handler, length = build(rig, business_hours=BERLIN), words.format(typed)
     for command in (f"snooze {incident_id} {length}", f"silence {incident_id} {length} disk is on its way"):
         answer = handler.execute_request(Command(command, ALICE))
         assert isinstance(answer, TextReply)
@@ -472,7 +473,7 @@ def test_a_snooze_and_a_silence_may_end_at_a_time_of_day(
 def test_a_form_may_end_at_a_time_of_day_and_names_the_zone(rig: Rig) -> None:
     rig.clock.moment = BEFORE_SET_BACK
     incident_id = rig.fires("DiskFull")
-    handler = build(rig, zone=BERLIN)
+    handler = build(rig, business_hours=BERLIN)
     form = handler.execute_request(ButtonClick("silence", incident_id, ALICE, "111.222"))
     assert isinstance(form, OpenModal)
     assert form.zone == "Europe/Berlin"

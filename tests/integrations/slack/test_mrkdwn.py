@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
+import tracemalloc
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 
 from receiver.integrations.slack import mrkdwn
 from receiver.integrations.slack.mrkdwn import render_inline
+from receiver.text import cache_short
 
 # Everything that Slack would interpret is between < and >.
 COMMANDS = re.compile(r"[<>]")
@@ -176,3 +180,43 @@ def test_rendering_a_link_never_raises(label: str, url: str) -> None:
     shown = mrkdwn.link(f"https://{url}", label)
     assert "<!" not in shown
     assert "<@" not in shown
+
+
+@pytest.mark.parametrize(
+    "render",
+    [
+        lambda text: mrkdwn.escape_line(text, 100),
+        lambda text: mrkdwn.escape_text(text, 100),
+        lambda text: mrkdwn.code(text, 100),
+        lambda text: mrkdwn.bold(text, 100),
+        mrkdwn.is_link,
+        lambda text: mrkdwn.link(text, "label"),
+        lambda text: mrkdwn.link("https://runbooks.example/", text),
+        mrkdwn.mention,
+        mrkdwn.render_inline,
+    ],
+    ids=["line", "text", "code", "bold", "is_link", "url", "label", "mention", "markdown"],
+)
+def test_long_texts_are_not_kept_in_memory(render: Callable[[str], object]) -> None:
+    tracemalloc.start()
+    try:
+        render("warm" * 100)
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(20):
+            render(f"https://example.org/{number}" + "x" * 1024 * 1024)
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] - before < 1024 * 1024
+    finally:
+        tracemalloc.stop()
+
+
+def test_short_texts_are_rendered_once() -> None:
+    calls: list[str] = []
+    render = cache_short(2, 10)(lambda text, limit: calls.append(text) or f"{text[:limit]}")
+    assert [render("short", 3), render("short", 3), render("x" * 11, 3), render("x" * 11, 3)] == [
+        "sho",
+        "sho",
+        "xxx",
+        "xxx",
+    ]
+    assert calls == ["short", "x" * 11, "x" * 11]

@@ -210,13 +210,13 @@ def test_maintenance_started_by_another_client_changes_the_etag(rig: Rig) -> Non
     assert etag(rig) != before
 
 
-def test_a_thousand_open_incidents_are_shown_within_300_ms(rig: Rig) -> None:
+def test_a_thousand_open_incidents_are_shown_with_less_than_300_ms_of_cpu(rig: Rig) -> None:
     for number in range(1000):
         rig.posts(rig.alert(f"A{number}", "warning"))
         rig.clock.moment += 0.002
     took = []
     for _ in range(5):
-        before = time.perf_counter()
+        before = time.process_time()  # of this process: others use the machine, too
         assert "1000 open" in rig.client.get("/").text
-        took.append(time.perf_counter() - before)
+        took.append(time.process_time() - before)
     assert median(took) < 0.3

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.rig import ROUTING, Rig
 from tests.web.locations import leads_to, list_links, resolve
 
 
-@pytest.fixture
-def storm_path(rig: Rig) -> str:
+def start_storm(rig: Rig, count: int) -> str:
+    """Fire *count* groups at once; return the path of their storm."""
     rig.configure(ROUTING + "limits: {}\n")
-    for n in range(130):
+    for n in range(count):
         rig.posts(rig.alert(f"Alert{n % 3}", host=str(n)), group={"host": str(n)})
     rig.passes("20s")
     (found,) = [
@@ -20,7 +18,8 @@ def storm_path(rig: Rig) -> str:
     return f"/storms/{found['id']}"
 
 
-def test_the_page_lists_a_hundred_members_at_a_time(rig: Rig, storm_path: str) -> None:
+def test_the_page_lists_a_hundred_members_at_a_time(rig: Rig) -> None:
+    storm_path = start_storm(rig, 130)
     response = rig.client.get(storm_path)
     page = response.text
     assert page.count('<li class="card') == 100
@@ -29,7 +28,8 @@ def test_the_page_lists_a_hundred_members_at_a_time(rig: Rig, storm_path: str) -
     assert rig.client.get(f"{storm_path}?page=2").text.count('<li class="card') > 20
 
 
-def test_all_members_are_acknowledged_at_once(rig: Rig, storm_path: str) -> None:
+def test_all_members_are_acknowledged_at_once(rig: Rig) -> None:
+    storm_path = start_storm(rig, 40)
     response = rig.submits(f"{storm_path}/acknowledge", auth=("carol", "x"))
     assert (response.status_code, leads_to(response)) == (303, storm_path)
     rig.passes("1m")
@@ -39,5 +39,6 @@ def test_all_members_are_acknowledged_at_once(rig: Rig, storm_path: str) -> None
     assert "Acknowledge all" not in page
 
 
-def test_a_foreign_page_can_not_acknowledge_a_storm(rig: Rig, storm_path: str) -> None:
+def test_a_foreign_page_can_not_acknowledge_a_storm(rig: Rig) -> None:
+    storm_path = start_storm(rig, 40)
     assert rig.client.post(f"{storm_path}/acknowledge").status_code == 403

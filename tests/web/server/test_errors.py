@@ -6,8 +6,8 @@ from html import unescape
 
 import pytest
 
-from tests.redis_servers import free_port
 from tests.rig import ROUTING, Rig
+from tests.support.ports import free_port
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
