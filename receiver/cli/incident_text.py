@@ -8,6 +8,7 @@ from datetime import tzinfo
 from receiver.cli.terminal import align_rows, render_fields, render_since, render_timestamp, render_until
 from receiver.clock import format_duration
 from receiver.http_client import parse_timestamp
+from receiver.model.alert import Alert
 from receiver.model.labels import select_unstated, sort_labels
 from receiver.model.routing import Responder
 from receiver.text import one_line
@@ -117,17 +118,21 @@ def _render_labels(labels: dict[str, str]) -> str:
     return one_line(", ".join(f"{name}={value}" for name, value in labels.items()), MAX_LINE)
 
 
+def _to_alert(row: responses.AlertRow) -> Alert:
+    return Alert(row.fingerprint, row.labels, row.annotations, 0.0)
+
+
 def _alert_lines(alerts: Sequence[responses.AlertRow], zone: tzinfo | None) -> Iterator[str]:
-    has_names = len({alert.labels.get("alertname") for alert in alerts}) > 1
+    has_names = len({_to_alert(row).title for row in alerts}) > 1
     for alert in sorted(alerts, key=lambda each: each.status != "firing")[:MAX_ALERTS]:
         timestamp = alert.starts_at if alert.status == "firing" else alert.ends_at
         since = f"{one_line(alert.status, 20)} since {render_timestamp(timestamp, zone)}"
-        name = one_line(alert.labels.get("alertname", ""), 100) if has_names else ""
+        name = one_line(_to_alert(alert).title, 100) if has_names else ""
         labels = _render_labels(select_unstated(alert.labels, alert.severity))
         yield f"{since}  {', '.join(filter(None, (name, labels)))}"
-        words = alert.annotations.get("summary") or alert.annotations.get("description") or ""
-        if words.strip():
-            yield f"  {one_line(words, MAX_LINE)}"
+        for words in (_to_alert(alert).summary, alert.annotations.get("values", "")):
+            if words.strip():
+                yield f"  {one_line(words, MAX_LINE)}"
     if len(alerts) > MAX_ALERTS:
         yield f"and {len(alerts) - MAX_ALERTS} more; --json has them all"
 

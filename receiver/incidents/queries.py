@@ -202,7 +202,7 @@ def _matches_query(incident: Incident, states: frozenset[str], severity: str, al
     return (
         (not states or incident.state in states)
         and severity in ("", incident.severity)
-        and alertname in ("", incident.alertname)
+        and alertname in ("", incident.alertname, incident.group_labels.get("alertname"))
     )
 
 

@@ -54,8 +54,49 @@ class Alert(Struct, frozen=True, omit_defaults=True):
         return self.labels.get("alertname", "")
 
     @property
+    def fault(self) -> str:
+        """`No data` or `Error` where it says that its rule could not be evaluated; else empty.
+
+        Its annotations are those of the rule then. See "No data and error states" in Grafana's documentation.
+        """
+        if "Error" not in self.annotations and "grafana_state_reason" not in self.annotations:
+            return FAULTS.get(self.name, "")
+        if found := FAULTS.get(self.name):
+            return found
+        if self.error:
+            return "Error"
+        reason = self.annotations.get("grafana_state_reason", "")
+        return _REASONS.get(reason, "") if self.is_firing else ""
+
+    @property
+    def error(self) -> str:
+        """Why its rule could not be evaluated; empty if that is unknown, or it could."""
+        return self.annotations.get("Error", "").strip()
+
+    @property
+    def rule(self) -> str:
+        """The name of its rule: the alertname, but for the alerts that stand for another rule's fault."""
+        return self.labels.get("rulename", "").strip() if self.name in FAULTS else self.name
+
+    @property
+    def title(self) -> str:
+        """What it is called: the alertname, or `No data: RULE`."""
+        fault, rule = self.fault, self.rule
+        return f"{fault}: {rule}" if fault and rule else self.name
+
+    @property
     def summary(self) -> str:
-        """The first non-empty of the annotations summary, title, message, description; else empty."""
+        """The first non-empty of the annotations summary, title, message, description; else empty.
+
+        Where its rule could not be evaluated, the error and the rule's own summary, called so.
+        """
+        own = self._find_summary()
+        if not self.fault:
+            return own
+        rules = f"The rule's own summary: {own}" if own else ""
+        return " · ".join(filter(None, (one_line(self.error, _MAX_ERROR), rules)))
+
+    def _find_summary(self) -> str:
         for key in ("summary", "title", "message", "description"):
             if text := self.annotations.get(key, "").strip():
                 return text
@@ -98,6 +139,10 @@ class ReceivedAlerts:
         return self.rejected + sum(len(group.alerts) for group in self.groups)
 
 
+FAULTS = {"DatasourceNoData": "No data", "DatasourceError": "Error"}
+# Where a rule is set to fire on a fault: `Alerting (NoData)`.
+_REASONS = {"NoData": "No data", "Error": "Error"}
+_MAX_ERROR = 200
 # FNV-1a, 64 bits, over sorted name and value, each closed by 0xff: Alertmanager's own
 # fingerprint, https://github.com/prometheus/common/blob/main/model/signature.go
 _FNV_OFFSET = 0xCBF29CE484222325

@@ -55,7 +55,7 @@ def find_heading(incident: Incident) -> IncidentHeading:
         return build_heading(firing, incident.group_labels)
     states = incident.alert_states
     names = {
-        alert.name
+        alert.title
         for fingerprint, alert in incident.alerts.items()
         if fingerprint in states and not states[fingerprint].is_dismissed
     } - {incident.alertname, ""}
@@ -65,9 +65,8 @@ def find_heading(incident: Incident) -> IncidentHeading:
 def build_heading(alerts: Sequence[Alert], group_labels: dict[str, str]) -> IncidentHeading:
     """Return the heading of *alerts*, of which the first represents the others."""
     first = alerts[0]
-    # Runs for all alerts of a group on each change of it, so it reads the label without the `name` property.
-    said = {(one.labels.get("alertname", ""), one.summary) for one in alerts} if len(alerts) > 1 else set()
-    names = {name for name, _ in said if name} - {first.name}
+    said = {(one.title, one.summary) for one in alerts} if len(alerts) > 1 else set()
+    names = {name for name, _ in said if name} - {first.title}
     return IncidentHeading(
         name=get_alert_name(first, group_labels),
         summary=summarize_alert(first),
@@ -78,7 +77,7 @@ def build_heading(alerts: Sequence[Alert], group_labels: dict[str, str]) -> Inci
 
 
 def get_alert_name(alert: Alert, group_labels: dict[str, str]) -> str:
-    return alert.name or group_labels.get("alertname", "")
+    return alert.title or group_labels.get("alertname", "")
 
 
 def summarize_alert(alert: Alert) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from receiver.model.alert import LABEL, Severity, normalize_word
+from receiver.model.alert import FAULTS, LABEL, Severity, normalize_word
 
 # What is affected: the host, where that is, and the workload on it.
 _BY_USE = (
@@ -42,7 +42,9 @@ def select_unstated(labels: Mapping[str, str], severity: Severity) -> dict[str, 
     severity where the label is the *severity* itself. An alias is kept.
     """
     word = normalize_word(labels.get(LABEL, ""))
-    hidden = {"alertname", LABEL} if word in (severity, "") else {"alertname"}
+    hidden = {"alertname"} if labels.get("alertname") not in FAULTS else {"alertname", "rulename"}
+    if word in (severity, ""):
+        hidden.add(LABEL)
     return {name: value for name, value in sort_labels(labels).items() if name not in hidden}
 
 

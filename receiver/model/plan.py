@@ -166,7 +166,7 @@ def _list_heading_updates(incident: Incident) -> Iterator[actions.Action]:
     if incident.is_past or not incident.alerts:
         return
     firing, stored = incident.firing_alerts, (incident.alertname, incident.summary, incident.more)
-    if len(firing) == 1 and (firing[0].name, firing[0].summary, 0) == stored:
+    if len(firing) == 1 and (firing[0].title, firing[0].summary, 0) == stored:
         return  # the fast path: most incidents have one alert
     heading = find_heading(incident)
     if (heading.name, heading.summary, heading.more) != stored:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from receiver.errors import PayloadError, PayloadTooLarge
 from receiver.integrations import payload
+from receiver.integrations.alertmanager.grafana import LINKS, add_grafana_fields
 from receiver.model.alert import Alert, Group, ReceivedAlerts
 from receiver.text import truncate_text
 
@@ -202,7 +203,7 @@ def _parse_alerts(
             Alert(
                 fingerprint,
                 fields.truncate_texts(labels, payload.MAX_LABEL),
-                fields.truncate_texts(fields.parse_texts("annotations"), payload.MAX_ANNOTATION),
+                fields.truncate_texts(_parse_annotations(fields), payload.MAX_ANNOTATION),
                 starts_at,
                 ends_at,
                 fields.parse_link("generatorURL"),
@@ -211,6 +212,15 @@ def _parse_alerts(
         )
         repaired += fields.is_repaired
     return alerts, repaired
+
+
+def _parse_annotations(fields: payload.LenientObject) -> dict[str, str]:
+    links = ((name, fields.parse_link(name)) for name in LINKS)
+    values, value_string = fields.raw.get("values"), fields.parse_text("valueString")
+    if isinstance(values, dict):
+        values = {name: payload.to_text(value) for name, value in values.items()}
+    value_string = value_string[: payload.MAX_ANNOTATION]
+    return add_grafana_fields(fields.parse_texts("annotations"), links, values, value_string)
 
 
 def _parse_times(

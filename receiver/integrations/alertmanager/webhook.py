@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from msgspec import DecodeError, Meta, Struct, field, json
 
 from receiver.integrations import payload
+from receiver.integrations.alertmanager.grafana import LINKS, add_grafana_fields
 from receiver.integrations.alertmanager.lenient import (
     UNIDENTIFIED,
     clean_labels,
@@ -22,6 +23,7 @@ from receiver.integrations.alertmanager.lenient import (
     too_large,
 )
 from receiver.model.alert import Alert, Group, ReceivedAlerts
+from receiver.model.labels import is_private
 
 # The limits are checked while decoding, which is cheap; `parse_leniently` truncates what exceeds them.
 _Name = Annotated[str, Meta(max_length=payload.MAX_NAME)]
@@ -45,6 +47,21 @@ class _WebhookAlert(Struct, gc=False, rename="camel"):
     annotations: _Annotations | None = None
     generator_url: _Link | None = field(name="generatorURL", default=None)
     fingerprint: Annotated[str, Meta(max_length=payload.MAX_FINGERPRINT)] | None = None  # since 0.19
+    # Of Grafana:
+    silence_url: _Link | None = field(name="silenceURL", default=None)
+    dashboard_url: _Link | None = field(name="dashboardURL", default=None)
+    panel_url: _Link | None = field(name="panelURL", default=None)
+    image_url: _Link | None = field(name="imageURL", default=None)
+    values: dict[_Name, float | None] | None = None
+    value_string: Annotated[str, Meta(max_length=payload.MAX_ANNOTATION)] | None = None
+
+    def list_annotations(self) -> dict[str, str]:
+        links = (self.silence_url, self.dashboard_url, self.panel_url, self.image_url)
+        found = self.annotations or {}
+        if any(links) or self.values or self.value_string or any(map(is_private, found)):
+            named = ((name, link or "") for name, link in zip(LINKS, links, strict=True))
+            return add_grafana_fields(found, named, self.values, self.value_string or "")
+        return found
 
 
 class _PostedAlert(Struct, gc=False, rename="camel"):
@@ -124,7 +141,7 @@ def _parse_array(body: bytes, source: str, now: float) -> ReceivedAlerts:
             Alert(
                 payload.compute_fingerprint(labels),
                 labels,
-                raw.annotations or {},
+                add_grafana_fields(raw.annotations or {}, (), None, ""),
                 starts_at,
                 ends_at,
                 raw.generator_url or "",
@@ -154,7 +171,7 @@ def _to_alerts(typed: list[_WebhookAlert], now: float) -> list[Alert]:
             Alert(
                 raw.fingerprint or payload.compute_fingerprint(raw.labels),
                 raw.labels,
-                raw.annotations or {},
+                raw.list_annotations(),
                 # The sender's clock may be ahead of ours. A start in the future would hide the next start.
                 min(starts_at, now),
                 min(ends_at, now),

@@ -157,7 +157,7 @@ def _render_slack(incident: Incident) -> str:
 def _render_alert(incident: Incident, alert: Alert) -> Json:
     alert_state = incident.alert_states[alert.fingerprint]
     rendered: Json = {
-        "name": sanitize_line(alert.name, MAX_NAME),
+        "name": sanitize_line(alert.title, MAX_NAME),
         "since": format_iso_time(alert_state.starts_at),
         "labels": sanitize_map(select_unstated(alert.labels, alert_state.severity)),
         "annotations": sanitize_map(dict(sorted(alert.annotations.items()))),

@@ -46,6 +46,7 @@ _MAX_DESCRIPTION = 500
 _MAX_DESCRIPTIONS = 1500  # of all alerts, where they are few
 _MAX_LABELS = 500
 _MAX_LINKS = 1600
+_MAX_VALUES = 300
 INCIDENT = "Incident"
 NAMELESS = "*alert without a name*"
 
@@ -136,6 +137,7 @@ def _render_alert(shown: AlertView, shared: SharedContent, room: int) -> str:
         summary = summarize_alert(alert)
         own = mrkdwn.render_passages(summary, _MAX_SUMMARY) if summary != shared.summary else ""
         lines += [own, mrkdwn.render_passages(_find_description(alert), room)]
+        lines.append(escape_line(alert.annotations.get("values", ""), _MAX_VALUES))
     used = sum(len(line) + 1 for line in lines)
     links = _render_links(alert, shared.links, min(_MAX_LINKS, MAX_SECTION - used - len(" · ")))
     return "\n".join(filter(None, (lines[0] + (f" · {links}" if links else ""), *lines[1:])))
@@ -143,7 +145,7 @@ def _render_alert(shown: AlertView, shared: SharedContent, room: int) -> str:
 
 def _render_head(shown: AlertView) -> str:
     alert, alert_state = shown.alert, shown.alert_state
-    name = bold(alert.name, _MAX_NAME) or NAMELESS
+    name = bold(alert.title, _MAX_NAME) or NAMELESS
     when = f"since {format_timestamp(alert_state.starts_at)}"
     mark = SEVERITY_MARKS[alert_state.severity]
     if not alert_state.is_firing:
@@ -159,7 +161,12 @@ def _render_links(alert: Alert, shared: Sequence[NamedLink], limit: int) -> str:
 
 
 def _find_description(alert: Alert) -> str:
-    """Return the description or message annotation, unless the summary says all of it."""
+    """Return the description or message annotation, unless the summary says all of it.
+
+    Where the rule could not be evaluated, return the error instead.
+    """
+    if alert.fault:
+        return alert.error if alert.error not in alert.summary else ""
     for key in ("description", "message"):
         text = alert.annotations.get(key, "").strip()
         if text and text != alert.summary:
@@ -176,5 +183,5 @@ def render_short_lines(alerts: Sequence[AlertView], shared: Collection[str] = ()
         mark = SEVERITY_MARKS[severity] if shown.alert_state.is_firing else "✅"
         labels = render_labels(_without_stated(alert.labels, severity, shared), 100)
         summary = escape_line(alert.summary, 80)
-        name = bold(alert.name, 60) or NAMELESS
+        name = bold(alert.title, 60) or NAMELESS
         yield " ".join(filter(None, (mark, name, labels, f"· {summary}" if summary else "")))

@@ -18,6 +18,7 @@ from receiver.incidents.notification_builder import NotificationBuilder
 from receiver.integrations.pagerduty.event import render_event
 from receiver.integrations.slack.incident_message import render_message
 from receiver.model.actions import Page, Post
+from receiver.model.alert import Alert
 from receiver.model.delivery_keys import MESSAGE, page_key
 from receiver.model.delivery_status import message_target
 from receiver.model.escalation import IncidentView, evaluate_escalation, evaluate_incident
@@ -48,6 +49,7 @@ class AlertItem:
     """One alert, with the labels and annotations that are not common to all."""
 
     row: AlertRow
+    title: str
     labels: dict[str, str]
     annotations: dict[str, str]
 
@@ -76,11 +78,20 @@ def list_alerts(rows: Sequence[AlertRow]) -> AlertList:
     annotations = _find_common([row.annotations for row in labelled])
     ordered = sorted(rows, key=lambda row: (row.status is not AlertStatus.FIRING, not row.labels))
     items = tuple(
-        AlertItem(row, _without(_select_unstated(row), labels), _without(row.annotations, annotations))
+        AlertItem(
+            row,
+            _find_title(row),
+            _without(_select_unstated(row), labels),
+            _without(row.annotations, annotations),
+        )
         for row in ordered[:SHOWN_AT_MOST]
     )
     left_out = len(rows) - len(items)
     return AlertList(labels, annotations, items[:OPEN_AT_MOST], items[OPEN_AT_MOST:], left_out)
+
+
+def _find_title(row: AlertRow) -> str:
+    return Alert(row.fingerprint, row.labels, row.annotations, 0.0).title or row.fingerprint
 
 
 def _select_unstated(row: AlertRow) -> dict[str, str]:

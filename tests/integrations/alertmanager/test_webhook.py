@@ -78,6 +78,19 @@ def own_key(n: int) -> str:
     )
 
 
+def disk_key(**labels: str) -> str:
+    disk = {
+        "alertname": "DiskFull",
+        "device": "/dev/sda1",
+        "instance": "db1.shop.example:9100",
+        "job": "node",
+        "severity": "critical",
+        **labels,
+    }
+    return json.dumps(disk, sort_keys=True, separators=(",", ":"))
+
+
+CPU, CART = "059a636c11dc3d42", "0c6e451acb730f15"
 TAKEN: dict[str, tuple[list[ExpectedGroup], int, int]] = {
     # Bodies as real senders write them.
     "alertmanager-0.18": ([ExpectedGroup(DB1, receiver="ops.on-call")], 0, 0),
@@ -106,6 +119,44 @@ TAKEN: dict[str, tuple[list[ExpectedGroup], int, int]] = {
         0,
         0,
     ),
+    **dict.fromkeys(
+        ("grafana-9", "grafana-10", "grafana-12", "grafana-alerting-no-data"),
+        (
+            [
+                ExpectedGroup(
+                    CPU,
+                    key='{}/{severity="critical"}:{alertname="CPU too high", grafana_folder="Infra / Prod"}',
+                    receiver="on-call webhook",
+                )
+            ],
+            0,
+            0,
+        ),
+    ),
+    "grafana-through-alertmanager": ([ExpectedGroup(CPU, key='{}:{alertname="CPU too high"}')], 0, 0),
+    "grafana-no-data": (
+        [
+            ExpectedGroup(
+                "588b24a631d8c4f7",
+                key='{}/{severity="critical"}:{alertname="DatasourceNoData", grafana_folder="Shop"}',
+                receiver="on-call webhook",
+            )
+        ],
+        0,
+        0,
+    ),
+    "grafana-error": (
+        [
+            ExpectedGroup(
+                "64f0770bc6bcd157 cab9dd5ddd830f00 07c43e158aafac6c",
+                key='{}/{severity="critical"}:{alertname="DatasourceError", grafana_folder="Shop"}',
+                receiver="on-call webhook",
+            )
+        ],
+        0,
+        0,
+    ),
+    "mimir-alertmanager": ([ExpectedGroup(CART, key='{}:{alertname="CartErrors"}')], 0, 0),
     "vmalert": (
         [
             ExpectedGroup(
@@ -173,6 +224,48 @@ TAKEN: dict[str, tuple[list[ExpectedGroup], int, int]] = {
     "alerts-empty": ([], 0, 0),
     "alerts-null": ([], 0, 0),
     # Arrays, in which each alert is its own group.
+    "array-prometheus-3": ([ExpectedGroup("5099b7a9a000cc51", key=disk_key(), receiver="")], 0, 0),
+    "array-thanos-ruler": (
+        [ExpectedGroup("98961743b5852969", key=disk_key(cluster="eu-1"), receiver="")],
+        0,
+        0,
+    ),
+    "array-vmalert": (
+        [ExpectedGroup("94240bfcc975a712", key=disk_key(alertgroup="disks"), receiver="")],
+        0,
+        0,
+    ),
+    "array-mimir-ruler": (
+        [
+            ExpectedGroup(
+                CART,
+                key='{"alertname":"CartErrors","cluster":"eu-1","namespace":"shop","pod":"cart-7d9",'
+                '"severity":"warning"}',
+                receiver="",
+            )
+        ],
+        0,
+        0,
+    ),
+    "array-loki-ruler": (
+        [
+            ExpectedGroup(
+                "9b09b04851968364",
+                key='{"alertname":"CartPanics","namespace":"shop","severity":"warning"}',
+                receiver="",
+            )
+        ],
+        0,
+        0,
+    ),
+    "array-ended": (
+        [
+            ExpectedGroup("", "5099b7a9a000cc51", key=disk_key(), receiver=""),
+            ExpectedGroup("3c4c87acf6e49664", key=disk_key(device="/dev/sdb1"), receiver=""),
+        ],
+        0,
+        0,
+    ),
     "array-of-webhook-alerts": ([ExpectedGroup(DB1, key=own_key(1), receiver="")], 0, 0),
     # Unusual texts and unusual JSON.
     "hostile-texts": ([ExpectedGroup("a1")], 0, 0),
@@ -353,3 +446,67 @@ def test_a_surrogate_in_a_timestamp_makes_it_invalid(name: str) -> None:
     batch = parse_webhook(json.dumps(body).encode(), "", NOW)
     assert batch.total == 1
     assert batch.groups[0].alerts[0].is_firing
+
+
+# --- Grafana ---
+
+
+@pytest.mark.parametrize(
+    ("name", "links"),
+    [
+        ("grafana-9", {"silenceURL", "dashboardURL", "panelURL"}),
+        ("grafana-10", {"silenceURL", "dashboardURL", "panelURL", "imageURL"}),
+        ("grafana-12", {"silenceURL", "dashboardURL", "panelURL"}),
+        ("grafana-through-alertmanager", set()),
+    ],
+)
+def test_grafanas_links_and_values_become_annotations(name: str, links: set[str]) -> None:
+    annotations = the_alert(name).annotations
+    assert {key for key in annotations if key.endswith("URL")} == links
+    assert annotations["values"] == "A=97.25, C=1"
+    assert not any(key.startswith("__") for key in annotations)
+    assert annotations["summary"] == "CPU of web-1 is above 95 %"
+
+
+@pytest.mark.parametrize(
+    ("values", "value_string", "shown"),
+    [
+        (None, "", None),
+        ({}, "", None),
+        ({"A": None, "B": 0.1 + 0.2}, "", "A=no value, B=0.3"),
+        ({"A": 16.002551672152055, "B": 12345678.9, "C": -1e-9}, "", "A=16.0026, B=12345679, C=-1e-09"),
+        ({"A": 1e300}, "", "A=1e+300"),
+        ({"A": "12", "B": "NaN", "C": {"x": 1}}, "", 'A=12, B=no value, C={"x":1}'),
+        ([1], "", None),
+        (7, "", None),
+        (None, "[ var='B0' metric='up' labels={job=node} value=97.25 ]", "B0=97.25"),
+        (None, "[ var='A' labels={} value=null ], [ var='B' labels={a=b, c=d} value=1 ]", "A=null, B=1"),
+        (None, "[ no value ]", None),
+        (None, 7, None),
+        ({f"q{n:02}": n for n in range(25)}, "", "q19=19 +5 more"),
+    ],
+)
+def test_values_of_any_form_are_shown_or_left_out(
+    values: object, value_string: object, shown: str | None
+) -> None:
+    alert = {**json.loads(body("grafana-12"))["alerts"][0], "values": values, "valueString": value_string}
+    sent = json.dumps({"groupKey": "k", "alerts": [alert]}).encode()
+    for batch in (parse_webhook(sent, "", NOW), parse_leniently(sent, "", NOW)):
+        found = batch.groups[0].alerts[0].annotations.get("values")
+        assert found == shown or (shown is not None and found is not None and found.endswith(shown))
+
+
+@pytest.mark.parametrize("link", [None, "", 7, "x" * 9000])
+def test_a_link_that_is_no_text_is_left_out(link: object) -> None:
+    alert = {**json.loads(body("grafana-12"))["alerts"][0], "dashboardURL": link}
+    (group,) = parse_webhook(json.dumps({"groupKey": "k", "alerts": [alert]}).encode(), "", NOW).groups
+    assert "dashboardURL" not in group.alerts[0].annotations
+    assert group.alerts[0].annotations["silenceURL"].startswith("https://grafana.shop.example/")
+
+
+def test_an_annotation_of_the_rule_is_not_replaced() -> None:
+    alert = json.loads(body("grafana-12"))["alerts"][0]
+    alert["annotations"] |= {"values": "mine", "panelURL": "https://panel.example"}
+    (group,) = parse_webhook(json.dumps({"groupKey": "k", "alerts": [alert]}).encode(), "", NOW).groups
+    annotations = group.alerts[0].annotations
+    assert (annotations["values"], annotations["panelURL"]) == ("mine", "https://panel.example")
