@@ -18,7 +18,7 @@ from receiver.runbooks.document import Document, parse_document
 from receiver.runbooks.escalation_matrix import MatrixRow, find_matrix
 from receiver.runbooks.matching import Index, Match, Step
 from receiver.runbooks.model import Excerpt, Runbook
-from receiver.runbooks.relative_links import resolve_excerpt, resolve_link
+from receiver.runbooks.relative_links import list_anchors, resolve_excerpt, resolve_link
 from receiver.runbooks.remote import RunbookFetcher
 from receiver.runbooks.section_titles import BUILT_IN_TITLES, SectionTitles
 
@@ -242,12 +242,14 @@ class RunbookCatalogue:
         is_ours = bool(self.public_url) and (excerpt.is_cut or not link)
         base_url = link or (runbook.file if parse_link(runbook.file, is_address=True) else "")
         own_page = self._find_page(runbook.name) if _find_named(index, runbook.name) is runbook else ""
-        resolved = resolve_excerpt(
-            excerpt,
-            lambda href: resolve_link(
-                href, base_url, lambda name: self._find_page(name) if name else own_page
-            ),
-        )
+
+        def resolve(href: str) -> str:
+            anchors = list_anchors(runbook.source) if href.startswith("#") else ()
+            return resolve_link(
+                href, base_url, lambda name: self._find_page(name) if name else own_page, anchors
+            )
+
+        resolved = resolve_excerpt(excerpt, resolve)
         return replace(resolved, url=own_page if is_ours and own_page else link)
 
     def _find_page(self, name: str) -> str:

@@ -21,7 +21,7 @@ from markdown_it.utils import OptionsDict
 from receiver.links import find_real_host
 from receiver.runbooks.dialects import build_parser
 from receiver.runbooks.markdown import blank_front_matter
-from receiver.runbooks.relative_links import ANCHOR_PREFIX
+from receiver.runbooks.relative_links import ANCHOR_PREFIX, make_anchor
 from receiver.text import clean_text
 
 # Longer pages are truncated, as rendering their inline markup takes seconds.
@@ -136,7 +136,7 @@ def _name_headings(tokens: Sequence[Token]) -> None:
     for heading, inline in pairwise(tokens):
         if heading.type != "heading_open":
             continue
-        slug = re.sub(r"[^\w\- ]", "", inline.content.lower()).strip().replace(" ", "-")
+        slug = make_anchor(inline.content)
         count = seen.get(slug, 0)
         seen[slug] = count + 1
         heading.attrSet("id", ANCHOR_PREFIX + (f"{slug}-{count}" if count else slug))

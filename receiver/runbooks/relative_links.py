@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urljoin
 
@@ -22,16 +23,20 @@ _INLINE = re.compile(
 _HREF = re.compile(
     r"\]\(\s*<?([^\s()<>]{1,500})|^ {0,3}\[[^\[\]\n]{1,200}\]:[ \t]*<?([^\s<>]{1,500})", re.MULTILINE
 )
+_HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+([^\n]*)", re.MULTILINE)
 _IMAGES = re.compile(
     r"(?:\[!\[(?P<badge>[^\[\]]{0,200})\]\([^()]{0,1000}\)\]\([^()]{0,1000}\)|!\[(?P<image>[^\[\]]{0,200})\]\([^()]{0,1000}\))"
 )
 
 
-def resolve_link(href: str, base_url: str, find_page: Callable[[str], str]) -> str:
+def resolve_link(
+    href: str, base_url: str, find_page: Callable[[str], str], anchors: Collection[str] = ()
+) -> str:
     """Return the address of the relative *href* in a runbook at *base_url*; empty where it leads nowhere.
 
     Without a *base_url*, a link to the file of another runbook leads to our page of it: *find_page* returns
-    that page by a name, of the runbook itself by an empty name, and an empty string where there is none.
+    that page by a name, of the runbook itself by an empty name, and an empty string where there is none. The
+    anchor of a heading that is none of its own *anchors* may be another runbook of the same file.
     """
     if _SCHEME.match(href) or len(href) > _MAX_HREF:
         return ""
@@ -42,16 +47,29 @@ def resolve_link(href: str, base_url: str, find_page: Callable[[str], str]) -> s
             return ""
         return url if _WEB.match(url) else ""
     path, _, fragment = href.partition("#")
+    if not path and fragment.lower() not in anchors:
+        return find_page(unquote(fragment))
     page = find_page(PurePosixPath(unquote(path)).stem) if not path.startswith("//") else ""
     return f"{page}#{ANCHOR_PREFIX}{fragment.lower()}" if page and fragment else page
 
 
+@lru_cache(maxsize=64)
+def list_anchors(markdown: str) -> frozenset[str]:
+    """Return the anchors of the headings in a runbook."""
+    return frozenset(make_anchor(title) for title in _HEADING.findall(markdown))
+
+
+def make_anchor(title: str) -> str:
+    """Return the anchor of a heading, as GitHub makes it: `## API Alerts` is `api-alerts`."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-")
+
+
 def list_relative_links(markdown: str) -> tuple[str, ...]:
-    """Return the links in a runbook to other pages that are relative, each once, `MAX_LINKS` at most."""
+    """Return the relative links in a runbook, each once, `MAX_LINKS` at most."""
     found: dict[str, None] = {}
     for inline, defined in _HREF.findall(markdown):
         href = inline or defined
-        if not _SCHEME.match(href) and not href.startswith("#"):
+        if not _SCHEME.match(href):
             found[href] = None
         if len(found) >= MAX_LINKS:
             break

@@ -39,19 +39,21 @@ def test_links_are_resolved_against_the_address_of_the_runbook(href: str, url: s
     [
         ("../storage/DiskFull.md#Mitigation", "https://r.example/runbooks/DiskFull#rb-mitigation"),
         ("Disk%46ull", "https://r.example/runbooks/DiskFull"),
-        ("#impact", "https://r.example/runbooks/Own#rb-impact"),
+        ("#Impact", "https://r.example/runbooks/Own#rb-impact"),
+        ("#DiskFull", "https://r.example/runbooks/DiskFull"),
+        ("#elsewhere", ""),
         ("../unknown.md", ""),
         ("//evil.example/DiskFull", ""),
     ],
 )
 def test_without_an_address_they_lead_to_our_pages(href: str, url: str) -> None:
     pages = {"DiskFull": "https://r.example/runbooks/DiskFull", "": "https://r.example/runbooks/Own"}
-    assert resolve_link(href, "", lambda name: pages.get(name, "")) == url
+    assert resolve_link(href, "", lambda name: pages.get(name, ""), {"impact"}) == url
 
 
 def test_the_links_of_a_runbook_are_listed_once() -> None:
     text = "[a](x.md) [b](x.md 'title') [c](https://x.example) [d](#here) [e][f]\n\n[f]: <../y.md>\n"
-    assert list_relative_links(text) == ("x.md", "../y.md")
+    assert list_relative_links(text) == ("x.md", "#here", "../y.md")
 
 
 @pytest.fixture

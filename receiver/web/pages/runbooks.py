@@ -16,7 +16,7 @@ from receiver.model.alert import LABEL, SeverityWords
 from receiver.runbooks.catalogue import RunbookCatalogue
 from receiver.runbooks.html import render_page
 from receiver.runbooks.model import Runbook
-from receiver.runbooks.relative_links import list_relative_links, resolve_link
+from receiver.runbooks.relative_links import list_anchors, list_relative_links, resolve_link
 from receiver.web.api.requests import read_query
 from receiver.web.pages.blueprint import PAGE_SIZE, PageQuery, paginate
 from receiver.web.urls import url_for
@@ -43,7 +43,9 @@ def render_runbook(catalogue: RunbookCatalogue, runbook: Runbook, top: int) -> M
         found = catalogue.find_runbook(name) if name else None
         return url_for("pages.runbook", name=found.name) if found else ""
 
-    links = [(href, resolve_link(href, "", find_page)) for href in list_relative_links(runbook.source)]
+    anchors = list_anchors(runbook.source)
+    hrefs = list_relative_links(runbook.source)
+    links = [(href, resolve_link(href, "", find_page, anchors)) for href in hrefs if href[1:] not in anchors]
     known = tuple((href, address) for href, address in links if address)
     return Markup(render_page(runbook.source, top, known))  # noqa: S704 - it is escaped there
 
