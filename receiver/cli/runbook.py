@@ -60,10 +60,10 @@ def runbook(
     """
     catalogue = load_config(config).catalogue
     alert = Alert("", {"alertname": alertname}, collect_pairs(annotations), 0.0)
-    steps = catalogue.explain(alert, TIMEOUT_S) if is_explained else []
+    steps = catalogue.explain(alert, TIMEOUT_S)  # and waits for a link
     excerpt = catalogue.find_excerpt(alert)
     if is_json:
-        print_json(_render_json(alertname, excerpt, steps))
+        print_json(_render_json(alertname, excerpt, steps if is_explained else []))
     elif is_explained:
         print_text("\n".join(_render_steps(steps, excerpt, catalogue.count_names())))
     elif excerpt is not None:

@@ -328,7 +328,7 @@ class RoutingFile(ConfigSection):
     """Who is notified, and who next, by name, see [escalations](#escalations)."""
     runbooks: tuple[Path | str, ...] = key(ListOf(formats.RUNBOOK))
     """List of files and folders of Markdown or HTML; a relative path starts at the folder of `routing.yaml`.
-    An entry like `https://wiki.example.org/` allows runbook links to that host to be read; without it they$
+    An entry like `https://wiki.example.org/` allows runbook links to that host to be read; without it they
     are linked only."""
     runbook_sections: RunbookSectionsSection = key(Table(RunbookSectionsSection))
     """A team's own titles of the sections of its runbooks, see [runbook sections](#runbook-sections)."""

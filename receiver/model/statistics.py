@@ -17,6 +17,14 @@ from receiver.text import one_line
 SHORT_S = 300.0
 _OFTEN = 10
 _MOSTLY = 0.8
+# Alerts of kube-prometheus that are no problem, and nobody's to answer:
+# https://runbooks.prometheus-operator.dev/runbooks/general/
+_MACHINERY = {
+    "InfoInhibitor": "only mutes alerts of severity info in Alertmanager: route this to a null receiver",
+    "Watchdog": (
+        "always fires, to show that alerts arrive: route this to a null receiver, or name it in `heartbeats:`"
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -122,6 +130,9 @@ def list_recommendations(stats: Iterable[AlertStats]) -> Iterator[str]:
                 f"{name}: `{one_line(one.label, 100)}` is part of the labels, "
                 "so each new value of it is a new alert: move it to the annotations"
             )
+        if name in _MACHINERY:
+            yield f"{name} {_MACHINERY[name]}"
+            continue
         if often and one.short >= _MOSTLY * one.count:
             yield f"{name}: {one.count} times, {one.short} gone within 5 min: raise its `for:`"
         elif often and one.unacknowledged >= _MOSTLY * one.count:

@@ -18,6 +18,7 @@ from receiver.runbooks.document import Document, parse_document
 from receiver.runbooks.escalation_matrix import MatrixRow, find_matrix
 from receiver.runbooks.matching import Index, Match, Step
 from receiver.runbooks.model import Excerpt, Runbook
+from receiver.runbooks.relative_links import list_anchors, resolve_excerpt, resolve_link
 from receiver.runbooks.remote import RunbookFetcher
 from receiver.runbooks.section_titles import BUILT_IN_TITLES, SectionTitles
 
@@ -239,9 +240,22 @@ class RunbookCatalogue:
         runbook = match.document.read_runbook(match.place, match.name)
         excerpt = match.document.read_excerpt(match.place, match.name)
         is_ours = bool(self.public_url) and (excerpt.is_cut or not link)
-        if is_ours and _find_named(index, runbook.name) is runbook:
-            link = f"{self.public_url.rstrip('/')}/runbooks/{quote(runbook.name, safe='')}"
-        return replace(excerpt, url=link)
+        base_url = link or (runbook.file if parse_link(runbook.file, is_address=True) else "")
+        own_page = self._find_page(runbook.name) if _find_named(index, runbook.name) is runbook else ""
+
+        def resolve(href: str) -> str:
+            anchors = list_anchors(runbook.source) if href.startswith("#") else ()
+            return resolve_link(
+                href, base_url, lambda name: self._find_page(name) if name else own_page, anchors
+            )
+
+        resolved = resolve_excerpt(excerpt, resolve)
+        return replace(resolved, url=own_page if is_ours and own_page else link)
+
+    def _find_page(self, name: str) -> str:
+        """Return the address of our page of the runbook called *name*; empty where there is none."""
+        found = self.find_runbook(name) if self.public_url else None
+        return f"{self.public_url.rstrip('/')}/runbooks/{quote(found.name, safe='')}" if found else ""
 
     def _get_contents(self) -> _Contents:
         """Return the contents, after reloading changed files if the last check is `CHECK_EVERY_S` ago.

@@ -85,7 +85,7 @@ def _list_shares(stacks: Sequence[_Stack], limit: int) -> Iterator[tuple[_Stack,
     for stack in stacks:
         stack.rank = _NORMAL
     for kind, share, first in (
-        (DIAGNOSIS, limit // 8, limit // 4),
+        (DIAGNOSIS, limit // 8, limit * 2 // 5),
         (RESOLUTION, limit // 2, 0),
         ("", limit // 8, limit // 4),
         (SYMPTOM, limit // 8, limit // 4),

@@ -7,7 +7,7 @@ are replaced by their alt text: loading one would reveal the reader to another s
 from __future__ import annotations
 
 import re
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from functools import lru_cache
 from html import escape
 from itertools import pairwise
@@ -21,21 +21,21 @@ from markdown_it.utils import OptionsDict
 from receiver.links import find_real_host
 from receiver.runbooks.dialects import build_parser
 from receiver.runbooks.markdown import blank_front_matter
+from receiver.runbooks.relative_links import ANCHOR_PREFIX, make_anchor
 from receiver.text import clean_text
 
 # Longer pages are truncated, as rendering their inline markup takes seconds.
 MAX_PAGE_CHARS = 300_000
-# A prefix for anchors, so that no heading can take the ID of another element of the page.
-ANCHOR_PREFIX = "rb-"
 _WEB = re.compile(r"https?://|mailto:", re.IGNORECASE)
 
 
 @lru_cache(maxsize=16)
-def render_page(source_markdown: str, top: int = 0) -> str:
+def render_page(source_markdown: str, top: int = 0, links: tuple[tuple[str, str], ...] = ()) -> str:
     """Return *source_markdown* as safe HTML (block elements without a page around them). Never raises.
 
     With *top*, the highest heading has that level and levels below it have no gaps, to fit under the headings
-    of the page around it. The result is cached by the text.
+    of the page around it. *links* are the addresses of relative links; others become plain
+    text. The result is cached.
     """
     text = blank_front_matter(clean_text(source_markdown))
     if len(text) > MAX_PAGE_CHARS:
@@ -46,7 +46,7 @@ def render_page(source_markdown: str, top: int = 0) -> str:
         _level_headings(tokens, top)
     for token in tokens:
         if token.children:
-            token.children = _filter_links(token.children)
+            token.children = _filter_links(token.children, dict(links))
     html: str = _PARSER.renderer.render(tokens, _PARSER.options, {})
     return html
 
@@ -94,7 +94,7 @@ def _render_image(
     return f'<span class="image">[{escape(words or "image")}]</span>'
 
 
-def _filter_links(tokens: Sequence[Token]) -> list[Token]:
+def _filter_links(tokens: Sequence[Token], links: Mapping[str, str]) -> list[Token]:
     """Return *tokens* with allowed links only; other links become plain text.
 
     The real host is added after a link text that looks like the address of another host.
@@ -105,7 +105,8 @@ def _filter_links(tokens: Sequence[Token]) -> list[Token]:
         filtered.append(token)
         if token.type == "link_open":
             opened, words = token, ""
-            token.attrs = _link_attributes(str(token.attrs.get("href", "")))
+            href = str(token.attrs.get("href", ""))
+            token.attrs = _link_attributes(links.get(href, href), is_ours=href in links)
             if not token.attrs:
                 token.tag = "span"
         elif token.type == "link_close" and opened is not None:
@@ -119,9 +120,11 @@ def _filter_links(tokens: Sequence[Token]) -> list[Token]:
     return filtered
 
 
-def _link_attributes(href: str) -> dict[str, str | int | float]:
+def _link_attributes(href: str, *, is_ours: bool) -> dict[str, str | int | float]:
     if href.startswith("#"):
         return {"href": "#" + ANCHOR_PREFIX + href[1:].lower()}
+    if is_ours and not _WEB.match(href):
+        return {"href": href}
     if _WEB.match(href):
         return {"href": href, "rel": "noopener noreferrer nofollow"}
     return {}
@@ -133,7 +136,7 @@ def _name_headings(tokens: Sequence[Token]) -> None:
     for heading, inline in pairwise(tokens):
         if heading.type != "heading_open":
             continue
-        slug = re.sub(r"[^\w\- ]", "", inline.content.lower()).strip().replace(" ", "-")
+        slug = make_anchor(inline.content)
         count = seen.get(slug, 0)
         seen[slug] = count + 1
         heading.attrSet("id", ANCHOR_PREFIX + (f"{slug}-{count}" if count else slug))

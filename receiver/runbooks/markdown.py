@@ -15,6 +15,7 @@ from markdown_it.token import Token
 
 from receiver.runbooks.dialects import build_parser
 from receiver.runbooks.model import Part
+from receiver.runbooks.relative_links import describe_images
 from receiver.runbooks.tables import is_prose, list_rows, write_table
 from receiver.text import clean_text
 
@@ -206,6 +207,7 @@ class _PartReader:
 
     def _add_text(self, text: str) -> None:
         text = "\n".join(line.strip() for line in text.strip().split("\n"))
+        text = describe_images(text)
         if self._is_heading and text:
             text = bold(text)
         depth, kind = self._depth, "item" if self._marker else "paragraph"

@@ -10,7 +10,6 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from receiver.runbooks.document import NO_TEXT, Document, Place, fold_path
 from receiver.runbooks.names import (
-    ANCHOR_COST,
     MAX_TEXT_CHARS,
     SEVERAL_COST,
     Name,
@@ -116,7 +115,8 @@ class Index:
         near += (known for known in usable if len(key) > 2 and key in known)
         names: dict[tuple[int, int], str] = {}  # one for each heading
         for number, place, name in map(usable.__getitem__, near):
-            names.setdefault((number, place.heading_line), name.text)
+            known = names.setdefault((number, place.heading_line), name.text)
+            names[number, place.heading_line] = min(known, name.text, key=len)
         return [*names.values()][:count]
 
     def _list_called(self, called: str, left_out: str = "") -> list[Match]:
@@ -132,7 +132,8 @@ class Index:
             # A heading that looks like an alert is used even without text, but only if there is nothing else.
             usability = 2 if problem else int(bool(place.problem))
             order = (usability, name.cost, closeness, *_rank(place, document), number, place.line)
-            found.append(Match(document, place, name.text, reason, problem, order))
+            title = place.title if place.kind == "anchor" else name.text
+            found.append(Match(document, place, title, reason, problem, order))
         return found
 
     def list_addressed(self, address: str) -> list[Match]:
@@ -181,7 +182,11 @@ def _list_anchors(place: Place) -> set[str]:
     """Return the anchors by which an address may name *place*."""
     if place.kind not in ("heading", "anchor"):
         return set()
-    return {place.slug, place.slug.lower(), *(name.key for name in place.names if name.cost <= ANCHOR_COST)}
+    return {
+        place.slug,
+        place.slug.lower(),
+        *(name.key for name in place.names if place.kind == "anchor" or name.cost < SEVERAL_COST),
+    }
 
 
 def _find_only(document: Document) -> tuple[Place, str, str] | None:

@@ -25,8 +25,8 @@ MAX_TEXT_CHARS = 500
 MAX_NAMES = 40
 
 # Of two headings that match, the one with the lower cost is used.
-ANCHOR_COST = 5
 SEVERAL_COST = 10
+ANCHOR_COST = 15
 REMARK_COST = 20
 
 _HTML_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)

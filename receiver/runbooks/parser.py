@@ -33,6 +33,7 @@ _FILLERS = frozenset({"severity", "alert", "level", "and", "or"})
 MAX_NAME_CHARS = 200
 MAX_TITLE_CHARS = 1000
 MAX_HTML_CHARS = 1_000_000
+MAX_LABEL_CHARS = 60
 # As many headings may stand above one text.
 MAX_STACKED = 50
 
@@ -97,8 +98,13 @@ _BRACKETED = re.compile(r"【([^【】\n]{1,60})】")  # a label in Chinese and 
 
 def read_label(text: str, titles: SectionTitles = BUILT_IN_TITLES) -> tuple[str, str] | None:
     """Return the bold label at the start of *text* and the text after it, if the label begins a section:
-    `**Impact**: all tests wait`.
+    `**Impact**: all tests wait`. So does a line that only introduces what follows: `How to **fix** it:`.
     """
+    line = text.strip()
+    if line.endswith((":", "：")) and len(line) <= MAX_LABEL_CHARS and "\n" not in line:
+        title = plain_title(line).rstrip(":： ")
+        if titles.find_kind(title) and not titles.is_generic(title):
+            return title, ""
     found = _LABEL.match(_BRACKETED.sub(r"**\1:**", text.lstrip(), count=1))
     if found is None:
         return None

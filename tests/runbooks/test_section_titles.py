@@ -147,6 +147,16 @@ def test_two_titles_of_one_kind_are_told_apart() -> None:
     assert [part.text for part in section.parts] == ["`a`", "**Restoring a backup**", "`b`"]
 
 
+def test_a_line_that_introduces_what_follows_may_begin_a_section() -> None:
+    shown = excerpt(
+        "It waits.\n\nHow it **works**:\n\n- a\n\nHow to **investigate**:\n\n- b\n\nSteps:\n\n- c"
+    )
+    assert [(section.kind, [part.text for part in section.parts]) for section in shown.sections] == [
+        ("", ["It waits."]),
+        (DIAGNOSIS, ["b", "Steps:", "c"]),
+    ]
+
+
 def test_labels_in_corner_brackets_begin_sections() -> None:
     shown = excerpt("【影響】書き込み不可\n\n【対応】\n\n1. `undo`")
     assert [(section.title, section.kind) for section in shown.sections] == [

@@ -1,4 +1,7 @@
-"""A model of a pair of Alertmanagers: the true state of each alert, and what each Alertmanager posts of it."""
+"""A model of a pair of Alertmanagers: the true state of each alert, and what each Alertmanager posts of it.
+
+Some alerts come straight from a pair of Prometheus, without an Alertmanager.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from typing import Any
 
 from receiver.model.alert import fingerprint
 
+# Prometheus says for so long that an alert fires, unless it says so again.
+VALID_FOR_S = 240.0
 SEVERITIES = ("critical", "critical", "warning", "info")
 
 
@@ -33,13 +38,19 @@ class TrueAlert:
 
 @dataclass(frozen=True)
 class AlertmanagerRoute:
-    """A route of Alertmanager: its receiver and its grouping; with *is_apart* each alert is its own group."""
+    """A route of Alertmanager: its receiver and its grouping; with *is_apart* each alert is its own group.
+
+    With *is_straight* there is no Alertmanager, but the alerts are posted to its API.
+    """
 
     receiver: str
     key_prefix: str = "{}"
     is_apart: bool = False
+    is_straight: bool = False
 
     def key_of(self, name: str, alert: TrueAlert) -> str:
+        if self.is_straight:
+            return json.dumps(alert.labels, sort_keys=True, separators=(",", ":"))
         host = f', instance="{alert.labels["instance"]}"' if self.is_apart else ""
         return f'{self.key_prefix}:{{alertname="{name}"{host}}}'
 
@@ -62,6 +73,10 @@ class TrueGroup:
         """Return the group keys that it has or had."""
         return {route.key_of(self.name, a) for route in (*self.routes, *self.former) for a in self.alerts}
 
+    @property
+    def is_straight(self) -> bool:
+        return self.routes == [_STRAIGHT]
+
     def has_begun(self) -> bool:
         return any(alert.starts_at for alert in self.alerts)
 
@@ -82,7 +97,8 @@ def draw_groups(rng: random.Random) -> list[TrueGroup]:
             )
             for n in range(rng.choice((1, 1, 2, 3)))
         ]
-        groups.append(TrueGroup(name, alerts, rng.choice(_ROUTES)[:]))
+        routes = [_STRAIGHT] if rng.random() < 0.2 else rng.choice(_ROUTES)[:]
+        groups.append(TrueGroup(name, alerts, routes))
     return groups
 
 
@@ -91,13 +107,15 @@ _APART, _RENAMED = (
     AlertmanagerRoute("apart", '{}/{severity="critical"}', is_apart=True),
     AlertmanagerRoute("renamed"),
 )
+_STRAIGHT = AlertmanagerRoute("", is_straight=True)
 _ROUTES = ([_ONE], [_ONE], [_ONE], [_ONE, _OTHER], [_ONE, _RENAMED], [_OTHER, _APART])
 
 
 def change_routes(group: TrueGroup, rng: random.Random) -> None:
     """Change Alertmanager's routes, so that the group matches other routes from now on."""
-    former, group.routes = group.routes, rng.choice(_ROUTES)[:]
-    group.former += former
+    if not group.is_straight:
+        former, group.routes = group.routes, rng.choice(_ROUTES)[:]
+        group.former += former
 
 
 def change_truth(group: TrueGroup, rng: random.Random, now: float) -> None:
@@ -118,6 +136,8 @@ def write_bodies(
 ) -> dict[str, bytes]:
     """Return the webhooks, by group key, that one Alertmanager posts for *route*: of *alerts*, or of all."""
     fired = [alert for alert in (group.alerts if alerts is None else alerts) if alert.starts_at]
+    if route.is_straight:
+        return {group.name: json.dumps([_posted(alert, now) for alert in fired]).encode()}
     by_key: dict[str, list[TrueAlert]] = {}
     for alert in fired:
         by_key.setdefault(route.key_of(group.name, alert), []).append(alert)
@@ -141,6 +161,33 @@ def _write_body(frame: dict[str, Any], now: float, alerts: list[TrueAlert]) -> b
         "commonAnnotations": {},
     }
     return json.dumps(payload).encode()
+
+
+def expire_straight_alerts(group: TrueGroup, now: float) -> None:
+    """Let the alerts of the group end that fire and are not posted any more, if they came straight."""
+    for alert in group.alerts if group.is_straight else ():
+        if alert.is_firing:
+            alert.ends_at = now + VALID_FOR_S
+
+
+def list_firing(body: bytes) -> set[str]:
+    """Return the fingerprints of the alerts that fire by *body*."""
+    content = json.loads(body)
+    if isinstance(content, list):
+        return {fingerprint(alert["labels"]) for alert in content if alert["is_firing"]}
+    return {alert["fingerprint"] for alert in content["alerts"] if alert["status"] == "firing"}
+
+
+def _posted(alert: TrueAlert, now: float) -> dict[str, Any]:
+    ends_at = now + VALID_FOR_S if alert.is_firing else min(alert.ends_at, now)
+    return {
+        "labels": alert.labels,
+        "annotations": {"summary": "it is bad"},
+        "startsAt": _rfc3339(alert.starts_at),
+        "endsAt": _rfc3339(ends_at),
+        "generatorURL": "",
+        "is_firing": alert.is_firing,  # for us; the receiver ignores what it does not know
+    }
 
 
 def _row(alert: TrueAlert, now: float) -> dict[str, Any]:

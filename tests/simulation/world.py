@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
 
 from receiver.app.services import Services, build_services
 from receiver.app.worker import build_reconcilers
@@ -35,7 +33,15 @@ from tests.simulation.connections import SimulatedRedis
 from tests.simulation.fakes import FakePagerDuty, FakeSlack
 from tests.simulation.pager_rest import FakePagerDutyRest
 from tests.simulation.scheduler import NEVER, Actor, Scheduler
-from tests.simulation.sender import TrueGroup, change_routes, change_truth, draw_groups, write_bodies
+from tests.simulation.sender import (
+    TrueGroup,
+    change_routes,
+    change_truth,
+    draw_groups,
+    expire_straight_alerts,
+    list_firing,
+    write_bodies,
+)
 
 WORKERS = ("worker-1", "worker-2")
 RENEW_EVERY_S = 0.7
@@ -156,7 +162,7 @@ class Scenario:
         self.scheduler.should_die = self._should_die
         self.scheduler.on_killed = self._restart
         self.history: dict[str, list[RecordedState]] = {}
-        self.accepted: list[dict[str, Any]] = []  # every body that was answered with 200
+        self.accepted: set[str] = set()  # the firing alerts of every body that was answered with 200
         self.known: list[str] = []  # incidents that were named in a response
         self.stepped_back = 0.0  # the total number of seconds that the clock was set back
         self.is_rough = True
@@ -259,7 +265,7 @@ class Scenario:
             is_taken = self._accept_webhook(body)
             self.scheduler.wait_for_turn("answers " + ("200" if is_taken else "503"))
             if is_taken:
-                self.accepted.append(json.loads(body))
+                self.accepted |= list_firing(body)
             answered.append(is_taken)
 
         def wait() -> None:
@@ -545,7 +551,10 @@ class Scenario:
         self._pass_to(end)
 
     def _settle(self) -> None:
-        """End all faults; both Alertmanagers post the true state once more, and then time passes."""
+        """End all faults; both Alertmanagers post the true state once more, and then time passes.
+
+        Alerts that come straight end then, since they are not renewed.
+        """
         self.scheduler.add_trace("--- rest")
         self.is_rough = False
         self.pager.account.deaf.clear()
@@ -557,6 +566,7 @@ class Scenario:
                 for route in group.routes:
                     for key, body in write_bodies(group, route, replica, self.scheduler.moment).items():
                         self._post(group, replica, key, body)
+            expire_straight_alerts(group, self.scheduler.moment)
         self._work_until(self.scheduler.moment + REST_S)
         for queue in QUEUES:  # a lost wake-up is compensated by regular polling
             self.scheduler.wake(queue, 0.0)

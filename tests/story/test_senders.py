@@ -217,3 +217,11 @@ def test_each_sender_without_an_alertmanager_fires_until_its_end(rig: Rig, name:
     assert (found.api["state"], found.api["firing"]) == ("open", 1)
     rig.passes("4m1s")
     assert rig.state(found.api["id"]) == "resolved"
+
+
+@pytest.mark.parametrize("name", ["InfoInhibitor", "Watchdog"])
+def test_an_alert_that_is_no_problem_is_said_in_the_hints_of_the_history(rig: Rig, name: str) -> None:
+    rig.fires(name, severity="none")
+    page = unescape(rig.client.get("/history").text)
+    assert f"{name} " in page[page.index("What could be better") :]
+    assert "route this to a null receiver" in page

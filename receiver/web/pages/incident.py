@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from flask import Blueprint, redirect, render_template, request
-from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from receiver.engine.simulated_messages import RedisSimulatedMessages
@@ -26,7 +25,6 @@ from receiver.model.incident import Incident, dedup_key
 from receiver.model.labels import select_unstated
 from receiver.model.routing import PAGERDUTY
 from receiver.runbooks.catalogue import RunbookCatalogue
-from receiver.runbooks.html import render_page
 from receiver.runbooks.model import render_plain
 from receiver.text import one_line
 from receiver.web.api.incidents import IncidentHandler
@@ -36,6 +34,7 @@ from receiver.web.api.serializers import format_timestamp
 from receiver.web.api.status import StatusHandler
 from receiver.web.pages.blueprint import PAGE_SIZE, conditional_response, current_actor
 from receiver.web.pages.dashboard import DashboardQuery, build_card
+from receiver.web.pages.runbooks import render_runbook
 from receiver.web.pages.warnings import delivery_label, list_severity_warnings, load_warnings
 from receiver.web.urls import url_for
 
@@ -183,7 +182,7 @@ def _find_runbook(runbooks: RunbookCatalogue, incident: Incident) -> dict[str, o
     runbook = runbooks.find_runbook(excerpt.name if excerpt else incident.alertname)
     return {
         "runbook": runbook,
-        "runbook_body": Markup(render_page(runbook.source, top=3)) if runbook else "",  # noqa: S704
+        "runbook_body": render_runbook(runbooks, runbook, top=3) if runbook else "",
         "excerpt": excerpt,
         "excerpt_text": render_plain(excerpt) if excerpt else "",
     }

@@ -18,6 +18,7 @@ from receiver.model.alert import LABEL, SeverityWords
 from receiver.runbooks.catalogue import RunbookCatalogue
 from receiver.runbooks.html import render_page
 from receiver.runbooks.model import Runbook
+from receiver.runbooks.relative_links import list_anchors, list_relative_links, resolve_link
 from receiver.web.api.requests import read_query
 from receiver.web.pages.blueprint import PAGE_SIZE, PageQuery, paginate
 from receiver.web.urls import url_for
@@ -35,6 +36,20 @@ def _find_disagreements(
         said, is_so = (severities.read_severity({LABEL: each.severity}) for each in (runbook, rule))
         if said is not is_so:
             yield f"{runbook.name}: the runbook says {said}, its rule in Prometheus {is_so}"
+
+
+def render_runbook(catalogue: RunbookCatalogue, runbook: Runbook, top: int) -> Markup:
+    """Return the HTML of *runbook*; its links to files of other runbooks lead to our pages of them."""
+
+    def find_page(name: str) -> str:
+        found = catalogue.find_runbook(name) if name else None
+        return url_for("pages.runbook", name=found.name) if found else ""
+
+    anchors = list_anchors(runbook.source)
+    hrefs = list_relative_links(runbook.source)
+    links = [(href, resolve_link(href, "", find_page, anchors)) for href in hrefs if href[1:] not in anchors]
+    known = tuple((href, address) for href, address in links if address)
+    return Markup(render_page(runbook.source, top, known))  # noqa: S704 - it is escaped there
 
 
 def add_runbooks(
@@ -89,5 +104,5 @@ def add_runbooks(
         found = catalogue.find_runbook(name)
         if found is None:
             raise NotFound("runbook", name)
-        body = Markup(render_page(found.source, top=2))  # noqa: S704
+        body = render_runbook(catalogue, found, top=2)
         return render_template("runbook.html", name=found.name, severity=found.severity, body=body)
