@@ -114,9 +114,11 @@ def get_tls_context(bundle: str = "") -> ssl.SSLContext:
                 return context
             loaded = _load_tls_context(list(found))
         except OSError:
-            if context is None:
+            if context is not None:
+                return context
+            if bundle:
                 raise
-            return context
+            found, loaded = {}, _load_tls_context([])  # the certificates that OpenSSL finds there
         _contexts[paths] = (found, loaded)
         return loaded
 
@@ -307,16 +309,15 @@ class _Request:
 
 
 class HttpConnection:
-    """A connection to the server of *url*, for one exchange at a time. Raises RequestNotSent.
+    """A connection to the server of *url* by `find_proxy`, for one exchange at a time. Raises RequestNotSent.
 
-    *proxy* is the URL of a proxy, which may use TLS itself; None for that of the environment, empty for none.
     *deadline* is a time of the monotonic clock. It does not limit the look-up of a host's addresses.
     """
 
-    def __init__(self, url: str, deadline: float, *, ca_bundle: str = "", proxy: str | None = None) -> None:
+    def __init__(self, url: str, deadline: float, *, ca_bundle: str = "") -> None:
         try:
-            self._url = parts = urlsplit(url)
-            self._proxy = urlsplit(find_proxy(parts) if proxy is None else proxy)
+            parts = urlsplit(url)
+            self._proxy = urlsplit(find_proxy(parts))
             first = self._proxy if self._proxy.scheme else parts
             host, port = _parse_server(first)
             self._stream = _Stream(host, port, deadline)

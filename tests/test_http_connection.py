@@ -509,6 +509,16 @@ def test_while_the_file_of_ca_certificates_is_replaced_the_former_ones_stay(
     assert after.get_ca_certs() != before.get_ca_certs()
 
 
+def test_an_empty_default_file_of_ca_certificates_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty.pem").touch()
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "empty.pem"))
+    context = get_tls_context()
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert get_tls_context() is context
+
+
 def test_a_file_of_ca_certificates_that_never_was_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="none"):
         get_tls_context(str(tmp_path / "none.pem"))

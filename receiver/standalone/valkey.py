@@ -28,13 +28,15 @@ class DataDirError(ReceiverError):
 
 
 @contextmanager
-def _convert_os_errors(kind: type[ReceiverError], problem: str, remedy: str, folder: Path) -> Iterator[None]:
-    """Raise an OSError as *kind*; `{}` in *problem* is the file that it concerns, or else *folder*."""
+def _convert_os_errors(
+    kind: type[ReceiverError], describe: Callable[[OSError], str], remedy: str
+) -> Iterator[None]:
+    """Raise an OSError as *kind*, with what *describe* says of it."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise kind(f"{problem.format(error.filename or folder)}: {reason}. {remedy}") from error
+        raise kind(f"{describe(error)}: {reason}. {remedy}") from error
 
 
 class DataDir:
@@ -66,7 +68,7 @@ class DataDir:
 
     def _convert_os_errors(self) -> AbstractContextManager[None]:
         remedy = "Make it a folder that this user can write to, or choose another with --data-dir"
-        return _convert_os_errors(DataDirError, f"can't use the data folder {self.path}", remedy, self.path)
+        return _convert_os_errors(DataDirError, lambda _: f"can't use the data folder {self.path}", remedy)
 
     def _acquire_lock(self) -> None:
         try:
@@ -154,7 +156,9 @@ class EmbeddedValkey:
 
     def _convert_os_errors(self) -> AbstractContextManager[None]:
         remedy = "Make it writable for this user, or choose another folder with --data-dir"
-        return _convert_os_errors(StoreError, "the embedded Valkey can't use {}", remedy, self._dir)
+        return _convert_os_errors(
+            StoreError, lambda error: f"the embedded Valkey can't use {error.filename or self._dir}", remedy
+        )
 
     def wait_ready(
         self, process: subprocess.Popen[bytes], is_cancelled: Callable[[], bool] = lambda: False

@@ -6,10 +6,12 @@ import logging
 import os
 import socket
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from flask import Blueprint, Response, jsonify
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Metric, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from receiver import metrics
@@ -88,6 +90,15 @@ class GaugeUpdater:
         metrics.record_last_webhooks(self.last_webhooks.list_all())
 
 
+class FolderCollector(MultiProcessCollector):
+    """Collects the metrics of all processes from their folder, whose path may contain `[`, `*` or `?`."""
+
+    def collect(self) -> Iterable[Metric]:
+        files = sorted(map(str, Path(os.environ[VARIABLE]).glob("*.db")))
+        metrics: Iterable[Metric] = self.merge(files, accumulate=True)  # type: ignore[no-untyped-call]
+        return metrics
+
+
 def build_health(
     server_check: RedisServerCheck, processes: ProcessMonitor, gauges: GaugeUpdater, clock: Clock
 ) -> Blueprint:
@@ -123,7 +134,7 @@ def build_health(
         registry = REGISTRY
         if VARIABLE in os.environ:
             registry = CollectorRegistry()
-            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+            FolderCollector(registry)  # type: ignore[no-untyped-call]
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
     return health

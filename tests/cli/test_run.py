@@ -18,11 +18,18 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc,
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """One instance for the tests that only read."""
-    shared = Running(tmp_path_factory.mktemp("shared"))
+    """One instance for the tests that read, and for those after which it works as before.
+
+    Its folder holds Python files named like modules that the receiver imports.
+    """
+    folder = tmp_path_factory.mktemp("shared")
+    for name in ("redis.py", "flask.py", "gevent.py"):
+        (folder / name).write_text("raise RuntimeError('taken for a module')")
+    shared = Running(folder)
     wait_until(shared.is_ready, shared.log)
     yield shared
     shared.end()
+    assert shared.left_over() == []
 
 
 @pytest.fixture
@@ -72,6 +79,35 @@ def test_a_data_folder_can_be_used_by_one_run_only(shared: Running) -> None:
     assert shared.is_ready()
 
 
+def test_python_files_in_the_folder_are_not_imported(shared: Running) -> None:
+    assert list(shared.folder.glob("*.py"))
+    assert shared.is_ready()
+
+
+def test_a_reload_refuses_a_faulty_configuration_and_applies_a_valid_one(shared: Running) -> None:
+    routing = shared.folder / "routing.yaml"
+
+    routing.write_text(ROUTING + "colour: red\n")
+    shared.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: shared.events("configuration refused"), shared.log)
+    assert "routing.yaml:4" in str(shared.events("configuration refused")[0]["problem"])
+    assert shared.is_ready()
+
+    routing.write_text(ROUTING.replace("#alerts-info", "#elsewhere"))
+    shared.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: len(shared.events("configuration reloaded")) == 2, shared.log)
+    wait_until(shared.is_ready, shared.log)
+    assert shared.events("child died") == []
+
+
+@pytest.mark.parametrize("child", ["valkey", "worker", "web"])
+def test_a_child_that_ends_is_started_again(shared: Running, child: str) -> None:
+    before = shared.process_of(child)
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: shared.process_of(child) != before, shared.log)
+    wait_until(shared.is_ready, shared.log)
+
+
 def test_after_a_kill_no_process_is_left_and_run_starts_again_at_once(running: Running) -> None:
     wait_until(running.is_ready, running.log)
     running.kill()
@@ -81,17 +117,6 @@ def test_after_a_kill_no_process_is_left_and_run_starts_again_at_once(running: R
     wait_until(again.is_ready, again.log)
     again.end()
     assert again.left_over() == []
-
-
-@pytest.mark.parametrize("child", ["valkey", "worker", "web"])
-def test_a_child_that_ends_is_started_again(running: Running, child: str) -> None:
-    wait_until(running.is_ready, running.log)
-    before = running.process_of(child)
-    os.kill(before, signal.SIGKILL)
-    wait_until(lambda: running.process_of(child) != before, running.log)
-    wait_until(running.is_ready, running.log)
-    running.end()
-    assert running.left_over() == []
 
 
 def test_acknowledged_webhooks_survive_a_kill_of_all_processes(running: Running) -> None:
@@ -107,23 +132,6 @@ def test_acknowledged_webhooks_survive_a_kill_of_all_processes(running: Running)
     with redis.Redis(unix_socket_path=str(again.folder / ".receiver/valkey.sock")) as client:
         assert client.get("test:kept") == b"yes"
     again.end()
-
-
-def test_a_reload_refuses_a_faulty_configuration_and_applies_a_valid_one(running: Running) -> None:
-    wait_until(running.is_ready, running.log)
-    routing = running.folder / "routing.yaml"
-
-    routing.write_text(ROUTING + "colour: red\n")
-    running.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: running.events("configuration refused"), running.log)
-    assert "routing.yaml:4" in str(running.events("configuration refused")[0]["problem"])
-    assert running.is_ready()
-
-    routing.write_text(ROUTING.replace("#alerts-info", "#elsewhere"))
-    running.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: len(running.events("configuration reloaded")) == 2, running.log)
-    wait_until(running.is_ready, running.log)
-    assert running.events("child died") == []
 
 
 def test_a_faulty_configuration_does_not_start(tmp_path: Path) -> None:
@@ -184,15 +192,6 @@ def test_a_folder_whose_path_is_too_long_for_a_socket_works(tmp_path: Path) -> N
         note = deep / ".receiver" / "valkey.sock.folder"
         Path(note.read_text()).rmdir()  # fails unless the folder is empty again
     assert running.left_over() == []
-
-
-def test_python_files_in_the_folder_are_not_imported(tmp_path: Path) -> None:
-    (tmp_path / "redis.py").write_text("raise RuntimeError('taken for a module')")
-    running = Running(tmp_path)
-    try:
-        wait_until(running.is_ready, running.log)
-    finally:
-        running.end()
 
 
 def _tcp_listeners(process: int) -> list[str]:

@@ -17,7 +17,9 @@ from receiver.errors import TemporaryDeliveryError
 from receiver.http_client import parse_base_url, send_request
 from receiver.integrations.pagerduty.session import post_event
 from receiver.integrations.slack.client import SlackClient, post_response
+from receiver.integrations.slack.socket_mode import SocketModeConnection, SocketModeTimings
 from receiver.text import Secret
+from tests.hostile_servers import HostileServer, read_request, tls_for
 
 EVENT = {"event_action": "trigger", "dedup_key": "x", "payload": {}}
 
@@ -154,3 +156,22 @@ def test_a_missing_file_of_certificates_counts_as_unreachable(monkeypatch: pytes
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nonexistent/ca.pem")
     with pytest.raises(TemporaryDeliveryError):
         post_event("https://192.0.2.1:9", Secret("r" * 32), EVENT, 0.5)
+
+
+def test_socket_mode_is_verified_with_the_same_certificates(authority: trustme.CA, tmp_path: Path) -> None:
+    """Also while their file is being replaced; slack_sdk would load what is there."""
+    response = b'{"ok": true, "url": "wss://127.0.0.1:1/link"}'
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(response)
+    server = HostileServer(
+        lambda client: (read_request(client), client.sendall(head + response)),
+        tls_for(authority, "127.0.0.1"),
+    )
+    with server.run():
+        before = http_connection.get_tls_context()
+        (tmp_path / "ca.pem").unlink()
+        connection = SocketModeConnection(Secret("xapp-1"), f"{server.url}/api/", SocketModeTimings())
+        try:
+            assert connection.issue_new_wss_url() == "wss://127.0.0.1:1/link"
+            assert connection.web_client.ssl is before
+        finally:
+            connection.close_for_good()

@@ -54,7 +54,8 @@ class PagerDutyStatusClient:
         missing = [key for key in keys if key not in known]
         if not missing:
             return known
-        if now < self._backoff_until:
+        # A clock that was set back must not stretch the back-off.
+        if 0 < self._backoff_until - now <= _MAX_BACKOFF_S:
             raise TemporaryDeliveryError("no_answer", "it gave none a moment ago")
         try:
             found = self.rest.find_statuses(missing)

@@ -57,8 +57,9 @@ class PagerDutyRestClient:
 
     def find_status(self, incident_id: str) -> PagerDutyStatus:
         """Return the current status of a PagerDuty incident; `merged` if it was merged into another."""
-        body, ahead_s = self._send_request(f"incidents/{_require_id(incident_id)}", {}, self.timeout_s)
-        return _parse_status(as_object(body.get("incident")), ahead_s)
+        path = f"incidents/{_require_id(incident_id)}"
+        body, ahead_s = self._send_request(path, {}, self.timeout_s, "incident", dict)
+        return _parse_status(body["incident"], ahead_s)
 
     def find_open(self, dedup_key: str) -> tuple[str, ...]:
         """Return the IDs of the open PagerDuty incidents with a page of that key."""
@@ -88,8 +89,8 @@ class PagerDutyRestClient:
             "date_range": "all",
             "limit": _LATEST,
         }
-        body, ahead_s = self._send_request("incidents", query, self.timeout_s)
-        found = tuple(_parse_status(incident, ahead_s) for incident in as_objects(body.get("incidents")))
+        body, ahead_s = self._send_request("incidents", query, self.timeout_s, "incidents", list)
+        found = tuple(_parse_status(incident, ahead_s) for incident in as_objects(body["incidents"]))
         if found and found[0].status == "merged" and not any(status.is_open for status in found):
             # The incident it was merged into has the alert; it is usually in the list, else request it.
             return (*found, self.find_status(found[0].merged_into))
@@ -110,15 +111,22 @@ class PagerDutyRestClient:
         self, path: str, query: Mapping[str, Any], timeout_s: float | None = None
     ) -> Iterator[Json]:
         """Yield the objects of a list, which *path* ends with, page by page."""
+        name, timeout_s = path.rpartition("/")[2], timeout_s or self.timeout_s
         for number in range(_PAGES_AT_MOST):
             more = {"limit": _PAGE_SIZE, "offset": number * _PAGE_SIZE}
-            body, _ = self._send_request(path, {**query, **more}, timeout_s or self.timeout_s)
-            yield from as_objects(body.get(path.rpartition("/")[2]))
+            body, _ = self._send_request(path, {**query, **more}, timeout_s, name, list)
+            yield from as_objects(body[name])
             if body.get("more") is not True:
                 return
 
-    def _send_request(self, path: str, query: Mapping[str, Any], timeout_s: float) -> tuple[Json, float]:
-        """Return the response's body, and by how many seconds our clock is ahead of PagerDuty's."""
+    def _send_request(
+        self, path: str, query: Mapping[str, Any], timeout_s: float, name: str, kind: type
+    ) -> tuple[Json, float]:
+        """Return the response's body, and by how many seconds our clock is ahead of PagerDuty's.
+
+        Raises an error if *name* in the body is not of the *kind*: a gateway's `{}` does not mean that there
+        is no incident.
+        """
         try:
             response = get_json(self.url, self.token, f"{path}?{urlencode(query, doseq=True)}", timeout_s)
         except TemporaryDeliveryError as error:
@@ -128,6 +136,8 @@ class PagerDutyRestClient:
         body = response.parse_json()
         if not isinstance(body, dict):
             raise TemporaryDeliveryError("not_json", f"HTTP {response.status}")
+        if not isinstance(body.get(name), kind):
+            raise TemporaryDeliveryError("unexpected_answer", f"HTTP {response.status} without {name}")
         date = response.headers.get("date", "")
         return body, measure_clock_lead(date, self.clock(), _CLOCKS_AGREE_WITHIN_S)
 

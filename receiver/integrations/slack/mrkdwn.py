@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from receiver.clock import LATEST, to_datetime
 from receiver.links import find_real_host, parse_link, split_links
 from receiver.model.incident import OnCallPerson
 from receiver.passages import FENCE, Passage, balance_backticks, cut_passages, split_code, split_passages
@@ -27,6 +27,7 @@ MAX_URL = 1500
 _CACHED = 512
 _cache = cache_short(_CACHED, 1000)
 _HALF_ENTITY = re.compile(r"&[a-z]*$")
+_MAX_TIMESTAMP = 253402300799  # the year 9999, the last that datetime supports
 
 
 def plain(text: str) -> str:
@@ -170,12 +171,12 @@ def link(url: str, label: str) -> str:
 
 def format_timestamp(at: float) -> str:
     """Return *at* as a date that Slack shows in each reader's time zone; the fallback text is in UTC."""
-    return _format_seconds(int(max(0.0, min(LATEST, at))))
+    return _format_seconds(int(max(0.0, min(_MAX_TIMESTAMP, at))))
 
 
 @lru_cache(maxsize=_CACHED)
 def _format_seconds(seconds: int) -> str:
-    fallback = to_datetime(seconds).strftime("%Y-%m-%d %H:%M UTC")
+    fallback = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
     return f"<!date^{seconds}^{{date_short_pretty}} {{time}}|{fallback}>"
 
 

@@ -24,7 +24,7 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.socket_mode.response import SocketModeResponse
 
 from receiver.errors import PayloadError
-from receiver.http_connection import RequestNotSent, find_proxy
+from receiver.http_connection import RequestNotSent, find_proxy, get_tls_context
 from receiver.integrations.slack.client import SILENT, SlackClient
 from receiver.integrations.slack.errors import parse_retry_after
 from receiver.integrations.slack.interactions import SlackInteractions
@@ -88,6 +88,8 @@ class SocketModeConnection(SocketModeClient):
             fields = {"reason": reason}
             logger.warning("socket mode connection failed", extra={"fields": fields, "state": reason})
             raise
+        if url.startswith("wss:"):
+            self.web_client.ssl = get_tls_context()  # also while its file is being replaced
         self.proxy = find_proxy(urlsplit(url)._replace(scheme="https")) or None
         return url
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from receiver.errors import DeliveryError, PermanentDeliveryError, TemporaryDeliveryError
+from receiver.integrations.pagerduty.acknowledgement_check import PagerDutyStatusClient
 from receiver.integrations.pagerduty.rest_api import PagerDutyRestClient
 from receiver.model.escalation import CHECK_AHEAD_S
 from receiver.model.incident import OnCallPerson
@@ -205,10 +206,26 @@ def test_a_response_that_is_no_json_object_is_an_error(
 
 
 @pytest.mark.parametrize(
+    "body", [b"{}", b'{"incidents": {}, "incident": [], "oncalls": null}', b'{"error": "sign in"}']
+)
+def test_an_object_of_another_kind_does_not_mean_that_there_is_nothing(
+    pagerduty: MockPagerDuty, rest: PagerDutyRestClient, body: bytes
+) -> None:
+    pagerduty.rest.odd_body = body
+    for ask in (
+        lambda: rest.find_open("k"),
+        lambda: rest.find_statuses(["k"]),
+        lambda: rest.find_status("P1"),
+        lambda: rest.find_alert_keys("P1"),
+        lambda: rest.find_on_call("PSCHED1"),
+    ):
+        with pytest.raises(TemporaryDeliveryError, match="unexpected_answer"):
+            ask()
+
+
+@pytest.mark.parametrize(
     "body",
     [
-        b"{}",
-        b'{"oncalls": {}}',
         b'{"oncalls": [1, {}, {"user": []}, {"user": {"id": 1, "name": null}}]}',
     ],
 )
@@ -226,3 +243,17 @@ def test_an_on_call_entry_with_invalid_fields_has_only_a_name(
     pagerduty.rest.odd_body = b'{"oncalls": [' + entry + b"]}"
     [person] = rest.find_on_call("PSCHED1")
     assert (person.name, person.email, person.until) == ("Alice", "", 0.0)
+
+
+def test_a_clock_that_was_set_back_does_not_stretch_the_back_off(
+    pagerduty: MockPagerDuty, rest: PagerDutyRestClient
+) -> None:
+    now = OPENED_AT
+    client = PagerDutyStatusClient(rest, lambda: now)
+    pagerduty.fail_next(429)
+    for _ in range(2):
+        with pytest.raises(TemporaryDeliveryError) as raised:
+            client.find_statuses(["k"])
+    assert raised.value.detail == "it gave none a moment ago"
+    now -= 3600.0
+    assert client.find_statuses(["k"]) == {"k": ()}
