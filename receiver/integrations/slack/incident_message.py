@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from receiver.engine.notification import IncidentNotification
@@ -17,7 +17,8 @@ from receiver.model.delivery_keys import MESSAGE
 from receiver.model.heading import IncidentHeading, find_heading, format_more
 from receiver.model.incident import Incident
 from receiver.model.messages import is_in_maintenance
-from receiver.runbooks.model import Excerpt, Part, Section
+from receiver.runbooks.excerpt import cut_excerpt
+from receiver.runbooks.model import Excerpt, Part, Runbook, Section
 from receiver.runbooks.tables import align_table
 
 # Characters reserved for the runbook; the alerts may use the rest that the essential lines leave.
@@ -212,19 +213,33 @@ _TOO_LONG = "… _(too long to show here)_"
 def render_runbook(excerpt: Excerpt, budget: BlockBudget) -> list[Block]:
     """Return the excerpt as sections within *budget*; none if not even the first part fits.
 
-    List items and code blocks are shown complete or left out.
+    List items and code blocks are shown complete or left out. An excerpt that is too long is cut again, so
+    that what is needed first is not lost because it stands last.
     """
+    trial = replace(budget)
+    shown, has_all = _render_whole(excerpt, trial)
+    if not has_all:
+        room = budget.characters * 4 // 5  # what is left may be needed for escaping
+        cut = cut_excerpt(Runbook(excerpt.name, "", excerpt.sections), room, excerpt.url)
+        trial = replace(budget)
+        shown, _ = _render_whole(replace(cut, is_cut=True), trial)
+    budget.characters, budget.blocks = trial.characters, trial.blocks
+    return shown
+
+
+def _render_whole(excerpt: Excerpt, budget: BlockBudget) -> tuple[list[Block], bool]:
+    """Return the blocks of the excerpt from its start, and whether all of it fits."""
     pieces = list(_render_excerpt(excerpt))
     if not pieces:
-        return []
+        return [], True
     url = excerpt.url
     rest = section(f"… {link(url, 'the rest of the runbook') if is_link(url) else 'the runbook goes on'}")
     if not budget.try_add_block(rest):
-        return []
+        return [], False
     head = f"📖 {mrkdwn.bold('Runbook: ' + excerpt.name, 200)}"
     shown, left_out = blocks.pack_sections([f"{head}\n{pieces[0]}", *pieces[1:]], budget)
     is_cut = excerpt.is_cut or left_out or any(piece.endswith(_TOO_LONG) for piece in pieces)
-    return [*shown, rest] if shown and is_cut else shown
+    return [*shown, rest] if shown and is_cut else shown, not left_out
 
 
 def _render_excerpt(excerpt: Excerpt) -> Iterator[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from flask import Blueprint, render_template, request
 from markupsafe import Markup
@@ -104,5 +106,7 @@ def add_runbooks(
         found = catalogue.find_runbook(name)
         if found is None:
             raise NotFound("runbook", name)
-        body = render_runbook(catalogue, found, top=2)
+        # The page's own heading is the name already.
+        source = re.sub(rf"\A#+[ \t]+{re.escape(found.name)}[ \t]*\n", "", found.source)
+        body = render_runbook(catalogue, replace(found, source=source), top=2)
         return render_template("runbook.html", name=found.name, severity=found.severity, body=body)

@@ -69,3 +69,19 @@ def test_without_space_no_runbook_is_shown():
 
 def test_an_empty_excerpt_shows_nothing():
     assert render_runbook(Excerpt("DiskFull", url="https://x.example"), BlockBudget()) == []
+
+
+def test_where_the_room_is_small_the_diagnosis_is_cut_before_the_resolution():
+    steps = tuple(Part("item", f"{number} {'x' * 150}", 1, "-") for number in range(20))
+    sections = (
+        Section("诊断", steps, "Diagnosis"),
+        Section("缓解", (Part("item", "`undo`", 1, "1."),), "Resolution"),
+    )
+    for characters in (900, 1500, 2500):
+        budget = BlockBudget(characters)
+        blocks = render_runbook(Excerpt("DiskFull", sections, url="https://x.example"), budget)
+        text = "\n".join(block["text"]["text"] for block in blocks)
+        assert "• 0 xxx" in text
+        assert "1. `undo`" in text
+        assert text.endswith("… <https://x.example|the rest of the runbook>")
+        assert measure(blocks) <= characters - budget.characters
