@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -41,6 +41,7 @@ _FRONT_TITLE = re.compile(
 )
 _FRONT_LIST = re.compile(r"^(?:alerts|alertnames|alert_names|aliases)\s*[:=]\s*(?P<text>.*)$", re.IGNORECASE)
 _MAX_FRONT_LINES = 200
+_LONE_ANCHOR = re.compile(r"\s*<(?:a|span|div|p)\b[^<>]*>\s*(?:</\w+>)?\s*")
 NO_TEXT = "there is no text below it"
 
 
@@ -138,7 +139,8 @@ def _list_file_places(parsed: ParsedFile, text: str) -> Iterator[Place]:
         title=stem,
         kind=kind,
         names=tuple(
-            replace(name, text=title) if fold_name(title) == name.key else name for name in list_names(stem)
+            replace(name, text=title) if fold_name(title) == name.key else name
+            for name in _list_stem_names(stem)
         ),
         heading_line=whole.line,
         is_listed=whole.line in parsed.titles,
@@ -155,6 +157,16 @@ def _list_file_places(parsed: ParsedFile, text: str) -> Iterator[Place]:
             names=tuple(list_names(value)),
             is_listed=False,
         )
+
+
+def _list_stem_names(stem: str) -> list[Name]:
+    """Return the names of a file, which may begin with a number: `01-disk-full`."""
+    names = list_names(stem)
+    if (rest := stem.lstrip("0123456789").lstrip("-_. ")) and rest != stem:
+        names += (
+            Name(name.text, name.cost + 1, (*name.steps, "without its number")) for name in list_names(rest)
+        )
+    return names
 
 
 def _find_whole(parsed: ParsedFile) -> MarkdownHeading:
@@ -222,10 +234,18 @@ def _list_headings(parsed: ParsedFile) -> Iterator[Place]:
         )
         if title:
             yield place
-        for anchor in read_anchors(heading.source):
+        for anchor in _list_anchors(parsed.lines, heading):
             yield replace(
                 place, kind="anchor", names=(Name(anchor, ANCHOR_COST),), slug=anchor, is_listed=False
             )
+
+
+def _list_anchors(lines: Sequence[str], heading: MarkdownHeading) -> list[str]:
+    """Return the anchors in a heading, and those that stand alone on the line above it."""
+    before = [line for line in lines[max(0, heading.line - 3) : heading.line - 1] if line.strip()]
+    above = [line for line in before[-1:] if _LONE_ANCHOR.fullmatch(line)]
+    written = [heading.source, *lines[heading.line - 1 : heading.line], *above]
+    return list(dict.fromkeys(anchor for line in written for anchor in read_anchors(line)))
 
 
 def _walk_headings(

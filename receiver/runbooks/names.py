@@ -67,21 +67,20 @@ def fold_name(text: str) -> str:
 
     A text without any of them, such as an emoji, is compared as it is.
     """
-    text = _fold_case(_THOUSANDS.sub("", text[:MAX_TEXT_CHARS]))
-    kept = "".join(char if _is_kept(char) else "\x00" for char in text)
-    return _NUMBER_BREAK.sub(".", kept).replace("\x00", "") or "".join(text.split())
+    kept = ["\x00"]
+    for char in _fold_case(_THOUSANDS.sub("", text[:MAX_TEXT_CHARS])):
+        # Letters and numbers, and the marks of a script, but not those of an emoji or without a letter.
+        kind = category(char)
+        is_mark = kind in ("Mn", "Mc") and kept[-1] != "\x00" and not "\ufe00" <= char <= "\ufe0f"
+        kept.append(char if kind[0] in "LN" or is_mark else "\x00")
+    key = _NUMBER_BREAK.sub(".", "".join(kept)).replace("\x00", "")
+    return normalize("NFKC", key) or "".join(text.split())
 
 
 def _fold_case(text: str) -> str:
     # Twice: what folding makes may need it again, https://www.unicode.org/reports/tr44/#NFKC_Casefold
     once = normalize("NFKC", normalize("NFD", text).casefold())
     return normalize("NFKC", once.casefold())
-
-
-def _is_kept(char: str) -> bool:
-    # Letters, numbers and the marks of a script, but not the variation selectors of emoji.
-    kind = category(char)
-    return kind[0] in "LN" or (kind in ("Mn", "Mc") and not "\ufe00" <= char <= "\ufe0f")
 
 
 @lru_cache(maxsize=8192)
