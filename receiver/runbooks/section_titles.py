@@ -21,7 +21,8 @@ LATER = "Later"
 MAX_TITLE_CHARS = 200
 
 _NUMBERING = re.compile(
-    r"^(?:[\W_]*(?:(?:step|schritt|etape|paso|passo|шаг)\s*)?\d+[\W_]+|[一二三四五六七八九十]+[、.．]\s*)+"
+    r"^(?:[\W_]*(?:(?:step|schritt|etape|paso|passo|шаг)\s*)?\d+[\W_]+"
+    r"|\(?[一二三四五六七八九十]+[、.．)]\s*|第[\d一二三四五六七八九十]+[步章节節]\W*)+"
 )
 _CIRCLED = re.compile("[\u2460-\u24ff\u2776-\u2793]")
 
@@ -161,31 +162,48 @@ _LATER = """
         a lungo termine, contesto, riferimenti, vedi anche, collegamenti"""
 # Words anywhere in a title that no table has: `Restoring a replica`. In order of precedence; they never make
 # a heading an alert.
-_HINTS = {
-    LATER: r"""\b(?:follow[ -]?ups?|prevent\w*|post[ -]?mortems?
-        |references?|background|further\ reading
-        |see\ also|related|glossary|vorbeug\w*|preven[cz]\w*|предотвра\w*|профилакт\w*)\b
-        |预防|預防|予防|再発防止|后续|後續|复盘|復盤|背景|参考|參考|예방|재발|후속|배경|참고""",
-    ESCALATION: r"\b(?:e[sc][ck]al\w*|эскал\w*)\b|エスカレーション|에스컬레이션|上报|上報",
-    RESOLUTION: r"""\b(?:fix(?:es|ing)?|resolv\w+|resolution|mitigat\w+|remed\w+|recover\w*|restor\w+
-        |restart\w*|workarounds?|roll(?:ing)?\ ?back|what\ to\ do|solutions?|solv\w+
-        |repair\w*|behe[bv]\w*|losung\w*
-        |\w{0,40}massnahme\w*|resolu[cç]?\w*|soluci\w*|soluca\w*|mitiga\w*|устран\w*|исправ\w*|восстанов\w*
-        |решени\w*)\b
-        |解决|解決|修复|修復|恢复|恢復|处理|處理|处置|處置|缓解|緩解
-        |应急|應急|復旧|対応|対処|緩和|해결|조치|복구|완화|대응""",
-    DIAGNOSIS: r"""\b(?:diagnos\w*|investigat\w+|troubleshoot\w*|debug\w*|triag\w+|analy[sz]\w*|verify\w*
-        |check(?:s|ing)?|causes?|fehlersuche|prufen|ursachen?|анализ\w*|диагност\w*|провер\w*|причин\w*)\b
-        |诊断|診斷|診断|排查|排障|分析|调查|調查|調査|切り分け|진단|점검|분석|원인""",
-    IMPACT: r"\b(?:impact\w*|auswirkung\w*|влияни\w*)\b|影响|影響|영향",
-    SYMPTOM: r"\b(?:meaning|symptom\w*|this\ alert)\b|含义|含義|症状|症狀|现象|現象|증상|의미",
-}
+_HINTS = (
+    (
+        LATER,
+        r"""\b(?:follow[ -]?ups?|prevent\w*|post[ -]?mortems?|references?|background|further\ reading|see\ also
+        |related|glossary|lessons?\ learned|future|vorbeug\w*|weiterfuhr\w*|preven[cz]\w*|plus\ d'info\w*
+        |предотвра\w*|профилакт\w*|дополнител\w*)\b|预防|預防|予防|再発防止|后续|後續|复盘|復盤|背景|参考|參考
+        |相关|相關|関連|事后|事後|예방|재발|후속|배경|참고|관련|사후""",
+    ),
+    (
+        ESCALATION,
+        r"""\b(?:e[sc][ck]al\w*|эскал\w*|who\ to\ (?:contact|call|page)|on-?call\ contacts?)\b
+        |エスカレーション|에스컬레이션|上报|上報|联系人|聯絡人|連絡先|연락처""",
+    ),
+    (
+        RESOLUTION,
+        r"""\b(?:fix(?:es|ing)?|resolv\w+|resolution|mitigat\w+|remed\w+|recover\w*|restor\w+|restart\w*
+        |workarounds?|roll(?:ing)?\ ?back|what\ to\ do|solutions?|solv\w+|repair\w*|behe[bv]\w*|losung\w*
+        |\w{0,40}massnahme\w*|resolu[cç]?\w*|soluci\w*|soluca\w*|mitiga\w*|corre[ck]tiv\w*|corregir|corrigir|устран\w*|исправ\w*
+        |восстанов\w*|решени\w*)\b|解决|解決|修复|修復|恢复|恢復|处理|處理|处置|處置|缓解|緩解|应急|應急|排除
+        |復旧|対応|対処|対策|緩和|해결|조치|복구|완화|대응""",
+    ),
+    (
+        DIAGNOSIS,
+        r"""\b(?:diagnos\w*|investigat\w+|troubleshoot\w*|debug\w*|triag\w+|analy[sz]\w*|verify\w*
+        |check(?:s|ing)?|causes?|failure\ modes?|fehlersuche|prufen|uberpruf\w*|ursachen?|causas?|comproba\w*
+        |verificacio?n?|verificaco\w*|анализ\w*|диагност\w*|провер\w*|причин\w*)\b
+        |诊断|診斷|診断|排查|排障|分析|检查|檢查|调查|調查|調査|切り分け|原因|確認|진단|점검|분석|원인|확인""",
+    ),
+    (IMPACT, r"\b(?:impact\w*|auswirkung\w*|влияни\w*)\b|影响|影響|영향"),
+    (SYMPTOM, r"\b(?:meaning|symptom\w*|this\ alert)\b|含义|含義|症状|症狀|现象|現象|증상|의미"),
+    (
+        RESOLUTION,  # what is done, whatever for
+        r"""\b(?:steps?|actions?|procedures?|schritte?|etapes?|pasos?|passos?|acciones|acoes|medidas?|mesures?
+        |шаг\w*|действи\w*|мер[ыа])\b|步骤|步驟|手順|절차|操作|措施|建议|建議|方案""",
+    ),
+)
 # These decide whatever else the title says: `Mitigation (long-term)`.
 _LONG_TERM = re.compile(
     r"\b(?:long(?:er)?[ -]?term|permanent(?:ly)?|langfristig\w*|dauerhaft\w*|long terme|largo plazo"
     r"|longo prazo|lungo termine|долгосрочн\w*)\b|长期|長期|恒久|장기"
 )
-_HINT = tuple((kind, re.compile(pattern, re.VERBOSE)) for kind, pattern in _HINTS.items())
+_HINT = tuple((kind, re.compile(pattern, re.VERBOSE)) for kind, pattern in _HINTS)
 # Words that say neither that a cause is found nor that it is removed: below `Diagnosis` they are its steps.
 _GENERIC = frozenset(
     _split_titles("""
