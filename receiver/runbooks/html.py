@@ -1,8 +1,8 @@
 """Rendering a runbook as safe HTML for the web page.
 
-The HTML in a runbook becomes Markdown or is shown as text (`dialects`). Links may lead to http, https, mailto, our
-own pages or a heading of the page itself, and images are replaced by their alt text: loading one would reveal the
-reader to another server.
+The HTML in a runbook becomes Markdown or is shown as text (`dialects`). Links may lead to http, https,
+mailto, our own pages or a heading of the page itself, and images are replaced by their alt text: loading one
+would reveal the reader to another server.
 """
 
 from __future__ import annotations

@@ -166,7 +166,8 @@ _HINTS = (
     (
         LATER,
         r"""\b(?:follow[ -]?ups?|prevent\w*|post[ -]?mortems?|references?|background|further\ reading
-        |see\ also|related|glossary|lessons?\ learned|future|vorbeug\w*|weiterfuhr\w*|preven[cz]\w*|plus\ d'info\w*
+        |see\ also|related|glossary|lessons?\ learned|future|vorbeug\w*
+        |weiterfuhr\w*|preven[cz]\w*|plus\ d'info\w*
         |предотвра\w*|профилакт\w*|дополнител\w*)\b|预防|預防|予防|再発防止|后续|後續|复盘|復盤|背景|参考|參考
         |相关|相關|関連|事后|事後|예방|재발|후속|배경|참고|관련|사후""",
     ),
