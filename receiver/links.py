@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 from html import unescape
 from ipaddress import IPv6Address
 from unicodedata import normalize
@@ -16,7 +15,7 @@ from urllib.parse import quote, urlsplit
 
 import idna
 
-from receiver.text import clean_text, drop_joiners, one_line, replace_surrogates
+from receiver.text import cache_short, clean_text, drop_joiners, one_line, replace_surrogates
 
 MAX_TEXT = 64 * 1024  # longer texts are no address
 MAX_NAME = 40
@@ -60,7 +59,7 @@ _MAX_ENDINGS = 50
 _PAIRS = {")": "(", "]": "[", "}": "{", ">": "<"}
 
 
-@lru_cache(maxsize=1024)
+@cache_short(1024, 2000)
 def parse_link(text: str, *, is_address: bool = False) -> str:
     """Return the one web address that *text* is, as a link; empty where it is none.
 
@@ -174,14 +173,14 @@ def _encode(text: str) -> str:
 
 # What ends an address in a sentence: blanks, quotes, brackets, and the punctuation of scripts without blanks.
 _STOPS = (
-    r"\s<>\"`\u00ab\u00bb\u2018-\u201f\u2026\u3000-\u3002\u3008-\u3011"
+    r"\s<>\"`|\u00ab\u00bb\u2018-\u201f\u2026\u3000-\u3002\u3008-\u3011"
     r"\uff01\uff08\uff09\uff0c\uff1a\uff1b\uff1f"
 )
 _MARKDOWN_URL = r"https?://(?:[^\s<>()]|\([^\s<>()]{0,300}\)){1,2000}"
 _IN_TEXT = re.compile(
     rf"\[(?P<markdown>[^\[\]\n]{{0,300}})\]\(\s*<?(?P<markdown_url>{_MARKDOWN_URL})>?(?:\s+\"[^\"\n]*\")?\s*\)"
     rf"|<(?P<slack_url>https?://[^\s<>|]+)(?:\|(?P<slack>[^<>\n]{{0,300}}))?>"
-    rf"|(?<![a-z0-9])(?P<url>https?://[^{_STOPS}]+)",
+    rf"|(?<![a-z0-9])(?P<url>https?://[^{_STOPS}]++)(?!\u2026)",  # where it was cut, it leads nowhere
     re.IGNORECASE,
 )
 
@@ -209,6 +208,11 @@ def split_links(text: str) -> Iterator[tuple[str, str]]:
             yield ")", ""
     if since < len(text):
         yield text[since:], ""
+
+
+def spell_out_links(text: str) -> str:
+    """Return *text* with each Markdown or Slack link as `words (address)`, for where there is no markup."""
+    return "".join(shown for shown, _ in split_links(text)) if "://" in text else text
 
 
 _ADDRESS_KEY = re.compile(r"(?:^|[\W_]|[a-z0-9]{3})(?:url|uri|link|href)s?$", re.IGNORECASE)

@@ -49,6 +49,10 @@ WORKER_ERRORS = Counter("receiver_worker_errors_total", "Unhandled errors in the
 UPTIME_PINGS = Counter(
     "receiver_uptime_pings_total", "Times heartbeat_url was to be called, by outcome.", ["outcome"]
 )
+UNUSABLE_RUNBOOKS = Counter(
+    "receiver_unusable_runbook_links_total",
+    "Messages posted whose alert has a runbook that is no web address.",
+)
 NOTICES = Counter("receiver_notices_total", "Notices, by what became of them.", ["outcome"])
 # Set from the store at each scrape.
 INCIDENTS = Gauge("receiver_incidents", "Incidents by state and severity.", ["state", "severity"])

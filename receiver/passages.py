@@ -88,8 +88,7 @@ def _build_passages(lines: Sequence[str], *, is_fence: bool) -> Iterator[Passage
 def cut_passages(passages: Sequence[Passage], limit: int) -> list[Passage]:
     """Return *passages* in at most *limit* characters, the marks of the fences included.
 
-    Code is cut by whole lines, and leaves some room to the prose behind it. Prose is not cut within a web
-    address.
+    Code is cut by whole lines, and leaves some room to the prose behind it.
     """
     shown: list[Passage] = []
     for number, passage in enumerate(passages):
@@ -97,7 +96,7 @@ def cut_passages(passages: Sequence[Passage], limit: int) -> list[Passage]:
         if passage.is_fence:
             behind = sum(len(later.text) + 1 for later in passages[number + 1 :] if not later.is_fence)
             room -= min(behind, limit // 3) + _FENCE_CHARACTERS
-        text = _cut_code(passage.text, room) if passage.is_fence else _cut_prose(passage.text, room)
+        text = (_cut_code if passage.is_fence else truncate_text)(passage.text, room)
         if text:
             shown.append(Passage(text, passage.is_fence))
             limit -= len(text) + 1 + (_FENCE_CHARACTERS if passage.is_fence else 0)
@@ -124,16 +123,6 @@ def _cut_code(text: str, room: int) -> str:
     if not shown or not rest:
         return "\n".join(shown)
     return "\n".join([*shown, f"… {rest} more line{'s' if rest > 1 else ''}"])
-
-
-def _cut_prose(text: str, room: int) -> str:
-    if len(text) <= room:
-        return text
-    head = text[: max(0, room - 1)]
-    word = head.split()[-1:]
-    if word and "://" in word[0] and not head[-1:].isspace() and not text[len(head)].isspace():
-        head = head.removesuffix(word[0])
-    return truncate_text(head.rstrip() + "  ", len(head.rstrip()) + 1) if head.strip() else ""
 
 
 def format_passages(passages: Sequence[Passage]) -> str:

@@ -8,13 +8,17 @@ from datetime import tzinfo
 from receiver.cli.terminal import align_rows, render_fields, render_since, render_timestamp, render_until
 from receiver.clock import format_duration
 from receiver.http_client import parse_timestamp
+from receiver.links import spell_out_links
 from receiver.model.alert import Alert
+from receiver.model.heading import find_description, summarize_alert
 from receiver.model.labels import select_unstated, sort_labels
 from receiver.model.routing import Responder
+from receiver.passages import cut_text
 from receiver.text import one_line
 from receiver.web.api import responses
 
 MAX_LINE = 300
+_MAX_DESCRIPTION = 1500
 # `--json` contains the whole list; the terminal shows an overview.
 MAX_ALERTS = 20
 
@@ -60,6 +64,7 @@ def render_incident(incident: responses.IncidentDetail, now: float, zone: tzinfo
             f"Escalation {one_line(incident.escalation.policy or '', 60)}",
             align_rows(_step_cells(step, now, zone) for step in incident.escalation.steps),
         ),
+        _titled("Links", [f"{one_line(link.name, 60)}: {link.url}" for link in incident.links]),
         _titled("Silences", align_rows(_silence_cells(each, now, zone) for each in incident.silences)),
         _titled("Deliveries", align_rows(_delivery_cells(each, now, zone) for each in incident.deliveries)),
         _titled("Timeline", align_rows(_event_cells(incident, zone))),
@@ -130,11 +135,20 @@ def _alert_lines(alerts: Sequence[responses.AlertRow], zone: tzinfo | None) -> I
         name = one_line(_to_alert(alert).title, 100) if has_names else ""
         labels = _render_labels(select_unstated(alert.labels, alert.severity))
         yield f"{since}  {', '.join(filter(None, (name, labels)))}"
-        for words in (_to_alert(alert).summary, alert.annotations.get("values", "")):
-            if words.strip():
-                yield f"  {one_line(words, MAX_LINE)}"
+        yield from _annotation_lines(_to_alert(alert))
+        yield from (f"  {one_line(link.name, 60)}: {link.url}" for link in alert.links)
     if len(alerts) > MAX_ALERTS:
         yield f"and {len(alerts) - MAX_ALERTS} more; --json has them all"
+
+
+def _annotation_lines(alert: Alert) -> Iterator[str]:
+    """Yield the summary on a line, the lines of a description, code fences with their blanks, and values."""
+    if summary := summarize_alert(alert):
+        yield f"  {summary}"
+    if description := spell_out_links(find_description(alert)):
+        yield from (f"  {line}" for line in cut_text(description, _MAX_DESCRIPTION).split("\n"))
+    if values := alert.annotations.get("values", "").strip():
+        yield f"  {one_line(values, MAX_LINE)}"
 
 
 _STEP_WORDS = {

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 
+from receiver import metrics
 from receiver.engine.notification import IncidentNotification, Links, find_links
 from receiver.engine.ports import OnCallLookup
 from receiver.model.actions import DeliveryAction, FallbackMention, Page, Post, Reply, Update
+from receiver.model.alert_links import RUNBOOK, NamedLink
 from receiver.model.escalation import IncidentView
 from receiver.model.incident import Incident, OnCallPerson, find_most_severe
 from receiver.model.routing import EscalationPolicy
@@ -25,6 +27,18 @@ class LinkSettings:
     alertmanagers: Mapping[str, str] = field(default_factory=dict)
     more: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
 
+    def find_links(self, incident: Incident) -> Links:
+        """Return every link known for *incident*."""
+        message = incident.message
+        return find_links(
+            incident,
+            public_url=self.public_url,
+            alertmanager_url=self.alertmanagers.get(incident.source, ""),
+            more=(*self.more.get(incident.route, ()), *self.more.get("", ())),
+            message=message.receipt.link if message and message.receipt else "",
+            can_silence=incident.source in self.alertmanagers,
+        )
+
 
 @dataclass(frozen=True, repr=False)
 class NotificationBuilder:
@@ -39,15 +53,29 @@ class NotificationBuilder:
         incident = view.incident
         is_whole = isinstance(action, Post | Update | Page) and not isinstance(action, FallbackMention)
         most_severe = find_most_severe(incident) if is_whole else None
+        excerpt = self.runbooks.find_excerpt(most_severe) if most_severe else None
+        if excerpt is not None and excerpt.words and isinstance(action, Post):
+            metrics.UNUSABLE_RUNBOOKS.inc()
         return IncidentNotification(
             action=action,
             incident=incident,
             escalation=view.escalation,
             now=view.now,
-            excerpt=self.runbooks.find_excerpt(most_severe) if most_severe else None,
-            links=self._build_links(incident),
+            excerpt=excerpt,
+            links=self.link_settings.find_links(incident),
             on_call=self._find_on_call(action, incident, view.policy),
         )
+
+    def list_links(self, incident: Incident) -> tuple[NamedLink, ...]:
+        """Return the links of *incident*: its runbook, Alertmanager's silence form, the configured ones."""
+        links, worst = self.link_settings.find_links(incident), find_most_severe(incident)
+        excerpt = self.runbooks.find_excerpt(worst) if worst is not None else None
+        found = (
+            NamedLink(RUNBOOK, excerpt.url if excerpt is not None else ""),
+            NamedLink("Silence", "" if incident.is_resolved else links.silence),
+            *(NamedLink(name, url) for name, url in links.more),
+        )
+        return tuple(one for one in found if one.url)
 
     def _find_on_call(
         self, action: DeliveryAction, incident: Incident, policy: EscalationPolicy
@@ -65,15 +93,3 @@ class NotificationBuilder:
         responders = dict.fromkeys(step.responder for step in policy.steps)
         people = chain.from_iterable(self.on_call.list_on_call(responder) for responder in responders)
         return tuple(person for person in people if person.name == incident.former_by)[:1]
-
-    def _build_links(self, incident: Incident) -> Links:
-        message = incident.message
-        link_settings = self.link_settings
-        return find_links(
-            incident,
-            public_url=link_settings.public_url,
-            alertmanager_url=link_settings.alertmanagers.get(incident.source, ""),
-            more=(*link_settings.more.get(incident.route, ()), *link_settings.more.get("", ())),
-            message=message.receipt.link if message and message.receipt else "",
-            can_silence=incident.source in link_settings.alertmanagers,
-        )

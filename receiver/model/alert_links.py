@@ -48,8 +48,17 @@ def _find_links(alert: Alert) -> Iterator[tuple[str, str]]:
     yield RUNBOOK, find_runbook_link(alert)
     for key in sorted(alert.annotations):
         if key.lower() not in _PROSE and not key.startswith("__"):
-            is_address = is_address_key(key) or _find_runbook_rank(key) is not None
-            yield name_link(key), parse_link(alert.annotations[key], is_address=is_address)
+            yield name_link(key), find_annotation_link(key, alert.annotations[key])
+
+
+def find_annotation_link(key: str, value: str) -> str:
+    """Return the link that the annotation *key* is as a whole; empty where it is none."""
+    return parse_link(value, is_address=is_address_key(key) or _find_runbook_rank(key) is not None)
+
+
+def find_label_link(key: str, value: str) -> str:
+    """Return the link that the label *key* is: only of a runbook, as labels are for routing."""
+    return parse_link(value, is_address=True) if _find_runbook_rank(key) is not None else ""
 
 
 def list_runbook_values(alert: Alert) -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
+from receiver.links import spell_out_links
 from receiver.model.alert import Alert
 from receiver.model.incident import Incident, IncidentChange
 from receiver.model.labels import find_source
@@ -85,7 +86,23 @@ def summarize_alert(alert: Alert) -> str:
     text = alert.summary
     if "```" in text or "~~~" in text:
         text = " ".join(passage.text for passage in split_passages(text) if not passage.is_fence) or text
-    return one_line(text, MAX_SUMMARY)
+    return one_line(spell_out_links(text), MAX_SUMMARY)
+
+
+def find_description(alert: Alert) -> str:
+    """Return the description or message annotation, unless the summary says all of it.
+
+    Where the rule could not be evaluated, return the error instead.
+    """
+    if alert.fault:
+        return alert.error if alert.error not in alert.summary else ""
+    for key in ("description", "message"):
+        text = alert.annotations.get(key, "").strip()
+        if text and text != alert.summary:
+            return text
+        if text and one_line(spelled := spell_out_links(text), len(spelled)) != summarize_alert(alert):
+            return text
+    return ""
 
 
 def update_heading(incident: Incident, heading: IncidentHeading, revision: int) -> IncidentChange:

@@ -103,8 +103,15 @@ def _build_api_and_pages(services: Services) -> Iterator[Blueprint]:
     )
     yield build_health(services.server_check, processes, gauges, clock)
 
+    notification_builder = build_notification_builder(services, rest=None)
     incidents = IncidentHandler(
-        store, services.incident_service, failures, services.maintenance, routing, clock
+        store,
+        services.incident_service,
+        failures,
+        services.maintenance,
+        routing,
+        clock,
+        notification_builder.list_links,
     )
     storms = StormHandler(services.storms, store, clock)
     maintenance = MaintenanceHandler(services.maintenance, services.maintenance_service, clock)
@@ -126,7 +133,7 @@ def _build_api_and_pages(services: Services) -> Iterator[Blueprint]:
         pages,
         incidents,
         status,
-        notification_builder=build_notification_builder(services, rest=None),
+        notification_builder=notification_builder,
         runbooks=runbooks,
         simulated=services.simulated,
     )

@@ -46,6 +46,7 @@ def a_whole(**changes: Any) -> dict[str, Any]:
             "resolved_by": None,
             "snoozed_until": None,
             "suppressed": None,
+            "links": [],
             "silences": [],
             "alerts": [an_alert_row("resolved", "web-3"), an_alert_row("firing", "web-1")],
             "timeline": [an_event("opened", "2 alerts on #alerts-critical")],
@@ -78,6 +79,7 @@ def an_alert_row(status: str, instance: str) -> dict[str, Any]:
         "labels": {"alertname": "DiskFull", "instance": instance},
         "annotations": {"summary": f"The disk of {instance} is full"},
         "generator_url": "",
+        "links": [],
     }
 
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from receiver.clock import format_iso_time
 from receiver.engine.notification import IncidentNotification, Notification
-from receiver.links import parse_link
+from receiver.links import parse_link, spell_out_links
 from receiver.model.actions import AcknowledgePage, Page, ResolvePage
 from receiver.model.alert import Alert, Severity
 from receiver.model.alert_links import RUNBOOK, list_alert_links, name_source
@@ -160,7 +160,9 @@ def _render_alert(incident: Incident, alert: Alert) -> Json:
         "name": sanitize_line(alert.title, MAX_NAME),
         "since": format_iso_time(alert_state.starts_at),
         "labels": sanitize_map(select_unstated(alert.labels, alert_state.severity)),
-        "annotations": sanitize_map(dict(sorted(alert.annotations.items()))),
+        "annotations": sanitize_map(
+            {name: spell_out_links(alert.annotations[name]) for name in sorted(alert.annotations)}
+        ),
         "links": {one.name: url for one in list_alert_links(alert) if (url := sanitize_link(one.url))},
     }
     return {name: value for name, value in rendered.items() if value}

@@ -11,10 +11,10 @@ from receiver.integrations.slack.headline import SEVERITY_MARKS
 from receiver.integrations.slack.mrkdwn import bold, code, escape_line, format_timestamp
 from receiver.model.alert import Alert, Severity
 from receiver.model.alert_links import RUNBOOK, NamedLink, list_alert_links
-from receiver.model.heading import summarize_alert
+from receiver.model.heading import find_description, summarize_alert
 from receiver.model.incident import AlertState, Incident
 from receiver.model.labels import select_unstated
-from receiver.text import format_count, one_line
+from receiver.text import format_count
 
 _MAX_LABEL = 120
 
@@ -136,7 +136,7 @@ def _render_alert(shown: AlertView, shared: SharedContent, room: int) -> str:
     if shown.alert_state.is_firing:
         summary = summarize_alert(alert)
         own = mrkdwn.render_passages(summary, _MAX_SUMMARY) if summary != shared.summary else ""
-        lines += [own, mrkdwn.render_passages(_find_description(alert), room)]
+        lines += [own, mrkdwn.render_passages(find_description(alert), room)]
         lines.append(escape_line(alert.annotations.get("values", ""), _MAX_VALUES))
     used = sum(len(line) + 1 for line in lines)
     links = _render_links(alert, shared.links, min(_MAX_LINKS, MAX_SECTION - used - len(" · ")))
@@ -158,22 +158,6 @@ def _render_links(alert: Alert, shared: Sequence[NamedLink], limit: int) -> str:
     own = [(one.name, one.url) for one in list_alert_links(alert) if one.name != RUNBOOK or one not in shared]
     page = next((one.url for one in shared if one.name == INCIDENT), "")
     return mrkdwn.join_links(own, limit, page)
-
-
-def _find_description(alert: Alert) -> str:
-    """Return the description or message annotation, unless the summary says all of it.
-
-    Where the rule could not be evaluated, return the error instead.
-    """
-    if alert.fault:
-        return alert.error if alert.error not in alert.summary else ""
-    for key in ("description", "message"):
-        text = alert.annotations.get(key, "").strip()
-        if text and text != alert.summary:
-            return text
-        if text and one_line(text, len(text)) != summarize_alert(alert):
-            return text
-    return ""
 
 
 def render_short_lines(alerts: Sequence[AlertView], shared: Collection[str] = ()) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,6 +16,7 @@ from receiver.incidents.failures import Failure, RedisFailures, retry_by_request
 from receiver.incidents.service import IncidentService
 from receiver.incidents.store import RedisIncidents
 from receiver.maintenance import RedisMaintenance
+from receiver.model.alert_links import NamedLink
 from receiver.model.delivery import Delivery
 from receiver.model.delivery_keys import DeliveryKey, silence_key
 from receiver.model.escalation import EscalationState, evaluate_escalation
@@ -62,6 +63,7 @@ class IncidentHandler:
     maintenance: RedisMaintenance
     routing: Routing
     clock: Clock
+    list_links: Callable[[Incident], Iterable[NamedLink]]
 
     @cached_property
     def _delivery_keys(self) -> tuple[DeliveryKey, ...]:
@@ -89,8 +91,8 @@ class IncidentHandler:
         self, incident: Incident, policy: EscalationPolicy, now: float
     ) -> responses.IncidentDetail:
         """Return *incident* with its timeline, which is read here."""
-        timeline = self.incidents.load_timeline(incident.id)
-        return serializers.serialize_incident(plan(incident, policy, now), timeline)
+        timeline, links = self.incidents.load_timeline(incident.id), self.list_links(incident)
+        return serializers.serialize_incident(plan(incident, policy, now), timeline, links)
 
     @operation("POST", f"{_INCIDENT}/acknowledge", "acknowledgeIncident", _NO_INCIDENT)
     def acknowledge(self, incident_id: str, fields: requests.ActorFields) -> responses.IncidentDetail:

@@ -106,6 +106,13 @@ class HistoryPage(Struct, frozen=True):
     next_cursor: Annotated[str | None, Meta(description="The cursor of the next page; null on the last one.")]
 
 
+class LinkRow(Struct, frozen=True):
+    """A link: http or https, with all that is unsafe percent-encoded."""
+
+    name: Annotated[str, Meta(description="From the key of an annotation: `dashboard_url` is `Dashboard`.")]
+    url: str
+
+
 class AlertRow(Struct, frozen=True):
     """One alert of an incident."""
 
@@ -117,6 +124,10 @@ class AlertRow(Struct, frozen=True):
     labels: dict[str, str]
     annotations: dict[str, str]
     generator_url: str
+    links: Annotated[
+        list[LinkRow],
+        Meta(description="Its source, runbook, and annotations that are web addresses."),
+    ]
 
 
 class EventRow(Struct, frozen=True):
@@ -237,6 +248,10 @@ class IncidentDetail(IncidentRow, frozen=True):
     stale_at: Annotated[Timestamp | None, Meta(description="When it counts as stale unless it is repeated.")]
     suppressed: SuppressionRow | None
     storm: Annotated[str | None, Meta(description="The ID of the storm that bundles it.")]
+    links: Annotated[
+        list[LinkRow],
+        Meta(description="Its runbook, Alertmanager's silence form, the configured ones."),
+    ]
     silences: list[SilenceRow]
     alerts: list[AlertRow]
     timeline: list[EventRow]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -14,6 +15,7 @@ from receiver.config.model import Routing
 from receiver.incidents.failures import delivery_id
 from receiver.model import delivery_keys as keys
 from receiver.model.actions import DeliveryAction
+from receiver.model.alert_links import NamedLink, list_alert_links
 from receiver.model.delivery import Delivery
 from receiver.model.escalation import EscalationState, IncidentView, StepState
 from receiver.model.heading import find_heading
@@ -87,7 +89,9 @@ def serialize_history_row(incident: Incident, escalation: EscalationState) -> re
     )
 
 
-def serialize_incident(planned: IncidentPlan, timeline: list[TimelineEvent]) -> responses.IncidentDetail:
+def serialize_incident(
+    planned: IncidentPlan, timeline: list[TimelineEvent], links: Iterable[NamedLink]
+) -> responses.IncidentDetail:
     """Return one incident with its alerts, timeline, escalation and deliveries.
 
     A delivery that failed and that the plan no longer wants is not tried again. While the escalation is
@@ -105,6 +109,7 @@ def serialize_incident(planned: IncidentPlan, timeline: list[TimelineEvent]) -> 
         stale_at=None if incident.is_resolved else format_optional_timestamp(incident.stale_at),
         suppressed=serialize_fields(responses.SuppressionRow, muted) if muted else None,
         storm=find_storm_of(incident.deliveries) or None,
+        links=[serialize_fields(responses.LinkRow, one) for one in links],
         silences=[_serialize_silence(incident, request) for request in incident.silences],
         alerts=[_serialize_alert(incident, fingerprint) for fingerprint in incident.alert_states],
         timeline=[serialize_fields(responses.EventRow, event) for event in timeline],
@@ -154,6 +159,7 @@ def _serialize_alert(incident: Incident, fingerprint: str) -> responses.AlertRow
         labels=sort_labels(alert.labels) if alert else {},
         annotations=alert.annotations if alert else {},
         generator_url=alert.generator_url if alert else "",
+        links=[serialize_fields(responses.LinkRow, one) for one in list_alert_links(alert)] if alert else [],
     )
 
 

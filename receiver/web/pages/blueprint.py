@@ -24,6 +24,7 @@ from receiver.web.api.requests import ActorFields
 from receiver.web.api.serializers import format_timestamp
 from receiver.web.api.status import MaintenanceHandler
 from receiver.web.auth.principal import current_principal
+from receiver.web.pages.passages import render_annotation, render_label, render_text
 from receiver.web.server.connection import yield_to_others
 from receiver.web.urls import make_relative, url_for
 
@@ -45,10 +46,13 @@ def build_pages(maintenance: MaintenanceHandler, clock: Clock) -> Blueprint:
         response.headers["X-Receiver-Now"] = f"{clock():.3f}"
         return response
 
-    filters: dict[str, Callable[[Any], object]] = {
+    filters: dict[str, Callable[..., object]] = {
         "ago": lambda timestamp: timestamp[:19].replace("T", " ") + " UTC" if timestamp else "",
         "age": lambda timestamp: format_age(clock() - datetime.fromisoformat(timestamp).timestamp()),
         "basename": lambda path: PurePath(path).name,
+        "annotation": render_annotation,
+        "label": render_label,
+        "prose": render_text,
         "is_web": lambda address: bool(address) and is_web_link(str(address)),
     }
     for name, render in filters.items():

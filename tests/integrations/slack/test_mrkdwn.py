@@ -186,7 +186,7 @@ def test_rendering_a_link_never_raises(label: str, url: str) -> None:
     "render",
     [
         lambda text: mrkdwn.escape_line(text, 100),
-        lambda text: mrkdwn.escape_text(text, 100),
+        lambda text: mrkdwn.render_passages(text, 100),
         lambda text: mrkdwn.code(text, 100),
         lambda text: mrkdwn.bold(text, 100),
         mrkdwn.is_link,

@@ -9,7 +9,7 @@ from receiver.web.pages.incident import OPEN_AT_MOST, SHOWN_AT_MOST, list_alerts
 
 def row(instance: str, status: AlertStatus = AlertStatus.FIRING, **labels: str) -> AlertRow:
     everything = {"alertname": "DiskFull", "instance": instance, **labels}
-    return AlertRow(instance, status, Severity.CRITICAL, None, None, everything, {"summary": "full"}, "")
+    return AlertRow(instance, status, Severity.CRITICAL, None, None, everything, {"summary": "full"}, "", [])
 
 
 def test_labels_that_all_alerts_share_are_shown_once() -> None:
