@@ -59,7 +59,8 @@ def build_api(*handlers: object) -> Blueprint:
     api = Blueprint("api", __name__, url_prefix=PREFIX)
     for handler in handlers:
         for one in list_operations(type(handler)):
-            path = one.path.replace("{", "<").replace("}", ">")
+            # The name of an alert may have a slash: `I/O wait`.
+            path = one.path.replace("{alertname}", "<path:alertname>").replace("{", "<").replace("}", ">")
             api.add_url_rule(path, one.id, partial(_handle_request, handler, one), methods=[one.verb])
     return api
 

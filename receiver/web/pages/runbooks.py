@@ -100,7 +100,7 @@ def add_runbooks(
             page_url=lambda page: url_for("pages.runbooks", **query.list_fields(page)),
         )
 
-    @pages.get("/runbooks/<name>")
+    @pages.get("/runbooks/<path:name>")
     def runbook(name: str) -> str:
         """Show a whole runbook."""
         found = catalogue.find_runbook(name)

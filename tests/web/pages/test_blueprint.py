@@ -80,6 +80,14 @@ def test_a_runbook_has_a_page_without_its_html(rig: Rig) -> None:
     assert rig.client.get("/runbooks/Nobody").status_code == 404
 
 
+def test_the_runbook_of_an_alert_with_a_slash_has_a_page(rig: Rig) -> None:
+    (rig.folder / "runbooks" / "a.md").write_text("# R\n\n## 1. I/O wait, 100 %\n\nall stops\n")
+    rig.clock.moment += 10
+    for name in ("I/O wait, 100 %25", "I%2FO%20wait%2C%20100%20%25", "io-wait-100"):
+        for path in (f"/runbooks/{name}", f"/api/v1/runbooks/{name}"):
+            assert "all stops" in rig.client.get(path).text
+
+
 def test_the_receiver_is_ready_only_while_a_worker_runs(rig: Rig) -> None:
     assert rig.client.get("/readyz").status_code == 503
     rig.services.work_queue.record_heartbeat("w1", rig.clock())
