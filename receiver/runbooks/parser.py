@@ -20,6 +20,7 @@ from receiver.runbooks.section_titles import (
     RESOLUTION,
     SectionTitles,
 )
+from receiver.runbooks.underlines import mark_headings
 from receiver.text import clean_text
 
 _NAME = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*")
@@ -347,6 +348,7 @@ def parse_file(text: str, file: str, section_titles: SectionTitles = BUILT_IN_TI
     text = blank_front_matter(clean_text(text))
     if is_html_page(text) or PurePath(file).suffix.lower() in (".html", ".htm"):
         text = convert_html(text[:MAX_HTML_CHARS])
+    text = mark_headings(text)
     lines = text.split("\n")
     outline = build_outline(split_blocks(text), len(lines))
     titles = dict(_find_alerts(outline, section_titles)) or _find_file_alert(outline, file, section_titles)

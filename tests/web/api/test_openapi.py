@@ -92,7 +92,9 @@ def test_every_response_is_as_described(guarded: Rig, operation: Operation, mode
 def test_every_route_of_the_api_is_described(guarded: Rig) -> None:
     rules = create_app(guarded.services, rate_limits=None).url_map.iter_rules()
     served = {
-        rule.rule.replace("<path:", "{").replace("<", "{").replace(">", "}") for rule in rules if rule.rule.startswith("/api/v1/")
+        rule.rule.replace("<path:", "{").replace("<", "{").replace(">", "}")
+        for rule in rules
+        if rule.rule.startswith("/api/v1/")
     }
     assert served == set(describe(guarded)["paths"])
 
