@@ -63,7 +63,7 @@ _MAX_DETAIL = 300
 
 def describe_error(error: BaseException) -> str:
     """Return a description of the error with advice, in one line without addresses or secrets."""
-    message = _strip_command(error)
+    message = str(error)
     by_text = [sentence for phrase, sentence in _BY_PHRASE.items() if phrase in message]
     by_class = [sentence for kind, sentence in _BY_CLASS if isinstance(error, kind)]
     found = (_BY_WORD.get(message.partition(" ")[0]), *by_text, *by_class)
@@ -72,15 +72,8 @@ def describe_error(error: BaseException) -> str:
 
 def quote_error(error: BaseException) -> str:
     """Return Redis' error message in one line of bounded length, for logs."""
-    message = " ".join(_strip_command(error).split())[:_MAX_DETAIL]
+    message = " ".join(str(error).split())[:_MAX_DETAIL]
     return f"{type(error).__name__}: {message}"
-
-
-def _strip_command(error: BaseException) -> str:
-    """Return Redis' own message, without the command that redis-py puts before it in a pipeline: the command
-    may contain data of clients.
-    """
-    return str(error).rpartition("of pipeline caused error: ")[2]
 
 
 NodeAddress = tuple[str, int]
