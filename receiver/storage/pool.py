@@ -134,19 +134,40 @@ class _ReconnectOnce(Retry):
                 time.sleep(_MAX_CLIENTS_WAIT_S)
 
 
-class _Connections(queue.LifoQueue[Any]):
-    """The free connections of a pool: the connected ones on top, the latest first."""
+class _Connections:
+    """The free connections of a pool: the connected ones on top, the latest first. It does what redis-py's pool
+    needs of a `queue.LifoQueue`, in less time.
+    """
 
-    def _put(self, item: Any) -> None:
-        is_connected = item is not None and item.is_connected
-        self.queue.insert(len(self.queue) if is_connected else 0, item)
+    def __init__(self, maxsize: int) -> None:
+        self.queue: list[Any] = []
+        self._maxsize = maxsize
+        self._lock = threading.Lock()
+        self._freed = threading.Condition(self._lock)
+        self._waiting = 0
+
+    def put_nowait(self, item: Any) -> None:
+        """Add a connection, or None for one that is not made yet. Raises queue.Full."""
+        with self._lock:
+            if len(self.queue) >= self._maxsize:
+                raise queue.Full
+            is_connected = item is not None and item.is_connected
+            self.queue.insert(len(self.queue) if is_connected else 0, item)
+            if self._waiting:
+                self._freed.notify()
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """Return a connection, or None for one that is not made yet. Raises PoolExhausted."""
-        try:
-            return super().get(block, timeout)
-        except queue.Empty:
-            raise PoolExhausted(f"none of {self.maxsize} became free in {timeout or 0:g} s") from None
+        with self._lock:
+            if not self.queue:
+                self._waiting += 1
+                try:
+                    is_free = block and self._freed.wait_for(lambda: self.queue, timeout)
+                finally:
+                    self._waiting -= 1
+                if not is_free:
+                    raise PoolExhausted(f"none of {self._maxsize} became free in {timeout or 0:g} s")
+            return self.queue.pop()
 
 
 class ConnectionPool(redis.BlockingConnectionPool):
@@ -174,7 +195,8 @@ class ConnectionPool(redis.BlockingConnectionPool):
             time.sleep(0)
         connection = self.pool.get(timeout=self.timeout) or self.make_connection()  # type: ignore[no-untyped-call]
         try:
-            connection.connect()
+            if not connection.is_connected:
+                connection.connect()
         except BaseException:  # the reply to AUTH or SELECT may be unread
             connection.disconnect()
             self.release(connection)
