@@ -135,8 +135,9 @@ class _ReconnectOnce(Retry):
 
 
 class _Connections:
-    """The free connections of a pool: the connected ones on top, the latest first. It does what redis-py's pool
-    needs of a `queue.LifoQueue`, in less time.
+    """The free connections of a pool: the connected ones on top, the latest first.
+
+    redis-py's pool uses it in place of a `queue.LifoQueue`, which takes more time.
     """
 
     def __init__(self, maxsize: int) -> None:
