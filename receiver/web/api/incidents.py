@@ -15,12 +15,12 @@ from receiver.config.model import Routing
 from receiver.incidents.failures import Failure, RedisFailures, retry_by_request
 from receiver.incidents.service import IncidentService
 from receiver.incidents.store import RedisIncidents
-from receiver.maintenance import RedisMaintenance
+from receiver.maintenance import MaintenancePolicies, RedisMaintenance
 from receiver.model.delivery import Delivery
 from receiver.model.delivery_keys import DeliveryKey, silence_key
 from receiver.model.escalation import EscalationState, evaluate_escalation
 from receiver.model.incident import Incident, Person
-from receiver.model.plan import plan, resolve_policy
+from receiver.model.plan import IncidentPlan, plan, resolve_policy
 from receiver.model.routing import EscalationPolicy
 from receiver.text import one_line
 from receiver.web.api import requests, responses, serializers
@@ -67,6 +67,10 @@ class IncidentHandler:
     def _delivery_keys(self) -> tuple[DeliveryKey, ...]:
         return serializers.delivery_keys(self.routing)
 
+    @cached_property
+    def _policies(self) -> MaintenancePolicies:
+        return MaintenancePolicies(self.routing)
+
     @operation("GET", "/incidents", "listIncidents")
     def list_incidents(self, fields: requests.ListQuery) -> responses.IncidentListPage:
         """List incidents, newest first."""
@@ -78,19 +82,18 @@ class IncidentHandler:
     def get_incident(self, incident_id: str) -> responses.IncidentDetail:
         """Show one incident with its alerts, timeline, escalation and deliveries."""
         now = self.clock()
-        return self.serialize_detail(*self.load_incident(incident_id, now), now)
+        return self.serialize_detail(plan(*self.load_incident(incident_id, now), now))
 
     def load_incident(self, incident_id: str, now: float) -> tuple[Incident, EscalationPolicy]:
         """Return one incident, and its escalation policy at *now*: paused during maintenance."""
-        incident, maintenance = self.incidents.load_incident(incident_id), self.maintenance
-        return incident, resolve_policy(self.routing, incident, maintenance.paused_until(now))
+        reads = (self._policies.read_maintenance,)
+        (incident, _), (maintenance,) = self.incidents.load_with(incident_id, reads)
+        return incident, self._policies.resolve_policy(incident, maintenance, now)
 
-    def serialize_detail(
-        self, incident: Incident, policy: EscalationPolicy, now: float
-    ) -> responses.IncidentDetail:
-        """Return *incident* with its timeline, which is read here."""
-        timeline = self.incidents.load_timeline(incident.id)
-        return serializers.serialize_incident(plan(incident, policy, now), timeline)
+    def serialize_detail(self, planned: IncidentPlan) -> responses.IncidentDetail:
+        """Return the incident of a plan with its timeline, which is read here."""
+        timeline = self.incidents.load_timeline(planned.view.incident.id)
+        return serializers.serialize_incident(planned, timeline)
 
     @operation("POST", f"{_INCIDENT}/acknowledge", "acknowledgeIncident", _NO_INCIDENT)
     def acknowledge(self, incident_id: str, fields: requests.ActorFields) -> responses.IncidentDetail:
