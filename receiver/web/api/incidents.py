@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from receiver.clock import LATEST, Clock, parse_duration
 from receiver.config.model import Routing
 from receiver.incidents.failures import Failure, RedisFailures, retry_by_request
-from receiver.incidents.service import IncidentService
+from receiver.incidents.service import IncidentService, is_same_silence
 from receiver.incidents.store import RedisIncidents
 from receiver.maintenance import MaintenancePolicies, RedisMaintenance
 from receiver.model.delivery import Delivery
@@ -129,8 +129,9 @@ class IncidentHandler:
     def silence(self, incident_id: str, fields: requests.CreateSilenceRequest) -> responses.IncidentDetail:
         """Silence the firing alerts in Alertmanager.
 
-        Returns once Alertmanager has the silence. Raises RequestError: 409 where no alert fires, 502 where
-        Alertmanager can't be reached; the request is then withdrawn.
+        Returns once Alertmanager has the silence. The same request within five minutes, for example after a
+        503, makes no second one. Raises RequestError: 409 where no alert fires, 502 where Alertmanager can't
+        be reached; the request is then withdrawn.
         """
         by, for_s, now = read_actor(fields), _parse_for_field(fields), self.clock()
         incident = self.incidents.load_incident(incident_id)
@@ -139,10 +140,12 @@ class IncidentHandler:
         if incident.source not in self.routing.alertmanagers:
             raise RequestError(502, "no Alertmanager is configured; set alertmanager.url in routing.yaml")
         comment = one_line(fields.comment or "", _MAX_COMMENT)
-        change = self.incident_service.silence(incident_id, by, for_s, comment, now)
-        if not change.is_changed or change.incident is None:
-            raise RequestError(409, "no alert of the incident fires that could be silenced")
-        requested = _find_requested(incident, change.incident, by, now)
+        known = (one for one in incident.silences if is_same_silence(one, by, for_s, comment, now))
+        if not (requested := [request.number for request in known]):
+            change = self.incident_service.silence(incident_id, by, for_s, comment, now)
+            if not change.is_changed or change.incident is None:
+                raise RequestError(409, "no alert of the incident fires that could be silenced")
+            requested = _find_requested(incident, change.incident, by, now)
         try:
             self._wait_until_created(incident_id, requested)
         except RequestError:
