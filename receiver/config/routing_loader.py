@@ -85,6 +85,7 @@ def _build_routing(file: RoutingFile, reader: Reader) -> Routing:
     alertmanagers = _build_alertmanagers(file, diagnostics)
     routes = _build_routes(file.routes)
     _warn_of_routes(list(zip(routes, (section.node for section in file.routes), strict=True)), diagnostics)
+    _warn_of_heartbeats(file.heartbeats, diagnostics)
     _warn_of_unused(file, diagnostics)
     return Routing(
         routes=routes,
@@ -197,6 +198,18 @@ def _warn_of_unused(file: RoutingFile, diagnostics: Diagnostics) -> None:
     for name in file.escalations:
         if name not in used and isinstance(table, MappingNode):
             diagnostics.warning(table.lines[name], f"no route uses the escalation {quote_text(name)}")
+
+
+def _warn_of_heartbeats(
+    sections: Sequence[routing_fields.HeartbeatSection], diagnostics: Diagnostics
+) -> None:
+    """Warn of heartbeats with the matchers of an earlier one: matchers identify a heartbeat."""
+    seen: dict[frozenset[routing.Matcher], str] = {}
+    for section in sections:
+        node, first = section.node, seen.setdefault(frozenset(section.match), section.node.path)
+        if first != node.path:
+            what = f"{node.path} has the same matchers as {first}, so the same alert beats for both"
+            diagnostics.warning(node.line, what, "one of them")
 
 
 def _warn_of_routes(routes: Sequence[PlacedRoute], diagnostics: Diagnostics) -> None:

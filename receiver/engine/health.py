@@ -216,7 +216,8 @@ class UptimePinger:
         metrics.UPTIME_PINGS.labels(outcome).inc()
         if problem != self._logged_problem:
             if problem:
-                logger.warning("uptime ping failed", extra={"fields": {"because": problem}})
+                event = "uptime ping failed" if outcome == "failed" else "uptime ping withheld"
+                logger.warning(event, extra={"fields": {"because": problem}})
             else:
                 logger.info("uptime ping succeeded again")
             self._logged_problem = problem

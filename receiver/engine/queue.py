@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from receiver.errors import StoreError
@@ -258,6 +259,7 @@ class WorkQueue:
         return shard_of(entry_id.partition("-")[0], self._shards)
 
 
-def _queue_keys(keys: Keys, queue: str) -> list[str]:
+@cache
+def _queue_keys(keys: Keys, queue: str) -> tuple[str, ...]:
     """Return the keys of a queue: scheduled entries, then incoming changes by severity."""
-    return [keys.queue(queue), *(keys.incoming(queue, severity) for severity in _INCOMING_DELAY_S)]
+    return (keys.queue(queue), *(keys.incoming(queue, severity) for severity in _INCOMING_DELAY_S))

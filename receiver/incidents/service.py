@@ -127,11 +127,12 @@ class SilenceService:
 
     def request_silence(self, incident: Incident, by: Person, for_s: float, comment: str, now: float) -> None:
         """Request a silence of *for_s* seconds (0: until it resolves), unless the same one is requested."""
-        if not any(_is_same(request, by, for_s, comment, now) for request in incident.silences):
+        if not any(is_same_silence(request, by, for_s, comment, now) for request in incident.silences):
             self.incident_service.silence(incident.id, by, for_s, comment, now)
 
 
-def _is_same(request: SilenceRequest, by: Person, for_s: float, comment: str, now: float) -> bool:
+def is_same_silence(request: SilenceRequest, by: Person, for_s: float, comment: str, now: float) -> bool:
+    """Return whether a request for a silence at *now* repeats *request*, which is in force."""
     length = request.until - request.requested_at if request.until else 0.0
     is_alike = (request.by, request.comment) == (by.name, comment) and abs(length - for_s) < 1.0
     return is_alike and request.is_active(now) and now - request.requested_at <= REPEATED_WITHIN_S

@@ -360,7 +360,8 @@ def _with_heading(incident: Incident, alert_merge: _AlertMerge, before: Incident
 
     Only the alerts of the payload are available here: where some firing ones are missing, a worker, which
     loads all alerts, completes the heading. Once nothing fires, the heading is that of the representative
-    alert of *before*, as it ended.
+    alert of *before*, as it ended; its summary stays where the sender leaves the annotations out of a
+    resolve.
     """
     firing, payload_alerts = list_firing_fingerprints(incident.alert_states), alert_merge.payload_alerts
     labels = incident.group_labels
@@ -373,7 +374,8 @@ def _with_heading(incident: Incident, alert_merge: _AlertMerge, before: Incident
         first = next((alert for alert in alert_merge.ended if alert.fingerprint == last), None)
     if first is None:
         return incident
-    return replace(incident, alertname=get_alert_name(first, labels), summary=summarize_alert(first))
+    summary = summarize_alert(first) or ("" if firing else incident.summary)
+    return replace(incident, alertname=get_alert_name(first, labels), summary=summary)
 
 
 def _with_flapping(incident: Incident, alert_merge: _AlertMerge) -> Incident:

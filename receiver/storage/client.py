@@ -53,7 +53,11 @@ class ServerClient(PipelinedCommands, redis.Redis):  # type: ignore[misc]
             replies: list[Any] = []
             for args, options in commands:
                 try:
-                    replies.append(parse(connection, args[0], **options))
+                    # Of most scripts and reads the reply is taken as it is; redis-py looks for options first.
+                    is_plain = args[0] == "EVALSHA"
+                    replies.append(
+                        connection.read_response() if is_plain else parse(connection, args[0], **options)
+                    )
                 except ResponseError as error:
                     replies.append(error)
             for reply in replies:

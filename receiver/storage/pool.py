@@ -63,7 +63,7 @@ _MAX_DETAIL = 300
 
 def describe_error(error: BaseException) -> str:
     """Return a description of the error with advice, in one line without addresses or secrets."""
-    message = _strip_command(error)
+    message = str(error)
     by_text = [sentence for phrase, sentence in _BY_PHRASE.items() if phrase in message]
     by_class = [sentence for kind, sentence in _BY_CLASS if isinstance(error, kind)]
     found = (_BY_WORD.get(message.partition(" ")[0]), *by_text, *by_class)
@@ -72,15 +72,8 @@ def describe_error(error: BaseException) -> str:
 
 def quote_error(error: BaseException) -> str:
     """Return Redis' error message in one line of bounded length, for logs."""
-    message = " ".join(_strip_command(error).split())[:_MAX_DETAIL]
+    message = " ".join(str(error).split())[:_MAX_DETAIL]
     return f"{type(error).__name__}: {message}"
-
-
-def _strip_command(error: BaseException) -> str:
-    """Return Redis' own message, without the command that redis-py puts before it in a pipeline: the command
-    may contain data of clients.
-    """
-    return str(error).rpartition("of pipeline caused error: ")[2]
 
 
 NodeAddress = tuple[str, int]
@@ -141,19 +134,41 @@ class _ReconnectOnce(Retry):
                 time.sleep(_MAX_CLIENTS_WAIT_S)
 
 
-class _Connections(queue.LifoQueue[Any]):
-    """The free connections of a pool: the connected ones on top, the latest first."""
+class _Connections:
+    """The free connections of a pool: the connected ones on top, the latest first.
 
-    def _put(self, item: Any) -> None:
-        is_connected = item is not None and item.is_connected
-        self.queue.insert(len(self.queue) if is_connected else 0, item)
+    redis-py's pool uses it in place of a `queue.LifoQueue`, which takes more time.
+    """
+
+    def __init__(self, maxsize: int) -> None:
+        self.queue: list[Any] = []
+        self._maxsize = maxsize
+        self._lock = threading.Lock()
+        self._freed = threading.Condition(self._lock)
+        self._waiting = 0
+
+    def put_nowait(self, item: Any) -> None:
+        """Add a connection, or None for one that is not made yet. Raises queue.Full."""
+        with self._lock:
+            if len(self.queue) >= self._maxsize:
+                raise queue.Full
+            is_connected = item is not None and item.is_connected
+            self.queue.insert(len(self.queue) if is_connected else 0, item)
+            if self._waiting:
+                self._freed.notify()
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """Return a connection, or None for one that is not made yet. Raises PoolExhausted."""
-        try:
-            return super().get(block, timeout)
-        except queue.Empty:
-            raise PoolExhausted(f"none of {self.maxsize} became free in {timeout or 0:g} s") from None
+        with self._lock:
+            if not self.queue:
+                self._waiting += 1
+                try:
+                    is_free = block and self._freed.wait_for(lambda: self.queue, timeout)
+                finally:
+                    self._waiting -= 1
+                if not is_free:
+                    raise PoolExhausted(f"none of {self._maxsize} became free in {timeout or 0:g} s")
+            return self.queue.pop()
 
 
 class ConnectionPool(redis.BlockingConnectionPool):
@@ -181,7 +196,8 @@ class ConnectionPool(redis.BlockingConnectionPool):
             time.sleep(0)
         connection = self.pool.get(timeout=self.timeout) or self.make_connection()  # type: ignore[no-untyped-call]
         try:
-            connection.connect()
+            if not connection.is_connected:
+                connection.connect()
         except BaseException:  # the reply to AUTH or SELECT may be unread
             connection.disconnect()
             self.release(connection)

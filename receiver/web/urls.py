@@ -7,7 +7,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import flask
-from flask import request
+from flask import current_app, request
+from werkzeug.routing import Map
+
+from receiver.text import cache_short
 
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
@@ -41,7 +44,13 @@ def parse_public_url(url: str) -> PublicUrl:
 
 def url_for(endpoint: str, **values: Any) -> str:
     """Return the URL of a route relative to the requested page; takes the arguments of Flask's url_for."""
-    return make_relative(flask.url_for(endpoint, **values))
+    return make_relative(_build_path(current_app.url_map, request.script_root, endpoint, **values))
+
+
+@cache_short(1000, 300)
+def _build_path(_map: Map, _script_root: str, endpoint: str, /, **values: Any) -> str:
+    """Return the path of a route. The first two arguments only tell applications and prefixes apart."""
+    return flask.url_for(endpoint, **values)
 
 
 def make_relative(path: str) -> str:

@@ -146,3 +146,13 @@ def test_a_token_that_is_no_bot_token_is_a_warning(tmp_path: Path) -> None:
         "1: slack.token has not the form of a bot token, expected one like xoxb-…"
     ]
     assert warnings(tmp_path, USED, TOKENS | {"SLACK_BOT_TOKEN": "xoxe.xoxb-1-abc"}) == []
+
+
+def test_a_second_heartbeat_with_the_same_matchers_is_a_warning(tmp_path: Path) -> None:
+    text = SMALLEST + "responders: {a: {slack: '@a'}}\nheartbeats:\n"
+    for matchers in ("x=1, y=2", "x=1", "y=2, x=1"):
+        text += f"  - {{match: [{matchers}], every: 5m, notify: a}}\n"
+    line = text.count("\n")
+    found = [one for one in warnings(tmp_path, text, TOKENS) if "heartbeats" in one]
+    what = "heartbeats[2] has the same matchers as heartbeats[0], so the same alert beats for both"
+    assert found == [f"{line}: {what}, expected one of them"]

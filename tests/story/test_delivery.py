@@ -228,3 +228,19 @@ def test_no_worker_claims_a_page_of_a_new_incident_before_its_message_is_posted(
 def test_a_page_of_a_new_incident_is_claimed_without_its_message_after_half_a_second(rig: Rig) -> None:
     rig.posts(rig.alert("DiskFull", severity="critical"))
     assert len(rig.services.work_queue.claim(PAGERDUTY, "other", rig.clock() + 0.5, 1).entries) == 1
+
+
+def test_a_reply_that_comes_after_the_refusal_of_its_page_does_not_say_that_the_page_is_sent(
+    rig: Rig,
+) -> None:
+    rig.refuses("on-call")
+    rig.posts(rig.alert("DiskFull"))
+    rig.clock.moment += 1.0
+    rig.works(("pagerduty",))
+    rig.passes("30s")
+    assert not [reply for reply in rig.replies() if "Paging On-call" in reply]
+    assert [
+        reply
+        for reply in rig.replies()
+        if "On-call" in reply and "can't be paged (invalid_routing_key)" in reply
+    ]

@@ -372,3 +372,14 @@ def test_an_invalid_number_of_truncated_alerts_causes_no_error(rig: Rig, odd: ob
     rig.works()
     assert 1 <= rig.shows(incident)["total"] <= 1_000_001
     assert rig.paged() == ["on-call"]
+
+
+def test_a_resolve_without_annotations_keeps_the_summary(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    summary = rig.shows(incident)["summary"]
+    rig.posts({**rig.alert("DiskFull", ended=True), "annotations": {}})
+    rig.passes("10s")
+    assert rig.state(incident) == "resolved"
+    (row,) = rig.client.get("/api/v1/history").json["incidents"]
+    assert row["summary"] == rig.shows(incident)["summary"] == summary != ""
+    assert summary in rig.parents()[0].words

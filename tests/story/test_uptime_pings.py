@@ -43,7 +43,8 @@ def test_the_url_is_not_called_while_the_work_queue_is_not_processed(watched: Ri
     assert len(stub.requests) == 2
 
 
-def test_the_url_is_not_called_while_no_page_can_be_sent(watched: Rig, stub: Stub) -> None:
+def test_the_url_is_not_called_while_no_page_can_be_sent(watched: Rig, stub: Stub, caplog) -> None:
+    caplog.set_level("INFO")
     watched.pagerduty.stop()
     watched.fires("DiskFull")
     watched.passes("5m")
@@ -53,6 +54,8 @@ def test_the_url_is_not_called_while_no_page_can_be_sent(watched: Rig, stub: Stu
     watched.pagerduty.start()
     watched.passes("2m")
     assert len(stub.requests) >= 8
+    texts = [r.getMessage() for r in caplog.records if "uptime ping" in r.getMessage()]
+    assert texts == ["uptime ping withheld", "uptime ping succeeded again"]
 
 
 def test_after_a_permanently_failed_page_the_url_is_still_called(watched: Rig, stub: Stub) -> None:

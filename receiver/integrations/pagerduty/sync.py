@@ -200,7 +200,8 @@ class PagerDutyWebhookHandler:
         except PermanentDeliveryError as error:
             _log_refusal("incidents", error)
         except TemporaryDeliveryError:
-            if self.clock() - event.occurred_at < _ASK_AGAIN_FOR_S:
+            # A clock that was set back must not stretch the retries.
+            if abs(self.clock() - event.occurred_at) < _ASK_AGAIN_FOR_S:
                 raise
         return otherwise
 

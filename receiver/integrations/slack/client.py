@@ -57,7 +57,8 @@ class IdleConnections:
                     return None
                 connection, idle_since = self._connections.pop()
             is_fresh = time.monotonic() - idle_since < _IDLE_S
-            if is_fresh and connection.tls in (None, get_tls_context()) and connection.is_reusable():
+            is_trusted = connection.tls is None or connection.tls is get_tls_context()
+            if is_fresh and is_trusted and connection.is_reusable():
                 return connection
             connection.close()
 

@@ -101,6 +101,9 @@ def _render_step_reply(notification: IncidentNotification, reply_kind: str, step
             simulated = " (simulated)" if page.receipt is not None and page.receipt.is_simulated else ""
             who, why = format_notifying(step, notification.on_call), _format_cause(notification, step)
             text = f"{who}{simulated}: {why}"
+            if page.failed_at:  # before this reply could be sent; without `@here`, which `page_delayed` has
+                addressee = addressee.removesuffix(f" {_HERE}")
+                text = f"⚠️ {addressee} can't be paged ({_shorten_reason(page.reason)}): {why}"
     return _render_mention(incident, text, place)
 
 

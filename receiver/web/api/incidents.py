@@ -13,15 +13,15 @@ from typing import Any, TypeVar
 from receiver.clock import LATEST, Clock, parse_duration
 from receiver.config.model import Routing
 from receiver.incidents.failures import Failure, RedisFailures, retry_by_request
-from receiver.incidents.service import IncidentService
+from receiver.incidents.service import IncidentService, is_same_silence
 from receiver.incidents.store import RedisIncidents
-from receiver.maintenance import RedisMaintenance
+from receiver.maintenance import MaintenancePolicies, RedisMaintenance
 from receiver.model.alert_links import NamedLink
 from receiver.model.delivery import Delivery
 from receiver.model.delivery_keys import DeliveryKey, silence_key
 from receiver.model.escalation import EscalationState, evaluate_escalation
 from receiver.model.incident import Incident, Person
-from receiver.model.plan import plan, resolve_policy
+from receiver.model.plan import IncidentPlan, plan, resolve_policy
 from receiver.model.routing import EscalationPolicy
 from receiver.text import one_line
 from receiver.web.api import requests, responses, serializers
@@ -69,6 +69,10 @@ class IncidentHandler:
     def _delivery_keys(self) -> tuple[DeliveryKey, ...]:
         return serializers.delivery_keys(self.routing)
 
+    @cached_property
+    def _policies(self) -> MaintenancePolicies:
+        return MaintenancePolicies(self.routing)
+
     @operation("GET", "/incidents", "listIncidents")
     def list_incidents(self, fields: requests.ListQuery) -> responses.IncidentListPage:
         """List incidents, newest first."""
@@ -80,19 +84,19 @@ class IncidentHandler:
     def get_incident(self, incident_id: str) -> responses.IncidentDetail:
         """Show one incident with its alerts, timeline, escalation and deliveries."""
         now = self.clock()
-        return self.serialize_detail(*self.load_incident(incident_id, now), now)
+        return self.serialize_detail(plan(*self.load_incident(incident_id, now), now))
 
     def load_incident(self, incident_id: str, now: float) -> tuple[Incident, EscalationPolicy]:
         """Return one incident, and its escalation policy at *now*: paused during maintenance."""
-        incident, maintenance = self.incidents.load_incident(incident_id), self.maintenance
-        return incident, resolve_policy(self.routing, incident, maintenance.paused_until(now))
+        reads = (self._policies.read_maintenance,)
+        (incident, _), (maintenance,) = self.incidents.load_with(incident_id, reads)
+        return incident, self._policies.resolve_policy(incident, maintenance, now)
 
-    def serialize_detail(
-        self, incident: Incident, policy: EscalationPolicy, now: float
-    ) -> responses.IncidentDetail:
-        """Return *incident* with its timeline, which is read here."""
+    def serialize_detail(self, planned: IncidentPlan) -> responses.IncidentDetail:
+        """Return the incident of a plan with its timeline, which is read here."""
+        incident = planned.view.incident
         timeline, links = self.incidents.load_timeline(incident.id), self.list_links(incident)
-        return serializers.serialize_incident(plan(incident, policy, now), timeline, links)
+        return serializers.serialize_incident(planned, timeline, links)
 
     @operation("POST", f"{_INCIDENT}/acknowledge", "acknowledgeIncident", _NO_INCIDENT)
     def acknowledge(self, incident_id: str, fields: requests.ActorFields) -> responses.IncidentDetail:
@@ -128,8 +132,9 @@ class IncidentHandler:
     def silence(self, incident_id: str, fields: requests.CreateSilenceRequest) -> responses.IncidentDetail:
         """Silence the firing alerts in Alertmanager.
 
-        Returns once Alertmanager has the silence. Raises RequestError: 409 where no alert fires, 502 where
-        Alertmanager can't be reached; the request is then withdrawn.
+        Returns once Alertmanager has the silence. The same request within five minutes, for example after a
+        503, makes no second one. Raises RequestError: 409 where no alert fires, 502 where Alertmanager can't
+        be reached; the request is then withdrawn.
         """
         by, for_s, now = read_actor(fields), _parse_for_field(fields), self.clock()
         incident = self.incidents.load_incident(incident_id)
@@ -138,10 +143,12 @@ class IncidentHandler:
         if incident.source not in self.routing.alertmanagers:
             raise RequestError(502, "no Alertmanager is configured; set alertmanager.url in routing.yaml")
         comment = one_line(fields.comment or "", _MAX_COMMENT)
-        change = self.incident_service.silence(incident_id, by, for_s, comment, now)
-        if not change.is_changed or change.incident is None:
-            raise RequestError(409, "no alert of the incident fires that could be silenced")
-        requested = _find_requested(incident, change.incident, by, now)
+        known = (one for one in incident.silences if is_same_silence(one, by, for_s, comment, now))
+        if not (requested := [request.number for request in known]):
+            change = self.incident_service.silence(incident_id, by, for_s, comment, now)
+            if not change.is_changed or change.incident is None:
+                raise RequestError(409, "no alert of the incident fires that could be silenced")
+            requested = _find_requested(incident, change.incident, by, now)
         try:
             self._wait_until_created(incident_id, requested)
         except RequestError:

@@ -9,7 +9,7 @@ import hmac
 import re
 from hashlib import sha256
 from secrets import token_urlsafe
-from typing import Any
+from typing import Any, cast
 
 from flask import g, request
 from markupsafe import Markup
@@ -106,11 +106,14 @@ class CsrfProtection:
 
     def render_field(self) -> Markup:
         """Return the hidden field that every form of a page must contain: `{{ csrf_field() }}`."""
-        nonce = self._cookies.find_random(_COOKIE)
-        if not nonce:
-            known = self._direct.find_random(_DIRECT_COOKIE) if self._public.path else ""
-            nonce = g.form_cookie = known or g.get("form_cookie") or new_random()
-        return Markup('<input type="hidden" name="{}" value="{}">').format(FIELD, self._sign_nonce(nonce))
+        if "form_field" not in g:
+            nonce = self._cookies.find_random(_COOKIE)
+            if not nonce:
+                known = self._direct.find_random(_DIRECT_COOKIE) if self._public.path else ""
+                nonce = g.form_cookie = known or new_random()
+            field = Markup('<input type="hidden" name="{}" value="{}">')
+            g.form_field = field.format(FIELD, self._sign_nonce(nonce))
+        return cast("Markup", g.form_field)
 
     def is_valid(self) -> bool:
         """Return whether the form's token matches the cookie of the browser that sent it."""

@@ -14,6 +14,7 @@ from ipaddress import IPv6Address, ip_network
 from urllib.parse import quote, urlencode, urlsplit
 
 from flask import Flask, Request, Response, g, redirect, request
+from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.wrappers import Response as BaseResponse
 
 from receiver import metrics
@@ -315,7 +316,9 @@ class RequestGuard:
             return _refuse_cross_site()
         if request.path not in self._sign_in_paths and not can_respond():
             return _refuse_request("viewer", 403, _describe_read_only(), title="You may only read")
-        if is_form and not self._csrf.is_valid():
+        # A page has no form for this method: the answer is 405.
+        is_allowed = not isinstance(request.routing_exception, MethodNotAllowed)
+        if is_form and is_allowed and not self._csrf.is_valid():
             return _refuse_request("form", 403, "this form is not of the page you last saw; load it again")
         return None
 

@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import PurePath
 from typing import Annotated, Any, cast
 
-from flask import Blueprint, Response, current_app, request, stream_template
+from flask import Blueprint, Response, current_app, request
 from msgspec import Meta, Struct
 from msgspec.structs import asdict
 
@@ -110,8 +110,10 @@ def conditional_response(template: str, shown: dict[str, object], **context: obj
     etag = digest_of(list(shown.values()), render_token())
     if request.headers.get(_HEADER) == etag:
         return Response(status=204)
-    pieces = []
-    for number, piece in enumerate(stream_template(template, etag=etag, **shown, **context)):
+    pieces, variables = [], {"etag": etag, **shown, **context}
+    current_app.update_template_context(variables)
+    # Not by Flask's stream_template, in which each piece passes through two more generators.
+    for number, piece in enumerate(current_app.jinja_env.get_template(template).generate(variables)):
         pieces.append(piece)
         if number % _PIECES_AT_ONCE == 0:
             yield_to_others()

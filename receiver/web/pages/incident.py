@@ -20,9 +20,10 @@ from receiver.model.actions import Page, Post
 from receiver.model.alert import Alert
 from receiver.model.delivery_keys import MESSAGE, page_key
 from receiver.model.delivery_status import message_target
-from receiver.model.escalation import IncidentView, evaluate_escalation, evaluate_incident
+from receiver.model.escalation import IncidentView, evaluate_incident
 from receiver.model.incident import Incident, dedup_key
 from receiver.model.labels import select_unstated
+from receiver.model.plan import plan
 from receiver.model.routing import PAGERDUTY
 from receiver.runbooks.catalogue import RunbookCatalogue
 from receiver.runbooks.model import render_plain
@@ -209,9 +210,10 @@ def add_incident(
         """Show the alerts, escalation, timeline, deliveries, runbook and simulated messages."""
         now = handler.clock()
         found, policy = handler.load_incident(incident_id, now)
-        escalation = evaluate_escalation(found, policy, now)
+        planned = plan(found, policy, now)
+        escalation = planned.view.escalation
         upcoming = escalation.next_step if not found.is_paused else None
-        whole = handler.serialize_detail(found, policy, now)
+        whole = handler.serialize_detail(planned)
         alarms = list_severity_warnings(handler.routing, [] if found.is_resolved else [found])
         status, warnings = load_warnings(status_handler, handler.failures, alarms=alarms)
         rows = sorted(whole.deliveries, key=lambda row: (row.state is not DeliveryState.FAILED, row.at or ""))

@@ -487,6 +487,18 @@ def test_an_event_is_applied_if_pagerduty_returns_no_status_for_long(rig: Rig) -
     assert rig.state(incident_id) == "acknowledged"
 
 
+def test_a_clock_that_was_set_back_does_not_delay_an_event_without_a_status(rig: Rig) -> None:
+    bridge = Bridge(rig)
+    incident_id = rig.fires("DiskFull")
+    rest: Any = _WithoutStatus(TemporaryDeliveryError("no_answer"), bridge.page().dedup_key)
+    bridge.use_handler(replace(bridge.handler, rest=rest))
+    rig.pagerduty.acknowledges(bridge.page())
+    change_bodies(bridge, lambda event: event.update(occurred_at="2026-11-23T13:30:00.000Z"))
+    bridge.deliver()
+    rig.passes("5s")
+    assert rig.state(incident_id) == "acknowledged"
+
+
 def test_an_event_is_applied_if_pagerduty_refuses_to_return_the_status(rig: Rig) -> None:
     bridge = Bridge(rig)
     incident_id = rig.fires("DiskFull")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from receiver.model.incident import Person
 from tests.mocks.alertmanager import MockAlertmanager
 from tests.rig import ROUTING, Rig
 
@@ -124,6 +125,22 @@ def test_the_response_to_a_silence_is_sent_after_alertmanager_has_it(rig: Rig) -
         assert silence["silence_id"] in [each["id"] for each in alertmanager.in_force()]
         assert (silence["by"], silence["comment"]) == ("alice", "known")
         assert silence["until"] == "2026-11-23T14:00:00.000Z"
+
+
+def test_a_silence_that_is_requested_again_after_a_fault_of_redis_is_created_once(rig: Rig) -> None:
+    """The first request was saved, and the wait for Alertmanager ended in a 503."""
+    with MockAlertmanager(clock=rig.clock) as alertmanager:
+        rig.configure(ROUTING + f'alertmanager: {{url: "{alertmanager.url}"}}\n')
+        alertmanager.fires(alertname="DiskFull", severity="critical")
+        incident = rig.fires("DiskFull")
+        by = Person("alice", via="api")
+        rig.services.incident_service.silence(incident, by, 7200.0, "known", rig.clock())
+        rig.clock.moment += 20
+        with working(rig):
+            shown = post_transition(
+                rig, incident, "silence", {"by": "alice", "for": "2h", "comment": "known"}
+            )
+        assert len(shown["silences"]) == len(alertmanager.in_force()) == 1
 
 
 def test_an_unreachable_alertmanager_is_502_and_the_request_is_withdrawn(rig: Rig) -> None:

@@ -592,3 +592,12 @@ def test_the_body_of_an_unsigned_webhook_is_not_read(rig: Rig, path: str, has_se
     response = rig.client.post(f"/webhooks/{path}", input_stream=body, content_length=100_000)
     assert response.status_code == 401
     assert body.tell() == 0
+
+
+@pytest.mark.parametrize("method", ["DELETE", "PUT", "PATCH"])
+@pytest.mark.parametrize("path", ["/", "/history", "/maintenance", "/incidents/abc"])
+def test_a_method_that_a_page_does_not_have_is_answered_405(rig: Rig, method: str, path: str) -> None:
+    """Not 403: no form of a page could have sent it."""
+    response = rig.client.open(path, method=method)
+    assert response.status_code == 405
+    assert response.headers["Allow"]
