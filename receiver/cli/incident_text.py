@@ -10,6 +10,7 @@ from receiver.clock import format_duration
 from receiver.http_client import parse_timestamp
 from receiver.links import spell_out_links
 from receiver.model.alert import Alert
+from receiver.model.alert_links import find_unusable_runbook
 from receiver.model.heading import find_description, summarize_alert
 from receiver.model.labels import select_unstated, sort_labels
 from receiver.model.routing import Responder
@@ -147,6 +148,8 @@ def _annotation_lines(alert: Alert) -> Iterator[str]:
         yield f"  {summary}"
     if description := spell_out_links(find_description(alert)):
         yield from (f"  {line}" for line in cut_text(description, _MAX_DESCRIPTION).split("\n"))
+    if words := find_unusable_runbook(alert):  # the name of a runbook, or what no link can be made of
+        yield f"  Runbook: {one_line(words, MAX_LINE)}"
     if values := alert.annotations.get("values", "").strip():
         yield f"  {one_line(values, MAX_LINE)}"
 

@@ -123,3 +123,21 @@ def test_the_generator_link_is_that_of_the_first_firing_alert_with_one() -> None
 def test_links_are_built_without_alerts_that_were_not_loaded() -> None:
     incident = replace(an_incident(group=a_group(group_labels={})), alerts={})
     assert find_links(incident).silence == f"{AM}/#/silences/new"
+
+
+def test_a_sender_that_copies_the_format_of_alertmanager_has_no_silence_form() -> None:
+    incident = an_incident(group=a_group(has_silence_form=False))
+    assert find_links(incident).silence == ""
+    assert find_links(incident, alertmanager_url=AM).silence == ""
+
+
+def test_the_form_has_the_matchers_of_our_silence_and_is_blank_where_there_are_several() -> None:
+    alike = an_incident(an_alert("A", instance="1"), an_alert("A", instance="2"))
+    assert unquote(find_links(alike).silence).endswith('{alertname="A",severity="critical"}')
+    different = an_incident(group=a_group(an_alert("A"), an_alert("B"), group_labels={"job": "node"}))
+    assert find_links(different).silence == f"{AM}/#/silences/new"
+
+
+def test_unsafe_characters_of_a_source_are_encoded() -> None:
+    incident = an_incident(an_alert(generator_url='https://grafana.example/explore?left={"a": 1}'))
+    assert find_links(incident).source == "https://grafana.example/explore?left=%7B%22a%22:%201%7D"

@@ -510,3 +510,34 @@ def test_an_annotation_of_the_rule_is_not_replaced() -> None:
     (group,) = parse_webhook(json.dumps({"groupKey": "k", "alerts": [alert]}).encode(), "", NOW).groups
     annotations = group.alerts[0].annotations
     assert (annotations["values"], annotations["panelURL"]) == ("mine", "https://panel.example")
+
+
+@pytest.mark.parametrize(
+    ("changes", "has_form"),
+    [
+        ({}, True),
+        ({"version": "1"}, False),
+        ({"version": "3"}, False),
+        ({"version": 4}, False),
+        ({"version": None}, False),
+        ({"externalURL": "http://prometheus"}, False),
+        ({"externalURL": ""}, True),
+    ],
+)
+@pytest.mark.parametrize("parse", [parse_webhook, parse_leniently])
+def test_only_an_alertmanager_has_its_form_for_silences(parse, changes, has_form) -> None:
+    alert = {
+        "status": "firing",
+        "labels": {"alertname": "DiskFull"},
+        "startsAt": "2026-11-23T09:14:05Z",
+        "generatorURL": "http://prometheus:9090/graph?g0.expr=up",
+    }
+    sent = {
+        "version": "4",
+        "externalURL": "http://alertmanager:9093",
+        "alerts": [alert],
+        "groupKey": "{}",
+        **changes,
+    }
+    (group,) = parse(json.dumps(sent).encode(), "", NOW).groups
+    assert group.has_silence_form is has_form

@@ -369,3 +369,31 @@ def test_pagerduty_accepts_any_incident(
     incident = an_incident(group=a_group(*alerts, external_url=url, group_labels=labels[0]))
     links = Links(url, url, url, url, ((url, url),))
     render_page(incident, links=links, excerpt=an_excerpt(url=url))
+
+
+def test_the_links_of_the_alerts_are_sent_and_for_one_that_is_too_long_the_page_that_has_it() -> None:
+    annotations = {
+        "summary": "see <https://wiki.example/a|the wiki>",
+        "dashboard_url": "[Your bank](https://grafana.example/d/a b)",
+        "logs": "https://loki.example/" + "x" * 5000,
+        "description": "```\nNAME    READY\n" + "web-1   0/1\n" * 1000,
+    }
+    incident = an_incident(an_alert(annotations=annotations, generator_url=""))
+    page = f"https://receiver.example/incidents/{incident.id}"
+    event = render_page(incident, links=Links(incident=page))
+
+    assert event["links"] == [
+        {"href": page, "text": "Incident"},
+        {"href": "https://grafana.example/d/a%20b", "text": "Dashboard"},
+        {"href": page, "text": "Logs"},
+    ]
+    assert event["payload"]["summary"] == "[CRITICAL] HighCPUUsage: see the wiki (https://wiki.example/a)"
+    (alert,) = event["payload"]["custom_details"]["alerts"]
+    assert alert["links"] == {"Dashboard": "https://grafana.example/d/a%20b"}
+    assert alert["annotations"]["description"].startswith("```\nNAME    READY\nweb-1   0/1\n")
+    assert alert["annotations"]["description"].endswith(" more lines\n```")
+
+
+def test_a_page_has_no_more_links_than_a_reader_can_use() -> None:
+    alerts = [an_alert(instance=str(n), annotations={"url": f"https://a.example/{n}"}) for n in range(100)]
+    assert len(render_page(an_incident(*alerts))["links"]) == 20

@@ -195,3 +195,53 @@ def test_everything_at_its_maximum_length_together_still_fits():
     notification = a_notification(incident, policy=policy, links=links, excerpt=excerpt, now=OPENED_AT + 60)
     for level in FormattingLevel:
         assert_slack_accepts(render_message(notification, level), notification)
+
+
+LETTERS = [*"a&<>|`{} \n", "é", "日", "می\u200c", "👨\u200d👩\u200d👧", "\u202e", "\ud800"]
+ADDRESSES = st.builds(
+    "{}{}{}".format,
+    st.sampled_from(
+        ["https://a.example/", "<https://a.example/|", "[x](https://a.example/", "//a.example/", ""]
+    ),
+    st.lists(st.sampled_from(LETTERS), max_size=20).map(lambda letters: "".join(letters) * 90),
+    st.sampled_from(["", ">", ")", ")|x>"]),
+)
+PROSE = st.lists(
+    st.sampled_from(
+        [
+            "```",
+            "~~~",
+            "`",
+            "x  y",
+            "&" * 300,
+            "https://a.example/b",
+            "日本語" * 99,
+            "می‌خواهم",
+            "\r",
+            "👨‍👩‍👧",
+        ]
+    )
+    | ADDRESSES,
+    max_size=30,
+).map("\n".join)
+
+
+@settings(max_examples=60, deadline=None)
+@given(PROSE, PROSE, st.lists(ADDRESSES, max_size=4), ADDRESSES, st.integers(1, 12))
+def test_links_and_code_of_any_length_and_script_exceed_no_limit(
+    summary, description, addresses, origin, count
+):
+    annotations = {"summary": summary, "description": description}
+    annotations |= {f"{name}_url": url for name, url in zip("abcd", addresses, strict=False)}
+    alerts = [an_alert(instance=str(n), annotations=annotations, generator_url=origin) for n in range(count)]
+    incident = an_incident(*alerts)
+    links = some_links(incident, source=origin, silence=origin, more=tuple(("x", url) for url in addresses))
+    notification = a_notification(incident, links=links, excerpt=Excerpt("x", url=origin, words=description))
+    for level in FormattingLevel:
+        message = render_message(notification, level)
+        assert_slack_accepts(message, notification)
+        assert pings(message) == []
+        for block in message.blocks:
+            text = block.get("text", {}).get("text", "") if block["type"] == "section" else ""
+            assert text.count("```") % 2 == 0
+            assert all(line.count("`") % 2 == 0 for line in text.split("```")[::2])

@@ -147,3 +147,59 @@ def test_a_url_that_is_not_http_is_not_linked():
 
 def test_rendering_is_deterministic():
     assert rendered("firing") == rendered("firing")
+
+
+def test_without_an_alertmanager_for_the_source_there_is_no_button_to_silence():
+    incident = an_incident()
+    links = some_links(incident, can_silence=False)
+    assert set(as_slack_shows(a_notification(incident, links=links)).buttons) == {"acknowledge", "resolve"}
+
+
+def test_the_links_of_an_alert_are_named_by_their_keys():
+    annotations = {
+        "summary": "s",
+        "dashboard_url": "https://grafana.example/d/a b",
+        "logs": "[Your bank](https://loki.example/x)",
+    }
+    text = as_slack_shows(a_notification(an_incident(an_alert(annotations=annotations)))).words
+    assert (
+        "|Query> · <https://grafana.example/d/a%20b|Dashboard> · <https://loki.example/x|Logs>\n"
+        in f"{text}\n"
+    )
+    assert "bank" not in text
+
+
+def test_an_address_that_is_too_long_is_replaced_by_the_page_that_has_it():
+    alert = an_alert(generator_url="http://prometheus:9090/graph?g0.expr=" + "x" * 3000)
+    incident = an_incident(alert)
+    links = some_links(incident, source=alert.generator_url)
+    text = as_slack_shows(a_notification(incident, links=links)).words
+    assert text.count(f"<https://receiver.example/incidents/{incident.id}|Query>") == 2
+    assert "xxx" not in text
+
+
+def test_addresses_in_a_description_are_links_as_themselves():
+    description = (
+        "See https://wiki.example.org/a?b=1&c=2, and <https://grafana.example/d|the dashboard>.\nA ` here"
+    )
+    alert = an_alert(annotations={"summary": "s", "description": description})
+    text = as_slack_shows(a_notification(an_incident(alert))).words
+    assert (
+        "See <https://wiki.example.org/a?b=1&amp;c=2>, and the dashboard (<https://grafana.example/d>)."
+        in text
+    )
+    assert "A ' here" in text
+
+
+def test_a_code_fence_keeps_its_columns_and_is_closed():
+    description = "Pods:\n```\nNAME    READY\nweb-1   0/1\n" + "x  y\n" * 1000
+    alert = an_alert(annotations={"summary": "s", "description": description})
+    text = as_slack_shows(a_notification(an_incident(alert))).words
+    assert "\nPods:\n```\nNAME    READY\nweb-1   0/1\nx  y\n" in text
+    assert " more lines\n```" in text
+    assert text.count("```") == 2
+
+
+def test_a_runbook_that_is_no_address_is_shown_as_text():
+    excerpt = Excerpt("HighCPUUsage", words="see <the> wiki")
+    assert "📖 Runbook: see &lt;the&gt; wiki" in as_slack_shows(a_notification(excerpt=excerpt)).words
