@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import tzinfo
 
@@ -125,7 +126,8 @@ def _render_labels(labels: dict[str, str]) -> str:
 
 
 def _to_alert(row: responses.AlertRow) -> Alert:
-    return Alert(row.fingerprint, row.labels, row.annotations, 0.0)
+    ends_at = 0.0 if row.status == "firing" else math.inf
+    return Alert(row.fingerprint, row.labels, row.annotations, 0.0, ends_at)
 
 
 def _alert_lines(alerts: Sequence[responses.AlertRow], zone: tzinfo | None) -> Iterator[str]:

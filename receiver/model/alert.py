@@ -96,8 +96,18 @@ class Alert(Struct, frozen=True, omit_defaults=True):
         rules = f"The rule's own summary: {own}" if own else ""
         return " · ".join(filter(None, (one_line(self.error, _MAX_ERROR), rules)))
 
+    @property
+    def named_annotations(self) -> dict[str, str]:
+        """The annotations by the names under which they are shown.
+
+        Where its rule could not be evaluated, what the rule says of itself is called so.
+        """
+        if not self.fault:
+            return self.annotations
+        return {f"the rule's {key}" if key in _PROSE else key: text for key, text in self.annotations.items()}
+
     def _find_summary(self) -> str:
-        for key in ("summary", "title", "message", "description"):
+        for key in _PROSE:
             if text := self.annotations.get(key, "").strip():
                 return text
         return ""
@@ -143,6 +153,7 @@ FAULTS = {"DatasourceNoData": "No data", "DatasourceError": "Error"}
 # Where a rule is set to fire on a fault: `Alerting (NoData)`.
 _REASONS = {"NoData": "No data", "Error": "Error"}
 _MAX_ERROR = 200
+_PROSE = ("summary", "title", "message", "description")
 # FNV-1a, 64 bits, over sorted name and value, each closed by 0xff: Alertmanager's own
 # fingerprint, https://github.com/prometheus/common/blob/main/model/signature.go
 _FNV_OFFSET = 0xCBF29CE484222325

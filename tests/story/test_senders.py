@@ -82,6 +82,9 @@ def test_no_data_is_titled_by_its_rule_and_names_the_rules_summary(rig: Rig) -> 
     assert found.everywhere("No data: Checkout error rate")
     assert found.everywhere("The rule's own summary: Checkout error rate is above 5 %")
     assert found.page["class"] == "No data: Checkout error rate"
+    (alert,) = found.page["custom_details"]["alerts"]
+    assert alert["annotations"]["the rule's summary"] == "Checkout error rate is above 5 %"
+    assert "the rule's summary" in found.web
     assert rig.client.get("/api/v1/incidents?alertname=DatasourceNoData").json["incidents"]
 
 

@@ -161,7 +161,7 @@ def _render_alert(incident: Incident, alert: Alert) -> Json:
         "since": format_iso_time(alert_state.starts_at),
         "labels": sanitize_map(select_unstated(alert.labels, alert_state.severity)),
         "annotations": sanitize_map(
-            {name: spell_out_links(alert.annotations[name]) for name in sorted(alert.annotations)}
+            {name: spell_out_links(text) for name, text in sorted(alert.named_annotations.items())}
         ),
         "links": {one.name: url for one in list_alert_links(alert) if (url := sanitize_link(one.url))},
     }

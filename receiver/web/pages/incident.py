@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from json import dumps
@@ -75,14 +76,14 @@ def list_alerts(rows: Sequence[AlertRow]) -> AlertList:
     """
     labelled = [row for row in rows if row.labels]
     labels = _find_common([_select_unstated(row) for row in labelled])
-    annotations = _find_common([row.annotations for row in labelled])
+    annotations = _find_common([_to_alert(row).named_annotations for row in labelled])
     ordered = sorted(rows, key=lambda row: (row.status is not AlertStatus.FIRING, not row.labels))
     items = tuple(
         AlertItem(
             row,
-            _find_title(row),
+            _to_alert(row).title or row.fingerprint,
             _without(_select_unstated(row), labels),
-            _without(row.annotations, annotations),
+            _without(_to_alert(row).named_annotations, annotations),
         )
         for row in ordered[:SHOWN_AT_MOST]
     )
@@ -90,8 +91,9 @@ def list_alerts(rows: Sequence[AlertRow]) -> AlertList:
     return AlertList(labels, annotations, items[:OPEN_AT_MOST], items[OPEN_AT_MOST:], left_out)
 
 
-def _find_title(row: AlertRow) -> str:
-    return Alert(row.fingerprint, row.labels, row.annotations, 0.0).title or row.fingerprint
+def _to_alert(row: AlertRow) -> Alert:
+    ends_at = 0.0 if row.status is AlertStatus.FIRING else math.inf
+    return Alert(row.fingerprint, row.labels, row.annotations, 0.0, ends_at)
 
 
 def _select_unstated(row: AlertRow) -> dict[str, str]:
