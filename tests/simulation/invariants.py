@@ -39,6 +39,7 @@ def find_violations(scenario: Scenario) -> list[str]:
     whole = [incident for incident in incidents.values() if incident is not None]
     faults = [f"incident {one} is gone" for one, incident in incidents.items() if incident is None]
     faults += _find_lost_alerts(scenario, whole)
+    faults += _find_early_ends(scenario)
     for group in scenario.groups:
         faults += _check_group(scenario, group, whole)
     for incident in whole:
@@ -70,6 +71,25 @@ def _find_lost_alerts(scenario: Scenario, incidents: list[Incident]) -> Iterator
     kept = {name for incident in incidents for name in incident.alerts}
     for name in sorted(scenario.accepted - kept):
         yield f"alert {name} was answered 200 and is in no incident"
+
+
+def _find_early_ends(scenario: Scenario) -> Iterator[str]:
+    """No alert ended by itself that had been renewed before, nor before the end that its sender named."""
+    for incident_id, recorded in scenario.history.items():
+        for before, after in pairwise(recorded):
+            for name, ended in after.incident.alert_states.items():
+                known = before.incident.alert_states.get(name)
+                if (
+                    known is None
+                    or not known.is_firing
+                    or ended.is_firing
+                    or ended.ends_at != ended.expires_at
+                ):
+                    continue
+                if known.expires_at != ended.expires_at:
+                    yield f"{incident_id}: {name} ended though it was renewed"
+                if after.at + scenario.fault_rates.apart_s + scenario.stepped_back < ended.ends_at:
+                    yield f"{incident_id}: {name} ended too early"
 
 
 def _check_group(scenario: Scenario, group: TrueGroup, incidents: list[Incident]) -> Iterator[str]:

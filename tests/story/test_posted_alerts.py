@@ -8,6 +8,7 @@ import pytest
 
 from receiver.clock import format_iso_time, parse_duration
 from receiver.model.alert import fingerprint
+from receiver.model.transitions import expire_alerts
 from tests.rig import Rig
 
 PATHS = ["/api/v2/alerts", "/api/v2/alerts/", "/webhooks/alertmanager", "/webhooks/alertmanager/"]
@@ -306,3 +307,17 @@ def test_all_alerts_of_a_large_array_fire_and_end(rig: Rig) -> None:
     count = 300
     answer = sends(rig, *(posted(rig, "A", host=f"h{n}", ends_in="4m") for n in range(count)))
     assert answer["new"] == count
+
+
+def test_a_renewal_while_a_worker_is_ending_it_wins(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    incident_id = fires(rig, "A", ends_in="4m")
+    rig.clock.moment += 240
+    incidents = rig.services.incidents
+    load = incidents.load_latest
+    read_before = [load([incident_id.partition("-")[0]])]
+    rig.client.post("/api/v2/alerts", json=[posted(rig, "A", ends_in="4m")])
+    monkeypatch.setattr(incidents, "load_latest", lambda ids: read_before.pop() if read_before else load(ids))
+    now = rig.clock()
+    rig.services.incident_service.update(incident_id, lambda latest: expire_alerts(latest, now), now)
+    assert not read_before
+    assert rig.state(incident_id) == "open"
