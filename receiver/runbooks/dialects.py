@@ -106,7 +106,7 @@ _WORDS = "warning|caution|danger|attention"
 _PROSE = re.compile(
     rf"(?:(?:⚠️?|🚨|⛔️?|🛑|:warning:|:rotating_light:)\s*)?(?P<mark>\*\*|__)(?P<word>{_WORDS})"
     rf"(?:[:!.]+(?P=mark)|(?P=mark)(?:\s*[:：!.–—-]|\s*\n|$))\s*"
-    rf"|(?-i:(?P<upper>{_WORDS.upper()})\s*[:：])\s*"
+    rf"|(?-i:(?P<upper>{_WORDS.upper()}|NOTE|IMPORTANT|TIP)\s*[:：])\s*(?:\*\*\w{{1,20}}:?\*\*:?\s*)?"
     r"|(?P<sign>⚠️?|🚨|⛔️?|🛑|:warning:|:rotating_light:)\s*",
     re.IGNORECASE,
 )

@@ -41,6 +41,7 @@ CALLOUTS = {
     "bold words": "**Warning:** Do not.",
     "bold words in a quote": "> **Warning**\n> Do not.",
     "capitals": "WARNING: Do not.",
+    "capitals and bold words": "WARNING: **Warning:**\nDo not.",
     "an emoji": "⚠️ Do not.",
 }
 
