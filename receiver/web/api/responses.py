@@ -260,7 +260,7 @@ class IncidentDetail(IncidentRow, frozen=True):
 
 
 class RunbookPart(Struct, frozen=True):
-    """One piece of a runbook's section: a paragraph, item, code or table."""
+    """One piece of a runbook's section: a paragraph, item, code, table or callout."""
 
     kind: str
     text: str
