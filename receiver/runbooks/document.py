@@ -10,8 +10,18 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote
 
 from receiver.runbooks.excerpt import cut_excerpt
+from receiver.runbooks.markdown import Block, read_rows
 from receiver.runbooks.model import Excerpt, Runbook
-from receiver.runbooks.names import ANCHOR_COST, Name, clean_title, fold_name, list_names, read_anchors
+from receiver.runbooks.names import (
+    ANCHOR_COST,
+    LABEL_COST,
+    MAX_TEXT_CHARS,
+    Name,
+    clean_title,
+    fold_name,
+    list_names,
+    read_anchors,
+)
 from receiver.runbooks.parser import (
     AlertTitle,
     MarkdownHeading,
@@ -31,6 +41,19 @@ _CONTENTS_TITLES = """
     índice, contenido, tabla de contenidos, sumário, indice, sommario, содержание, оглавление,
     目录, 目錄, 目次, 목차
 """
+_FACTS_TITLES = """
+    alert, alerts, alert details, alert information, alert info, alert definition, details, metadata, facts,
+    quick reference, alerts covered, 告警信息, アラート情報, 알림 정보
+"""
+_FACTS = frozenset(map(fold_name, _FACTS_TITLES.split(",")))
+_LABELS_TITLES = """
+    alert, alerts, alert name, alert names, alert name(s), alert rule, alertname, alarm name, alarmname,
+    prometheus alert, 告警名称, 警报名称, 报警名称, アラート名, 알림 이름, nom de l'alerte,
+    nombre de la alerta, nome do alerta, название алерта
+"""
+_LABELS = frozenset(map(fold_name, _LABELS_TITLES.split(",")))
+_CODE = re.compile(r"`([^`]+)`")
+_COLON = re.compile(r"[:：]")
 _CONTENTS = frozenset(map(fold_name, _CONTENTS_TITLES.split(",")))
 # `disk-full.de.md` in a site of several languages.
 _LANGUAGE = re.compile(
@@ -52,7 +75,7 @@ class Place:
     file: str
     line: int  # of the heading, or of what names the file
     title: str  # as it is written
-    kind: str  # `heading`, `file`, `folder`, `front matter`, `anchor`
+    kind: str  # `heading`, `file`, `folder`, `front matter`, `anchor`, `label`
     names: tuple[Name, ...]
     heading_line: int  # of the heading whose contents it is; 0 for the whole file
     is_listed: bool = False  # it looks like an alert by itself
@@ -119,7 +142,8 @@ def parse_document(text: str, file: str, section_titles: SectionTitles) -> Docum
     parsed = parse_file(text, file, section_titles)
     found = ((heading, parsed.titles.get(heading.line)) for heading in parsed.outline.walk_headings())
     runbooks = tuple(one for heading, title in found if title for one in parsed.read_runbooks(heading, title))
-    places = (*_list_file_places(parsed, text), *_list_headings(parsed))
+    labelled = _list_labelled(parsed, parsed.outline, _find_whole(parsed))
+    places = (*_list_file_places(parsed, text), *_list_headings(parsed), *labelled)
     titles = (read_alert_title(heading.title) for heading in parsed.outline.walk_headings())
     alerts = [title for title in titles if title and all(map(is_camel, title.names))]
     is_collection = len(runbooks) > 1 or len(alerts) > 1
@@ -246,6 +270,41 @@ def _list_anchors(lines: Sequence[str], heading: MarkdownHeading) -> list[str]:
     above = [line for line in before[-1:] if _LONE_ANCHOR.fullmatch(line)]
     written = [heading.source, *lines[heading.line - 1 : heading.line], *above]
     return list(dict.fromkeys(anchor for line in written for anchor in read_anchors(line)))
+
+
+def _list_labelled(parsed: ParsedFile, heading: MarkdownHeading, owner: MarkdownHeading) -> Iterator[Place]:
+    """Yield the alerts that a label in the text names: `**Alert name**: DiskFull`, or a row of a table.
+
+    They are those of *owner*, the heading around a list of facts such as `## Alert details`.
+    """
+    for block in heading.blocks:
+        for value in _read_labels(block):
+            names = [clean_title(name) for name in _CODE.findall(value)] or [clean_title(value)]
+            yield Place(
+                file=parsed.file,
+                line=block.line,
+                title=one_line(value, MAX_TEXT_CHARS),
+                kind="label",
+                names=tuple(
+                    replace(one, cost=one.cost + LABEL_COST) for text in names for one in list_names(text)
+                ),
+                heading_line=owner.line,
+            )
+    for child in heading.children:
+        is_part = parsed.is_section(child.title) or fold_name(clean_title(child.source)) in _FACTS
+        yield from _list_labelled(parsed, child, owner if is_part else child)
+
+
+def _read_labels(block: Block) -> Iterator[str]:
+    """Yield the values of the labels that name an alert."""
+    if block.kind == "table":
+        pairs = [cells[:2] for _, cells in read_rows(block.tokens) if len(cells) > 1]
+    else:
+        texts = [token.content for token in block.tokens if token.type == "inline"]
+        pairs = [_COLON.split(line, maxsplit=1) for text in texts for line in text.split("\n")]
+    for label, *values in pairs:
+        if values and fold_name(label) in _LABELS and fold_name(values[0]):
+            yield values[0]
 
 
 def _walk_headings(

@@ -211,7 +211,7 @@ def _measure_closeness(text: str, asked: str) -> int:
 
 def _rank(place: Place, document: Document) -> tuple[int, int]:
     """Return what decides between places with an equal name: what looks like an alert, then its own file."""
-    is_whole = place.kind not in ("heading", "anchor")
+    is_whole = place.kind not in ("heading", "anchor", "label")
     return (not place.is_listed, (3 if document.is_collection else 0) if is_whole else 1)
 
 

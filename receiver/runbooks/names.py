@@ -28,6 +28,7 @@ MAX_NAMES = 40
 SEVERAL_COST = 10
 ANCHOR_COST = 15
 REMARK_COST = 20
+LABEL_COST = 40
 
 _HTML_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>")

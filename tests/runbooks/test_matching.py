@@ -209,6 +209,33 @@ def test_setext_headings_count_as_well():
     assert find("Disk full", a="Runbooks\n===\n\nDiskFull\n---\n\nFree it.\n") == "a:4"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# When it is late\n\n**Alert name**: `DiskFull`\n\nFree it.\n",
+        "# When it is late\n\n- **Severity**: high\n- **Alert:** DiskFull\n\nFree it.\n",
+        "# When it is late\n\n## Alert details\n\n**Alert Name(s)**: `DiskSlow`, `DiskFull`\n\n## Steps\n\nFree it.\n",
+        "# When it is late\n\n## Metadata\n\n| Field | Value |\n|-|-|\n| **Alert Name(s)** | `DiskFull` |\n",
+        "# 磁盘\n\n**告警名称**：DiskFull\n\n处理\n",
+    ],
+)
+def test_a_label_names_the_alerts_of_a_runbook(text):
+    assert find("DiskFull", late=text).startswith("late:")
+    assert find("DiskFull", a=text, b="# R\n\n## DiskFull - x\n\nx") == "b:3"
+
+
+def test_a_label_below_a_heading_is_about_that_heading(tmp_path):
+    (tmp_path / "a.md").write_text(
+        "# R\n\n## No room\n\nAlert: `DiskFull`\n\nFree it.\n\n## Slow\n\nRelated alerts: `DiskGone`\n\nWait.\n"
+    )
+    catalogue = a_catalogue([tmp_path])
+    runbook = catalogue.find_runbook("DiskFull")
+    assert runbook is not None
+    assert runbook.line == 3
+    assert "Wait" not in runbook.source
+    assert catalogue.find_runbook("DiskGone") is None
+
+
 def test_an_anchor_on_the_line_above_a_heading_names_it():
     for anchor in ('<a id="DiskFull"></a>', "<a name='DiskFull'>\n"):
         assert find("DiskFull", a=f"# R\n\n{anchor}\n## When there is no room\n\nx\n").startswith("a:")
