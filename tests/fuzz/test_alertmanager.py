@@ -35,7 +35,7 @@ def count_readable(body: bytes) -> int | None:
         content = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    alerts = content.get("alerts") if isinstance(content, dict) else None
+    alerts = content.get("alerts") if isinstance(content, dict) else content
     if not isinstance(alerts, list):
         return None
     return sum(isinstance(alert, dict) and isinstance(alert.get("labels"), dict) for alert in alerts)
