@@ -55,7 +55,7 @@ def test_a_code_fence_keeps_its_columns_everywhere(rig: Rig) -> None:
     columns = "NAME    READY\nweb-1   0/1\nweb-22  0/1"
     assert f"```\n{columns}\n```\nSee <https://wiki.example.org/pods#crash>." in found.slack
     assert f"```\n{columns}\n```" in found.page["custom_details"]["alerts"][0]["annotations"]["description"]
-    assert f"<pre>{columns}</pre>" in found.web
+    assert f'<pre tabindex="0">{columns}</pre>' in found.web
     assert '<a href="https://wiki.example.org/pods#crash" rel="noreferrer">' in found.web
     assert all(f"  {line}\n" in found.cli for line in columns.split("\n"))
 

@@ -33,7 +33,7 @@ def render_label(value: str, key: str) -> Markup:
 def render_text(text: str) -> Markup:
     """Return *text* with its line ends; web addresses in prose are links, as themselves."""
     return Markup().join(
-        Markup("<pre>{}</pre>").format(passage.text)
+        Markup('<pre tabindex="0">{}</pre>').format(passage.text)
         if passage.is_fence
         else _TEXT.format(_render_prose(passage.text))
         for passage in split_passages(text)
