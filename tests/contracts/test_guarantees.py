@@ -30,6 +30,7 @@ def test_every_story_belongs_to_a_guarantee_or_only_to_texts() -> None:
     stories = {f"tests/story/{path.name}" for path in (ROOT / "tests" / "story").glob("test_*.py")}
     elsewhere = {
         "tests/story/test_senders.py",  # texts
+        "tests/story/test_links.py",  # texts
         "tests/story/test_closing.py",  # what an incident is, as the README defines it
         "tests/story/test_configuration_changes.py",
         "tests/story/test_acknowledgement_timeout.py",
