@@ -118,7 +118,9 @@ def _blocks(parts: Iterable[Part]) -> Iterator[str]:
     """Yield each part with the blank line after it, indented by its nesting in lists."""
     widths: list[int] = []
     for part in parts:
-        del widths[max(0, part.depth - 1 if part.marker else part.depth) :]
+        level = max(0, part.depth - 1 if part.marker else part.depth)
+        del widths[level:]
+        widths += [0] * (level - len(widths))  # a callout around it has no width
         indent = " " * sum(widths)
         first = f"{part.marker} " if part.marker else ""
         if part.marker:

@@ -80,6 +80,14 @@ def test_the_contents_of_a_callout_stay_below_it() -> None:
     )
 
 
+def test_a_list_in_a_callout_stays_flat_in_markdown() -> None:
+    text = "# A\n\n## Resolution\n\n!!! note\n    Look:\n\n    1. a\n        - deeper\n    2. b\n\n- c\n- d\n"
+    (runbook,) = parse_runbooks(text, "A.md")
+    assert render_markdown(cut_excerpt(runbook)) == (
+        "**Resolution**\n\nℹ️ **Note**: Look:\n\n1. a\n\n   - deeper\n\n2. b\n\n- c\n\n- d"
+    )
+
+
 def test_callouts_nest() -> None:
     assert read("::::note\nA.\n\n:::warning\nB.\n:::\n\nC.\n::::") == (
         "ℹ️ **Note**: A.\n  ⚠️ **Warning**: B.\n  C."
