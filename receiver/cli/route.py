@@ -13,7 +13,6 @@ from receiver.cli.terminal import config_option, print_json, print_text, render_
 from receiver.clock import format_duration
 from receiver.incidents.routing_preview import RoutingPreview, preview_route
 from receiver.model.routing import SLACK, Target
-from receiver.runbooks.model import Runbook
 from receiver.text import one_line
 
 
@@ -35,14 +34,13 @@ def route(labels: tuple[tuple[str, str], ...], config: Path, is_json: bool) -> N
     """
     loaded = load_config(config)
     preview = preview_route(loaded.routing, loaded.catalogue, collect_pairs(labels))
-    found = loaded.catalogue.find_runbook(preview.excerpt.name) if preview.excerpt else None
     if is_json:
-        print_json(_render_json(preview, found))
+        print_json(_render_json(preview))
     else:
-        print_text(_render_text(preview, found, is_slack_simulated=not loaded.routing.slack_token))
+        print_text(_render_text(preview, is_slack_simulated=not loaded.routing.slack_token))
 
 
-def _render_json(preview: RoutingPreview, found: Runbook | None) -> dict[str, Any]:
+def _render_json(preview: RoutingPreview) -> dict[str, Any]:
     steps = [
         {
             "step": step.name,
@@ -61,12 +59,12 @@ def _render_json(preview: RoutingPreview, found: Runbook | None) -> dict[str, An
         "escalation": preview.policy.name or None,
         "steps": steps,
         "review": preview.route.review or None,
-        "runbook": found.name if found else None,
+        "runbook": preview.runbook.name if preview.runbook else None,
         "warnings": list(preview.warnings),
     }
 
 
-def _render_text(preview: RoutingPreview, found: Runbook | None, *, is_slack_simulated: bool) -> str:
+def _render_text(preview: RoutingPreview, *, is_slack_simulated: bool) -> str:
     def format_target(target: Target) -> str:
         is_simulated = is_slack_simulated if target.kind == SLACK else not target.secret
         return f"{target.kind}:{target.address}{' (simulated)' if is_simulated else ''}"
@@ -79,7 +77,7 @@ def _render_text(preview: RoutingPreview, found: Runbook | None, *, is_slack_sim
         ("Escalation", _format_escalation(preview)),
         *((responder.title, ", ".join(map(format_target, responder.targets))) for responder in responders),
         ("Review", preview.route.review),
-        ("Runbook", _format_runbook(preview, found)),
+        ("Runbook", _format_runbook(preview)),
     ]
     shown = render_fields([(name, one_line(value, 500)) for name, value in fields])
     return "\n".join([shown, *(f"warning: {one_line(each, 500)}" for each in preview.warnings)])
@@ -102,7 +100,7 @@ def _format_escalation(preview: RoutingPreview) -> str:
     return f"{preview.policy.name}: {', '.join(steps)}"
 
 
-def _format_runbook(preview: RoutingPreview, found: Runbook | None) -> str:
-    if found is not None:
+def _format_runbook(preview: RoutingPreview) -> str:
+    if (found := preview.runbook) is not None:
         return f"{found.name} ({show_path(found.file)}:{found.line})"
     return (preview.excerpt.url if preview.excerpt else "") or "none"

@@ -15,7 +15,7 @@ from receiver.model.alert import Alert, Severity, describe_unknown_severity, fin
 from receiver.model.incident import Incident
 from receiver.model.routing import EscalationPolicy, Route, RoutingTable, find_route
 from receiver.runbooks.catalogue import RunbookCatalogue
-from receiver.runbooks.model import Excerpt
+from receiver.runbooks.model import Excerpt, Runbook
 from receiver.text import one_line
 
 # How an unknown severity is treated, and the remedy.
@@ -24,12 +24,13 @@ REMEDY = "it counts as none; if it is a word of yours, add it to `severities` in
 
 @dataclass(frozen=True)
 class RoutingPreview:
-    """The route of an alert. *excerpt* is the part of its runbook that its message would show."""
+    """The route of an alert. *excerpt* is the part of its *runbook* that its message would show."""
 
     route: Route
     is_matched: bool  # else no route matches, and the last one is used
     policy: EscalationPolicy
     excerpt: Excerpt | None
+    runbook: Runbook | None
     severity: str  # as the receiver reads it
     warnings: tuple[str, ...] = ()  # about its severity
 
@@ -45,11 +46,13 @@ def preview_route(
     """Return the routing of an alert with *labels*; an empty label counts as missing."""
     kept = {name: value for name, value in labels.items() if value}
     found = routing.find_route(kept)
+    alert = Alert(fingerprint(kept), kept, {}, 0.0)
     return RoutingPreview(
         route=found,
         is_matched=find_route(routing.routes, kept) is not None,
         policy=routing.get_policy(found.escalation),
-        excerpt=runbooks.find_excerpt(Alert(fingerprint(kept), kept, {}, 0.0)),
+        excerpt=runbooks.find_excerpt(alert),
+        runbook=runbooks.find_quoted_runbook(alert),
         severity=routing.severities.read_severity(kept).value,
         warnings=find_severity_warnings(routing, kept),
     )

@@ -191,6 +191,12 @@ class RunbookCatalogue:
             return Excerpt(alert.name, url=link, words=words) if link or words else None
         return replace(self._build_excerpt(step.chosen, index, link), words=words)
 
+    def find_quoted_runbook(self, alert: Alert) -> Runbook | None:
+        """Return the whole runbook that `find_excerpt` quotes, which another one's name may hide."""
+        found = (step.chosen for step in self._search(alert, self._get_contents().index) if step.chosen)
+        match = next(found, None)
+        return match.document.read_runbook(match.place, match.name) if match else None
+
     def explain(self, alert: Alert, wait_s: float = 0.0) -> list[Step]:
         """Return how the runbook of *alert* is searched, up to the first step that finds one.
 

@@ -55,6 +55,16 @@ Runbook     DiskFull ({config.parent / "runbooks" / "disks.md"}:3)
     )
 
 
+def test_the_runbook_is_the_one_that_a_message_quotes(config: Path) -> None:
+    """The section's title may be the name of another runbook."""
+    folder = config.parent / "runbooks"
+    (folder / "a.md").write_text("## Checks and mitigation\n\nwrong\n")
+    (folder / "pay.md").write_text("# Payments\n\n## Impact\n\nbad\n\n## Mitigation\n\nfail over\n")
+    link = "runbook_url=https://github.com/acme/rb/blob/main/pay.md#mitigation"
+    result = receiver("route", "--config", config, "alertname=PayDown", link)
+    assert f"Mitigation ({folder / 'pay.md'}:7)" in result.stdout
+
+
 def test_no_secret_is_ever_shown(config: Path) -> None:
     secrets = {
         "SLACK_BOT_TOKEN": "xoxb-1-secret",

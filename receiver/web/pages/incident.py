@@ -180,9 +180,9 @@ def _render_recorded(message: Mapping[str, Any]) -> SentMessage:
 
 def _find_runbook(runbooks: RunbookCatalogue, incident: Incident) -> dict[str, object]:
     """Return the runbook of the first alert that has an excerpt, as variables of the template."""
-    found = map(runbooks.find_excerpt, incident.alerts.values())
-    excerpt = next((excerpt for excerpt in found if excerpt is not None), None)
-    runbook = runbooks.find_runbook(excerpt.name if excerpt else incident.alertname)
+    found = ((alert, runbooks.find_excerpt(alert)) for alert in incident.alerts.values())
+    alert, excerpt = next((one for one in found if one[1] is not None), (None, None))
+    runbook = runbooks.find_quoted_runbook(alert) if alert else runbooks.find_runbook(incident.alertname)
     return {
         "runbook": runbook,
         "runbook_body": render_runbook(runbooks, runbook, top=3) if runbook else "",

@@ -129,6 +129,19 @@ def test_the_page_of_an_incident_has_the_runbook_of_its_message(rig: Rig) -> Non
     assert "all stops" in rig.client.get(f"/incidents/{incident}").text
 
 
+def test_the_page_of_an_incident_has_the_section_that_the_address_names(rig: Rig) -> None:
+    """Its title may be that of another runbook, which is found by that name."""
+    folder = rig.folder / "runbooks"
+    (folder / "a.md").write_text("## Mitigation of leaks\n\nwrong\n\n## Checks and mitigation\n\nwrong\n")
+    (folder / "pay.md").write_text("# Payments\n\n## Impact\n\nbad\n\n## Mitigation\n\nfail over\n")
+    rig.clock.moment += 10
+    alert = rig.alert("PayDown")
+    alert["annotations"]["runbook_url"] = "https://github.com/acme/rb/blob/main/pay.md#mitigation"
+    page = rig.client.get(f"/incidents/{rig.posts(alert)['incidents'][0]}").text
+    assert "fail over" in page
+    assert "wrong" not in page
+
+
 def test_the_page_of_an_incident_links_an_external_runbook(rig: Rig) -> None:
     alert = rig.alert("DiskFull")
     alert["annotations"]["runbook_url"] = "https://wiki.example.org/disk"
