@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import stat
 import threading
@@ -26,7 +27,7 @@ MAX_FILE_BYTES = 1024 * 1024
 MAX_FILES = 5000
 # Limits the walk through a folder with many other files.
 MAX_ENTRIES = 200_000
-SUFFIXES = (".md", ".markdown", ".html", ".htm")
+SUFFIXES = (".md", ".markdown", ".mdx", ".html", ".htm")
 # Changes with a file's content: mtime and ctime in ns (a copy can set the mtime), size, inode.
 FileVersion = tuple[int, int, int, int]
 
@@ -118,6 +119,7 @@ class _File:
     version: FileVersion
     document: Document
     rows: tuple[MatrixRow, ...]
+    is_unicode: bool
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ class RunbookCatalogue:
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
-        """Second runbooks for an alert, which are never used."""
+        """Second runbooks for an alert, which are never used, and files that are not UTF-8."""
         return self._get_contents().warnings
 
     def list_names(self) -> list[str]:
@@ -300,7 +302,11 @@ def _read_contents(listing: _FileListing, before: _Contents, section_titles: Sec
             problems.append(_describe_error(path, error))
     documents = [file.document for file in files.values()]
     contents = _Contents(files, index=Index(documents), problems=tuple(problems))
-    warnings = []
+    warnings = [
+        Problem(str(path), 1, "it is not UTF-8; some letters may be wrong", "a file in UTF-8")
+        for path, file in files.items()
+        if not file.is_unicode
+    ]
     for runbook in (runbook for document in documents for runbook in document.runbooks):
         first = contents.by_name.setdefault(runbook.name, runbook)
         if first is not runbook:
@@ -310,11 +316,25 @@ def _read_contents(listing: _FileListing, before: _Contents, section_titles: Sec
 
 
 def _read_file(path: Path, version: FileVersion, section_titles: SectionTitles) -> _File:
-    """Return the parsed file, with invalid UTF-8 replaced; raises OSError."""
+    """Return the parsed file; raises OSError."""
     with path.open("rb") as file:
-        text = file.read(MAX_FILE_BYTES).decode("utf-8-sig", "replace")
+        text, is_unicode = _decode_text(file.read(MAX_FILE_BYTES))
     document = parse_document(text, str(path), section_titles)
-    return _File(version, document, find_matrix(text, str(path)))
+    return _File(version, document, find_matrix(text, str(path)), is_unicode)
+
+
+def _decode_text(data: bytes) -> tuple[str, bool]:
+    """Return *data* as text, and whether it is UTF-8, or UTF-16 with its mark.
+
+    Text whose bytes beyond ASCII are nowhere UTF-8 is read as Windows-1252; else invalid bytes are replaced.
+    """
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", "replace"), True
+    text = data.decode("utf-8-sig", "replace")
+    if "\ufffd" not in text:
+        return text, True
+    is_single_byte = text.replace("\ufffd", "").isascii()
+    return (data.decode("cp1252", "replace") if is_single_byte else text), False
 
 
 def _list_names(alert: Alert) -> Iterator[tuple[str, str]]:

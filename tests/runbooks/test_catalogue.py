@@ -44,9 +44,10 @@ def get_text(catalogue: RunbookCatalogue, name: str = "DiskFull") -> str:
 def test_files_and_folders_are_loaded_and_names_sorted(tmp_path):
     write(tmp_path / "all" / "deep" / "b.md", "DiskSlow")
     write(tmp_path / "all" / "a.MARKDOWN", "DiskFull")
+    write(tmp_path / "all" / "c.mdx", "DiskGone")
     write(tmp_path / "all" / "notes.txt", "NotMarkdown")
     catalogue = a_catalogue([tmp_path / "all", write(tmp_path / "one.txt", "CpuBusy")])
-    assert catalogue.list_names() == ["CpuBusy", "DiskFull", "DiskSlow"]
+    assert catalogue.list_names() == ["CpuBusy", "DiskFull", "DiskGone", "DiskSlow"]
     assert [runbook.name for runbook in catalogue.list_runbooks()] == catalogue.list_names()
     assert catalogue.problems == ()
 
@@ -83,8 +84,28 @@ def test_a_second_runbook_for_an_alert_is_reported_and_the_first_is_used(tmp_pat
     assert (warning.file, warning.line) == (str(tmp_path / "b.md"), 1)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252"])
+def test_a_file_is_read_in_the_encodings_of_windows(tmp_path, encoding):
+    text = "# TürÖffnet\r\n\r\n**Symptom**: “schließt” für 5 €\r\n"
+    mark = "\ufeff" if encoding in ("utf-16-le", "utf-16-be") else ""
+    (tmp_path / "a.md").write_bytes((mark + text).encode(encoding))
+    catalogue = a_catalogue([tmp_path])
+    assert get_text(catalogue, "TürÖffnet") == "“schließt” für 5 €"
+    said = [(problem.what, problem.expected) for problem in catalogue.warnings]
+    is_unsure = encoding == "cp1252"
+    assert said == [("it is not UTF-8; some letters may be wrong", "a file in UTF-8")] * is_unsure
+
+
+def test_a_byte_that_is_no_utf8_spoils_no_letter_beside_it(tmp_path):
+    (tmp_path / "a.md").write_bytes("## DiskFull\n\n**Symptom**: für 5 €".encode() + b"\xff\n")
+    catalogue = a_catalogue([tmp_path])
+    assert get_text(catalogue) == "für 5 €\ufffd"
+    assert len(catalogue.warnings) == 1
+
+
 def test_a_file_that_is_no_utf8_causes_no_error(tmp_path):
-    (tmp_path / "a.md").write_bytes(b"## DiskFull (Critical)\n\n**Symptom**: fu\xff\xfell\n")
+    # Windows-1252 has no such bytes either.
+    (tmp_path / "a.md").write_bytes(b"## DiskFull (Critical)\n\n**Symptom**: fu\x81\x8dll\n")
     assert get_text(a_catalogue([tmp_path])) == "fu\ufffd\ufffdll"
 
 
