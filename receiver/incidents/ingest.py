@@ -26,9 +26,8 @@ from receiver.model.owners import (
     group_family_of,
     is_firing_in,
 )
-from receiver.model.paging import LINK_GRACE_S
 from receiver.model.plan import queues_for
-from receiver.model.routing import PAGERDUTY, RouteSettings, RoutingTable
+from receiver.model.routing import RouteSettings, RoutingTable
 
 # Removes the heartbeat alerts from groups at a time; returns the remaining groups and the number removed.
 ExtractHeartbeats = Callable[[tuple[Group, ...], float], tuple[tuple[Group, ...], int]]
@@ -249,8 +248,6 @@ class IncidentIngester:
                 () if change.is_renewed else queues_for(change.incident),
                 now,
                 is_incoming=True,
-                # A page waits for the message, which wakes its queue; see `LINK_GRACE_S`.
-                dues={PAGERDUTY: now + LINK_GRACE_S} if change.is_new else {},
                 former_owners=_find_former_owners(routed_group, group_id),
             )
             current.updates.append((routed_group, update))

@@ -318,7 +318,7 @@ class RedisIncidents(RedisListing):
         args += (codec.encode(names) for names in (changes.begun, changes.ended, left_owners))
         args += (self._owners.kept_after_end_s, latest, *map(codec.encode, change.events))
         for queue in update.queues:
-            args += (self.script_clock.format_time(update.dues.get(queue, update.due)), queue)
+            args += (self.script_clock.format_time(update.due), queue)
         return [*hashes, *indexes, *owners, keys.changes, *queues], [*args, *fields]
 
     @property

@@ -424,7 +424,6 @@ class VersionedIncident:
 class IncidentUpdate:
     """A change to commit: what was read, the changed incident, and the queues to enqueue it in for *due*.
 
-    *dues* are the due times of queues that are due later.
     *former_owners* maps the fingerprint of an alert to its former owner as read: the alert changes its owner
     only if that one is unchanged since.
     """
@@ -434,7 +433,6 @@ class IncidentUpdate:
     queues: tuple[str, ...]
     due: float
     is_incoming: bool = False  # into the queues of incoming changes, which may wait a little for due work
-    dues: Mapping[str, float] = field(default_factory=dict)
     former_owners: Mapping[str, VersionedIncident] = field(default_factory=dict)
 
     @property

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from receiver.model.routing import PAGERDUTY, SLACK
 from tests.rig import Rig
 from tests.story.test_clock_steps import sets_back
 
@@ -215,32 +214,3 @@ def test_a_retry_waits_in_the_work_queue_and_blocks_no_thread(rig: Rig) -> None:
     redis = rig.services.incidents._redis
     assert redis.zcard(keys.leases("slack")) == 0
     assert redis.zscore(keys.queue("slack"), incident) <= rig.clock() + 600
-
-
-def test_no_worker_claims_a_page_of_a_new_incident_before_its_message_is_posted(rig: Rig) -> None:
-    rig.posts(rig.alert("DiskFull", severity="critical"))
-    claim = rig.services.work_queue.claim
-    assert claim(PAGERDUTY, "other", rig.clock(), 1).entries == ()
-    rig.works((SLACK,))
-    assert len(claim(PAGERDUTY, "other", rig.clock(), 1).entries) == 1
-
-
-def test_a_page_of_a_new_incident_is_claimed_without_its_message_after_half_a_second(rig: Rig) -> None:
-    rig.posts(rig.alert("DiskFull", severity="critical"))
-    assert len(rig.services.work_queue.claim(PAGERDUTY, "other", rig.clock() + 0.5, 1).entries) == 1
-
-
-def test_a_reply_that_comes_after_the_refusal_of_its_page_does_not_say_that_the_page_is_sent(
-    rig: Rig,
-) -> None:
-    rig.refuses("on-call")
-    rig.posts(rig.alert("DiskFull"))
-    rig.clock.moment += 1.0
-    rig.works(("pagerduty",))
-    rig.passes("30s")
-    assert not [reply for reply in rig.replies() if "Paging On-call" in reply]
-    assert [
-        reply
-        for reply in rig.replies()
-        if "On-call" in reply and "can't be paged (invalid_routing_key)" in reply
-    ]
