@@ -31,7 +31,7 @@ from receiver.runbooks.model import render_plain
 from receiver.text import one_line
 from receiver.web.api.incidents import IncidentHandler
 from receiver.web.api.requests import CreateSilenceRequest, read_query
-from receiver.web.api.responses import AlertRow, AlertStatus, DeliveryState
+from receiver.web.api.responses import AlertRow, AlertStatus, DeliveryState, LinkRow
 from receiver.web.api.serializers import format_timestamp
 from receiver.web.api.status import StatusHandler
 from receiver.web.pages.blueprint import PAGE_SIZE, conditional_response, current_actor
@@ -191,6 +191,12 @@ def _find_runbook(runbooks: RunbookCatalogue, incident: Incident) -> dict[str, o
     }
 
 
+def _shorten_own_link(link: LinkRow, runbooks: RunbookCatalogue) -> LinkRow:
+    """Return *link*, or the place on this page where it leads to our own page of a runbook."""
+    own = f"{runbooks.public_url.rstrip('/')}/runbooks/"
+    return LinkRow(link.name, "#runbook") if runbooks.public_url and link.url.startswith(own) else link
+
+
 def add_incident(
     pages: Blueprint,
     handler: IncidentHandler,
@@ -234,6 +240,7 @@ def add_incident(
             alerts=list_alerts(whole.alerts),
             timeline=whole.timeline[: -PAGE_SIZE - 1 : -1],
             deliveries=rows[:PAGE_SIZE],
+            links=[_shorten_own_link(link, runbooks) for link in whole.links],
             message_link=message.receipt.link if message and message.receipt else "",
             can_silence=found.source in handler.routing.alertmanagers,
             name_delivery=delivery_label,
