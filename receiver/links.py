@@ -32,11 +32,15 @@ _WRAPPINGS = tuple(
         r"<a\s[^<>]*?href\s*=\s*(?P<quote>[\"']?)(?P<url>[^\"'<>]*)(?P=quote)[^<>]*>.*</a>",
         r"(?P<quote>[\"'`])(?P<url>[^\"'`]*)(?P=quote)",
         r"\((?P<url>[^()]*)\)",
+        r"\{(?P<url>[^{}]*)\}",
+        r"[*_]{1,3}(?P<url>https?://[^*]*)\*{0,3}",  # Markdown's bold and italics
         r"[\u201c\u201e\u00ab](?P<url>[^\u201c-\u201e\u00ab\u00bb]*)[\u201c\u201d\u00bb]",
     )
 )
 _TITLE = re.compile(r"\s[\"'(]")
 _WEB = re.compile(r"https?://", re.IGNORECASE)
+# A rule's `https://{{ … }}/` where the value has a scheme, too: the last one counts.
+_DOUBLED = re.compile(r"(?:https?://)+(?=https?://)", re.IGNORECASE)
 _AUTHORITY = re.compile(r"[^/?#\\]*")
 _BARE = re.compile(
     r"(?:www\.[\w.-]+|(?:[\w-]+\.)+[^\W\d_]{2,}|localhost|\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]+\])(?P<port>:\d{1,5})?"
@@ -76,6 +80,8 @@ def parse_link(text: str, *, is_address: bool = False) -> str:
     elif len(text.split()) != 1:
         return ""
     text = _strip_ending(text)
+    if (doubled := _DOUBLED.match(text)) is not None:
+        text = text[doubled.end() :]
     web = _WEB.match(text)
     if web is None:
         text = "https://" + text.removeprefix("//") if _is_bare(text, is_address=is_address) else ""

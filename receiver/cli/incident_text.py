@@ -151,7 +151,7 @@ def _annotation_lines(alert: Alert) -> Iterator[str]:
     if description := spell_out_links(find_description(alert)):
         yield from (f"  {line}" for line in cut_text(description, _MAX_DESCRIPTION).split("\n"))
     if words := find_unusable_runbook(alert):  # the name of a runbook, or what no link can be made of
-        yield f"  Runbook: {one_line(words, MAX_LINE)}"
+        yield f"  Runbook: {one_line(spell_out_links(words), MAX_LINE)}"
     if values := alert.annotations.get("values", "").strip():
         yield f"  {one_line(values, MAX_LINE)}"
 

@@ -95,7 +95,7 @@ def find_description(alert: Alert) -> str:
     Where the rule could not be evaluated, return the error instead.
     """
     if alert.fault:
-        return alert.error if alert.error not in alert.summary else ""
+        return alert.error if one_line(alert.error, MAX_SUMMARY) not in alert.summary else ""
     for key in ("description", "message"):
         text = alert.annotations.get(key, "").strip()
         if text and text != alert.summary:

@@ -226,14 +226,17 @@ class _AlertMerge:
 def _apply_alerts(
     alert_states: dict[str, AlertState], join: int, group: Group, route_settings: RouteSettings, now: float
 ) -> _AlertMerge:
-    """Return the effect of *group* on *alert_states*; of two copies of an alert, the firing one counts."""
+    """Return the effect of *group* on *alert_states*.
+
+    Of two copies of an alert the firing one counts, unless its own end stands behind it in an array.
+    """
     copies: dict[str, Alert] = {}
     for alert in group.alerts:
         other = copies.get(alert.fingerprint)
         if other is not None and other.is_firing and alert.is_firing:
             expires_at = find_later_expiry(other.expires_at, alert.expires_at)
             copies[alert.fingerprint] = replace(alert, expires_at=expires_at)
-        elif other is None or alert.is_firing:
+        elif other is None or alert.is_firing or _is_end_of(alert, other):
             copies[alert.fingerprint] = alert
     duplicates = len(group.alerts) - len(copies)
     alert_merge = _AlertMerge(
@@ -242,6 +245,15 @@ def _apply_alerts(
     for alert in copies.values():
         alert_merge.apply_alert(alert)
     return alert_merge
+
+
+def _is_end_of(alert: Alert, earlier: Alert) -> bool:
+    """Return whether *alert* ends the firing of *earlier*, which stands before it in an array.
+
+    Prometheus sends what waits in its queue as one array, in order. A different start is that of another rule
+    with the same labels.
+    """
+    return alert.expires_at is not None and earlier.starts_at == alert.starts_at < alert.ends_at
 
 
 def find_later_expiry(known: float | None, given: float | None) -> float | None:

@@ -228,10 +228,9 @@ class RunbookCatalogue:
             stem = PurePosixPath(text.partition("#")[0]).stem
             found = [*index.list_matches(text), *index.list_addressed(text), *index.list_matches(stem)]
             yield Step(_NAMED, text, tuple(found))
-        names = list(_list_names(alert))
+        names, link = list(_list_names(alert)), find_runbook_link(alert)
         for question, name in names:
-            yield Step(question, name, tuple(index.list_matches(name)))
-        link = find_runbook_link(alert)
+            yield Step(question, name, tuple(index.list_matches(name, link)))
         yield Step("the address in an annotation", link, tuple(index.list_addressed(link)))
         if link:
             linked = self.fetcher.find_index(link, wait_s)

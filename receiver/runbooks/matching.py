@@ -89,9 +89,10 @@ class Index:
         )
         return sum(1 for _ in headings), len(self._documents)
 
-    def list_matches(self, asked: str) -> list[Match]:
+    def list_matches(self, asked: str, address: str = "") -> list[Match]:
         """Return the places called *asked*, the one to use first; those with a problem last.
 
+        Those in the file that *address* names come before others.
         Where there is none, decoration is left out of *asked*, too: `[prod] DiskFull`.
         """
         if len(asked) > MAX_TEXT_CHARS:
@@ -101,7 +102,14 @@ class Index:
             for name in list_names(asked, is_alert=True)[1:]:
                 left_out = f"; of the alert's name, {name.text!r} {' and '.join(name.steps)}"
                 found += self._list_called(name.text, left_out)
-        return sorted(found, key=lambda match: match.order)
+        common = self._find_files(_split_address(address)) if len(found) > 1 else {}
+        named = {self._documents[number].file: count for number, count in common.items()}
+
+        def order(match: Match) -> tuple[int, ...]:
+            usability, *rest = match.order
+            return (usability, -named.get(match.place.file, 0), *rest)
+
+        return sorted(found, key=order)
 
     def list_near(self, asked: str, count: int) -> list[str]:
         """Return names that resemble *asked*, as they are written, the nearest first."""
@@ -139,25 +147,20 @@ class Index:
     def list_addressed(self, address: str) -> list[Match]:
         """Return the places that a path or web address of a runbook leads to, by its file and its anchor."""
         parts = _split_address(address)
+        return self._list_anchored(parts, self._find_files(parts))
+
+    def _find_files(self, parts: SplitResult) -> dict[int, int]:
+        """Return the documents that an address names, with the count of names at the end of both paths."""
         path = fold_path(parts.path)
-        common = (
-            {
-                number: _count_common(path, self._documents[number].path)
-                for number in self._stems.get(path[0], ())
-            }
-            if path
-            else {}
-        )
-        files = [number for number, count in common.items() if count > 1 or path[0] not in _GENERIC]
-        return self._list_anchored(parts, files, common)
+        numbers = self._stems.get(path[0], ()) if path else ()
+        common = {number: _count_common(path, self._documents[number].path) for number in numbers}
+        return {number: count for number, count in common.items() if count > 1 or path[0] not in _GENERIC}
 
     def list_linked(self, address: str) -> list[Match]:
         """Return the places in the only document, which was fetched from *address*."""
-        return self._list_anchored(_split_address(address), [0], {})
+        return self._list_anchored(_split_address(address), {0: 0})
 
-    def _list_anchored(
-        self, parts: SplitResult, files: Sequence[int], common: Mapping[int, int]
-    ) -> list[Match]:
+    def _list_anchored(self, parts: SplitResult, files: Mapping[int, int]) -> list[Match]:
         """Return the headings with the anchor of an address, and the whole *files* that it names."""
         found = []
         anchor = _find_anchor(parts)
@@ -165,7 +168,7 @@ class Index:
         for number, place in dict.fromkeys(one for key in keys for one in self._anchors.get(key, ())):
             # An address may name a section of its file, but not one of any file.
             is_usable = not place.problem or (number in files and place.problem != NO_TEXT)
-            order = (0 if is_usable else 3, number not in files, -common.get(number, 0), number, place.line)
+            order = (0 if is_usable else 3, number not in files, -files.get(number, 0), number, place.line)
             problem = "" if is_usable else place.problem
             document = self._documents[number]
             found.append(Match(document, place, place.title, "the address has its anchor", problem, order))
@@ -173,7 +176,7 @@ class Index:
             document = self._documents[number]
             if (whole := _find_only(document)) is not None:
                 place, title, problem = whole
-                order = (3 if problem else 1, False, -common.get(number, 0), number, place.line)
+                order = (3 if problem else 1, False, -files.get(number, 0), number, place.line)
                 found.append(Match(document, place, title, "the address names its file", problem, order))
         return sorted(found, key=lambda match: match.order)
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from receiver.links import spell_out_links
 from receiver.runbooks.tables import align_table
 
 
@@ -60,7 +61,10 @@ def render_plain(excerpt: Excerpt) -> str:
 
     Empty when it has only a URL. Inline Markdown stays as written.
     """
-    blocks = [excerpt.words, *("\n".join(_plain_lines(section)) for section in excerpt.sections)]
+    blocks = [
+        spell_out_links(excerpt.words),
+        *("\n".join(_plain_lines(section)) for section in excerpt.sections),
+    ]
     text = "\n\n".join(block for block in blocks if block)
     if text and excerpt.is_cut:
         text += f"\n\n… more: {excerpt.url}" if excerpt.url else "\n\n…"

@@ -366,6 +366,43 @@ def test_the_ways_to_a_runbook_are_tried_in_their_order(tmp_path):
     assert text("Gone") == ""
 
 
+@pytest.mark.parametrize(
+    ("address", "used"),
+    [
+        ("https://git.example.org/r/blob/main/search/HighErrorRate.md", "search/HighErrorRate.md"),
+        ("https://git.example.org/r/blob/main/payments/HighErrorRate.md#impact", "payments/HighErrorRate.md"),
+        ("https://git.example.org/r/blob/main/web.md#high-error-rate-old", "web.md"),
+        ("https://git.example.org/r/web", "web.md"),
+        ("https://git.example.org/r/db/", "db/README.md"),
+        ("https://git.example.org/r/cache/runbook.md", "cache/runbook.md"),
+        (
+            "https://git.example.org/r/runbook.md",
+            "payments/HighErrorRate.md",
+        ),  # a name that any file may have
+        ("https://git.example.org/r/empty.md", "payments/HighErrorRate.md"),
+        ("https://git.example.org/r/other.md", "payments/HighErrorRate.md"),
+        ("", "payments/HighErrorRate.md"),
+    ],
+)
+def test_of_two_runbooks_the_one_in_the_file_of_the_address_is_used(tmp_path, address, used):
+    texts = {
+        "payments/HighErrorRate.md": "# HighErrorRate\n\nx\n",
+        "search/HighErrorRate.md": "# HighErrorRate\n\nx\n",
+        "web.md": "# Web\n\n## Down\n\nx\n\n## High error rate (old)\n\nx\n",
+        "db/README.md": "# Database\n\n## Down\n\nx\n\n## HighErrorRate\n\nx\n",
+        "cache/runbook.md": "# Cache\n\n## Down\n\nx\n\n## HighErrorRate\n\nx\n",
+        "empty.md": "# Empty\n\n## Down\n\nx\n\n## HighErrorRate\n",
+        "other.md": "# Other\n\nx\n",
+    }
+    for file, text in texts.items():
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text(text)
+    labels, annotations = {"alertname": "HighErrorRate"}, {"runbook_url": address}
+    runbook = a_catalogue([tmp_path]).find_quoted_runbook(Alert("f" * 16, labels, annotations, 0.0))
+    assert runbook is not None
+    assert Path(runbook.file).relative_to(tmp_path).as_posix() == used
+
+
 @pytest.mark.parametrize("name", ["DatasourceNoData", "DatasourceError"])
 def test_grafanas_own_alerts_find_the_runbook_of_their_rule(tmp_path, name):
     (tmp_path / "a.md").write_text("# R\n\n## Checkout error rate\n\nLook at it.\n")

@@ -50,6 +50,17 @@ def test_a_runbook_that_is_no_address_is_shown_as_text(rig: Rig) -> None:
     assert found.everywhere("javascript:alert(1)")
 
 
+def test_an_address_in_the_words_about_a_runbook_is_a_link_as_itself(rig: Rig) -> None:
+    words = "ask ops, see https://wiki.example.org/a or [here](https://wiki.example.org/b)"
+    found = sends(rig, rig.payload(_annotated(rig, "DiskFull", {"runbook_url": words})))
+    shown = "ask ops, see <https://wiki.example.org/a> or here (<https://wiki.example.org/b>)"
+    assert f"📖 Runbook: {shown}" in found.slack
+    plain = "ask ops, see https://wiki.example.org/a or here (https://wiki.example.org/b)"
+    assert found.page["custom_details"]["runbook"] == plain
+    assert f"Runbook: {plain}\n" in found.cli
+    assert all(f'href="https://wiki.example.org/{page}"' in found.web for page in "ab")
+
+
 def test_a_code_fence_keeps_its_columns_everywhere(rig: Rig) -> None:
     found = sends(rig, rig.payload(_annotated(rig, "PodsCrash", {"summary": "2 crash", "description": PODS})))
     columns = "NAME    READY\nweb-1   0/1\nweb-22  0/1"

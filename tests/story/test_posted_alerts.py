@@ -220,6 +220,29 @@ def test_several_copies_in_one_array_are_one_alert_with_the_latest_end(rig: Rig)
     assert rig.state(answer["incidents"][0]) == "resolved"
 
 
+def test_an_end_behind_its_firing_in_one_array_ends_it(rig: Rig) -> None:
+    """Prometheus sends what waits in its queue as one array."""
+    firing = posted(rig, "A", ends_in="4m")
+    resolved = {**firing, "endsAt": format_iso_time(rig.clock() - 1)}
+    assert sends(rig, firing, resolved)["new"] == 0
+    incident_id = fires(rig, "A", ends_in="4m")
+    assert sends(rig, firing, resolved)["resolved"] == 1
+    assert rig.state(incident_id) == "resolved"
+    assert rig.events() == ["trigger", "resolve"]
+
+
+@pytest.mark.parametrize("is_first", [False, True])
+def test_an_end_in_front_or_of_another_rule_with_the_same_labels_does_not_end_it(
+    rig: Rig, is_first: bool
+) -> None:
+    firing = posted(rig, "A", ends_in="4m")
+    incident_id = sends(rig, firing)["incidents"][0]
+    ended = {**firing, "endsAt": format_iso_time(rig.clock() - 1)}
+    another = {**ended, "startsAt": format_iso_time(rig.clock() - 30)}
+    assert sends(rig, *((ended, firing) if is_first else (firing, another)))["resolved"] == 0
+    assert rig.state(incident_id) == "open"
+
+
 def test_closed_by_hand_its_renewals_stay_duplicates_and_it_opens_anew_after_its_end(rig: Rig) -> None:
     incident_id, alert = fires(rig, "A", ends_in="4m"), posted(rig, "A")
     rig.answers(incident_id, "resolve")

@@ -114,6 +114,15 @@ def test_any_alert_with_an_error_is_titled_so(rig: Rig) -> None:
     assert found.everywhere("query timed out")
 
 
+def test_an_error_of_several_lines_is_said_once(rig: Rig) -> None:
+    alert = rig.alert("DiskFull")
+    alert["annotations"] |= {"Error": "query timed out\nafter 30 s"}
+    found = sends(rig, rig.payload(alert))
+    assert "query timed out after 30 s · " in found.slack
+    assert "\nafter 30 s" not in found.slack
+    assert "after 30 s\n" not in found.cli
+
+
 @pytest.mark.parametrize("error", ["", "  "])
 def test_an_empty_error_is_none(rig: Rig, error: str) -> None:
     alert = rig.alert("DiskFull")

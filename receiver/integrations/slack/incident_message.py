@@ -20,6 +20,7 @@ from receiver.model.messages import is_in_maintenance
 from receiver.runbooks.excerpt import cut_excerpt
 from receiver.runbooks.model import Excerpt, Part, Runbook, Section
 from receiver.runbooks.tables import align_table
+from receiver.text import one_line
 
 # Characters reserved for the runbook; the alerts may use the rest that the essential lines leave.
 _RUNBOOK_SHARE = 3500
@@ -139,7 +140,8 @@ def _render_links(notification: IncidentNotification, limit: int) -> str:
     found = [(one.name, one.url) for one in _list_links(notification)]
     links = mrkdwn.join_links(found, limit, notification.links.incident)
     words = notification.excerpt.words if notification.excerpt is not None else ""
-    lines = (f"🔗 {links}" if links else "", f"📖 Runbook: {escape_line(words, _MAX_WORDS)}" if words else "")
+    prose = mrkdwn.render_passages(one_line(words, _MAX_WORDS), _MAX_WORDS)
+    lines = (f"🔗 {links}" if links else "", f"📖 Runbook: {prose}" if words else "")
     return "\n".join(filter(None, lines))
 
 
