@@ -15,10 +15,12 @@ from receiver.errors import Problem
 from receiver.links import parse_link
 from receiver.model.alert import Alert
 from receiver.model.alert_links import find_runbook_link, find_unusable_runbook, list_runbook_values
-from receiver.runbooks.document import Document, parse_document
+from receiver.runbooks.document import Document, fold_path, parse_document
 from receiver.runbooks.escalation_matrix import MatrixRow, find_matrix
 from receiver.runbooks.matching import Index, Match, Step
 from receiver.runbooks.model import Excerpt, Runbook
+from receiver.runbooks.names import fold_name
+from receiver.runbooks.parser import is_camel
 from receiver.runbooks.relative_links import list_anchors, resolve_excerpt, resolve_link
 from receiver.runbooks.remote import RunbookFetcher
 from receiver.runbooks.section_titles import BUILT_IN_TITLES, SectionTitles
@@ -179,6 +181,17 @@ class RunbookCatalogue:
         """Return the runbook of the alert called *name*."""
         return _find_named(self._get_contents().index, name)
 
+    def find_linked_runbook(self, name: str, file: str) -> Runbook | None:
+        """Return the runbook called *name* that a link in *file* means: of an alert, of a file, or in *file*.
+
+        A heading of another file that merely has the name is not meant: `[logs](logs.md)`.
+        """
+        found = self.find_runbook(name)
+        if found is None or found.file == file or fold_path(found.file)[:1] == (fold_name(name),):
+            return found
+        is_alert = is_camel(found.name) or self._get_contents().by_name.get(found.name) is found
+        return found if is_alert else None
+
     def find_excerpt(self, alert: Alert) -> Excerpt | None:
         """Return the excerpt for *alert*: from the catalogue, from its runbook link, or the link alone.
 
@@ -248,21 +261,24 @@ class RunbookCatalogue:
         excerpt = match.document.read_excerpt(match.place, match.name)
         is_ours = bool(self.public_url) and (excerpt.is_cut or not link)
         base_url = link or (runbook.file if parse_link(runbook.file, is_address=True) else "")
-        own_page = self._find_page(runbook.name) if _find_named(index, runbook.name) is runbook else ""
+        is_found = _find_named(index, runbook.name) is runbook
+        own_page = self._build_page_url(runbook) if is_found else ""
+
+        def find_page(name: str) -> str:
+            return self._build_page_url(self.find_linked_runbook(name, runbook.file)) if name else own_page
 
         def resolve(href: str) -> str:
             anchors = list_anchors(runbook.source) if href.startswith("#") else ()
-            return resolve_link(
-                href, base_url, lambda name: self._find_page(name) if name else own_page, anchors
-            )
+            return resolve_link(href, base_url, find_page, anchors)
 
         resolved = resolve_excerpt(excerpt, resolve)
         return replace(resolved, url=own_page if is_ours and own_page else link)
 
-    def _find_page(self, name: str) -> str:
-        """Return the address of our page of the runbook called *name*; empty where there is none."""
-        found = self.find_runbook(name) if self.public_url else None
-        return f"{self.public_url.rstrip('/')}/runbooks/{quote(found.name, safe='')}" if found else ""
+    def _build_page_url(self, found: Runbook | None) -> str:
+        """Return the address of our page of a runbook; empty without one, or without our own address."""
+        if found is None or not self.public_url:
+            return ""
+        return f"{self.public_url.rstrip('/')}/runbooks/{quote(found.name, safe='')}"
 
     def _get_contents(self) -> _Contents:
         """Return the contents, after reloading changed files if the last check is `CHECK_EVERY_S` ago.

@@ -78,6 +78,20 @@ def test_an_excerpt_links_our_pages(folder: Path) -> None:
     )
 
 
+def test_a_link_to_a_file_leads_to_no_heading_of_another_file(folder: Path) -> None:
+    (folder / "etcd" / "EtcdSlow.md").write_text(
+        "# EtcdSlow\n\n[a](logs.md) [b](#network) [c](../network.md) [d](disk-full.md) [e](CpuBusy) [f](#own-notes)\n\n"
+        "### Own notes\n\nx\n"
+    )
+    (folder / "z.md").write_text("# Zeta\n\n## Logs\n\nx\n\n## Network\n\nx\n\n## CpuBusy\n\nx\n")
+    catalogue = a_catalogue([folder], "https://r.example")
+    excerpt = catalogue.find_excerpt(an_alert("EtcdSlow", annotations={}))
+    assert excerpt is not None
+    page = "https://r.example/runbooks"
+    links = f"a b c [d]({page}/Disk%20full) [e]({page}/CpuBusy) [f]({page}/EtcdSlow#rb-own-notes)"
+    assert links in render_plain(excerpt)
+
+
 def test_an_excerpt_links_beside_the_address_in_the_alert(folder: Path) -> None:
     alert = an_alert("EtcdNoLeader", annotations={"runbook_url": WIKI})
     excerpt = a_catalogue([folder], "https://r.example").find_excerpt(alert)

@@ -44,7 +44,7 @@ def render_runbook(catalogue: RunbookCatalogue, runbook: Runbook, top: int) -> M
     """Return the HTML of *runbook*; its links to files of other runbooks lead to our pages of them."""
 
     def find_page(name: str) -> str:
-        found = catalogue.find_runbook(name) if name else None
+        found = catalogue.find_linked_runbook(name, runbook.file) if name else None
         return url_for("pages.runbook", name=found.name) if found else ""
 
     anchors = list_anchors(runbook.source)
