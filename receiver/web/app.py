@@ -25,6 +25,7 @@ from receiver.web.pages.blueprint import build_pages
 from receiver.web.pages.dashboard import IncidentListBuilder, add_dashboard, add_maintenance_forms, add_storm
 from receiver.web.pages.history import add_history
 from receiver.web.pages.incident import add_incident
+from receiver.web.pages.passages import clean_shown
 from receiver.web.pages.routing import add_routing
 from receiver.web.pages.runbooks import add_runbooks
 from receiver.web.server.errors import register_error_handlers
@@ -55,6 +56,7 @@ def create_app(services: Services, rate_limits: RateLimits | None) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider has it
     app.jinja_env.globals["url_for"] = url_for
+    app.jinja_env.finalize = clean_shown
     app.wsgi_app = ignore_slashes(app.wsgi_app)  # type: ignore[method-assign, assignment]
     settings, clock = services.settings, services.clock
     request_guard = RequestGuard(settings, clock, services.run_id, rate_limits)

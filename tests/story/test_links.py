@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -69,6 +70,15 @@ def test_a_code_fence_keeps_its_columns_everywhere(rig: Rig) -> None:
     assert f'<pre tabindex="0">{columns}</pre>' in found.web
     assert '<a href="https://wiki.example.org/pods#crash" rel="noreferrer">' in found.web
     assert all(f"  {line}\n" in found.cli for line in columns.split("\n"))
+
+
+def test_direction_overrides_go_from_names_and_labels_too(rig: Rig) -> None:
+    alert = rig.alert("Disk\u202eFull", **{"p\u202eod": "x\u202egpj.exe", "instance": "\u2066db\u200b-1"})
+    found = sends(rig, rig.payload(alert | {"annotations": {"summary": "s\u202et", "no\u202ete": "n"}}))
+    for text in (found.slack, json.dumps(found.page, ensure_ascii=False), found.web, found.cli):
+        assert not set("\u202e\u2066\u200b") & set(text)
+        assert "xgpj.exe" in text
+        assert "db-1" in text
 
 
 def test_joiners_stay_and_direction_overrides_go(rig: Rig) -> None:

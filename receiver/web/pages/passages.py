@@ -7,11 +7,16 @@ from markupsafe import Markup
 from receiver.links import find_real_host, split_links
 from receiver.model.alert_links import find_annotation_link, find_label_link
 from receiver.passages import split_code, split_passages
-from receiver.text import truncate_text
+from receiver.text import clean_text, truncate_text
 
 _MAX_SHOWN = 300  # characters of an address
 _TEXT = Markup('<span class="said">{}</span>')
 _LINK = Markup('<a href="{}" rel="noreferrer">{}</a>{}')
+
+
+def clean_shown(shown: object) -> object:
+    """Return what a template shows without invisible characters that change how others are displayed."""
+    return clean_text(shown) if isinstance(shown, str) and not isinstance(shown, Markup) else shown
 
 
 def render_annotation(value: str, key: str) -> Markup:
@@ -21,12 +26,12 @@ def render_annotation(value: str, key: str) -> Markup:
 
 
 def render_label(value: str, key: str) -> Markup:
-    """Return the label *key* as it was written, or the address where it is that of a runbook."""
+    """Return the label *key* as one text, or the address where it is that of a runbook."""
     url = find_label_link(key, value)
     return (
         _render_link(truncate_text(url, _MAX_SHOWN), url)
         if url
-        else Markup('<span class="said">{}</span>').format(value)
+        else Markup('<span class="said">{}</span>').format(clean_text(value))
     )
 
 
